@@ -1,0 +1,40 @@
+"""Where the sandbox keeps things: its state, and the tools that are kept between sandboxes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+"""The checkout that this sandbox runs."""
+
+
+def cache_dir() -> Path:
+    """Tools built from source, by name and version: `$XDG_CACHE_HOME/doks-gitops`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "doks-gitops"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds one sandbox: everything that `reset` removes.
+
+    `$SANDBOX_HOME`, by default `$XDG_STATE_HOME/doks-gitops-sandbox`. Only its owner can read it,
+    since it holds the sandbox's keys and passwords.
+    """
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> "Home":
+        if root := os.environ.get("SANDBOX_HOME"):
+            return cls(Path(root).resolve())
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return cls(Path(base) / "doks-gitops-sandbox")
+
+    def folder(self, *parts: str) -> Path:
+        """The folder of that name inside, made if it is not there yet (mode 0700)."""
+        path = self.root
+        for part in ("", *parts):
+            path = path / part
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path

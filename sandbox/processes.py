@@ -1,0 +1,116 @@
+"""Child processes that never outlive the sandbox, with their output in log files."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ProcessFailed(Exception):
+    """A process ended, or did not become ready in time; says which, how, and where its log is."""
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    def in_child() -> None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # The parent may have died before the line above took effect.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return in_child
+
+
+class Process:
+    """One running child. Make it with `start`, which must be called in the daemon's main thread:
+    the kernel ties the child's life to the thread that started it (PR_SET_PDEATHSIG, prctl(2))."""
+
+    def __init__(self, name: str, log: Path, process: asyncio.subprocess.Process) -> None:
+        self.name = name
+        self.log = log
+        self._process = process
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> "Process":
+        """Start `argv`; its standard output and error are appended to `log`.
+
+        `env` is the child's whole environment (default: this process's own). The child is killed by
+        the kernel when this process ends, in whatever way. Raises OSError if it can't be started.
+        """
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *(os.fspath(word) for word in argv),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                preexec_fn=_die_with(os.getpid()),
+            )
+        return cls(name, log, process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """Wait until it ends; its exit code (negative: the signal that ended it)."""
+        return await self._process.wait()
+
+    async def until_ready(self, ready: Callable[[], Awaitable[bool]], *, seconds: float) -> None:
+        """Return once `ready()` is true. Raises ProcessFailed if the process ends first, or if
+        `seconds` pass; an OSError from `ready` (nothing listens yet) counts as not ready."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if not self.running:
+                raise ProcessFailed(
+                    f"{self.name} ended with exit code {self._process.returncode} before it was"
+                    f" ready; see {self.log}"
+                )
+            try:
+                if await ready():
+                    return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                raise ProcessFailed(
+                    f"{self.name} was not ready within {seconds:g} s; see {self.log}"
+                )
+            await asyncio.sleep(0.05)
+
+    async def stop(self, *, seconds: float = 10) -> None:
+        """Ask it to end (SIGTERM), kill it after `seconds`, and return when it has ended."""
+        if not self.running:
+            return
+        self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), seconds)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
