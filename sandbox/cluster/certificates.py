@@ -1,0 +1,105 @@
+"""A cluster's certificates: made once, kept in its folder, readable by their owner only."""
+
+import os
+import ssl
+from pathlib import Path
+
+import trustme
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+_ORGANIZATION = "doks-gitops-sandbox"
+_MASTERS = "system:masters"
+
+CLIENTS = {
+    "admin": ("sandbox-admin", _MASTERS),
+    "controller-manager": ("system:kube-controller-manager", _MASTERS),
+    "scheduler": ("system:kube-scheduler", None),
+    "kwok": ("sandbox-kwok", _MASTERS),
+}
+"""Who has a client certificate: its name here, and its Kubernetes user and group.
+
+The controller manager is in system:masters because all its controllers share this one identity
+(https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles).
+"""
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read (0600), whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
+class Certificates:
+    """The certificate authority of one cluster in `folder`, and all that it has signed.
+
+    Whatever is not there yet is made; what is there is used again, so that kubeconfigs given out
+    stay good for the cluster's whole life.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.ca_file = folder / "ca.crt"
+        self.service_account_key = folder / "service-account.key"
+        self.service_account_public_key = folder / "service-account.pub"
+        self._ca = self._authority()
+        if not self.service_account_key.exists():
+            key = ec.generate_private_key(ec.SECP256R1())
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            write_private(self.service_account_public_key, public)
+            write_private(self.service_account_key, pem)
+
+    def _authority(self) -> trustme.CA:
+        key = self._folder / "ca.key"
+        if key.exists() and self.ca_file.exists():
+            return trustme.CA.from_pem(self.ca_file.read_bytes(), key.read_bytes())
+        authority = trustme.CA(organization_name=_ORGANIZATION)
+        write_private(key, authority.private_key_pem.bytes())
+        write_private(self.ca_file, authority.cert_pem.bytes())
+        return authority
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The authority's certificate: `certificate-authority-data` of a kubeconfig."""
+        return self._ca.cert_pem.bytes()
+
+    def serving(self, *names: str) -> tuple[Path, Path]:
+        """Certificate and key of the API server, good for `names` (DNS names and addresses)."""
+        return self._issued("apiserver", names, "kube-apiserver", None)
+
+    def client(self, name: str) -> tuple[Path, Path]:
+        """Certificate and key of a client of `CLIENTS`."""
+        user, group = CLIENTS[name]
+        # Go refuses a certificate whose list of alternative names is empty.
+        return self._issued(name, (f"{name}.sandbox.internal",), user, group)
+
+    def _issued(
+        self, name: str, names: tuple[str, ...], user: str, group: str | None
+    ) -> tuple[Path, Path]:
+        certificate, key = self._folder / f"{name}.crt", self._folder / f"{name}.key"
+        if not (certificate.exists() and key.exists()):
+            leaf = self._ca.issue_cert(
+                *names,
+                common_name=user,
+                organization_name=group or _ORGANIZATION,
+                organization_unit_name=_ORGANIZATION,
+            )
+            write_private(key, leaf.private_key_pem.bytes())
+            write_private(certificate, leaf.cert_chain_pems[0].bytes())
+        return certificate, key
+
+    def ssl_context(self, client: str) -> ssl.SSLContext:
+        """For connections to the API server as that client."""
+        context = ssl.create_default_context(cafile=os.fspath(self.ca_file))
+        context.load_cert_chain(*self.client(client))
+        return context

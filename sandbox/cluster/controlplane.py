@@ -1,0 +1,313 @@
+"""The control plane of one cluster: etcd, the API server, the controllers, the scheduler, kwok."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import yaml
+
+from sandbox.cluster.api import Api, write_kubeconfig
+from sandbox.cluster.certificates import Certificates, write_private
+from sandbox.cluster.ports import Ports
+from sandbox.cluster.stages import kwok_config
+from sandbox.cluster.supervise import Supervised
+from sandbox.cluster.tools import ClusterTools
+from sandbox.processes import Process, ProcessFailed
+
+_LOG_LIMIT = 8 * 2**20
+"""Bytes: a log that is longer when its process starts is put aside, in place of the one before."""
+
+_CONTROLLERS = (
+    "clusterrole-aggregation-controller",
+    "cronjob-controller",
+    "daemonset-controller",
+    "deployment-controller",
+    "disruption-controller",
+    "endpoints-controller",
+    "endpointslice-controller",
+    "garbage-collector-controller",
+    "job-controller",
+    "namespace-controller",
+    "node-lifecycle-controller",
+    "pod-garbage-collector-controller",
+    "replicaset-controller",
+    "replicationcontroller-controller",
+    "resourcequota-controller",
+    "root-ca-certificate-publisher-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "statefulset-controller",
+    "ttl-after-finished-controller",
+)
+"""The controllers that pods without machines have use for. Not here: volumes, autoscaling by
+metrics, certificate requests, and what a cloud's own controller does."""
+
+
+def go_environment(*, memory_mib: int) -> dict[str, str]:
+    """Environment that makes a Go program sparing with memory.
+
+    It collects garbage early (GOGC), and hard once it nears `memory_mib`
+    (https://go.dev/doc/gc-guide). PATH is all that it gets of our own environment: a proxy or a
+    cloud's credentials of the user's are none of its business.
+    """
+    return {
+        "PATH": os.environ["PATH"],
+        "GOGC": "40",
+        "GOMEMLIMIT": f"{memory_mib}MiB",
+        "GOMAXPROCS": str(min(4, os.cpu_count() or 1)),
+    }
+
+
+class ControlPlane:
+    """One cluster in `folder`, which holds all that it consists of.
+
+    `authenticate_url` answers TokenReviews for bearer tokens that are not of a service account
+    (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#webhook-token-authentication).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tools: ClusterTools,
+        *,
+        authenticate_url: str,
+        service_subnet: str = "10.245.0.0/16",
+    ) -> None:
+        self.folder = folder
+        self._tools = tools
+        self._authenticate_url = authenticate_url
+        self._service_subnet = service_subnet
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.certificates = Certificates(folder / "certificates")
+        self.ports = Ports(folder / "ports.json")
+        self._port: int | None = None
+        self._running: list[Supervised] = []
+        self._api: Api | None = None
+
+    @property
+    def server(self) -> str:
+        """URL of the API, once the cluster has been started."""
+        assert self._port is not None, "not started"
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def api(self) -> Api:
+        """The API as the sandbox's administrator, once the cluster has been started."""
+        assert self._api is not None, "not started"
+        return self._api
+
+    @property
+    def processes(self) -> Sequence[Supervised]:
+        """What runs at this moment."""
+        return tuple(self._running)
+
+    async def start(self) -> None:
+        """Start it, or start it again with all that it held; returns once it is ready for use.
+
+        Raises ProcessFailed, with nothing left running, if it does not become ready in 60 s.
+        """
+        if self._running:
+            return
+        for name in ("etcd", "logs"):
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        self._port = await asyncio.to_thread(self.ports.settle, "kube-apiserver")
+        self._write_files()
+        self._api = Api(self.server, self.certificates.ssl_context("admin"))
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.stop)
+            await self._run("etcd", self._etcd(), cwd=self.folder / "etcd", memory_mib=96)
+            apiserver = await self._run(
+                "kube-apiserver", self._apiserver(), cwd=self.folder / "etcd", memory_mib=280
+            )
+            await apiserver.until_ready(self._api.is_ready, seconds=60)
+            await self._run("kube-controller-manager", self._controller_manager(), memory_mib=96)
+            await self._run("kube-scheduler", self._scheduler(), memory_mib=64)
+            await self._run("kwok", self._kwok(), memory_mib=64)
+            await self._until_pods_can_be_made()
+            undo.pop_all()
+
+    async def _until_pods_can_be_made(self) -> None:
+        deadline = time.monotonic() + 30
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        while await self.api.get(path) is None:
+            if time.monotonic() > deadline:
+                raise ProcessFailed(
+                    "kube-controller-manager made no service account within 30 s; see"
+                    f" {self.log('kube-controller-manager')}"
+                )
+            await asyncio.sleep(0.05)
+
+    async def stop(self) -> None:
+        """End its processes; what it holds is kept."""
+        if self._api is not None:
+            await self._api.close()
+            self._api = None
+        # The API server waits for its clients to leave, and complains for as long as etcd is gone.
+        clients = [each for each in self._running if each.name not in ("etcd", "kube-apiserver")]
+        await asyncio.gather(*(each.stop(seconds=3) for each in clients))
+        for name, seconds in (("kube-apiserver", 5), ("etcd", 5)):
+            for each in self._running:
+                if each.name == name:
+                    await each.stop(seconds=seconds)
+        self._running = []
+
+    async def destroy(self) -> None:
+        """End it and remove all that it held."""
+        await self.stop()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def log(self, name: str) -> Path:
+        """The log of the process of that name."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def kubeconfig(self, client: str) -> Path:
+        """The kubeconfig of a client of `certificates.CLIENTS`."""
+        return self.folder / f"{client}.kubeconfig"
+
+    async def _run(
+        self, name: str, argv: Sequence[str | Path], *, memory_mib: int, cwd: Path | None = None
+    ) -> Process:
+        supervised = Supervised(
+            name,
+            starter(
+                name,
+                argv,
+                log=self.log(name),
+                env=go_environment(memory_mib=memory_mib),
+                cwd=cwd or self.folder,
+            ),
+        )
+        self._running.append(supervised)
+        return await supervised.start()
+
+    def _write_files(self) -> None:
+        for client in ("admin", "controller-manager", "scheduler", "kwok"):
+            certificate, key = self.certificates.client(client)
+            write_kubeconfig(
+                self.kubeconfig(client),
+                server=self.server,
+                ca_file=self.certificates.ca_file,
+                user={"client-certificate": str(certificate), "client-key": str(key)},
+            )
+        webhook = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "account", "cluster": {"server": self._authenticate_url}}],
+            "users": [{"name": "apiserver"}],
+            "contexts": [
+                {"name": "webhook", "context": {"cluster": "account", "user": "apiserver"}}
+            ],
+            "current-context": "webhook",
+        }
+        write_private(self.folder / "webhook.kubeconfig", yaml.safe_dump(webhook).encode())
+        write_private(self.folder / "kwok.yaml", kwok_config(self._tools.kwok_stages).encode())
+
+    def _etcd(self) -> Sequence[str | Path]:
+        # Sockets in a folder that only the owner can enter: a port would open the cluster's
+        # secrets to every user of the machine. etcd wants them to look like host and port.
+        peer = "unix://peer:0"
+        return [
+            self._tools.etcd,
+            f"--data-dir={self.folder / 'etcd' / 'data'}",
+            "--name=sandbox",
+            "--listen-client-urls=unix://client:0",
+            "--advertise-client-urls=unix://client:0",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=sandbox={peer}",
+            "--enable-grpc-gateway=false",
+            # A killed process loses nothing by it, only a machine that loses power.
+            "--unsafe-no-fsync",
+            "--snapshot-count=2000",
+            "--auto-compaction-retention=5m",
+            "--log-level=warn",
+        ]
+
+    def _apiserver(self) -> Sequence[str | Path]:
+        pki = self.certificates
+        certificate, key = pki.serving(
+            "127.0.0.1",
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        )
+        return [
+            self._tools.kube_apiserver,
+            "--etcd-servers=unix:client:0",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            # Kubernetes forbids endpoints on loopback, and no pod has a network to reach them.
+            "--endpoint-reconciler-type=none",
+            "--external-hostname=127.0.0.1",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
+            f"--client-ca-file={pki.ca_file}",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--service-account-key-file={pki.service_account_public_key}",
+            f"--service-account-signing-key-file={pki.service_account_key}",
+            f"--service-cluster-ip-range={self._service_subnet}",
+            "--authorization-mode=RBAC",
+            f"--authentication-token-webhook-config-file={self.folder / 'webhook.kubeconfig'}",
+            "--authentication-token-webhook-version=v1",
+            # Not 0: the server then goes on to trust an accepted token for 10 s.
+            "--authentication-token-webhook-cache-ttl=1ms",
+            "--enable-priority-and-fairness=false",
+            "--profiling=false",
+        ]
+
+    def _controller_manager(self) -> Sequence[str | Path]:
+        return [
+            self._tools.kube_controller_manager,
+            f"--kubeconfig={self.kubeconfig('controller-manager')}",
+            f"--controllers={','.join(_CONTROLLERS)}",
+            f"--service-account-private-key-file={self.certificates.service_account_key}",
+            f"--root-ca-file={self.certificates.ca_file}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--profiling=false",
+            # kwok renews a node's lease every 50 s (a quarter of its duration).
+            "--node-monitor-grace-period=5m",
+        ]
+
+    def _scheduler(self) -> Sequence[str | Path]:
+        return [
+            self._tools.kube_scheduler,
+            f"--kubeconfig={self.kubeconfig('scheduler')}",
+            "--leader-elect=false",
+            "--secure-port=0",
+            "--profiling=false",
+        ]
+
+    def _kwok(self) -> Sequence[str | Path]:
+        return [
+            self._tools.kwok,
+            f"--kubeconfig={self.kubeconfig('kwok')}",
+            f"--config={self.folder / 'kwok.yaml'}",
+            "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
+            "--node-lease-duration-seconds=200",
+            "--node-port=0",
+        ]
+
+
+def starter(
+    name: str,
+    argv: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str],
+    cwd: Path,
+) -> Callable[[], Awaitable[Process]]:
+    """Starts that process, each time with a log that has room."""
+
+    def start() -> Awaitable[Process]:
+        if log.exists() and log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_suffix(".log.1"))
+        return Process.start(name, argv, log=log, env=env, cwd=cwd)
+
+    return start

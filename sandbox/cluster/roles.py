@@ -1,0 +1,75 @@
+"""Which pods are run for real: those of Argo CD, told by what their first container runs."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any
+
+from sandbox.cluster.api import Object
+
+
+class Role(StrEnum):
+    """What a pod of Argo CD does; the value of a program's role is the program's name."""
+
+    SERVER = "argocd-server"
+    REPO_SERVER = "argocd-repo-server"
+    APPLICATION_CONTROLLER = "argocd-application-controller"
+    APPLICATIONSET_CONTROLLER = "argocd-applicationset-controller"
+    NOTIFICATIONS = "argocd-notifications"
+    REDIS = "redis"
+    REDIS_PASSWORD = "argocd admin redis-initial-password"  # noqa: S105
+
+
+_PROGRAMS = [role.value for role in Role if role not in (Role.REDIS, Role.REDIS_PASSWORD)]
+_PASSWORD_WORDS = ["admin", "redis-initial-password"]
+_REDIS_NAMES = ["argocd-redis", "argocd-redis-ha-haproxy"]
+"""Label app.kubernetes.io/name of the pods that Argo CD reaches Redis at. With Redis HA that is
+HAProxy in front of three servers: in its place there is one server, and the three are left to
+kwok."""
+_REDIS_HA_APPS = ["redis-ha-haproxy"]
+"""Label `app` of the same pods as the chart's dependency redis-ha names them."""
+
+_WORDS = "(.spec.containers[0] | (.command // []) + (.args // []))"
+
+NOT_OURS: Sequence[dict[str, Any]] = [
+    {
+        "key": f'{_WORDS} | (.[0] // "") | sub("^.*/"; "")',
+        "operator": "NotIn",
+        "values": _PROGRAMS,
+    },
+    {
+        "key": f'{_WORDS} | .[1:3] | join(" ")',
+        "operator": "NotIn",
+        "values": [" ".join(_PASSWORD_WORDS)],
+    },
+    {
+        "key": '.metadata.labels["app.kubernetes.io/name"]',
+        "operator": "NotIn",
+        "values": _REDIS_NAMES,
+    },
+    {"key": ".metadata.labels.app", "operator": "NotIn", "values": _REDIS_HA_APPS},
+]
+"""Conditions of a kwok stage that hold for exactly the pods of which `role_of` says None."""
+
+
+def words_of(container: Object) -> list[str]:
+    """The container's command line."""
+    return [*(container.get("command") or []), *(container.get("args") or [])]
+
+
+def runs_redis_password(container: Object) -> bool:
+    """Whether it makes Argo CD's Redis password (`argocd admin redis-initial-password`)."""
+    return words_of(container)[1:3] == _PASSWORD_WORDS
+
+
+def role_of(pod: Object) -> Role | None:
+    """The pod's role in Argo CD; None for a pod that is left to kwok."""
+    container = pod["spec"]["containers"][0]
+    labels = pod["metadata"].get("labels") or {}
+    if runs_redis_password(container):
+        return Role.REDIS_PASSWORD
+    if labels.get("app.kubernetes.io/name") in _REDIS_NAMES or labels.get("app") in _REDIS_HA_APPS:
+        return Role.REDIS
+    words = words_of(container)
+    program = PurePosixPath(words[0]).name if words else ""
+    return Role(program) if program in _PROGRAMS else None
