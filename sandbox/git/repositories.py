@@ -1,0 +1,225 @@
+"""Bare repositories in a folder, and who may use them."""
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from sandbox.processes import Process
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "example"
+"""The example monorepo's content."""
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
+
+# One file holds what every repository is served with, imported ones too. `safe.directory`: a
+# repository to import may belong to another user than the one that runs the sandbox. `gc`: it would
+# run in the background and outlive the sandbox. `uploadpack`: what GitHub allows its clients.
+_CONFIG = """\
+[safe]
+	directory = *
+[init]
+	defaultBranch = main
+[user]
+	name = sandbox
+	email = sandbox@localhost
+[gc]
+	auto = 0
+[http]
+	getanyfile = false
+[receive]
+	autogc = false
+[uploadpack]
+	allowFilter = true
+	allowReachableSHA1InWant = true
+"""
+
+
+class GitError(Exception):
+    """A repository that is not there or can't be made, or a Git command that failed."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What opens one repository over HTTP: the user and token that may read and push, and whether
+    everybody else may read."""
+
+    username: str
+    token: str
+    public: bool
+
+    @classmethod
+    def new(cls, *, public: bool) -> Self:
+        return cls(username="sandbox", token=secrets.token_urlsafe(24), public=public)
+
+
+class Repositories:
+    """The bare repositories `<root>/<name>.git`, and beside each its `<name>.access.json`.
+
+    A repository appears in one step, complete: what was being made when the sandbox was killed is
+    thrown away, and made again by whoever wants it. Only one object at a time may own `root`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.log = self.root / "git.log"
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.root / "gitconfig").write_text(_CONFIG)
+        # Left by a Git that was killed while it moved a branch; nobody can push until it is gone.
+        for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
+            lock.unlink()
+        for unfinished in self.root.glob(".new-*"):
+            shutil.rmtree(unfinished)
+
+    def __contains__(self, name: str) -> bool:
+        return _NAME.fullmatch(name) is not None and self._path(name).is_dir()
+
+    def names(self) -> list[str]:
+        """The names of all repositories, sorted."""
+        return sorted(path.stem for path in self.root.glob("*.git"))
+
+    def access(self, name: str) -> Access:
+        """Who may use that repository. Raises GitError if there is none of that name."""
+        self._require(name)
+        return Access(**json.loads(self._access_path(name).read_text()))
+
+    async def create(self, name: str, *, public: bool = False) -> Access:
+        """Make an empty repository whose default branch is `main`.
+
+        Raises GitError if the name is taken, or is not made of letters, digits, `.`, `_` and `-`.
+        """
+        with self._new(name, public=public) as path:
+            await self.git("init", "--quiet", "--bare", str(path))
+        return self.access(name)
+
+    async def import_from(self, source: Path | str, name: str, *, public: bool = False) -> Access:
+        """Make a repository from another one, or from a folder.
+
+        `source` is a Git URL, a repository's folder (its branches and tags are taken; what is not
+        committed is not), or a plain folder, whose content becomes the one commit of `main`.
+        Raises GitError if Git can't read the source, or as `create` does.
+        """
+        folder = None if _URL.match(str(source)) else Path(source).expanduser().resolve()
+        if folder is not None and not folder.is_dir():
+            raise GitError(f"can't import {source}: it is neither a Git URL nor a folder")
+        with self._new(name, public=public) as path:
+            if folder is None or await self._is_repository(folder):
+                await self._clone(str(folder or source), path)
+            else:
+                await self.git("init", "--quiet", "--bare", str(path))
+                content = (f"--git-dir={path}", f"--work-tree={folder}", "-C", str(folder))
+                await self.git(*content, "add", "--all", ".")
+                await self.git(*content, "commit", "--quiet", "-m", f"Import {folder.name}")
+        return self.access(name)
+
+    async def ensure_example(self, name: str) -> Access:
+        """The repository of that name, filled with the example monorepo if it is not there yet."""
+        return self.access(name) if name in self else await self.import_from(EXAMPLE, name)
+
+    async def head(self, name: str, branch: str | None = None) -> str | None:
+        """The commit that a branch (None: the default branch) is at; None if it has none yet.
+
+        Raises GitError if there is no such repository.
+        """
+        self._require(name)
+        git_dir = f"--git-dir={self._path(name)}"
+        ref = f"refs/heads/{branch}" if branch else await self.git(git_dir, "symbolic-ref", "HEAD")
+        return (await self.refs(name)).get(ref.strip())
+
+    async def refs(self, name: str) -> dict[str, str]:
+        """Every branch and tag, by its full name (`refs/heads/main`), with the object it is at.
+
+        Raises GitError if there is no such repository.
+        """
+        self._require(name)
+        listing = await self.git(
+            f"--git-dir={self._path(name)}", "for-each-ref", "--format=%(refname) %(objectname)"
+        )
+        return dict(line.split() for line in listing.splitlines())
+
+    async def git(self, *arguments: str) -> str:
+        """Run one Git command; what it printed. Raises GitError with what it complained of."""
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self.environment(),
+        )
+        output, complaint = await process.communicate()
+        if process.returncode != 0:
+            raise GitError(f"git {' '.join(arguments)}: {complaint.decode().strip()}")
+        return output.decode()
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment that Git runs in: nothing of the user's own configuration."""
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.root),
+            "LC_ALL": "C.UTF-8",
+            "GIT_CONFIG_GLOBAL": str(self.root / "gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        }
+
+    async def _clone(self, origin: str, path: Path) -> None:
+        log = path.with_name("clone.log")
+        command = ("git", "clone", "--quiet", "--bare", "--no-hardlinks", "--", origin, path)
+        clone = await Process.start("git clone", command, log=log, env=self.environment())
+        if await clone.wait() != 0:
+            raise GitError(f"can't clone {origin}: {log.read_text().strip()}")
+        git_dir = f"--git-dir={path}"
+        try:
+            await self.git(git_dir, "symbolic-ref", "--quiet", "HEAD")
+        except GitError:
+            # The origin is at a commit, not on a branch, as checkouts in CI are.
+            commit = await self.git(git_dir, "rev-parse", "HEAD")
+            await self.git(git_dir, "update-ref", "refs/heads/main", commit.strip())
+            await self.git(git_dir, "symbolic-ref", "HEAD", "refs/heads/main")
+
+    async def _is_repository(self, folder: Path) -> bool:
+        try:
+            git_dir = await self.git("-C", str(folder), "rev-parse", "--absolute-git-dir")
+        except GitError:
+            return False
+        # Not one that merely lies inside a repository, as the example does.
+        return Path(git_dir.strip()) in (folder, folder / ".git") or (folder / ".git").is_file()
+
+    @contextmanager
+    def _new(self, name: str, *, public: bool) -> Iterator[Path]:
+        """Where to make the repository, which appears under its name at the end."""
+        if not _NAME.fullmatch(name) or name.endswith(".git"):
+            raise GitError(
+                f"{name!r} can't be a repository's name: at most 100 letters, digits, '.', '_' and"
+                " '-', a letter or digit first and last, not ending in '.git'"
+            )
+        if name in self:
+            raise GitError(f"there is a repository {name!r} already")
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=self.root) as folder:
+            yield Path(folder) / "repository"
+            access = Path(folder) / "access.json"
+            access.touch(mode=0o600)
+            access.write_text(json.dumps(asdict(Access.new(public=public))))
+            access.replace(self._access_path(name))
+            (Path(folder) / "repository").rename(self._path(name))
+
+    def _require(self, name: str) -> None:
+        if name not in self:
+            raise GitError(f"there is no repository {name!r}; there are: {self.names()}")
+
+    def _path(self, name: str) -> Path:
+        return self.root / f"{name}.git"
+
+    def _access_path(self, name: str) -> Path:
+        return self.root / f"{name}.access.json"
