@@ -1,0 +1,11 @@
+"""`pulumi-language-python`: the engine starts this, and reads its port from standard output."""
+
+from pulumi.runtime.proto import add_LanguageRuntimeServicer_to_server
+
+from sandbox.plugins import common
+from sandbox.plugins.language.host import LanguageHost
+
+if __name__ == "__main__":
+    common.main(
+        lambda server, engine: add_LanguageRuntimeServicer_to_server(LanguageHost(engine), server)
+    )

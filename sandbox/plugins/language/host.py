@@ -1,0 +1,139 @@
+"""The language host's side of Pulumi's protocol (`pulumirpc.LanguageRuntime`)."""
+
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import empty_pb2, json_format  # type: ignore[import-untyped]
+from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_pb2
+
+from sandbox.plugins.common import Failure
+from sandbox.plugins.language import run
+from sandbox.plugins.language.interpreter import NoInterpreter, installed, interpreter
+
+
+def _python(info: language_pb2.ProgramInfo) -> Path:
+    try:
+        return interpreter(Path(info.root_directory), json_format.MessageToDict(info.options))
+    except NoInterpreter as error:
+        raise Failure(str(error)) from None
+
+
+class LanguageHost(LanguageRuntimeServicer):
+    """Runs each program in a process of its own, with the Python of its project.
+
+    `engine` is the address of the engine's service; programs log to it.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+        self._programs: set[asyncio.subprocess.Process] = set()
+
+    async def Handshake(
+        self, request: language_pb2.LanguageHandshakeRequest, context: Any
+    ) -> language_pb2.LanguageHandshakeResponse:
+        self._engine = request.engine_address or self._engine
+        return language_pb2.LanguageHandshakeResponse()
+
+    async def GetPluginInfo(self, request: empty_pb2.Empty, context: Any) -> plugin_pb2.PluginInfo:
+        return plugin_pb2.PluginInfo(version=importlib.metadata.version("pulumi"))
+
+    async def About(
+        self, request: language_pb2.AboutRequest, context: Any
+    ) -> language_pb2.AboutResponse:
+        python = _python(request.info)
+        return language_pb2.AboutResponse(
+            executable=str(python), version=(await installed(python)).version
+        )
+
+    async def GetRequiredPackages(
+        self, request: language_pb2.GetRequiredPackagesRequest, context: Any
+    ) -> language_pb2.GetRequiredPackagesResponse:
+        found = await installed(_python(request.info))
+        return language_pb2.GetRequiredPackagesResponse(
+            packages=[
+                plugin_pb2.PackageDependency(
+                    name=item.plugin.get("name", item.name.replace("_", "-").removeprefix("pulumi-")),
+                    kind="resource",
+                    version="v" + item.plugin.get("version", item.version).removeprefix("v"),
+                    server=item.plugin.get("server", ""),
+                )
+                for item in found.distributions
+                if item.plugin is not None
+            ]
+        )
+
+    async def GetRequiredPlugins(
+        self, request: language_pb2.GetRequiredPluginsRequest, context: Any
+    ) -> language_pb2.GetRequiredPluginsResponse:
+        # The engine asks this only of hosts that don't know GetRequiredPackages.
+        return language_pb2.GetRequiredPluginsResponse()
+
+    async def GetProgramDependencies(
+        self, request: language_pb2.GetProgramDependenciesRequest, context: Any
+    ) -> language_pb2.GetProgramDependenciesResponse:
+        found = await installed(_python(request.info))
+        return language_pb2.GetProgramDependenciesResponse(
+            dependencies=[
+                language_pb2.DependencyInfo(name=item.name, version=item.version)
+                for item in sorted(found.distributions, key=lambda item: item.name.lower())
+            ]
+        )
+
+    async def RuntimeOptionsPrompts(
+        self, request: language_pb2.RuntimeOptionsRequest, context: Any
+    ) -> language_pb2.RuntimeOptionsResponse:
+        return language_pb2.RuntimeOptionsResponse()
+
+    async def Run(self, request: language_pb2.RunRequest, context: Any) -> language_pb2.RunResponse:
+        info = request.info
+        settings = run.Settings(
+            monitor=request.monitor_address,
+            engine=self._engine,
+            project=request.project,
+            stack=request.stack,
+            organization=request.organization or "organization",
+            dry_run=request.dryRun,
+            parallel=request.parallel,
+            root_directory=info.root_directory,
+            program=str(Path(info.program_directory, info.entry_point or ".")),
+            arguments=tuple(request.args),
+        )
+        # Configuration holds secrets: the environment is its owner's alone, the arguments are not.
+        environment = os.environ | {
+            "PULUMI_CONFIG": json.dumps(dict(request.config)),
+            "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
+        }
+        program = await asyncio.create_subprocess_exec(
+            _python(info),
+            "-u",
+            run.__file__,
+            settings.to_json(),
+            cwd=request.pwd or info.program_directory,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+        )
+        self._programs.add(program)
+        try:
+            code = await program.wait()
+        finally:
+            self._programs.discard(program)
+        if code == run.ERROR_SHOWN:
+            return language_pb2.RunResponse(bail=True)
+        if code < 0:
+            name = signal.Signals(-code).name
+            return language_pb2.RunResponse(error=f"Program was ended by signal {name}")
+        if code:
+            return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")
+        return language_pb2.RunResponse()
+
+    async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
+        for program in self._programs:
+            with contextlib.suppress(ProcessLookupError):
+                program.send_signal(signal.SIGINT)
+        return empty_pb2.Empty()

@@ -1,0 +1,89 @@
+"""The Python that a project runs with, and what is installed in it."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_LIST_DISTRIBUTIONS = """
+import importlib.metadata as m, json, sys
+print(json.dumps({
+    "version": ".".join(map(str, sys.version_info[:3])),
+    "distributions": [
+        [d.metadata["Name"], d.version, [
+            str(d.locate_file(f)) for f in d.files or () if f.name == "pulumi-plugin.json"
+        ]]
+        for d in m.distributions()
+    ],
+}))
+"""
+
+
+class NoInterpreter(Exception):
+    """The project names a virtual environment that isn't there, or that can't be used."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A package installed for the program."""
+
+    name: str
+    version: str
+    plugin: Mapping[str, Any] | None
+    """Its `pulumi-plugin.json`, if it is an SDK of a resource plugin."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    version: str
+    """Of Python, such as `3.11.7`."""
+    distributions: tuple[Distribution, ...]
+
+
+def interpreter(root: Path, options: Mapping[str, Any]) -> Path:
+    """The Python that the runtime options of `Pulumi.yaml` ask for.
+
+    `options["virtualenv"]` is a folder, relative to the project's `root`; without it, the program
+    runs with the Python that runs this host. Raises NoInterpreter.
+    https://www.pulumi.com/docs/iac/languages-sdks/python/#virtual-environments
+    """
+    virtualenv = options.get("virtualenv")
+    if not virtualenv:
+        return Path(sys.executable)
+    folder = root / str(virtualenv)
+    python = folder / "bin" / "python"
+    if not python.exists():
+        raise NoInterpreter(
+            f"the virtual environment {folder} of Pulumi.yaml has no bin/python; make it with"
+            f" `python3 -m venv {folder}` and install the program's requirements into it"
+        )
+    return python
+
+
+async def installed(python: Path) -> Installed:
+    """What is installed for `python`. Raises NoInterpreter if it can't say."""
+    process = await asyncio.create_subprocess_exec(
+        python, "-c", _LIST_DISTRIBUTIONS, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise NoInterpreter(f"{python} can't list its packages: exit code {process.returncode}")
+    answer = json.loads(output)
+    return Installed(
+        answer["version"],
+        tuple(
+            Distribution(name, version, _plugin(files))
+            for name, version, files in answer["distributions"]
+        ),
+    )
+
+
+def _plugin(files: list[str]) -> Mapping[str, Any] | None:
+    for file in files:
+        plugin = json.loads(Path(file).read_text())
+        if isinstance(plugin, dict) and plugin.get("resource"):
+            return plugin
+    return None
