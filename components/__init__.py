@@ -1,0 +1,1 @@
+"""The platform's parts: each a Pulumi component that works alone, in a file of its own."""

@@ -1,0 +1,195 @@
+"""A stack's settings as the components' arguments: the one place that knows both.
+
+The components name their arguments as the settings do, so most of it is carried over by name.
+Secrets, which the settings hold as SecretStr, become secret outputs here.
+"""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pulumi
+from pydantic import SecretStr
+
+from components.application import (
+    Backoff,
+    Directory,
+    GitOpsApplicationArgs,
+    Helm,
+    HelmParameter,
+    IgnoreDifference,
+    Kustomize,
+    Replicas,
+    Retry,
+    Sync,
+)
+from components.argocd import (
+    Admin,
+    ArgoCdArgs,
+    ChartSource,
+    Credentials,
+    GitHubAppCredentials,
+    GitRepository,
+    SshCredentials,
+    TokenCredentials,
+)
+from components.cluster import Autoscale, DoksClusterArgs, Maintenance, NodePool, Taint
+from components.project import GitOpsProjectArgs, ResourceKind
+from components.registry import ContainerRegistryArgs
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from settings import Settings, model
+
+Dataclass = TypeVar("Dataclass", bound="DataclassInstance")
+
+
+def secret(value: SecretStr) -> pulumi.Output[str]:
+    """The text behind `value`, which Pulumi then encrypts wherever it ends up."""
+    return pulumi.Output.secret(value.get_secret_value())
+
+
+def registry_args(settings: "Settings") -> ContainerRegistryArgs:
+    """The registry that the stack shares or owns."""
+    return _like(ContainerRegistryArgs, settings.registry, registry_name=settings.registry.name)
+
+
+def cluster_args(settings: "Settings", version: str, *, hold_version: bool) -> DoksClusterArgs:
+    """The cluster, with nodes that can pull from the registry."""
+    cluster = settings.cluster
+    return _like(
+        DoksClusterArgs,
+        cluster,
+        cluster_name=cluster.name,
+        version=version,
+        hold_version=hold_version,
+        access_token=secret(settings.digitalocean.token),
+        registry_integration=True,
+        node_pools=[_node_pool(pool) for pool in cluster.node_pools],
+        maintenance=_like(Maintenance, cluster.maintenance) if cluster.maintenance else None,
+        vpc_id=cluster.vpc.id if cluster.vpc else None,
+        vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
+    )
+
+
+def argocd_args(settings: "Settings", kube_context: pulumi.Input[str]) -> ArgoCdArgs:
+    """Argo CD, able to read the stack's repositories."""
+    argocd = settings.argocd
+    chart = argocd.chart
+    return _like(
+        ArgoCdArgs,
+        argocd,
+        kube_context=kube_context,
+        chart=(
+            ChartSource(path=chart.path)
+            if chart.path is not None
+            else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
+        ),
+        repositories={
+            name: GitRepository(repository.url, _credentials(repository.credentials))
+            for name, repository in settings.repositories.items()
+        },
+        admin=_like(
+            Admin,
+            argocd.admin,
+            password=secret(argocd.admin.password) if argocd.admin.password else None,
+        ),
+        webhook_secret=secret(argocd.webhook_secret) if argocd.webhook_secret else None,
+    )
+
+
+def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> GitOpsProjectArgs:
+    """The stack's project: its repositories, its cluster, its namespaces."""
+    project = settings.project
+    return _like(
+        GitOpsProjectArgs,
+        project,
+        project_name=project.name,
+        argocd_namespace=argocd_namespace,
+        source_repos=[
+            *(settings.repositories[name].url for name in sorted(settings.repositories)),
+            *project.source_repos,
+        ],
+        cluster_resources=[_like(ResourceKind, each) for each in project.cluster_resources],
+    )
+
+
+def application_args(
+    settings: "Settings", name: str, argocd_namespace: pulumi.Input[str]
+) -> GitOpsApplicationArgs:
+    """The stack's application of that name."""
+    application = settings.applications[name]
+    return _like(
+        GitOpsApplicationArgs,
+        application,
+        application_name=name,
+        project_name=settings.project.name,
+        argocd_namespace=argocd_namespace,
+        repo_url=settings.repositories[application.repository].url,
+        source=_source(application),
+        sync=_like(
+            Sync,
+            application.sync,
+            retry=_like(
+                Retry,
+                application.sync.retry,
+                backoff=_like(Backoff, application.sync.retry.backoff),
+            ),
+        ),
+        ignore_differences=[
+            _like(IgnoreDifference, each) for each in application.ignore_differences
+        ],
+    )
+
+
+def _like(kind: type[Dataclass], model: object, **others: Any) -> Dataclass:
+    """A `kind` whose fields are those of `model` by the same name, but for `others`."""
+    same = {
+        each.name: getattr(model, each.name)
+        for each in fields(kind)
+        if each.name not in others and hasattr(model, each.name)
+    }
+    return kind(**same, **others)
+
+
+def _node_pool(pool: "model.NodePool") -> NodePool:
+    return _like(
+        NodePool,
+        pool,
+        autoscale=_like(Autoscale, pool.autoscale) if pool.autoscale else None,
+        taints=[_like(Taint, taint) for taint in pool.taints],
+    )
+
+
+def _credentials(credentials: "model.Credentials | None") -> Credentials | None:
+    match credentials:
+        case None:
+            return None
+        case _ if credentials.github_app is not None:
+            app = credentials.github_app
+            return GitHubAppCredentials(
+                str(app.id), str(app.installation_id), secret(app.private_key)
+            )
+        case _ if credentials.ssh_private_key is not None:
+            return SshCredentials(secret(credentials.ssh_private_key))
+        case _:
+            assert credentials.password is not None
+            return TokenCredentials(credentials.username, secret(credentials.password))
+
+
+def _source(application: "model.Application") -> Kustomize | Directory | Helm | None:
+    if application.kustomize is not None:
+        return _like(
+            Kustomize,
+            application.kustomize,
+            replicas=[_like(Replicas, each) for each in application.kustomize.replicas],
+        )
+    if application.directory is not None:
+        return _like(Directory, application.directory)
+    if application.helm is not None:
+        return _like(
+            Helm,
+            application.helm,
+            parameters=[_like(HelmParameter, each) for each in application.helm.parameters],
+        )
+    return None
