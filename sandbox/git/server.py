@@ -29,8 +29,8 @@ OnPush = Callable[[str, str, str, str], Awaitable[None]]
 class GitServer(Repositories):
     """The repositories below `root`, served by `app`.
 
-    `on_push`, if given, is awaited for each ref that a push has moved, after Git has moved it and
-    before the client's connection is done.
+    `on_push`, if given, is awaited for each ref that a push has moved, right after its client was
+    answered.
     """
 
     def __init__(self, root: Path, on_push: OnPush | None = None) -> None:
@@ -50,13 +50,15 @@ class GitServer(Repositories):
         )
 
     async def watch(self, name: str) -> None:
-        """Take the refs as they are now for those that `on_push` was told of."""
+        """Before a push: take the refs as they are for what `on_push` knows."""
+        if self._on_push is None:
+            return
         async with self._telling[name]:
             if name not in self._told:
                 self._told[name] = await self.refs(name)
 
     async def tell(self, name: str) -> None:
-        """Tell `on_push` of each ref that moved since it was last told."""
+        """After a push: tell `on_push` of each ref that moved since it was last told."""
         if self._on_push is None:
             return
         # Pushes run side by side; each ref's moves are told once and in their order.
