@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -10,11 +10,12 @@ from pathlib import Path
 from sandbox import paths
 from sandbox.toolchain import versions
 from sandbox.toolchain.errors import ToolchainError
-from sandbox.toolchain.recipes import Binary, Recipe
+from sandbox.toolchain.recipes import Recipe
 from sandbox.toolchain.versions import Version
 
 _ELF = b"\x7fELF"
 _ANSWER_SECONDS = 10
+_NO_VARIABLES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def find(recipe: Recipe) -> dict[str, Found] | None:
     found: dict[str, Found] = {}
     for binary in recipe.binaries:
         for path in _candidates(binary.name):
-            version = _ask(binary, path)
+            version = version_of(path, binary.ask, binary.ask_env)
             if (
                 version
                 and recipe.suitable(version, recipe.version)
@@ -71,11 +72,14 @@ def _is_program(path: Path) -> bool:
         return False
 
 
-def _ask(binary: Binary, path: Path) -> Version | None:
+def version_of(
+    path: Path, question: Sequence[str], env: Mapping[str, str] = _NO_VARIABLES
+) -> Version | None:
+    """What the program at `path` says its version is; None if it can't be asked, or says none."""
     try:
         answer = subprocess.run(
-            [path, *binary.ask],
-            env={**os.environ, **binary.ask_env, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            [path, *question],
+            env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -101,7 +105,7 @@ def git() -> Found:
         path = Path(folder, "git")
         if not path.is_file() or not os.access(path, os.X_OK):
             continue
-        version = _ask(Binary("git", ""), path)
+        version = version_of(path, ("--version",))
         if version is None:
             continue
         where = subprocess.run([path, "--exec-path"], capture_output=True, text=True, check=True)

@@ -136,7 +136,14 @@ ARGOCD = Recipe(
 PULUMI = Recipe(
     name="pulumi",
     module="github.com/pulumi/pulumi/pkg/v3",
-    binaries=(Binary("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi", ("version",)),),
+    binaries=(
+        Binary(
+            "pulumi",
+            "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+            ("version",),
+            {"PULUMI_SKIP_UPDATE_CHECK": "true"},
+        ),
+    ),
     # An engine runs programs of its own and of older SDKs; the pinned one is as old as the SDK.
     suitable=_as_new,
     stamps={"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v{v}"},

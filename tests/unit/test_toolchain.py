@@ -1,0 +1,597 @@
+"""The toolchain's promises, with fake programs in place of compilers and tools."""
+
+import asyncio
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from importlib import metadata
+from io import StringIO
+from pathlib import Path
+
+import psutil
+import pytest
+import tenacity
+from rich.console import Console
+
+from sandbox import toolchain
+from sandbox.paths import REPOSITORY
+from sandbox.toolchain import build, go, guard, machine, progress, recipes, store, versions
+from sandbox.toolchain.recipes import Binary, Recipe
+from sandbox.toolchain.store import Store
+from sandbox.toolchain.versions import Version
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    tenacity.Retrying(
+        retry=tenacity.retry_if_result(lambda met: not met),
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_fixed(0.02),
+    )(condition)
+
+
+# Versions
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("v3.259.0\n", (3, 259, 0)),
+        ("etcd Version: 3.6.16\nGit SHA: Not provided\nGo Version: go1.27.3\n", (3, 6, 16)),
+        ("Kubernetes v1.36.3\n", (1, 36, 3)),
+        ("kwok version v0.8.0 go1.27.3 (linux/amd64)\n", (0, 8, 0)),
+        ("argocd-repo-server: v3.6.1+unknown\n", (3, 6, 1)),
+        ("v3.17.2+gcc0bbbd\n", (3, 17, 2)),
+        ("{kustomize/v4.5.7  2022-08-02T16:35:54Z  }\n", (4, 5, 7)),
+        ("git version 2.39.5\n", (2, 39, 5)),
+        ("v3.6.0-rc1\n", None),
+        ("v3.260.0-alpha.1699\n", None),
+        ("(devel)\n", None),
+        ("go1.27.3\n", None),
+    ],
+)
+def test_a_released_version_is_found_in_what_a_tool_says(
+    said: str, version: tuple[int, int, int] | None
+) -> None:
+    assert versions.find(said) == version
+
+
+def test_a_requirement_is_read_from_go_mod_in_both_its_forms() -> None:
+    go_mod = """module m
+go 1.27.3
+replace k8s.io/api => k8s.io/api v9.9.9
+require example.com/single v1.2.3 // indirect
+require (
+\texample.com/in/block/longer v3.0.0
+\texample.com/in/block v2.3.4+incompatible // indirect
+)
+"""
+    assert versions.required(go_mod, "example.com/single") == (1, 2, 3)
+    assert versions.required(go_mod, "example.com/in/block") == (2, 3, 4)
+    with pytest.raises(ValueError, match=r"k8s\.io/api"):
+        versions.required(go_mod, "k8s.io/api")
+
+
+@pytest.mark.parametrize("recipe", recipes.RECIPES, ids=lambda recipe: recipe.name)
+def test_every_package_built_is_a_tool_of_its_locked_module(recipe: Recipe) -> None:
+    words = (recipe.folder / "go.mod").read_text().split()
+    assert recipe.version > Version(0, 0, 0)
+    assert {binary.package for binary in recipe.binaries} <= set(words)
+    assert f"{recipe.module} v{recipe.version} h1:" in (recipe.folder / "go.sum").read_text()
+
+
+def test_the_engine_is_as_new_as_the_python_sdk() -> None:
+    assert str(recipes.PULUMI.version) == metadata.version("pulumi")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "found", "suitable"),
+    [
+        (recipes.PULUMI, "3.259.0", True),
+        (recipes.PULUMI, "3.260.4", True),
+        (recipes.PULUMI, "3.258.9", False),
+        (recipes.PULUMI, "4.300.0", False),
+        (recipes.HELM, "3.16.0", True),
+        (recipes.HELM, "3.15.4", False),
+        (recipes.HELM, "4.0.0", False),
+        (recipes.KUSTOMIZE, "5.4.0", True),
+        (recipes.KUSTOMIZE, "5.3.9", False),
+        (recipes.KUSTOMIZE, "4.5.7", False),
+        (recipes.ETCD, "3.5.13", True),
+        (recipes.ETCD, "3.6.0", True),
+        (recipes.ETCD, "3.5.12", False),
+        (recipes.ETCD, "3.4.23", False),
+        (recipes.KUBERNETES, "1.30.0", True),
+        (recipes.KUBERNETES, "1.29.14", False),
+        (recipes.ARGOCD, "3.6.1", True),
+        (recipes.ARGOCD, "3.6.9", True),
+        (recipes.ARGOCD, "3.6.0", False),
+        (recipes.ARGOCD, "3.7.0", False),
+        (recipes.KWOK, "0.8.0", True),
+        (recipes.KWOK, "0.7.0", False),
+    ],
+    ids=lambda value: value.name if isinstance(value, Recipe) else str(value),
+)
+def test_a_version_of_the_machine_is_taken_only_if_it_does_as_well(
+    recipe: Recipe, found: str, suitable: bool
+) -> None:
+    version = versions.find(found)
+    assert version
+    assert recipe.suitable(version, recipe.version) is suitable
+
+
+# Tools of the machine. Each fake is a copy of a real program, the shell, that answers with the
+# text of a file beside it.
+
+SAYS_FILE = ("-c", 'cat "$0.says"')
+
+
+def program(path: Path, says: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shell = shutil.which("dash") or shutil.which("sh")
+    assert shell
+    shutil.copy(shell, path)
+    Path(f"{path}.says").write_text(says)
+    return path
+
+
+def a_recipe(*names: str) -> Recipe:
+    return Recipe(
+        name="etcd",
+        module="go.etcd.io/etcd/server/v3",
+        binaries=tuple(Binary(name, f"example.com/{name}", SAYS_FILE) for name in names),
+        suitable=lambda found, pinned: found >= (2, 0, 0),
+    )
+
+
+@pytest.fixture
+def search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Sets PATH to folders in tmp_path, followed by the system's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def search(*folders: str) -> None:
+        inside = (str(tmp_path / folder) for folder in folders)
+        monkeypatch.setenv("PATH", ":".join((*inside, "/usr/bin", "/bin")))
+
+    return search
+
+
+def test_the_first_suitable_program_on_path_is_found(
+    tmp_path: Path, search: Callable[..., None]
+) -> None:
+    program(tmp_path / "old/faketool", "faketool v1.9.0")
+    new = program(tmp_path / "new/faketool", "faketool v2.1.0")
+    search("nowhere", "old", "new")
+    assert machine.find(a_recipe("faketool")) == {"faketool": machine.Found(new, Version(2, 1, 0))}
+
+
+def test_a_release_under_its_download_name_is_found_through_its_link(
+    tmp_path: Path, search: Callable[..., None]
+) -> None:
+    release = program(tmp_path / "opt/faketool-linux-amd64", "v2.1.0")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/faketool").symlink_to(release)
+    search("bin")
+    assert machine.find(a_recipe("faketool")) == {
+        "faketool": machine.Found(release, Version(2, 1, 0))
+    }
+
+
+def test_shims_and_our_own_tools_are_not_the_machines(
+    tmp_path: Path, search: Callable[..., None]
+) -> None:
+    script = tmp_path / "shims/faketool"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho v2.1.0\n")
+    script.chmod(0o755)
+    manager = program(tmp_path / "opt/manager", "v2.1.0")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/faketool").symlink_to(manager)
+    program(tmp_path / "cache/doks-gitops/bin/x/faketool", "v2.1.0")
+    search("shims", "links", "cache/doks-gitops/bin/x")
+    assert machine.find(a_recipe("faketool")) is None
+
+
+def test_several_binaries_are_taken_together_and_of_one_minor_version(
+    tmp_path: Path, search: Callable[..., None]
+) -> None:
+    program(tmp_path / "a/one", "v2.1.0")
+    program(tmp_path / "a/two", "v2.2.0")
+    search("a")
+    assert machine.find(a_recipe("one", "two")) is None
+    program(tmp_path / "b/two", "v2.1.7")
+    search("a", "b")
+    found = machine.find(a_recipe("one", "two"))
+    assert found
+    assert [str(tool.version) for tool in found.values()] == ["2.1.0", "2.1.7"]
+
+
+def fake_git(folder: Path, exec_path: Path) -> None:
+    folder.mkdir()
+    git = folder / "git"
+    git.write_text(
+        f'#!/bin/sh\ncase $1 in --exec-path) echo "{exec_path}";; *) echo git version 2.39.5;; esac'
+    )
+    git.chmod(0o755)
+
+
+def test_git_without_its_http_server_is_refused_with_the_package_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    with pytest.raises(toolchain.ToolchainError, match=r"not on this machine.*apt-get install git"):
+        machine.git()
+    fake_git(tmp_path / "bin", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    with pytest.raises(toolchain.ToolchainError, match=r"no `git http-backend`.*install git"):
+        machine.git()
+
+
+# The store
+
+
+def test_nothing_of_a_failed_build_is_kept(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    folder = kept.folder("helm", "3.22.0", "abc")
+
+    def fail() -> None:
+        with kept.filling(folder) as unfinished:
+            (unfinished / "helm").write_text("half")
+            raise OSError("compiler died")
+
+    with pytest.raises(OSError, match="compiler died"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_folder_appears_at_once_and_replaces_an_incomplete_one(tmp_path: Path) -> None:
+    kept = Store(tmp_path)
+    folder = kept.folder("helm", "3.22.0", "abc")
+    (folder / "bin").mkdir(parents=True)
+    with kept.filling(folder) as unfinished:
+        (unfinished / "helm").write_text("whole")
+        assert not (folder / "helm").exists()
+    assert [path.name for path in folder.iterdir()] == ["helm"]
+
+
+def test_a_second_set_up_waits_for_the_first_however_it_ends(tmp_path: Path) -> None:
+    code = (
+        "import sys, signal; from pathlib import Path; from sandbox.toolchain.store import Store\n"
+        "store = Store(Path(sys.argv[1]))\n"
+        "with store.locked(lambda: None), store.scratch(): print('held', flush=True);"
+        " signal.pause()"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
+    waited = threading.Event()
+    entered = threading.Event()
+
+    def second() -> None:
+        with Store(tmp_path).locked(waited.set):
+            entered.set()
+
+    try:
+        assert first.stdout
+        assert first.stdout.readline() == "held\n"
+        thread = threading.Thread(target=second, daemon=True)
+        thread.start()
+        assert waited.wait(5)
+        assert not entered.is_set()
+    finally:
+        first.kill()
+        first.communicate()
+    assert entered.wait(5)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"], "the killed one's scratch"
+
+
+def test_a_folder_of_links_once_made_stays_as_it_is(tmp_path: Path) -> None:
+    made = Store(tmp_path).links("abc", {"helm": Path("/one/helm")})
+    again = Store(tmp_path).links("abc", {"helm": Path("/one/helm")})
+    assert made == again
+    assert (made / "helm").readlink() == Path("/one/helm")
+    assert [path.name for path in tmp_path.iterdir()] == ["abc"]
+
+
+def test_what_a_tool_is_made_from_decides_where_it_is_kept(tmp_path: Path) -> None:
+    kept = build.Kept.of(recipes.HELM, Store(tmp_path))
+    stamped = dataclasses.replace(recipes.HELM, stamps={})
+    assert kept == build.Kept.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
+    assert kept.binaries != build.Kept.of(stamped, Store(tmp_path)).binaries
+    assert kept.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
+    assert build.key("ab", "c") != build.key("a", "bc")
+
+
+# The guard
+
+
+def guarded(parent: str, *command: str) -> list[str]:
+    return [sys.executable, "-I", guard.__file__, parent, *command]
+
+
+def test_a_guarded_command_keeps_its_exit_code() -> None:
+    command = guarded(str(os.getpid()), "sh", "-c", "exit 7")
+    assert subprocess.run(command, start_new_session=True, check=False).returncode == 7
+    killed = guarded(str(os.getpid()), "sh", "-c", "kill -9 $$")
+    assert subprocess.run(killed, start_new_session=True, check=False).returncode == 137
+
+
+def test_a_guarded_command_does_not_start_when_its_parent_has_gone(tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    command = guarded(str(os.getppid()), "touch", str(proof))
+    assert subprocess.run(command, start_new_session=True, check=False).returncode == 1
+    assert not proof.exists()
+
+
+def test_killing_the_sandbox_kills_the_compiler_and_all_that_it_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    compiler = f"sleep 600 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
+    code = (
+        "import subprocess, os, sys\n"
+        "command = [sys.executable, '-I', sys.argv[1], str(os.getpid()), 'sh', '-c', sys.argv[2]]\n"
+        "subprocess.run(command, start_new_session=True)"
+    )
+    sandbox = subprocess.Popen([sys.executable, "-c", code, guard.__file__, compiler])
+    try:
+        until(pids.exists)
+        started = [psutil.Process(int(pid)) for pid in pids.read_text().split()]
+        started.append(started[0].parents()[0])
+        assert all(process.is_running() for process in started)
+    finally:
+        sandbox.kill()
+        sandbox.wait()
+    _, alive = psutil.wait_procs(started, timeout=10)
+    left = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    for process in left:
+        process.kill()
+    assert not left
+
+
+# The compiler. The fake one does what it is told by the file `orders`, and writes down its calls.
+
+FAKE_GO = """#!/bin/sh
+root=$(dirname "$(dirname "$0")")
+echo "$@" >> "$root/calls"
+[ -f "$root/orders" ] && . "$root/orders"
+case $1 in
+env) echo /tmp; echo /tmp;;
+mod) echo "{\\"Dir\\": \\"$root/module\\"}";;
+list) printf '%s\\n' one two three;;
+build)
+    echo one >&2; echo two >&2
+    while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; [ -n "$out" ] && break; done
+    shift
+    for package in "$@"; do
+        name=${package##*/}
+        case $name in v[0-9]) name=${package%/*}; name=${name##*/};; esac
+        echo "$package" > "$out$name"
+    done;;
+esac
+"""
+
+
+@pytest.fixture
+def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of a fake Go distribution, used in place of the real one."""
+    root = tmp_path / "go"
+    (root / "bin").mkdir(parents=True)
+    (root / "bin/go").write_text(FAKE_GO)
+    (root / "bin/go").chmod(0o755)
+    for file in (
+        "manifests/install.yaml",
+        "manifests/crds/application-crd.yaml",
+        "hack/git-verify-wrapper.sh",
+        "kustomize/stage/node/fast/node-initialize.yaml",
+        "kustomize/stage/node/fast/kustomization.yaml",
+        "kustomize/stage/pod/fast/pod-ready.yaml",
+        "kustomize/stage/pod/general/pod-create.yaml",
+    ):
+        path = root / "module" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file)
+        path.chmod(0o444)
+    monkeypatch.setattr(machine, "go", lambda: (root, "1.27.3"))
+    monkeypatch.setattr(store, "free_bytes", lambda path: build.COLD_BYTES)
+    return root
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache, and no tool on PATH but Git and the shell's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "system"
+    folder.mkdir()
+    for name in ("git", "sh", "dirname", "sleep", "cat"):
+        real = shutil.which(name)
+        assert real
+        (folder / name).symlink_to(real)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def calls(root: Path) -> list[str]:
+    file = root / "calls"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def quiet() -> Console:
+    return Console(file=StringIO())
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_every_tool_is_built_once_and_then_no_compiler_is_started(fake_go: Path) -> None:
+    tools = toolchain.ensure(quiet())
+    assert set(tools.versions) == {
+        *("git", "redis-server", "pulumi", "etcd", "helm", "kustomize", "kwok", "argocd"),
+        *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    }
+    assert tools.path("etcd").read_text() == "go.etcd.io/etcd/server/v3\n"
+    assert tools.path("kube-scheduler").read_text() == "k8s.io/kubernetes/cmd/kube-scheduler\n"
+    for role in recipes.ARGOCD_ROLES:
+        assert tools.path(role).samefile(tools.path("argocd"))
+    assert os.access(tools.path("git-verify-wrapper.sh"), os.X_OK)
+    assert tools.path("redis-server").is_file()
+    assert (tools.argocd_manifests / "crds/application-crd.yaml").is_file()
+    assert [file.name for file in tools.kwok_stages] == ["node-initialize.yaml", "pod-ready.yaml"]
+    with pytest.raises(KeyError):
+        tools.path("docker")
+
+    before = calls(fake_go)
+    assert len([call for call in before if call.startswith("build")]) == len(recipes.RECIPES)
+    assert toolchain.ensure(quiet()) == tools
+    assert calls(fake_go) == before
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_suitable_tool_of_the_machine_is_used_instead_of_built(
+    fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = machine.Found(tmp_path / "usr/argocd", Version(3, 6, 2))
+    monkeypatch.setattr(
+        machine, "find", lambda recipe: {"argocd": own} if recipe is recipes.ARGOCD else None
+    )
+    tools = toolchain.ensure(quiet())
+    assert tools.versions["argocd"] == "3.6.2"
+    assert tools.path("argocd-server").readlink() == own.path
+    assert tools.argocd_manifests.is_dir()
+    assert not [call for call in calls(fake_go) if "argo-cd/v3/cmd" in call]
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_failed_build_names_the_tool_and_its_log_and_keeps_what_was_built(fake_go: Path) -> None:
+    (fake_go / "orders").write_text(
+        'case "$*" in build*cmd/helm) echo "x.go:1: undefined: y" >&2; exit 1;; esac'
+    )
+    with pytest.raises(toolchain.ToolchainError, match=r"helm could not be built") as error:
+        toolchain.ensure(quiet())
+    assert "undefined: y" in str(error.value)
+    log = Path(str(error.value).split()[-1])
+    assert "undefined: y" in log.read_text()
+
+    (fake_go / "orders").unlink()
+    before = len(calls(fake_go))
+    toolchain.ensure(quiet())
+    assert not [call for call in calls(fake_go)[before:] if "etcd" in call]
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_download_that_fails_is_tried_again(
+    fake_go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenacity, "wait_exponential", lambda multiplier: tenacity.wait_none())
+    (fake_go / "orders").write_text(
+        'case "$*" in list*etcd*) [ -f "$root/again" ] || {'
+        ' : > "$root/again"; echo "Get: dial tcp: i/o timeout" >&2; exit 1; };; esac'
+    )
+    toolchain.ensure(quiet())
+    assert len([call for call in calls(fake_go) if call.startswith("list") and "etcd" in call]) == 2
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_cold_build_does_not_start_without_the_space_for_it(
+    fake_go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "free_bytes", lambda path: build.COLD_BYTES - 1)
+    with pytest.raises(toolchain.ToolchainError, match=r"6 GiB of disk.*6\.0 GiB free"):
+        toolchain.ensure(quiet())
+    assert {call.split()[0] for call in calls(fake_go)} == {"env"}
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_cancelled_build_leaves_no_compiler_running(fake_go: Path, tmp_path: Path) -> None:
+    (fake_go / "orders").write_text('echo $$ > "$root/pid"; echo started >&2; sleep 600')
+
+    async def cancel_once_started() -> None:
+        started = asyncio.Event()
+        compiler = go.Go(tmp_path / "logs", tmp_path)
+        run = asyncio.create_task(
+            compiler.run("helm", tmp_path, "build", on_line=lambda line: started.set())
+        )
+        await asyncio.wait_for(started.wait(), 10)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    asyncio.run(cancel_once_started())
+    pid = int((fake_go / "pid").read_text())
+    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+
+
+def test_the_users_proxy_is_kept_and_what_would_change_the_build_is_not(tmp_path: Path) -> None:
+    user = {
+        "GOPROXY": "http://127.0.0.1:1",
+        "GONOSUMDB": "*",
+        "GOFLAGS": "-mod=vendor",
+        "GOOS": "windows",
+        "GOROOT": "/other",
+        "GOWORK": "/other/go.work",
+    }
+    env = go.environment(tmp_path, tmp_path, user)
+    assert (env["GOPROXY"], env["GONOSUMDB"]) == ("http://127.0.0.1:1", "*")
+    assert (env["GOFLAGS"], env["GOWORK"]) == ("-mod=readonly", "off")
+    assert env["GOROOT"] == str(tmp_path)
+    assert "GOOS" not in env
+
+
+@pytest.mark.parametrize(
+    ("output", "kind", "advice"),
+    [
+        ("write $WORK/b001: no space left on device", toolchain.ToolchainError, "disk is full"),
+        ("compile: signal: killed", toolchain.ToolchainError, "out of memory"),
+        ("verifying m@v1: checksum mismatch\nSECURITY ERROR", toolchain.ToolchainError, "clean -m"),
+        ("Get x: dial tcp: lookup y: no such host", go.NetworkError, "network and GOPROXY"),
+        ("a.go:1:2: undefined: x", toolchain.ToolchainError, "undefined: x"),
+    ],
+)
+def test_a_failure_is_explained(
+    output: str, kind: type[Exception], advice: str, tmp_path: Path
+) -> None:
+    error = go.failure("helm", output, tmp_path / "helm.log")
+    assert type(error) is kind
+    assert advice in str(error)
+    assert "helm" in str(error)
+    assert str(tmp_path / "helm.log") in str(error)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [
+        ("go.etcd.io/etcd/server/v3", "server"),
+        ("sigs.k8s.io/kustomize/kustomize/v5", "kustomize"),
+        ("helm.sh/helm/v3/cmd/helm", "helm"),
+    ],
+)
+def test_the_file_that_go_build_writes_is_known(package: str, name: str) -> None:
+    assert go.executable_name(package) == name
+
+
+# Progress
+
+
+def test_without_a_terminal_a_long_build_still_says_how_far_it_is() -> None:
+    text = StringIO()
+    with progress.board(Console(file=text), ["argocd"]) as board:
+        board.begin("argocd")
+        board.show("argocd", "compiling", 0, 1800)
+        board.show("argocd", "compiling", 512, 1800)
+        board.beat()
+        board.end("argocd")
+        board.beat()
+    assert text.getvalue().splitlines() == [
+        "argocd: compiling",
+        "argocd: compiling, 512 of 1800 packages (0 s)",
+        "argocd: done (0 s)",
+    ]
+
+
+def test_on_a_terminal_every_tool_has_its_line() -> None:
+    text = StringIO()
+    console = Console(file=text, force_terminal=True, width=100)
+    with progress.board(console, ["helm", "kwok"]) as board:
+        board.begin("helm")
+        board.show("helm", "compiling", 5, 10)
+    shown = text.getvalue()
+    assert "compiling" in shown
+    assert "waiting" in shown
