@@ -1,0 +1,140 @@
+"""What must hold between the sections of a stack file, and between the stack files of a project.
+
+A rule sees what has the right shape (`Draft`): a fault in one section hides no other fault.
+Paths in what it yields begin with the section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from settings.base import Wrong
+from settings.errors import closest, stack_file
+from settings.model import (
+    NAMESPACE,
+    Application,
+    Cluster,
+    Project,
+    Registry,
+    Repository,
+)
+from settings.stackfile import StackFile
+
+DNS_LABEL = 63
+"""An application's name becomes a label value (https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/)."""
+HELM_RELEASE = 53
+"""Helm's limit of a release's name, which is the application's unless it says otherwise."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """The sections of a stack file that have the right shape, so far."""
+
+    cluster: Cluster | None = None
+    registry: Registry | None = None
+    project: Project | None = None
+    repositories: dict[str, Repository] = field(default_factory=dict)
+    applications: dict[str, Application] = field(default_factory=dict)
+    repository_names: tuple[str, ...] = ()
+    """All names under `repositories`, also of those with the wrong shape."""
+
+
+def between_sections(draft: Draft) -> Iterator[Wrong]:
+    """What is wrong between the sections of one stack file."""
+    yield from _applications(draft)
+    yield from _same_repository_twice(draft)
+
+
+def between_stacks(stack: str, draft: Draft, files: Mapping[str, StackFile]) -> Iterator[Wrong]:
+    """What is wrong between this stack's file and the others (`files`, by name)."""
+    others = {name: file for name, file in files.items() if name != stack_file(stack)}
+    if draft.registry is not None:
+        yield from _second_owner(draft.registry, others)
+    if draft.cluster is not None:
+        for name, file in sorted(others.items()):
+            if file.text(f"{NAMESPACE}:cluster", "name") == draft.cluster.name:
+                yield Wrong(
+                    at=("cluster", "name"),
+                    found=f'"{draft.cluster.name}", as in {name}',
+                    right="a name that no other stack's cluster has",
+                )
+
+
+def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterator[Wrong]:
+    key = f"{NAMESPACE}:registry"
+    owners = [
+        name
+        for name, file in sorted(others.items())
+        if file.text(key, "create") == "true" and file.text(key, "name") == registry.name
+    ]
+    if registry.create and owners:
+        yield Wrong(
+            at=("registry", "create"),
+            found=f"true, as in {' and '.join(owners)}",
+            right=f'one stack at most owns the registry "{registry.name}"; the others look it up, '
+            "with create: false",
+            example="false",
+        )
+
+
+def _applications(draft: Draft) -> Iterator[Wrong]:
+    for name, application in draft.applications.items():
+        at = ("applications", name)
+        if application.repository not in draft.repository_names:
+            yield Wrong(
+                at=(*at, "repository"),
+                found=f'"{application.repository}"',
+                right=_one_of_names(application.repository, draft.repository_names),
+            )
+        if draft.project is None:
+            continue
+        yield from _namespace(at, application, draft.project)
+        full = f"{draft.project.name}-{name}"
+        release = application.helm is not None and application.helm.release_name is None
+        longest = HELM_RELEASE if release else DNS_LABEL
+        if len(full) > longest:
+            yield Wrong(
+                at=at,
+                found=f'"{full}", {len(full)} characters, as its name in Argo CD',
+                right=f"at most {longest} characters for <project>-<application>"
+                + (" (or a helm.releaseName)" if release else ""),
+            )
+
+
+def _namespace(at: tuple[str, str], application: Application, project: Project) -> Iterator[Wrong]:
+    allowed = project.namespaces
+    if any(_covers(pattern, application.namespace) for pattern in allowed):
+        return
+    yield Wrong(
+        at=(*at, "namespace"),
+        found=f'"{application.namespace}", which the project may not deploy to',
+        right=_one_of_names(application.namespace, allowed)
+        + f"; or add it to {NAMESPACE}:project.namespaces",
+    )
+
+
+def _covers(pattern: str, namespace: str) -> bool:
+    head, star, tail = pattern.partition("*")
+    if not star:
+        return pattern == namespace
+    return namespace.startswith(head) and namespace.endswith(tail.rpartition("*")[2])
+
+
+def _same_repository_twice(draft: Draft) -> Iterator[Wrong]:
+    seen: dict[str, str] = {}
+    for name, repository in sorted(draft.repositories.items()):
+        url = repository.url.removesuffix("/").removesuffix(".git")
+        if url in seen:
+            yield Wrong(
+                at=("repositories", name, "url"),
+                found=f'"{repository.url}", as in repositories.{seen[url]}',
+                right="each repository once: Argo CD keeps one set of credentials for a URL",
+            )
+        seen.setdefault(url, name)
+
+
+def _one_of_names(given: str, names: tuple[str, ...]) -> str:
+    right = f"one of {', '.join(names)}" if names else "a name that exists; there is none yet"
+    close = closest(given, names)
+    return f"{right}; did you mean {close}?" if close else right
