@@ -1,0 +1,52 @@
+"""The emulated API as a Starlette application."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Mount
+
+from sandbox.digitalocean.errors import (
+    ApiError,
+    on_api_error,
+    on_http_exception,
+    on_server_error,
+)
+from sandbox.digitalocean.lifecycle import Clusters
+from sandbox.digitalocean.operations import Operation
+from sandbox.digitalocean.routes import (
+    account,
+    associated_resources,
+    kubernetes,
+    node_pools,
+    registries,
+    vpcs,
+)
+from sandbox.digitalocean.state import AccountState
+from sandbox.digitalocean.traffic import Traffic
+
+OPERATIONS: tuple[Operation, ...] = (
+    *account.OPERATIONS,
+    *kubernetes.OPERATIONS,
+    *node_pools.OPERATIONS,
+    *associated_resources.OPERATIONS,
+    *registries.OPERATIONS,
+    *vpcs.OPERATIONS,
+)
+"""Every operation that is emulated, with the scopes that it needs."""
+
+
+def create_app(state: AccountState, clusters: Clusters) -> Starlette:
+    """The API of one account, under `/v2`: its clients take the server's address as their endpoint.
+
+    The clusters are the caller's to `resume` and `close`.
+    """
+    routes = [operation.route(state, clusters) for operation in OPERATIONS]
+    return Starlette(
+        routes=[Mount("/v2", routes=routes)],
+        middleware=[Middleware(Traffic, account=state)],
+        exception_handlers={
+            ApiError: on_api_error,
+            HTTPException: on_http_exception,
+            Exception: on_server_error,
+        },
+    )

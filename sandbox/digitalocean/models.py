@@ -1,0 +1,203 @@
+"""What an account holds. Names are those of DigitalOcean's API; the state file is this as JSON."""
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sandbox.digitalocean.backend import Taint
+from sandbox.digitalocean.catalogue import VERSIONS
+
+ClusterState = Literal["provisioning", "running", "degraded", "error", "upgrading", "deleting"]
+NodeState = Literal["provisioning", "running", "deleting"]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class Token(Model):
+    """A personal access token; the token itself is not kept, only its SHA-256."""
+
+    name: str
+    sha256: str
+    scopes: list[str]
+    """`full`, `read`, or scopes such as `kubernetes:create`
+    (docs.digitalocean.com/reference/api/scopes)."""
+    created_at: datetime
+    expires_at: datetime | None = None
+
+    def allows(self, scope: str) -> bool:
+        return (
+            "full" in self.scopes
+            or scope in self.scopes
+            or ("read" in self.scopes and scope.endswith(":read"))
+        )
+
+
+class Credential(Model):
+    """A token minted for one cluster or one registry, until it expires."""
+
+    sha256: str
+    cluster_id: str | None = None
+    registry: str | None = None
+    read_write: bool = True
+    expires_at: datetime | None
+
+
+class NodeStatus(Model):
+    state: NodeState
+
+
+class Node(Model):
+    id: str
+    name: str
+    status: NodeStatus
+    droplet_id: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class NodePool(Model):
+    id: str
+    name: str
+    size: str
+    count: int
+    tags: list[str]
+    """Those asked for; the API adds its own."""
+    labels: dict[str, str]
+    taints: list[Taint]
+    auto_scale: bool
+    min_nodes: int
+    max_nodes: int
+    nodes: list[Node]
+    deleting: bool = False
+
+    def remaining(self) -> list[Node]:
+        """The nodes that are to stay."""
+        return [node for node in self.nodes if node.status.state != "deleting"]
+
+
+class MaintenancePolicy(Model):
+    """When DigitalOcean may work on the cluster, in UTC."""
+
+    start_time: str = "00:00"
+    duration: str = "4h0m0s"
+    day: str = "any"
+
+
+class ClusterStatus(Model):
+    state: ClusterState
+    message: str = ""
+
+
+class Cluster(Model):
+    id: str
+    name: str
+    region: str
+    version: str
+    cluster_subnet: str
+    service_subnet: str
+    vpc_uuid: str
+    ha: bool
+    ipv4: str = ""
+    endpoint: str = ""
+    ca_certificate: str = ""
+    tags: list[str]
+    """Those asked for; the API adds its own."""
+    node_pools: list[NodePool]
+    maintenance_policy: MaintenancePolicy
+    auto_upgrade: bool
+    surge_upgrade: bool
+    registries: list[str] = Field(default_factory=list)
+    features: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Add-ons that are kept and shown but do nothing here, such as `control_plane_firewall`."""
+    status: ClusterStatus
+    upgrading_to: str | None = None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its API has answered, so that there is something to hand out credentials for."""
+        return bool(self.endpoint) and self.status.state != "deleting"
+
+
+class Vpc(Model):
+    id: str
+    name: str
+    description: str
+    region: str
+    ip_range: str
+    default: bool
+    created_at: datetime
+
+
+class RepositoryTag(Model):
+    tag: str
+    manifest_digest: str
+    compressed_size_bytes: int
+    size_bytes: int
+    updated_at: datetime
+
+
+class Repository(Model):
+    name: str
+    tags: list[RepositoryTag]
+
+
+class Registry(Model):
+    name: str
+    region: str
+    created_at: datetime
+    repositories: list[Repository] = Field(default_factory=list)
+
+
+class Subscription(Model):
+    tier_slug: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class LoadBalancer(Model):
+    id: str
+    name: str
+    ip: str
+    region: str
+    vpc_uuid: str
+    cluster_id: str
+    created_at: datetime
+
+
+class Volume(Model):
+    id: str
+    name: str
+    region: str
+    size_gigabytes: int
+    cluster_id: str
+    created_at: datetime
+
+
+class AccountData(Model):
+    """All that one account holds."""
+
+    email: str = "team@example.com"
+    name: str = "Example Team"
+    uuid: str
+    team_uuid: str
+    droplet_limit: int = 25
+    clock_offset: timedelta = timedelta(0)
+    versions: list[str] = Field(default_factory=lambda: list(VERSIONS))
+    """DOKS versions on offer."""
+    registry_names_elsewhere: list[str] = Field(default_factory=lambda: ["digitalocean", "example"])
+    """Registry names that other accounts have; names are unique among all accounts."""
+    tokens: list[Token] = Field(default_factory=list)
+    credentials: list[Credential] = Field(default_factory=list)
+    clusters: dict[str, Cluster] = Field(default_factory=dict)
+    vpcs: dict[str, Vpc] = Field(default_factory=dict)
+    registries: dict[str, Registry] = Field(default_factory=dict)
+    subscription: Subscription | None = None
+    load_balancers: dict[str, LoadBalancer] = Field(default_factory=dict)
+    volumes: dict[str, Volume] = Field(default_factory=dict)
+    droplets: int = 0
+    """How many were ever made; the next one's ID follows from it."""

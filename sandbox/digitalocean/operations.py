@@ -1,0 +1,112 @@
+"""What every API operation has in common: a route, the scopes it needs, who may call it."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.digitalocean.errors import ApiError, invalid
+from sandbox.digitalocean.lifecycle import Clusters
+from sandbox.digitalocean.pagination import page_of
+from sandbox.digitalocean.state import AccountState
+
+
+class Body(BaseModel):
+    """The JSON body of a request. Fields that the emulator does not model are ignored, and null is
+    the same as absent: clients written in Go send it for what is not set."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, content: Any) -> Any:
+        if isinstance(content, dict):
+            return {key: value for key, value in content.items() if value is not None}
+        return content
+
+
+BodyT = TypeVar("BodyT", bound=Body)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One authenticated and authorized request."""
+
+    request: Request
+    account: AccountState
+    clusters: Clusters
+
+    @property
+    def path(self) -> Mapping[str, Any]:
+        return self.request.path_params
+
+    async def body(self, model: type[BodyT]) -> BodyT:
+        """The body, read as `model`. Ends the request with 400 if it is not JSON, 422 if it does
+        not fit."""
+        try:
+            return model.model_validate_json(await self.request.body())
+        except ValidationError as error:
+            first = error.errors()[0]
+            if first["type"] == "json_invalid":
+                raise ApiError(400, "unable to decode the request body as JSON") from error
+            where = ".".join(str(part) for part in first["loc"]) or "body"
+            raise invalid(f"validation error: {where}: {first['msg']}") from error
+
+    def seconds(self, name: str) -> int:
+        """A query parameter that is a duration in seconds; 0 if it is not given."""
+        text = self.request.query_params.get(name, "0")
+        if not text.isdecimal():
+            raise invalid(f"{name} must be a number of seconds")
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        return self.request.query_params.get(name, "").lower() in ("1", "true")
+
+    def page(self, key: str, items: Sequence[Any]) -> JSONResponse:
+        return JSONResponse(page_of(self.request, key, items))
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path, and the scopes that a token must have to call it, all of them
+    (docs.digitalocean.com/reference/api/scopes)."""
+
+    method: str
+    path: str
+    handler: Handler
+    scopes: tuple[str, ...]
+
+    def route(self, account: AccountState, clusters: Clusters) -> Route:
+        async def endpoint(request: Request) -> Response:
+            self._authorize(request, account)
+            return await self.handler(Call(request, account, clusters))
+
+        return Route(self.path, endpoint, methods=[self.method])
+
+    def _authorize(self, request: Request, account: AccountState) -> None:
+        token = account.find_token(bearer_token(request.headers.get("authorization", "")))
+        if token is None:
+            raise ApiError(401, "Unable to authenticate you")
+        if not all(token.allows(scope) for scope in self.scopes):
+            raise ApiError(403, "You do not have access for the attempted action.")
+
+
+def bearer_token(authorization: str) -> str:
+    """The token of an Authorization header; empty if it is not a bearer token."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def no_content() -> Response:
+    return Response(status_code=204)
+
+
+def accepted() -> Response:
+    return Response(status_code=202)
