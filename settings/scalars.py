@@ -130,7 +130,7 @@ def _is_chart_repository(url: str) -> bool:
     return _is_web_url(url, ("https", "oci"))
 
 
-def _is_api_endpoint(url: str) -> bool:
+def is_api_endpoint(url: str) -> bool:
     """A token travels in every request, so plain http may not leave this machine."""
     if not _is_web_url(url):
         return False
@@ -358,7 +358,7 @@ ApiEndpoint = Annotated[
     _url(
         "an https:// URL (http:// only on loopback, as the account's token travels with every "
         "request)",
-        _is_api_endpoint,
+        is_api_endpoint,
     ),
 ]
 Rfc3339 = Annotated[

@@ -1,0 +1,260 @@
+"""Reads the account over DigitalOcean's HTTP API (https://docs.digitalocean.com/reference/api/)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, TypeVar
+
+import pulumi
+import requests
+from pydantic import BaseModel, BeforeValidator, ValidationError
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from account.model import Account, RunningCluster
+from account.version import Version
+from settings.scalars import is_api_endpoint
+
+TIMEOUT = (5.0, 30.0)
+"""Seconds to connect, and to wait for an answer."""
+RETRIES = Retry(
+    total=4,
+    connect=2,
+    backoff_factor=0.5,
+    status_forcelist=(429, 500, 502, 503, 504),
+    allowed_methods=("GET",),
+    # The account's hourly limit may ask for most of an hour; a person is waiting.
+    retry_after_max=30,
+    raise_on_status=False,
+)
+PER_PAGE = 200
+"""The most that the API gives at once."""
+
+TOKENS_PAGE = "https://cloud.digitalocean.com/account/api/tokens"
+GONE = ("deleting", "deleted")
+
+
+class AccountError(pulumi.RunError):
+    """The account can't be read. Pulumi shows the text alone, without a traceback."""
+
+
+def read(token: str, api_url: str) -> Account:
+    """The account of `token`, read in some three requests at once.
+
+    Needs the scopes `kubernetes:read` and `registry:read`. Raises `AccountError` if the token is
+    refused, lacks a scope, would travel unprotected, or the API can't be reached.
+    """
+    if not is_api_endpoint(api_url):
+        raise AccountError(
+            f"The API address {api_url} is neither https:// nor http:// on loopback: the account's "
+            "token would travel where others can read it.\n"
+            "Set another: pulumi config set digitalocean:apiEndpoint https://api.digitalocean.com"
+        )
+    with _Api(token, api_url) as api, ThreadPoolExecutor(max_workers=3) as threads:
+        options = threads.submit(api.options)
+        clusters = threads.submit(lambda: tuple(api.clusters()))
+        registries = threads.submit(api.registries)
+        failed = [
+            str(failure)
+            for reading in (options, clusters, registries)
+            if isinstance(failure := reading.exception(), AccountError)
+        ]
+        if failed:
+            raise AccountError("\n\n".join(dict.fromkeys(failed)))
+        offered = options.result()
+        return Account(
+            regions=tuple(region.slug for region in offered.regions),
+            sizes=tuple(size.slug for size in offered.sizes),
+            versions=tuple(sorted((each.slug for each in offered.versions), reverse=True)),
+            clusters=clusters.result(),
+            registries=registries.result(),
+        )
+
+
+_Version = Annotated[Version, BeforeValidator(Version.of)]
+
+
+class _Slug(BaseModel):
+    slug: str
+
+
+class _VersionSlug(BaseModel):
+    slug: _Version
+
+
+class _Options(BaseModel):
+    regions: list[_Slug]
+    sizes: list[_Slug]
+    versions: list[_VersionSlug]
+
+
+class _OptionsAnswer(BaseModel):
+    options: _Options
+
+
+class _Status(BaseModel):
+    state: str
+
+
+class _Cluster(BaseModel):
+    id: str
+    name: str
+    region: str
+    version: _Version
+    ha: bool = False
+    status: _Status
+    registry_enabled: bool = False
+
+
+class _Pages(BaseModel):
+    next: str | None = None
+
+
+class _Links(BaseModel):
+    pages: _Pages | None = None
+
+
+class _ClustersAnswer(BaseModel):
+    kubernetes_clusters: list[_Cluster]
+    links: _Links | None = None
+
+
+class _Registry(BaseModel):
+    name: str
+
+
+class _RegistryAnswer(BaseModel):
+    registry: _Registry
+
+
+class _RegistriesAnswer(BaseModel):
+    registries: list[_Registry]
+
+
+_Answer = TypeVar("_Answer", bound=BaseModel)
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sends the token; as an auth object, so that no .netrc entry takes its place."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _Api:
+    """The four calls, and what their failures mean."""
+
+    def __init__(self, token: str, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.auth = _Bearer(token)
+        self._session.headers["User-Agent"] = "doks-gitops"
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+
+    def __enter__(self) -> _Api:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def options(self) -> _Options:
+        return self._get("/v2/kubernetes/options", "kubernetes:read", _OptionsAnswer).options
+
+    def clusters(self) -> Iterator[RunningCluster]:
+        page = 1
+        while True:
+            answer = self._get(
+                f"/v2/kubernetes/clusters?page={page}&per_page={PER_PAGE}",
+                "kubernetes:read",
+                _ClustersAnswer,
+            )
+            for cluster in answer.kubernetes_clusters:
+                if cluster.status.state not in GONE:
+                    yield RunningCluster(
+                        id=cluster.id,
+                        name=cluster.name,
+                        region=cluster.region,
+                        version=cluster.version,
+                        ha=cluster.ha,
+                        state=cluster.status.state,
+                        registry_enabled=cluster.registry_enabled,
+                    )
+            # Counted instead of followed: the link could lead the token to another host.
+            if not (answer.links and answer.links.pages and answer.links.pages.next):
+                return
+            page += 1
+
+    def registries(self) -> tuple[str, ...]:
+        path, scope = "/v2/registry", "registry:read"
+        response = self._response(path)
+        if response.status_code == 404:
+            return ()
+        if response.status_code == 412:
+            # The account has several registries, which this call knows nothing of.
+            answer = self._get("/v2/registries", scope, _RegistriesAnswer)
+            return tuple(registry.name for registry in answer.registries)
+        return (self._checked(response, path, scope, _RegistryAnswer).registry.name,)
+
+    def _get(self, path: str, scope: str, answer: type[_Answer]) -> _Answer:
+        return self._checked(self._response(path), path, scope, answer)
+
+    def _response(self, path: str) -> requests.Response:
+        try:
+            return self._session.get(self._url + path, timeout=TIMEOUT, allow_redirects=False)
+        except requests.RequestException as error:
+            raise AccountError(
+                f"DigitalOcean's API can't be reached at {self._url}: {_reason(error)}\n"
+                "Check the network and the address (digitalocean:apiEndpoint, or "
+                "DIGITALOCEAN_API_URL), then run the command again."
+            ) from None
+
+    def _checked(
+        self, response: requests.Response, path: str, scope: str, answer: type[_Answer]
+    ) -> _Answer:
+        status = response.status_code
+        if status == 401:
+            raise AccountError(
+                f"DigitalOcean refused the API token (401 at {self._url}): it is wrong, expired or "
+                f"revoked.\nMake one at {TOKENS_PAGE}, then: pulumi config set --secret "
+                "digitalocean:token (or export DIGITALOCEAN_TOKEN)"
+            )
+        if status == 403:
+            raise AccountError(
+                f"The API token lacks the scope {scope} (403 at {path}).\n"
+                f"Make one with that scope at {TOKENS_PAGE}, then: pulumi config set --secret "
+                "digitalocean:token (or export DIGITALOCEAN_TOKEN)"
+            )
+        if status == 429:
+            raise AccountError(
+                f"DigitalOcean's request limit for the account is used up (429 at {self._url}).\n"
+                "Run the command again later; the limit is by the hour."
+            )
+        if status >= 500:
+            raise AccountError(
+                f"DigitalOcean's API at {self._url} answers {status}, also when asked again.\n"
+                "See https://status.digitalocean.com, then run the command again."
+            )
+        try:
+            if status == 200:
+                return answer.model_validate_json(response.content)
+            why = f"status {status}"
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            why = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        raise AccountError(
+            f"What answers at {self._url} is not DigitalOcean's API ({path}: {why}).\n"
+            "Check digitalocean:apiEndpoint and DIGITALOCEAN_API_URL."
+        )
+
+
+def _reason(error: requests.RequestException) -> str:
+    """The cause without the layers of objects around it."""
+    cause: object = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", cause)
+    return str(cause).rpartition(">: ")[2] or type(error).__name__

@@ -1,0 +1,40 @@
+"""What is known of a DigitalOcean account. Field names are the API's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from account.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCluster:
+    """A DOKS cluster in the account
+    (https://docs.digitalocean.com/reference/api/reference/kubernetes/)."""
+
+    id: str
+    name: str
+    region: str
+    version: Version
+    ha: bool
+    state: str
+    """`running`, `provisioning`, `upgrading`, `degraded`, `error` or `deleting`."""
+    registry_enabled: bool
+    """Whether it may pull from the account's registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What an account offers for clusters, and what is in it."""
+
+    regions: tuple[str, ...]
+    sizes: tuple[str, ...]
+    versions: tuple[Version, ...]
+    """Offered versions, newest first."""
+    clusters: tuple[RunningCluster, ...]
+    """Without those that are being deleted."""
+    registries: tuple[str, ...]
+
+    def clusters_named(self, name: str) -> tuple[RunningCluster, ...]:
+        """The clusters of this name: DigitalOcean doesn't keep names unique for ever."""
+        return tuple(cluster for cluster in self.clusters if cluster.name == name)
