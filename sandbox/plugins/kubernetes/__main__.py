@@ -1,0 +1,17 @@
+"""Run as `python -m sandbox.plugins.kubernetes <engine address>` by Pulumi's engine."""
+
+from typing import Any
+
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from sandbox.plugins.common import Engine, main
+from sandbox.plugins.kubernetes.provider import KubernetesProvider
+
+
+def _register(server: Any, engine: str) -> None:
+    provider = KubernetesProvider(Engine(engine))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+
+
+if __name__ == "__main__":
+    main(_register)

@@ -1,0 +1,272 @@
+"""What differs between an object in the cluster and what the program now wants of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pulumi.runtime.proto import provider_pb2
+
+from sandbox.plugins.common import UNKNOWN
+from sandbox.plugins.kubernetes.objects import Gvk
+
+Kind = provider_pb2.PropertyDiff.Kind
+_REPLACING: Final = {
+    Kind.ADD: Kind.ADD_REPLACE,
+    Kind.UPDATE: Kind.UPDATE_REPLACE,
+    Kind.DELETE: Kind.DELETE_REPLACE,
+}
+_MISSING: Final = object()
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One property that changes; `value` is the new one (None when it is deleted)."""
+
+    path: Path
+    kind: Kind.ValueType
+    value: Any
+
+    @property
+    def name(self) -> str:
+        """The path as Pulumi writes it: `spec.containers[0].image`."""
+        name = ""
+        for step in self.path:
+            if isinstance(step, int):
+                name += f"[{step}]"
+            elif any(character in step for character in '."[]'):
+                name += '["{}"]'.format(step.replace('"', '\\"'))
+            else:
+                name += f".{step}" if name else step
+        return name
+
+
+def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
+    """The changes that turn `old` into `new`, property by property; lists by position.
+
+    None is the same as an absent property, as it is in a merge patch. An unknown differs from
+    everything.
+    """
+    if old is _MISSING or old is None:
+        if new is not _MISSING and new is not None:
+            yield Change(path, Kind.ADD, new)
+    elif new is _MISSING or new is None:
+        yield Change(path, Kind.DELETE, None)
+    elif new is UNKNOWN:
+        yield Change(path, Kind.UPDATE, new)
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*new, *(key for key in old if key not in new)]:
+            yield from changes(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list):
+        for index in range(max(len(old), len(new))):
+            before = old[index] if index < len(old) else _MISSING
+            after = new[index] if index < len(new) else _MISSING
+            yield from changes(before, after, (*path, index))
+    elif old != new:
+        yield Change(path, Kind.UPDATE, new)
+
+
+def parse_path(text: str) -> Path:
+    """The inverse of `Change.name`. Raises ValueError for a text that is no property path."""
+    path: list[str | int] = []
+    rest = text
+    while rest:
+        if rest.startswith('["'):
+            end = rest.index('"]', 2)
+            path.append(rest[2:end].replace('\\"', '"'))
+            rest = rest[end + 2 :]
+        elif rest.startswith("["):
+            end = rest.index("]")
+            inside = rest[1:end]
+            path.append("*" if inside == "*" else int(inside))
+            rest = rest[end + 1 :]
+        else:
+            rest = rest.removeprefix(".")
+            end = min((at for at in (rest.find("."), rest.find("[")) if at >= 0), default=len(rest))
+            if end == 0:
+                raise ValueError(f"{text} is not a property path")
+            path.append(rest[:end])
+            rest = rest[end:]
+    return tuple(path)
+
+
+def covers(pattern: Path, path: Path) -> bool:
+    """True if `path` is at or below `pattern`, in which `*` stands for any step."""
+    return len(pattern) <= len(path) and all(
+        want in ("*", step) for want, step in zip(pattern, path, strict=False)
+    )
+
+
+def detailed(
+    found: Sequence[Change], *, force_new: Sequence[str], ignored: Sequence[str]
+) -> dict[str, provider_pb2.PropertyDiff]:
+    """The changes in Pulumi's form: those at `ignored` paths left out, those that touch a
+    `force_new` path marked as replacing the resource."""
+    patterns = [parse_path(text) for text in force_new]
+    skipped = [parse_path(text) for text in ignored]
+    result = {}
+    for change in found:
+        if any(covers(pattern, change.path) for pattern in skipped):
+            continue
+        touched = any(_touches(pattern, change.path, change.value) for pattern in patterns)
+        result[change.name] = provider_pb2.PropertyDiff(
+            kind=_REPLACING[change.kind] if touched else change.kind,
+            inputDiff=change.kind == Kind.DELETE,
+        )
+    return result
+
+
+def _touches(pattern: Path, path: Path, value: Any) -> bool:
+    if len(pattern) <= len(path):
+        return covers(pattern, path)
+    return covers(pattern[: len(path)], path) and _contains(value, pattern[len(path) :])
+
+
+def _contains(value: Any, pattern: Path) -> bool:
+    if not pattern:
+        return True
+    head, *tail = pattern
+    match value:
+        case list() if head == "*":
+            return any(_contains(item, tuple(tail)) for item in value)
+        case Mapping() if head in value:
+            return _contains(value[head], tuple(tail))
+        case _:
+            return False
+
+
+def replaces(diffs: Mapping[str, provider_pb2.PropertyDiff]) -> list[str]:
+    """The paths in `diffs` that replace the resource."""
+    kinds = set(_REPLACING.values())
+    return [path for path, change in diffs.items() if change.kind in kinds]
+
+
+_CONTAINER_FIELDS: Final = [
+    "args",
+    "command",
+    "env",
+    "imagePullPolicy",
+    "image",
+    "lifecycle",
+    "livenessProbe",
+    "ports",
+    "readinessProbe",
+    "resources",
+    "securityContext",
+    "stdin",
+    "stdinOnce",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "tty",
+    "volumeDevices",
+    "volumeMounts",
+    "workingDir",
+]
+_POD_FIELDS: Final = [
+    "affinity",
+    "automountServiceAccountToken",
+    "dnsConfig",
+    "dnsPolicy",
+    "enableServiceLinks",
+    "hostAliases",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostname",
+    "imagePullSecrets",
+    "nodeName",
+    "nodeSelector",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "priorityClassName",
+    "readinessGates",
+    "restartPolicy",
+    "runtimeClassName",
+    "schedulerName",
+    "securityContext",
+    "serviceAccount",
+    "serviceAccountName",
+    "shareProcessNamespace",
+    "subdomain",
+    "terminationGracePeriodSeconds",
+    "volumes",
+]
+_VOLUME_SOURCES: Final = [
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "csi",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "glusterfs",
+    "hostPath",
+    "iscsi",
+    "local",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+]
+_FORCE_NEW: Final[dict[Gvk, list[str]]] = {
+    Gvk("apps", "v1", "DaemonSet"): ["spec.selector"],
+    Gvk("apps", "v1", "Deployment"): ["spec.selector"],
+    Gvk("apps", "v1", "StatefulSet"): [
+        "spec.podManagementPolicy",
+        "spec.revisionHistoryLimit",
+        "spec.selector",
+        "spec.serviceName",
+        "spec.volumeClaimTemplates",
+    ],
+    Gvk("batch", "v1", "Job"): [
+        "spec.completions",
+        "spec.parallelism",
+        "spec.selector",
+        "spec.template",
+    ],
+    Gvk("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding"): ["roleRef"],
+    Gvk("rbac.authorization.k8s.io", "v1", "RoleBinding"): ["roleRef"],
+    Gvk("storage.k8s.io", "v1", "StorageClass"): ["parameters", "provisioner"],
+    Gvk("", "v1", "PersistentVolume"): [f"spec.{source}" for source in _VOLUME_SOURCES],
+    Gvk("", "v1", "PersistentVolumeClaim"): [
+        "spec.accessModes",
+        "spec.selector",
+        "spec.storageClassName",
+        "spec.volumeName",
+    ],
+    Gvk("", "v1", "Pod"): [
+        *(f"spec.{field}" for field in _POD_FIELDS),
+        *(f"spec.containers[*].{field}" for field in _CONTAINER_FIELDS),
+        *(f"spec.initContainers[*].{field}" for field in _CONTAINER_FIELDS),
+    ],
+    Gvk("", "v1", "ResourceQuota"): ["spec.scopes"],
+    Gvk("", "v1", "Service"): ["spec.clusterIP"],
+}
+
+
+def force_new(
+    item: Mapping[str, Any], *, mutable_secrets: bool, mutable_config_maps: bool
+) -> list[str]:
+    """The properties of `item` whose change replaces it.
+
+    The data of a Secret or ConfigMap is among them unless the provider's enableSecretMutable or
+    enableConfigMapMutable says otherwise and the object itself is not immutable.
+    """
+    gvk = Gvk.of(item)
+    paths = ["metadata.name", "metadata.namespace"]
+    fixed = item.get("immutable") is True
+    if gvk == Gvk("", "v1", "Secret"):
+        data = [] if mutable_secrets and not fixed else ["stringData", "data"]
+        return [*paths, "type", *data]
+    if gvk == Gvk("", "v1", "ConfigMap"):
+        return [*paths, *([] if mutable_config_maps and not fixed else ["binaryData", "data"])]
+    return paths + _FORCE_NEW.get(gvk, [])

@@ -1,0 +1,441 @@
+"""The resource helm.sh/v3:Release: a chart installed by the real helm.
+
+https://www.pulumi.com/registry/packages/kubernetes/api-docs/helm/v3/release/
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import yaml
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import provider_pb2
+
+from sandbox.plugins.common import UNKNOWN, Failure, InitFailed, Secret, has_unknown, plain
+from sandbox.plugins.kubernetes import helm_storage
+from sandbox.plugins.kubernetes.diff import changes, detailed, replaces
+from sandbox.plugins.kubernetes.helm_cli import ChartSource, Helm, HelmFailed
+from sandbox.plugins.kubernetes.helm_storage import Revision
+from sandbox.plugins.kubernetes.objects import mark_secrets, name_of_urn, parse_id
+from sandbox.plugins.kubernetes.resources import Checked, Properties, ReadState, read_unreachable
+from sandbox.plugins.kubernetes.session import Session
+
+TYPE: Final = "kubernetes:helm.sh/v3:Release"
+
+_DEFAULT_SECONDS: Final = 300
+_SWITCHES: Final = (
+    "allowNullValues",
+    "atomic",
+    "cleanupOnFail",
+    "createNamespace",
+    "dependencyUpdate",
+    "devel",
+    "disableCRDHooks",
+    "disableOpenapiValidation",
+    "disableWebhooks",
+    "forceUpdate",
+    "lint",
+    "recreatePods",
+    "renderSubchartNotes",
+    "replace",
+    "resetValues",
+    "reuseValues",
+    "skipAwait",
+    "skipCrds",
+    "takeOwnership",
+    "verify",
+    "waitForJobs",
+)
+_TEXTS: Final = ("chart", "description", "keyring", "name", "namespace", "postrender", "version")
+_OTHERS: Final = {"values", "valueYamlFiles", "repositoryOpts", "maxHistory", "timeout"}
+_SDK_ONLY: Final = {"compat", "resourceNames", "manifest", "status", "checksum"}
+"""What the SDK sends or old states hold, and no release is made of."""
+_REFUSED: Final = ("keyring", "lint", "postrender", "recreatePods", "replace", "verify")
+_KNOWN: Final = {*_SWITCHES, *_TEXTS, *_OTHERS, *_SDK_ONLY}
+_REPOSITORY_OPTIONS: Final = {"repo", "username", "password", "caFile", "certFile", "keyFile"}
+_INSTALL_FLAGS: Final = {
+    "atomic": "--atomic",
+    "cleanupOnFail": "--cleanup-on-fail",
+    "createNamespace": "--create-namespace",
+    "dependencyUpdate": "--dependency-update",
+    "disableOpenapiValidation": "--disable-openapi-validation",
+    "forceUpdate": "--force",
+    "renderSubchartNotes": "--render-subchart-notes",
+    "resetValues": "--reset-values",
+    "reuseValues": "--reuse-values",
+    "skipCrds": "--skip-crds",
+    "takeOwnership": "--take-ownership",
+}
+
+
+class Releases:
+    """Helm releases of one configured provider."""
+
+    def __init__(self, session: Session, helm: Helm) -> None:
+        self._session = session
+        self._helm = helm
+
+    async def check(self, urn: str, olds: Properties, news: Properties) -> Checked:
+        """Complete the inputs: a name, the namespace, the chart's exact version.
+
+        With everything known the chart must be found, and so its version is told in a preview.
+        """
+        failures = [
+            (name, f"the stand-in plugin does not know the input {name} of a Release")
+            for name in sorted(news.keys() - _KNOWN)
+        ]
+        failures += [
+            (name, f"the stand-in plugin does not offer the input {name} of a Release")
+            for name in _REFUSED
+            if plain(news.get(name))
+        ]
+        repository = plain(news.get("repositoryOpts"))
+        if isinstance(repository, Mapping):
+            failures += [
+                ("repositoryOpts", f"the stand-in plugin does not know repositoryOpts.{name}")
+                for name in sorted(repository.keys() - _REPOSITORY_OPTIONS)
+            ]
+        if not plain(news.get("chart")):
+            failures.append(("chart", "a Release needs the input chart"))
+        inputs = self._complete(urn, olds, news)
+        if news.get("allowNullValues"):
+            await self._session.engine.warning(
+                urn,
+                "`allowNullValues` is deprecated and has no effect; null values in Helm chart"
+                " values are preserved by default.",
+            )
+        if not failures and not has_unknown(news):
+            try:
+                chart = await self._helm.chart(_source(inputs))
+                inputs["version"] = str((await self._helm.metadata(chart)).get("version", ""))
+            except HelmFailed as error:
+                failures.append(
+                    (
+                        "chart",
+                        f"{error}; check the chart name and repository configuration.",
+                    )
+                )
+        return Checked(mark_secrets(inputs, news), failures)
+
+    def _complete(self, urn: str, olds: Properties, news: Properties) -> dict[str, Any]:
+        given = {
+            key: value
+            for key, value in plain(news).items()
+            if key not in _SDK_ONLY and value is not None
+        }
+        inputs: dict[str, Any] = dict.fromkeys(_SWITCHES, False) | dict.fromkeys(_TEXTS, "")
+        inputs |= {"values": {}, "timeout": 0} | given
+        files: dict[str, Any] = {}
+        for asset in inputs.pop("valueYamlFiles", None) or ():
+            if asset is not UNKNOWN:
+                files = _merge(files, _read_asset(asset))
+        inputs["values"] = _merge(files, inputs["values"])
+        if not inputs["name"]:
+            kept = plain(olds.get("name"))
+            inputs["name"] = kept or self._session.unique(f"{name_of_urn(urn)}-")
+        inputs["namespace"] = inputs["namespace"] or self._session.namespace
+        if not inputs["skipAwait"] and "timeout" not in given:
+            inputs["timeout"] = _DEFAULT_SECONDS
+        return inputs
+
+    async def diff(
+        self, olds: Properties, news: Properties, ignored: Sequence[str]
+    ) -> provider_pb2.DiffResponse:
+        """Compare the release as the state has it to the new inputs; what the old inputs had and
+        the new ones don't is deleted. Only another name or namespace replaces it."""
+        state, new = dict(plain(olds)), dict(plain(news))
+        old_inputs = state.pop("__inputs", {})
+        if "version" in ignored:
+            new["version"] = state.get("version")
+        for key in _SDK_ONLY:
+            old_inputs.pop(key, None)
+        # The state also has what helm added; only what the program speaks of is compared.
+        old = _shape(state, new, old_inputs)
+        details = detailed(
+            list(changes(old, new)), force_new=["name", "namespace"], ignored=ignored
+        )
+        return provider_pb2.DiffResponse(
+            changes=provider_pb2.DiffResponse.DIFF_SOME
+            if details
+            else provider_pb2.DiffResponse.DIFF_NONE,
+            replaces=replaces(details),
+            diffs=sorted({path.split(".")[0].split("[")[0] for path in details}),
+            detailedDiff=details,
+            hasDetailedDiff=True,
+        )
+
+    async def create(self, urn: str, news: Properties, *, preview: bool) -> tuple[str, Properties]:
+        """Install the release and wait for what is in it; its id and state.
+
+        Raises InitFailed if helm recorded a release that failed, Failure if it recorded none.
+        """
+        inputs = plain(news)
+        if preview:
+            return "", _checkpoint(inputs, news, None)
+        if self._session.cluster is None:
+            raise Failure(
+                f"can't create Helm Release with unreachable cluster: {self._session.unreachable}"
+            )
+        id = f"{inputs['namespace']}/{inputs['name']}"
+        found = await self._latest(inputs)
+        if found is not None and found.status in ("deployed", "superseded"):
+            raise Failure(f"cannot re-use a name that is still in use: {id}")
+        error = await self._install(urn, inputs, found)
+        return id, await self._result(
+            urn,
+            news,
+            error,
+            f'Helm release "{id}" was created, but failed to initialize completely.',
+        )
+
+    async def update(
+        self, urn: str, olds: Properties, news: Properties, *, preview: bool
+    ) -> Properties:
+        """Upgrade the release; its state. Raises as `create` does."""
+        inputs = plain(news)
+        if preview:
+            return _checkpoint(inputs, news, None)
+        if self._session.cluster is None:
+            raise Failure(
+                f"can't update Helm Release with unreachable cluster: {self._session.unreachable}"
+            )
+        error = await self._install(urn, inputs, await self._latest(inputs))
+        return await self._result(
+            urn,
+            news,
+            error,
+            f'Helm release "{inputs["namespace"]}/{inputs["name"]}" failed to initialize'
+            " completely.",
+        )
+
+    async def _latest(self, inputs: Properties) -> Revision | None:
+        cluster, _ = self._session.reached()
+        return await helm_storage.latest(cluster, inputs["namespace"], inputs["name"])
+
+    async def _install(
+        self, urn: str, inputs: Mapping[str, Any], found: Revision | None
+    ) -> HelmFailed | None:
+        """Install or upgrade; the error if helm failed. Raises Failure if it could not start.
+
+        A run that was cut off leaves a release that is `failed`, or `pending-...` for ever, and
+        helm refuses to touch the latter ("another operation is in progress"). Only one run at a
+        time holds the stack's lock, so a pending revision is such a remnant: its record is dropped,
+        and helm goes on from what is in the cluster, which carries its marks of ownership. Then
+        `upgrade --install` does the right thing whether or not a first install ever ended.
+        """
+        cluster, _ = self._session.reached()
+        if found is not None and found.pending:
+            await self._session.engine.warning(
+                urn,
+                f"Helm release {found.namespace}/{found.name} was left {found.status} by a run"
+                f" that was cut off; revision {found.number} is done anew",
+            )
+            await helm_storage.drop(cluster, found)
+        first = found is None or (found.pending and found.number == 1)
+        try:
+            chart = await self._helm.chart(_source(inputs))
+            arguments = [
+                "upgrade",
+                inputs["name"],
+                str(chart),
+                "--install",
+                "--namespace",
+                inputs["namespace"],
+                "--values",
+                "-",
+                "--timeout",
+                f"{inputs['timeout'] or _DEFAULT_SECONDS}s",
+                "--history-max",
+                str(inputs.get("maxHistory") or 0),
+                *(flag for name, flag in _INSTALL_FLAGS.items() if inputs.get(name)),
+            ]
+            if inputs["disableWebhooks" if first else "disableCRDHooks"]:
+                arguments.append("--no-hooks")
+            if not inputs["skipAwait"]:
+                arguments.append("--wait")
+                if inputs["waitForJobs"]:
+                    arguments.append("--wait-for-jobs")
+            if inputs["description"]:
+                arguments += ["--description", inputs["description"]]
+            await self._session.engine.status(
+                urn, f"helm {'install' if first else 'upgrade'} {inputs['name']}"
+            )
+            await self._helm.on_cluster(arguments, values=inputs["values"])
+        except HelmFailed as error:
+            return error
+        return None
+
+    async def _result(
+        self, urn: str, news: Properties, error: HelmFailed | None, what: str
+    ) -> Properties:
+        inputs = plain(news)
+        revision = await self._latest(inputs)
+        id = f"{inputs['namespace']}/{inputs['name']}"
+        if revision is None:
+            raise Failure(str(error) if error else f"helm left no record of release {id}")
+        state = _checkpoint(inputs, news, revision)
+        if error is None:
+            return state
+        message = (
+            f"{what} Use Helm CLI to investigate: failed to become available within allocated"
+            f" timeout. Error: Helm Release {id}: {error}"
+        )
+        raise InitFailed(
+            message,
+            id=id,
+            properties=state,
+            inputs={},
+            reasons=[
+                message,
+                f"look on with: helm status {inputs['name']} -n {inputs['namespace']}",
+            ],
+        )
+
+    async def read(self, urn: str, id: str, state: Properties, inputs: Properties) -> ReadState:
+        """The release as it is now; without a state this is an import."""
+        if self._session.cluster is None:
+            return await read_unreachable(self._session, urn, id, state, inputs)
+        namespace, name = parse_id(id)
+        known = plain(state)
+        where = {
+            "namespace": known.get("namespace") or namespace or self._session.namespace,
+            "name": known.get("name") or name,
+        }
+        revision = await self._latest(where)
+        if revision is None:
+            return ReadState("", {}, {})
+        kept = state.get("__inputs")
+        source = kept.value if isinstance(kept, Secret) else kept
+        if not isinstance(source, Mapping):
+            source = self._imported(revision)
+        # The inputs stay as the program gave them; what differs in the cluster shows in the state.
+        return ReadState(id, _checkpoint(plain(source), source, revision, known), source)
+
+    def _imported(self, revision: Revision) -> dict[str, Any]:
+        inputs: dict[str, Any] = dict.fromkeys(_SWITCHES, False) | dict.fromkeys(_TEXTS, "")
+        return inputs | {
+            "name": revision.name,
+            "namespace": revision.namespace,
+            "chart": revision.chart.get("name", ""),
+            "version": revision.chart.get("version", ""),
+            # A chart's users keep passwords in its values.
+            "values": Secret(dict(revision.values)),
+            "timeout": _DEFAULT_SECONDS,
+        }
+
+    async def delete(self, urn: str, id: str, state: Properties) -> None:
+        """Uninstall the release, and wait until its objects are gone unless skipAwait is set.
+
+        Raises Failure if the cluster is unreachable, whatever the options say, or helm fails.
+        """
+        if self._session.cluster is None:
+            raise Failure(
+                "can't delete Helm Release with unreachable cluster. Reason:"
+                f' "{self._session.unreachable}"'
+            )
+        known = plain(state)
+        arguments = ["uninstall", known["name"], "--namespace", known["namespace"]]
+        if known.get("atomic") or not known.get("skipAwait"):
+            arguments += ["--wait", "--timeout", f"{known.get('timeout') or _DEFAULT_SECONDS}s"]
+        try:
+            await self._helm.on_cluster(arguments)
+        except HelmFailed as error:
+            raise Failure(
+                f"failed to uninstall Helm release {id}: {error}; look on with: helm status"
+                f" {known['name']} -n {known['namespace']}"
+            ) from None
+
+
+def _source(inputs: Mapping[str, Any]) -> ChartSource:
+    options = inputs.get("repositoryOpts") or {}
+    chart, repository = inputs["chart"].strip(), str(options.get("repo") or "")
+    if chart.startswith("oci://"):
+        repository = ""
+    elif repository and "://" not in repository:
+        # The name of one of the user's own repositories.
+        chart, repository = (chart if "/" in chart else f"{repository}/{chart}"), ""
+    return ChartSource(
+        chart=chart,
+        version=inputs["version"].strip(),
+        devel=bool(inputs["devel"]) and not inputs["version"],
+        repository=repository,
+        username=str(options.get("username") or ""),
+        password=str(options.get("password") or ""),
+        ca_file=str(options.get("caFile") or ""),
+        cert_file=str(options.get("certFile") or ""),
+        key_file=str(options.get("keyFile") or ""),
+    )
+
+
+def _checkpoint(
+    inputs: Mapping[str, Any],
+    source: Properties,
+    revision: Revision | None,
+    known: Properties | None = None,
+) -> dict[str, Any]:
+    """The state: the inputs, with what helm says of the release; None: only a run will tell."""
+    state = {key: value for key, value in (known or inputs).items() if key != "__inputs"}
+    if revision is None:
+        state |= {"resourceNames": UNKNOWN, "status": UNKNOWN}
+    else:
+        chart = revision.chart
+        state |= {
+            "values": _merge(dict(state.get("values") or {}), revision.values),
+            "version": chart.get("version", ""),
+            "resourceNames": revision.resource_names(),
+            "status": {
+                "name": revision.name,
+                "namespace": revision.namespace,
+                "revision": revision.number,
+                "chart": chart.get("name", ""),
+                "version": chart.get("version", ""),
+                "appVersion": chart.get("appVersion", ""),
+                "status": revision.status,
+            },
+        }
+    return mark_secrets(state, source) | {"__inputs": Secret(source)}
+
+
+def _merge(base: Mapping[str, Any], over: Any) -> Any:
+    """`over` on top of `base`, maps deeply. What is unknown as a whole stays unknown."""
+    if not isinstance(over, Mapping):
+        return over
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, Mapping) else value
+    return merged
+
+
+def _shape(state: Any, *shapes: Any) -> Any:
+    """`state` cut down to the keys that one of `shapes` has."""
+    maps = [shape for shape in shapes if isinstance(shape, Mapping)]
+    if not isinstance(state, Mapping) or not maps:
+        return state
+    return {
+        key: _shape(value, *(shape[key] for shape in maps if key in shape))
+        for key, value in state.items()
+        if any(key in shape for shape in maps)
+    }
+
+
+def _read_asset(asset: Any) -> Mapping[str, Any]:
+    signature = asset.get(rpc._special_sig_key) if isinstance(asset, Mapping) else None
+    if signature != rpc._special_asset_sig or not isinstance(asset, Mapping):
+        raise Failure("valueYamlFiles must be a list of assets")
+    if "text" in asset:
+        text = str(asset["text"])
+    elif "path" in asset:
+        try:
+            with open(str(asset["path"])) as file:
+                text = file.read()
+        except OSError as error:
+            raise Failure(f"valueYamlFiles: {error}") from None
+    else:
+        raise Failure("the stand-in plugin reads valueYamlFiles from files and texts only")
+    try:
+        found = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        raise Failure("valueYamlFiles: one of them is not valid YAML") from None
+    if not isinstance(found, Mapping):
+        raise Failure("valueYamlFiles: each must hold a map of values")
+    return found

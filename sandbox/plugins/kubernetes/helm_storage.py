@@ -1,0 +1,89 @@
+"""Helm's releases as it keeps them in the cluster: one Secret a revision.
+
+https://helm.sh/docs/topics/advanced/#storage-backends
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from sandbox.plugins.kubernetes.client import Cluster
+from sandbox.plugins.kubernetes.objects import Gvk, Object, name_of, namespace_of
+
+_SECRET: Final = Gvk("", "v1", "Secret")
+_KEPT_TYPE: Final = "helm.sh/release.v1"
+
+
+@dataclass(frozen=True, repr=False)
+class Revision:
+    """One revision of a release."""
+
+    name: str
+    namespace: str
+    number: int
+    status: str
+    """deployed, failed, superseded, uninstalling, or pending-install, -upgrade or -rollback."""
+    chart: Mapping[str, Any]
+    """The chart's Chart.yaml."""
+    values: Mapping[str, Any]
+    """What the user gave, without the chart's own values."""
+    manifest: str
+    secret: str
+    """The name of the Secret that holds it."""
+
+    @property
+    def pending(self) -> bool:
+        """True while helm works on it, and ever after if helm was killed at that."""
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+    def resource_names(self) -> dict[str, list[str]]:
+        """The release's objects by `Kind.group/apiVersion`, each with its namespace if it says."""
+        found: dict[str, set[str]] = {}
+        for item in yaml.load_all(self.manifest, Loader=_Loader):
+            if not isinstance(item, dict) or not item.get("kind"):
+                continue
+            gvk = Gvk.of(item)
+            group_kind = f"{gvk.kind}.{gvk.group}" if gvk.group else gvk.kind
+            namespace = namespace_of(item)
+            name = f"{namespace}/{name_of(item)}" if namespace else name_of(item)
+            found.setdefault(f"{group_kind}/{gvk.api_version}", set()).add(name)
+        return {key: sorted(names) for key, names in sorted(found.items())}
+
+
+# The C parser, where PyYAML has it: a chart's manifests are a megabyte of YAML.
+_Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+async def latest(cluster: Cluster, namespace: str, name: str) -> Revision | None:
+    """The newest revision of a release, or None if there is none."""
+    revisions = [
+        _parse(item)
+        for item in await cluster.find(_SECRET, namespace, labels=f"owner=helm,name={name}")
+        if item.get("type") == _KEPT_TYPE
+    ]
+    return max(revisions, key=lambda revision: revision.number, default=None)
+
+
+async def drop(cluster: Cluster, revision: Revision) -> None:
+    """Remove one revision from Helm's records; what it put into the cluster stays."""
+    await cluster.delete(_SECRET, revision.namespace, revision.secret, propagation="Background")
+
+
+def _parse(item: Object) -> Revision:
+    packed = base64.b64decode(base64.b64decode(item["data"]["release"]))
+    release = json.loads(gzip.decompress(packed))
+    return Revision(
+        name=release["name"],
+        namespace=release.get("namespace", namespace_of(item)),
+        number=int(release["version"]),
+        status=release["info"]["status"],
+        chart=release["chart"]["metadata"],
+        values=release.get("config") or {},
+        manifest=release.get("manifest") or "",
+        secret=name_of(item),
+    )
