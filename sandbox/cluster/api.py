@@ -103,11 +103,18 @@ class Api:
         """JSON merge patch (RFC 7386)."""
         return await self.call("PATCH", path, body, content_type="application/merge-patch+json")
 
-    async def delete(self, path: str, *, grace_seconds: int | None = None) -> None:
-        """Delete the object; does nothing if there is none."""
+    async def delete(
+        self, path: str, *, grace_seconds: int | None = None, uid: str | None = None
+    ) -> None:
+        """Delete the object; does nothing if there is none.
+
+        With `uid` only the object of that identity: ApiError 409 if another one has its name.
+        """
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
         try:
             await self.call("DELETE", path, options)
         except ApiError as error:

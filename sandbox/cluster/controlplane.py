@@ -211,7 +211,7 @@ class ControlPlane:
         # secrets to every user of the machine. etcd wants them to look like host and port.
         peer = "unix://peer:0"
         return [
-            self._tools.etcd,
+            self._tools.path("etcd"),
             f"--data-dir={self.folder / 'etcd' / 'data'}",
             "--name=sandbox",
             "--listen-client-urls=unix://client:0",
@@ -238,7 +238,7 @@ class ControlPlane:
             "kubernetes.default.svc.cluster.local",
         )
         return [
-            self._tools.kube_apiserver,
+            self._tools.path("kube-apiserver"),
             "--etcd-servers=unix:client:0",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._port}",
@@ -263,7 +263,7 @@ class ControlPlane:
 
     def _controller_manager(self) -> Sequence[str | Path]:
         return [
-            self._tools.kube_controller_manager,
+            self._tools.path("kube-controller-manager"),
             f"--kubeconfig={self.kubeconfig('controller-manager')}",
             f"--controllers={','.join(_CONTROLLERS)}",
             f"--service-account-private-key-file={self.certificates.service_account_key}",
@@ -277,7 +277,7 @@ class ControlPlane:
 
     def _scheduler(self) -> Sequence[str | Path]:
         return [
-            self._tools.kube_scheduler,
+            self._tools.path("kube-scheduler"),
             f"--kubeconfig={self.kubeconfig('scheduler')}",
             "--leader-elect=false",
             "--secure-port=0",
@@ -286,7 +286,7 @@ class ControlPlane:
 
     def _kwok(self) -> Sequence[str | Path]:
         return [
-            self._tools.kwok,
+            self._tools.path("kwok"),
             f"--kubeconfig={self.kubeconfig('kwok')}",
             f"--config={self.folder / 'kwok.yaml'}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",

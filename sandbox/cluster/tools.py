@@ -1,27 +1,22 @@
 """The programs that a cluster consists of."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 
-@dataclass(frozen=True)
-class ClusterTools:
-    """Where the programs are that a cluster runs.
+class ClusterTools(Protocol):
+    """Where the programs are that a cluster runs; `sandbox.toolchain.Tools` is one."""
 
-    `kwok_stages` is the folder `kustomize/stage` of kwok's module. `argocd` is the one binary that
-    plays each of Argo CD's roles, by the name that it is called by; `git_verify_wrapper` is
-    `hack/git-verify-wrapper.sh` of Argo CD's module, which its repo-server calls.
-    """
+    @property
+    def bin_dir(self) -> Path:
+        """A folder with etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok,
+        redis-server, argocd and its roles by their names, and all that Argo CD calls: git, helm,
+        kustomize, git-verify-wrapper.sh."""
 
-    etcd: Path
-    kube_apiserver: Path
-    kube_controller_manager: Path
-    kube_scheduler: Path
-    kwok: Path
-    kwok_stages: Path
-    argocd: Path
-    git_verify_wrapper: Path
-    helm: Path
-    kustomize: Path
-    redis_server: Path
-    git: Path
+    @property
+    def kwok_stages(self) -> Sequence[Path]:
+        """kwok's stage files node/fast, node/heartbeat-with-lease and pod/fast."""
+
+    def path(self, name: str) -> Path:
+        """Where to call the program of that name."""

@@ -1,0 +1,174 @@
+"""The clusters of the emulated account: a control plane of its own for each, and its pods."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from sandbox.cluster.controlplane import ControlPlane
+from sandbox.cluster.kubelet import Kubelet
+from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready
+from sandbox.cluster.tools import ClusterTools
+from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
+from sandbox.processes import ProcessFailed
+
+_NODES = "/api/v1/nodes"
+_READY_WITHIN = 60.0
+"""Seconds for the nodes of a cluster."""
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """One process of a cluster."""
+
+    cluster_id: str
+    name: str
+    """As `kube-apiserver`, or `NAMESPACE/POD` for a pod that is run for real."""
+    pid: int
+    memory: int
+    """Resident, in bytes, what it shares with others of the same program included."""
+    restarts: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    plane: ControlPlane
+    kubelet: Kubelet
+    nodes: NodePlan
+
+
+class Clusters:
+    """Runs the clusters as a `sandbox.digitalocean.backend.ClusterBackend`.
+
+    Each has a folder in `folder`, by its id. `authenticate_url` gives, for a cluster's id, the URL
+    that answers its TokenReviews.
+    """
+
+    def __init__(
+        self, folder: Path, tools: ClusterTools, authenticate_url: Callable[[str], str]
+    ) -> None:
+        self._folder = folder
+        self._tools = tools
+        self._authenticate_url = authenticate_url
+        self._clusters: dict[str, _Cluster] = {}
+
+    async def create(self, spec: ClusterSpec) -> ClusterAccess:
+        """See `ClusterBackend.create`. Raises ProcessFailed if it does not become ready."""
+        cluster = self._clusters.get(spec.id)
+        if cluster is None:
+            plane = ControlPlane(
+                self._folder / spec.id,
+                self._tools,
+                authenticate_url=self._authenticate_url(spec.id),
+                service_subnet=spec.service_subnet,
+            )
+            kubelet = Kubelet(plane, self._tools, cluster_subnet=spec.cluster_subnet)
+            async with AsyncExitStack() as undo:
+                await plane.start()
+                undo.push_async_callback(plane.stop)
+                await kubelet.start()
+                undo.pop_all()
+            self._clusters[spec.id] = cluster = _Cluster(
+                plane, kubelet, NodePlan(spec.cluster_subnet)
+            )
+        return ClusterAccess(
+            endpoint=cluster.plane.server,
+            ca_certificate=base64.b64encode(cluster.plane.certificates.ca_pem).decode(),
+            ipv4="127.0.0.1",
+        )
+
+    async def delete(self, cluster_id: str) -> None:
+        """See `ClusterBackend.delete`."""
+        cluster = self._clusters.pop(cluster_id, None)
+        if cluster is not None:
+            await cluster.kubelet.stop()
+            await cluster.plane.destroy()
+
+    async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
+        """See `ClusterBackend.set_nodes`. A node that leaves takes its pods with it.
+
+        Raises ProcessFailed if they are not ready within a minute.
+        """
+        cluster = self._clusters[cluster_id]
+        api = cluster.plane.api
+        present = {node["metadata"]["name"]: node for node in await api.items(_NODES)}
+        wanted = {spec.name: spec for spec in nodes}
+        for name in present.keys() - wanted.keys():
+            await api.delete(f"{_NODES}/{name}")
+            del present[name]
+        for name, spec in wanted.items():
+            node, status = cluster.nodes.place(spec, present)
+            await api.apply(f"{_NODES}/{name}", node, manager=MANAGER)
+            present[name] = await api.merge(f"{_NODES}/{name}/status", {"status": status})
+        deadline = time.monotonic() + _READY_WITHIN
+        while lacking := [node for node in await api.items(_NODES) if not is_ready(node)]:
+            if time.monotonic() > deadline:
+                names = ", ".join(node["metadata"]["name"] for node in lacking)
+                log = cluster.plane.log("kwok")
+                raise ProcessFailed(
+                    f"nodes not ready within {_READY_WITHIN:g} s: {names}; see {log}"
+                )
+            await asyncio.sleep(0.05)
+
+    def server_url(self, cluster_id: str) -> str | None:
+        """Where Argo CD's API listens in that cluster; None while it doesn't."""
+        cluster = self._clusters.get(cluster_id)
+        return cluster.kubelet.server_url() if cluster else None
+
+    def admin_kubeconfig(self, cluster_id: str) -> Path | None:
+        """A kubeconfig that needs no account; None if the cluster does not run."""
+        cluster = self._clusters.get(cluster_id)
+        return cluster.plane.kubeconfig("admin") if cluster else None
+
+    def api(self, cluster_id: str) -> Api | None:
+        """The API of that cluster as the sandbox's administrator; None if it does not run."""
+        cluster = self._clusters.get(cluster_id)
+        return cluster.plane.api if cluster else None
+
+    async def stop_all(self) -> None:
+        """End all processes of all clusters; what the clusters hold is kept."""
+        clusters, self._clusters = list(self._clusters.values()), {}
+
+        async def stop(cluster: _Cluster) -> None:
+            await cluster.kubelet.stop()
+            await cluster.plane.stop()
+
+        await asyncio.gather(*map(stop, clusters))
+
+    def processes(self) -> list[ProcessInfo]:
+        """Every process that runs at this moment."""
+        found = []
+        for cluster_id, cluster in self._clusters.items():
+            plane = cluster.plane
+            running = [
+                *((each.name, each.process, each.restarts, plane.log(each.name))
+                  for each in plane.processes),
+                *((f"{run.namespace}/{run.name}", run.process, run.restarts, run.log)
+                  for run in cluster.kubelet.runs),
+            ]  # fmt: skip
+            for name, process, restarts, log in running:
+                if process is not None and process.running:
+                    memory = _resident(process.pid)
+                    found.append(ProcessInfo(cluster_id, name, process.pid, memory, restarts, log))
+        return found
+
+    def memory(self) -> Mapping[str, int]:
+        """Resident memory of each cluster, in bytes."""
+        total = dict.fromkeys(self._clusters, 0)
+        for process in self.processes():
+            total[process.cluster_id] += process.memory
+        return total
+
+
+def _resident(pid: int) -> int:
+    try:
+        resident: int = psutil.Process(pid).memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+    return resident

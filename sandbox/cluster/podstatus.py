@@ -1,0 +1,116 @@
+"""The status of a pod as its kubelet reports it
+(https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sandbox.cluster.api import Object
+
+
+def now() -> str:
+    """This moment as Kubernetes writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class ContainerState:
+    """How the pod's process is doing; the other containers of a pod are shown as it is."""
+
+    started_at: str | None = None
+    """Set while it runs."""
+    ready: bool = False
+    waiting: str = "ContainerCreating"
+    """Why it does not run, while it does not."""
+    message: str = ""
+    exit_code: int | None = None
+    """Of the last run that ended."""
+    finished_at: str = ""
+    restarts: int = 0
+    finished: bool = False
+    """It has ended and is not started again."""
+
+    def as_json(self) -> Object:
+        if self.started_at is not None:
+            return {"running": {"startedAt": self.started_at}}
+        if self.finished:
+            return {"terminated": self._terminated()}
+        waiting = {"reason": self.waiting}
+        return {"waiting": waiting | ({"message": self.message} if self.message else {})}
+
+    def last(self) -> Object:
+        return {} if self.exit_code is None else {"terminated": self._terminated()}
+
+    def _terminated(self) -> Object:
+        assert self.exit_code is not None
+        # A process that a signal ended counts as a shell counts it.
+        code = self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
+        return {
+            "exitCode": code,
+            "reason": "Completed" if code == 0 else "Error",
+            "finishedAt": self.finished_at,
+        }
+
+
+Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
+
+
+def phase_of(state: ContainerState) -> Phase:
+    if state.finished:
+        return "Succeeded" if state.exit_code == 0 else "Failed"
+    if state.started_at is None and state.exit_code is None and state.restarts == 0:
+        return "Pending"
+    return "Running"
+
+
+def status(pod: Object, state: ContainerState, *, initialized: bool, ip: str) -> Object:
+    """The pod's status, to be patched strategically (its conditions are merged by type)."""
+    spec = pod["spec"]
+    before = {each["type"]: each for each in pod.get("status", {}).get("conditions") or []}
+
+    def condition(kind: str, holds: bool) -> Object:
+        value = "True" if holds else "False"
+        same = before.get(kind, {}).get("status") == value
+        since = before[kind]["lastTransitionTime"] if same else now()
+        return {"type": kind, "status": value, "lastTransitionTime": since}
+
+    done = {"exitCode": 0, "reason": "Completed"}
+    phase = phase_of(state)
+    return {
+        "phase": phase,
+        "conditions": [
+            condition("PodReadyToStartContainers", True),
+            condition("Initialized", initialized),
+            condition("ContainersReady", state.ready),
+            condition("Ready", state.ready),
+        ],
+        "podIP": ip,
+        "podIPs": [{"ip": ip}],
+        "startTime": pod.get("status", {}).get("startTime") or now(),
+        "initContainerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": initialized,
+                "restartCount": 0,
+                "state": {"terminated": done}
+                if initialized
+                else {"waiting": {"reason": "PodInitializing"}},
+            }
+            for container in spec.get("initContainers") or []
+        ],
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": state.ready,
+                "started": state.started_at is not None,
+                "restartCount": state.restarts,
+                "state": state.as_json(),
+                "lastState": {} if state.finished else state.last(),
+            }
+            for container in spec["containers"]
+        ],
+    }
