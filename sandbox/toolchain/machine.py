@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -10,12 +10,12 @@ from pathlib import Path
 from sandbox import paths
 from sandbox.toolchain import versions
 from sandbox.toolchain.errors import ToolchainError
-from sandbox.toolchain.recipes import Recipe
+from sandbox.toolchain.recipes import Question, Recipe
 from sandbox.toolchain.versions import Version
 
 _ELF = b"\x7fELF"
 _ANSWER_SECONDS = 10
-_NO_VARIABLES: Mapping[str, str] = {}
+_GIT = Question(beginning="git version")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def find(recipe: Recipe) -> dict[str, Found] | None:
     found: dict[str, Found] = {}
     for binary in recipe.binaries:
         for path in _candidates(binary.name):
-            version = version_of(path, binary.ask, binary.ask_env)
+            version = version_of(path, binary.question)
             if (
                 version
                 and recipe.suitable(version, recipe.version)
@@ -72,14 +72,12 @@ def _is_program(path: Path) -> bool:
         return False
 
 
-def version_of(
-    path: Path, question: Sequence[str], env: Mapping[str, str] = _NO_VARIABLES
-) -> Version | None:
-    """What the program at `path` says its version is; None if it can't be asked, or says none."""
+def version_of(path: Path, question: Question) -> Version | None:
+    """What the program at `path` says its version is; None if it gives no such answer."""
     try:
         answer = subprocess.run(
-            [path, *question],
-            env={**os.environ, **env},
+            [path, *question.arguments],
+            env={**os.environ, **question.env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -89,7 +87,7 @@ def version_of(
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return versions.find(answer.stdout)
+    return versions.find(answer.stdout) if answer.stdout.startswith(question.beginning) else None
 
 
 def git() -> Found:
@@ -105,7 +103,7 @@ def git() -> Found:
         path = Path(folder, "git")
         if not path.is_file() or not os.access(path, os.X_OK):
             continue
-        version = version_of(path, ("--version",))
+        version = version_of(path, _GIT)
         if version is None:
             continue
         where = subprocess.run([path, "--exec-path"], capture_output=True, text=True, check=True)

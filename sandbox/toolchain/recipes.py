@@ -27,13 +27,24 @@ VERIFY_WRAPPER = "hack/git-verify-wrapper.sh"
 
 
 @dataclass(frozen=True)
+class Question:
+    """How a program is asked for its version: arguments, and variables besides the user's own.
+
+    An answer that does not begin with `beginning` comes from another program.
+    """
+
+    arguments: tuple[str, ...] = ("--version",)
+    env: Mapping[str, str] = field(default_factory=dict)
+    beginning: str = ""
+
+
+@dataclass(frozen=True)
 class Binary:
-    """A program, the Go package it is built from, and how it is asked for its version."""
+    """A program, the Go package it is built from, and what it is asked."""
 
     name: str
     package: str
-    ask: tuple[str, ...] = ("--version",)
-    ask_env: Mapping[str, str] = field(default_factory=dict)
+    question: Question = Question()
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ ETCD = Recipe(
 KUSTOMIZE = Recipe(
     name="kustomize",
     module="sigs.k8s.io/kustomize/kustomize/v5",
-    binaries=(Binary("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", ("version",)),),
+    binaries=(Binary("kustomize", "sigs.k8s.io/kustomize/kustomize/v5", Question(("version",))),),
     # Argo CD passes `--helm-kube-version` and `--helm-api-versions`.
     suitable=_same_major_from(4),
     stamps={"sigs.k8s.io/kustomize/api/provenance.version": "v{v}"},
@@ -119,13 +130,14 @@ KUBERNETES = Recipe(
 ARGOCD = Recipe(
     name="argocd",
     module="github.com/argoproj/argo-cd/v3",
-    # Asked as the repo-server, so that a client without the servers in it is not taken for one.
+    # Asked as the server, so that a client without the servers in it is not taken for one.
     binaries=(
         Binary(
             "argocd",
             "github.com/argoproj/argo-cd/v3/cmd",
-            ("version", "--short"),
-            {"ARGOCD_BINARY_NAME": "argocd-repo-server"},
+            Question(
+                ("version", "--short"), {"ARGOCD_BINARY_NAME": "argocd-server"}, "argocd-server:"
+            ),
         ),
     ),
     # The manifests, with their CRDs and settings, are those of the pinned minor version.
@@ -140,8 +152,7 @@ PULUMI = Recipe(
         Binary(
             "pulumi",
             "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-            ("version",),
-            {"PULUMI_SKIP_UPDATE_CHECK": "true"},
+            Question(("version",), {"PULUMI_SKIP_UPDATE_CHECK": "true"}),
         ),
     ),
     # An engine runs programs of its own and of older SDKs; the pinned one is as old as the SDK.
@@ -162,7 +173,7 @@ KWOK = Recipe(
 HELM = Recipe(
     name="helm",
     module="helm.sh/helm/v3",
-    binaries=(Binary("helm", "helm.sh/helm/v3/cmd/helm", ("version", "--short")),),
+    binaries=(Binary("helm", "helm.sh/helm/v3/cmd/helm", Question(("version", "--short"))),),
     # Argo CD passes `--skip-schema-validation`.
     suitable=_same_major_from(16),
     stamps={"helm.sh/helm/v3/internal/version.version": "v{v}"},

@@ -21,7 +21,7 @@ def test_a_built_tool_reports_its_pinned_version(recipe: Recipe, binary: Binary)
     path = kept(recipe).binary(binary.name)
     if not path.is_file():
         pytest.skip(f"{binary.name} is not built here; python -m sandbox.toolchain builds it")
-    assert machine.version_of(path, binary.ask, binary.ask_env) == recipe.version
+    assert machine.version_of(path, binary.question) == recipe.version
 
 
 def test_argo_cd_and_kwok_bring_the_files_that_the_sandbox_takes_from_them() -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from sandbox import toolchain
 from sandbox.paths import REPOSITORY
 from sandbox.toolchain import build, go, guard, machine, progress, recipes, store, versions
-from sandbox.toolchain.recipes import Binary, Recipe
+from sandbox.toolchain.recipes import Binary, Question, Recipe
 from sandbox.toolchain.store import Store
 from sandbox.toolchain.versions import Version
 
@@ -43,7 +43,7 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
         ("etcd Version: 3.6.16\nGit SHA: Not provided\nGo Version: go1.27.3\n", (3, 6, 16)),
         ("Kubernetes v1.36.3\n", (1, 36, 3)),
         ("kwok version v0.8.0 go1.27.3 (linux/amd64)\n", (0, 8, 0)),
-        ("argocd-repo-server: v3.6.1+unknown\n", (3, 6, 1)),
+        ("argocd-server: v3.6.1+unknown\n", (3, 6, 1)),
         ("v3.17.2+gcc0bbbd\n", (3, 17, 2)),
         ("{kustomize/v4.5.7  2022-08-02T16:35:54Z  }\n", (4, 5, 7)),
         ("git version 2.39.5\n", (2, 39, 5)),
@@ -126,7 +126,7 @@ def test_a_version_of_the_machine_is_taken_only_if_it_does_as_well(
 # Tools of the machine. Each fake is a copy of a real program, the shell, that answers with the
 # text of a file beside it.
 
-SAYS_FILE = ("-c", 'cat "$0.says"')
+SAYS_FILE = Question(("-c", 'cat "$0.says"'))
 
 
 def program(path: Path, says: str) -> Path:
@@ -207,6 +207,17 @@ def test_several_binaries_are_taken_together_and_of_one_minor_version(
     found = machine.find(a_recipe("one", "two"))
     assert found
     assert [str(tool.version) for tool in found.values()] == ["2.1.0", "2.1.7"]
+
+
+def test_a_client_is_not_taken_for_the_server(tmp_path: Path, search: Callable[..., None]) -> None:
+    question = dataclasses.replace(SAYS_FILE, beginning="argocd-server:")
+    binary = Binary("argocd", "example.com/argocd", question)
+    recipe = dataclasses.replace(a_recipe(), binaries=(binary,))
+    program(tmp_path / "bin/argocd", "argocd: v3.6.1")
+    search("bin")
+    assert machine.find(recipe) is None
+    program(tmp_path / "bin/argocd", "argocd-server: v3.6.1")
+    assert machine.find(recipe)
 
 
 def fake_git(folder: Path, exec_path: Path) -> None:
