@@ -1,0 +1,178 @@
+"""GitOpsApplication: what Argo CD is told to deploy."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from pulumi import ResourceOptions
+
+from components.application import (
+    Backoff,
+    Directory,
+    GitOpsApplication,
+    GitOpsApplicationArgs,
+    Helm,
+    HelmParameter,
+    IgnoreDifference,
+    Kustomize,
+    Replicas,
+    Retry,
+    Sync,
+    application_spec,
+)
+from tests.unit.mocked import kubernetes_provider, run
+
+
+def arguments(**given: Any) -> GitOpsApplicationArgs:
+    return GitOpsApplicationArgs(
+        **{
+            "application_name": "shop",
+            "project_name": "dev",
+            "argocd_namespace": "argocd",
+            "repo_url": "https://git.test/monorepo",
+            "path": "kustomize/dev",
+            "namespace": "shop-dev",
+            **given,
+        }
+    )
+
+
+def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
+    args = arguments(**given)
+
+    def body() -> Mapping[str, Any]:
+        opts = ResourceOptions(providers=[kubernetes_provider()])
+        return {"name": GitOpsApplication("shop", args, opts).full_name}
+
+    return body
+
+
+def test_application_is_named_after_its_project() -> None:
+    made = run(program())
+    assert made.one("Application").inputs["metadata"]["name"] == "dev-shop"
+    assert made.outputs["name"].value == "dev-shop"
+
+
+def test_application_follows_git_unless_told_otherwise() -> None:
+    assert run(program()).one("Application").inputs["spec"] == {
+        "project": "dev",
+        "source": {
+            "repoURL": "https://git.test/monorepo",
+            "path": "kustomize/dev",
+            "targetRevision": "HEAD",
+        },
+        "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop-dev"},
+        "syncPolicy": {
+            "automated": {"prune": True, "selfHeal": True},
+            "retry": {
+                "limit": 5,
+                "backoff": {"duration": "5s", "factor": 2, "maxDuration": "3m"},
+            },
+            "syncOptions": ["CreateNamespace=true"],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        (
+            Kustomize(
+                name_prefix="dev-",
+                images=["shop=shop:1.2"],
+                replicas=[Replicas("shop", 0)],
+                components=["../components/debug"],
+                common_labels={"team.test/name": "shop"},
+            ),
+            {
+                "kustomize": {
+                    "namePrefix": "dev-",
+                    "images": ["shop=shop:1.2"],
+                    "replicas": [{"name": "shop", "count": 0}],
+                    "components": ["../components/debug"],
+                    "commonLabels": {"team.test/name": "shop"},
+                }
+            },
+        ),
+        (
+            Directory(recurse=True, exclude="*.jsonnet"),
+            {"directory": {"recurse": True, "exclude": "*.jsonnet"}},
+        ),
+        (
+            Helm(
+                release_name="shop",
+                value_files=["values-dev.yaml"],
+                values_object={"some_key": {"on": False}},
+                parameters=[HelmParameter("image.tag", "1.10", force_string=True)],
+            ),
+            {
+                "helm": {
+                    "releaseName": "shop",
+                    "valueFiles": ["values-dev.yaml"],
+                    "ignoreMissingValueFiles": False,
+                    "valuesObject": {"some_key": {"on": False}},
+                    "parameters": [{"name": "image.tag", "value": "1.10", "forceString": True}],
+                    "skipCrds": False,
+                }
+            },
+        ),
+    ],
+)
+def test_source_is_written_as_argocd_reads_it(source: Any, asked: dict[str, Any]) -> None:
+    spec = application_spec(arguments(source=source))
+    assert {key: spec["source"][key] for key in asked} == asked
+    assert set(spec["source"]) == {"repoURL", "path", "targetRevision", *asked}
+
+
+def test_application_that_is_not_automated_is_left_to_people() -> None:
+    policy = application_spec(arguments(sync=Sync(automated=False, options=())))["syncPolicy"]
+    assert "automated" not in policy
+    assert policy["syncOptions"] == []
+
+
+def test_sync_policy_is_the_stack_s() -> None:
+    sync = Sync(
+        prune=False,
+        self_heal=False,
+        retry=Retry(limit=0, backoff=Backoff("1s", 3, "1m")),
+        options=["ServerSideApply=true"],
+    )
+    assert application_spec(arguments(sync=sync))["syncPolicy"] == {
+        "automated": {"prune": False, "selfHeal": False},
+        "retry": {"limit": 0, "backoff": {"duration": "1s", "factor": 3, "maxDuration": "1m"}},
+        "syncOptions": ["ServerSideApply=true"],
+    }
+
+
+def test_ignored_differences_are_argocd_s() -> None:
+    differences = [
+        IgnoreDifference("Deployment", group="apps", json_pointers=["/spec/replicas"]),
+        IgnoreDifference("Secret", name="tls", managed_fields_managers=["cert-manager"]),
+    ]
+    spec = application_spec(arguments(ignore_differences=differences))
+    assert spec["ignoreDifferences"] == [
+        {"group": "apps", "kind": "Deployment", "jsonPointers": ["/spec/replicas"]},
+        {"kind": "Secret", "name": "tls", "managedFieldsManagers": ["cert-manager"]},
+    ]
+
+
+def test_deleting_the_application_deletes_what_it_deployed_and_waits_for_it() -> None:
+    application = run(program()).one("Application")
+    assert application.inputs["metadata"]["finalizers"] == [
+        "resources-finalizer.argocd.argoproj.io"
+    ]
+    assert application.delete_timeout == "10m"
+
+
+def test_application_without_the_finalizer_leaves_what_it_deployed() -> None:
+    application = run(program(finalizer=False)).one("Application")
+    assert "finalizers" not in application.inputs["metadata"]
+
+
+def test_pulumi_sets_nothing_that_argocd_writes() -> None:
+    assert set(run(program()).one("Application").inputs) == {
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+    }

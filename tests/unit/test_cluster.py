@@ -1,0 +1,190 @@
+"""DoksCluster: what it asks DigitalOcean for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import yaml
+from pulumi import ResourceOptions
+
+from components.cluster import (
+    Autoscale,
+    DoksCluster,
+    DoksClusterArgs,
+    Maintenance,
+    NodePool,
+    Taint,
+)
+from tests.unit.mocked import digitalocean_provider, refused, run
+
+POOL = NodePool("default", "s-2vcpu-4gb", count=2)
+
+
+def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
+    args = DoksClusterArgs(
+        **{
+            "cluster_name": "demo",
+            "region": "nyc1",
+            "version": "1.34.1-do.0",
+            "node_pools": [POOL],
+            "access_token": "dop_v1_token",
+            **given,
+        }
+    )
+
+    def body() -> Mapping[str, Any]:
+        cluster = DoksCluster("cluster", args, ResourceOptions(providers=[digitalocean_provider()]))
+        return {
+            "id": cluster.id,
+            "endpoint": cluster.endpoint,
+            "context": cluster.context,
+            "kubeconfig": cluster.kubeconfig,
+            "vpc": cluster.vpc_id,
+        }
+
+    return body
+
+
+def test_settings_reach_the_cluster() -> None:
+    cluster = run(
+        program(
+            high_availability=True,
+            auto_upgrade=True,
+            surge_upgrade=False,
+            maintenance=Maintenance("sunday", "04:00"),
+            tags=["team"],
+            destroy_associated_resources=True,
+            registry_integration=True,
+            vpc_id="vpc-id",
+        )
+    ).one("KubernetesCluster")
+    assert cluster.inputs == {
+        "name": "demo",
+        "region": "nyc1",
+        "version": "1.34.1-do.0",
+        "ha": True,
+        "autoUpgrade": True,
+        "surgeUpgrade": False,
+        "maintenancePolicy": {"day": "sunday", "startTime": "04:00"},
+        "tags": ["team"],
+        "destroyAllAssociatedResources": True,
+        "registryIntegration": True,
+        "vpcUuid": "vpc-id",
+        "nodePool": {
+            "name": "default",
+            "size": "s-2vcpu-4gb",
+            "autoScale": False,
+            "nodeCount": 2,
+        },
+    }
+
+
+def test_control_plane_is_not_made_ha_by_a_default_of_digitalocean() -> None:
+    # Kubernetes 1.36 and later are HA, and billed for it, unless told otherwise.
+    assert run(program()).one("KubernetesCluster").inputs["ha"] is False
+
+
+def test_pools_after_the_first_are_resources_of_their_own() -> None:
+    burst = NodePool(
+        "burst",
+        "s-4vcpu-8gb",
+        autoscale=Autoscale(1, 5),
+        labels={"kind": "burst"},
+        taints=[Taint("burst", "yes", "NoSchedule")],
+        tags=["burst"],
+    )
+    pool = run(program(node_pools=[POOL, burst])).one("KubernetesNodePool")
+    assert pool.name == "cluster-burst"
+    assert pool.inputs == {
+        "clusterId": "cluster-id",
+        "name": "burst",
+        "size": "s-4vcpu-8gb",
+        "autoScale": True,
+        "minNodes": 1,
+        "maxNodes": 5,
+        "labels": {"kind": "burst"},
+        "taints": [{"key": "burst", "value": "yes", "effect": "NoSchedule"}],
+        "tags": ["burst"],
+    }
+
+
+def test_other_pools_keep_their_identity_when_their_order_changes() -> None:
+    a, b = NodePool("a", "s-2vcpu-4gb", count=1), NodePool("b", "s-2vcpu-4gb", count=1)
+    one, other = run(program(node_pools=[POOL, a, b])), run(program(node_pools=[POOL, b, a]))
+    assert set(one.asked) == set(other.asked)
+    assert len(one.all("KubernetesNodePool")) == 2
+
+
+def test_autoscaled_pool_is_not_set_back_to_a_count() -> None:
+    pool = NodePool("default", "s-2vcpu-4gb", autoscale=Autoscale(2, 6))
+    asked = run(program(node_pools=[pool])).one("KubernetesCluster").inputs["nodePool"]
+    assert "nodeCount" not in asked
+    assert (asked["autoScale"], asked["minNodes"], asked["maxNodes"]) == (True, 2, 6)
+
+
+def test_protected_cluster_can_not_be_deleted() -> None:
+    assert run(program(protect=True)).one("KubernetesCluster").protect
+    assert not run(program()).one("KubernetesCluster").protect
+
+
+def test_cluster_that_took_its_upgrade_itself_is_not_asked_to_again() -> None:
+    before = run(program(version="1.34.1-do.0"))
+    after = run(program(version="1.34.2-do.0", hold_version=True), previous=before)
+    assert after.one("KubernetesCluster").inputs["version"] == "1.34.1-do.0"
+    asked = run(program(version="1.34.2-do.0"), previous=before)
+    assert asked.one("KubernetesCluster").inputs["version"] == "1.34.2-do.0"
+
+
+def test_names_are_free_before_a_replacement_takes_them() -> None:
+    made = run(program(node_pools=[POOL, NodePool("burst", "s-4vcpu-8gb", count=1)]))
+    assert made.one("KubernetesCluster").delete_before_replace
+    assert made.one("KubernetesNodePool").delete_before_replace
+
+
+def test_own_vpc_is_named_after_the_cluster_and_outlives_it() -> None:
+    made = run(program(vpc_ip_range="10.10.0.0/20"))
+    vpc, cluster = made.one("Vpc"), made.one("KubernetesCluster")
+    assert vpc.inputs == {"name": "demo", "region": "nyc1", "ipRange": "10.10.0.0/20"}
+    assert cluster.inputs["vpcUuid"] == "cluster-id"  # the id that the mocks give `cluster`
+    assert vpc.urn in made.before(cluster)
+
+
+def test_region_s_default_vpc_is_used_when_none_is_named() -> None:
+    made = run(program())
+    assert not made.all("Vpc")
+    assert "vpcUuid" not in made.one("KubernetesCluster").inputs
+
+
+def test_kubeconfig_is_secret_and_holds_no_token_that_expires() -> None:
+    outputs = run(program()).outputs
+    assert outputs["kubeconfig"].secret
+    config = yaml.safe_load(outputs["kubeconfig"].value)
+    assert config["users"][0]["user"]["token"] == "dop_v1_token"
+    assert config["clusters"][0]["cluster"]["server"] == "https://cluster.test"
+    assert outputs["context"].value == "do-nyc1-demo"
+    assert not outputs["endpoint"].secret
+
+
+def test_cluster_can_be_previewed_before_it_exists() -> None:
+    outputs = run(program(), preview=True).outputs
+    assert outputs["kubeconfig"].secret
+    assert outputs["context"].value == "do-nyc1-demo"
+
+
+def test_everything_uses_the_provider_that_it_is_given() -> None:
+    made = run(
+        program(node_pools=[POOL, NodePool("b", "s-1", count=1)], vpc_ip_range="10.1.0.0/20")
+    )
+    provider = made.one("digitalocean")
+    for kind in ("KubernetesCluster", "KubernetesNodePool", "Vpc"):
+        assert made.one(kind).provider.startswith(provider.urn)
+
+
+def test_contradictions_are_refused() -> None:
+    with refused("node_pools is empty"):
+        program(node_pools=[])
+    with refused("vpc_id", "vpc_ip_range"):
+        program(vpc_id="x", vpc_ip_range="10.0.0.0/20")
+    with refused("node pool p", "count or autoscale"):
+        NodePool("p", "s-1", count=1, autoscale=Autoscale(1, 2))
+    with refused("node pool p", "count or autoscale"):
+        NodePool("p", "s-1")

@@ -1,0 +1,69 @@
+"""GitOpsProject: the limits of one environment."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from pulumi import ResourceOptions
+
+from components.project import GitOpsProject, GitOpsProjectArgs, ResourceKind
+from tests.unit.mocked import kubernetes_provider, refused, run
+
+
+def arguments(**given: Any) -> GitOpsProjectArgs:
+    return GitOpsProjectArgs(
+        **{
+            "project_name": "dev",
+            "argocd_namespace": "argocd",
+            "source_repos": ["https://git.test/monorepo"],
+            "namespaces": ["shop-dev"],
+            **given,
+        }
+    )
+
+
+def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
+    args = arguments(**given)
+
+    def body() -> Mapping[str, Any]:
+        opts = ResourceOptions(providers=[kubernetes_provider()])
+        return {"name": GitOpsProject("project", args, opts).project_name}
+
+    return body
+
+
+def test_project_is_limited_to_its_repositories_cluster_and_namespaces() -> None:
+    project = run(program(description="Development")).one("AppProject")
+    assert project.inputs["spec"] == {
+        "description": "Development",
+        "sourceRepos": ["https://git.test/monorepo"],
+        "destinations": [{"server": "https://kubernetes.default.svc", "namespace": "shop-dev"}],
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+    }
+
+
+def test_project_stays_until_no_application_uses_it() -> None:
+    metadata = run(program()).one("AppProject").inputs["metadata"]
+    assert metadata["finalizers"] == ["resources-finalizer.argocd.argoproj.io"]
+    assert (metadata["name"], metadata["namespace"]) == ("dev", "argocd")
+
+
+@pytest.mark.parametrize(
+    "wild",
+    [
+        {"source_repos": ["*"]},
+        {"source_repos": ["https://git.test/*"]},
+        {"namespaces": ["shop-*"]},
+        {"cluster_resources": [ResourceKind("*", "*")]},
+        {"cluster_resources": [ResourceKind("apps", "*")]},
+    ],
+)
+def test_no_star_in_project_unless_allowed(wild: dict[str, Any]) -> None:
+    with refused("project dev", next(iter(wild)), "allow_any"):
+        arguments(**wild)
+    run(program(**wild, allow_any=True)).one("AppProject")
+
+
+def test_project_without_cluster_resources_may_deploy_none() -> None:
+    spec = run(program(cluster_resources=[])).one("AppProject").inputs["spec"]
+    assert spec["clusterResourceWhitelist"] == []
