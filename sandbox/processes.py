@@ -1,16 +1,11 @@
 """Child processes that never outlive the sandbox, with their output in log files."""
 
 import asyncio
-import ctypes
 import os
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ProcessFailed(Exception):
@@ -25,14 +20,14 @@ def free_port() -> int:
         return port
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    def in_child() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # The parent may have died before the line above took effect.
-        if os.getppid() != parent:
-            os._exit(1)
+def dying_with_me(argv: Sequence[str | Path], sig: str = "KILL") -> list[str]:
+    """The command line that runs `argv` as a child that gets the signal when this process ends.
 
-    return in_child
+    The kernel ties it to the thread that starts the child (PR_SET_PDEATHSIG, prctl(2)). It is set
+    by setpriv of util-linux, which then becomes `argv`: to set it between fork and exec here
+    would run Python in a copy of a process with threads, which can hang or crash.
+    """
+    return ["setpriv", "--pdeathsig", sig, "--", *(os.fspath(word) for word in argv)]
 
 
 class Process:
@@ -61,13 +56,12 @@ class Process:
         """
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *(os.fspath(word) for word in argv),
+                *dying_with_me(argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=None if env is None else dict(env),
                 cwd=cwd,
-                preexec_fn=_die_with(os.getpid()),
             )
         return cls(name, log, process)
 

@@ -20,9 +20,7 @@ import yaml
 
 from sandbox.plugins.common import Failure
 from sandbox.plugins.kubernetes.kubeconfig import Access
-
-# Not public there: no other module starts children that it talks to while they run.
-from sandbox.processes import _die_with
+from sandbox.processes import dying_with_me
 
 _REPOSITORY: Final = "repository"
 
@@ -165,13 +163,11 @@ class Helm:
         if program is None:
             raise Failure("helm is not on PATH; the resource helm.sh/v3:Release needs it")
         process = await asyncio.create_subprocess_exec(
-            program,
-            *arguments,
+            *dying_with_me([program, *arguments]),
             env=self._env(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            preexec_fn=_die_with(os.getpid()),
         )
         self._running.add(process)
         try:

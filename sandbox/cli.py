@@ -1,0 +1,256 @@
+"""The sandbox's command line."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sandbox import client, engine, toolchain
+from sandbox.client import Daemon, SandboxError
+from sandbox.kubeconfig import write_kubeconfig
+from sandbox.paths import Home
+from sandbox.processes import dying_with_me
+from sandbox.view import render, wait_until_healthy
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The delivery platform on one machine: DigitalOcean emulated, all else real.",
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Stacks = Annotated[
+    list[str] | None, typer.Argument(help="Stacks to bring up.", metavar="[STACK]...")
+]
+MONOREPO = "monorepo"
+
+
+@app.command()
+def up(
+    stacks: Stacks = None,
+    repo: Annotated[
+        str | None,
+        typer.Option(help="Git repository (folder or URL) to sync from, not the example."),
+    ] = None,
+    wait: Annotated[
+        int, typer.Option(help="Seconds to wait for Synced and Healthy; 0: do not wait.")
+    ] = 180,
+) -> None:
+    """Bring up the sandbox and deploy stacks in it (default: dev)."""
+    chosen = stacks or ["dev"]
+    for stack in chosen:
+        if stack not in engine.STACKS:
+            raise SandboxError(
+                f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
+            )
+    home = Home.default()
+    tools = toolchain.ensure(console)
+    daemon = client.start(home)
+    git = daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
+    pulumi = _engine(home, daemon, tools)
+    for stack in chosen:
+        pulumi.ensure_stack(stack, _secrets(git))
+        if pulumi.release_stale_lock(stack):
+            console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
+        command = ["pulumi", "up", "--stack", stack, "--yes"]
+        console.rule(shlex.join(command), align="left")
+        code = _run_with_me(command, pulumi)
+        if code:
+            raise SandboxError(
+                f"`pulumi up --stack {stack}` failed (exit code {code}); its message is above."
+                f" To go on when that is mended: bin/sandbox up {stack}"
+            )
+    if wait:
+        wait_until_healthy(
+            daemon, [pulumi.cluster_name(each) for each in chosen], console, seconds=wait
+        )
+    status = daemon.get("/sandbox/status")
+    render(status, console)
+    _farewell(home, daemon, status)
+
+
+def _source(repo: str | None) -> str | None:
+    if repo is None or "://" in repo or ":" in repo.split("/", 1)[0]:
+        return repo
+    path = Path(repo).resolve()
+    if not path.exists():
+        raise SandboxError(f"--repo: there is no folder {path}.")
+    return str(path)
+
+
+def _engine(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine:
+    engine.install_plugins(home)
+    project = engine.derive_project(home, daemon.get("/sandbox/config"))
+    env = engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token)
+    return engine.Engine(project, env)
+
+
+def _secrets(git: dict[str, str]) -> dict[str, str]:
+    return {f"repositories.{MONOREPO}.credentials.password": git["password"]}
+
+
+def _run_with_me(command: list[str], pulumi: engine.Engine) -> int:
+    """Run a command in the foreground; it is interrupted, as by Ctrl-C, if this process dies."""
+    return subprocess.run(
+        dying_with_me(command, "INT"), cwd=pulumi.project, env=pulumi.env, check=False
+    ).returncode
+
+
+@app.command()
+def down() -> None:
+    """Stop everything; what is deployed is kept, and `up` brings it back."""
+    console.print("Stopped." if client.stop(Home.default()) else "The sandbox was not running.")
+
+
+@app.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop everything and forget it: account, clusters, repositories, Pulumi state."""
+    home = Home.default()
+    if not home.root.exists():
+        console.print("There is no sandbox.")
+        return
+    if not yes:
+        typer.confirm(f"Remove {home.root} and all that is deployed there?", abort=True)
+    client.stop(home)
+    shutil.rmtree(home.root)
+    console.print("The sandbox is gone; the tools stay in the cache.")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show clusters, Argo CD, applications, memory."""
+    answer = _daemon().get("/sandbox/status")
+    if as_json:
+        console.print_json(data=answer)
+    else:
+        render(answer, console)
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str | None, typer.Argument(help="Part of a log's name; none: list the logs.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
+    lines: Annotated[int, typer.Option("-n", help="Lines from the end.")] = 40,
+) -> None:
+    """Show the end of a process's log."""
+    home = Home.default()
+    found = sorted(
+        path
+        for path in home.root.rglob("*.log")
+        if name is None or name in str(path.relative_to(home.root))
+    )
+    if name is None:
+        for path in found:
+            console.print(str(path.relative_to(home.root)))
+        return
+    if not found:
+        raise SandboxError(f"No log is named like {name!r}. All logs: bin/sandbox logs")
+    os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, found)])
+
+
+@app.command()
+def env() -> None:
+    """Print what a shell needs for plain pulumi and kubectl: eval "$(bin/sandbox env)"."""
+    home = Home.default()
+    daemon = _daemon()
+    tools = toolchain.ensure(errors)
+    for key, value in engine.environment(
+        home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token
+    ).items():
+        print(f"export {key}={shlex.quote(value)}")
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+)
+def pulumi(context: typer.Context) -> None:
+    """Run any pulumi command in the sandbox, such as `pulumi preview --stack staging`."""
+    home = Home.default()
+    pulumi = _engine(home, daemon := _daemon(), toolchain.ensure(errors))
+    git = daemon.get("/sandbox/repository")
+    for stack in engine.STACKS:
+        pulumi.ensure_stack(stack, _secrets(git))
+    os.chdir(pulumi.project)
+    os.execvpe("pulumi", ["pulumi", *context.args], pulumi.env)
+
+
+@app.command()
+def clone(
+    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path("monorepo"),
+) -> None:
+    """Clone the monorepo that Argo CD syncs from, ready to commit and push to."""
+    home = Home.default()
+    git = _daemon().get("/sandbox/repository")
+    store = home.root / "git-credentials"
+    store.touch(mode=0o600)
+    scheme, rest = git["url"].split("://", 1)
+    store.write_text(f"{scheme}://{git['username']}:{git['password']}@{rest}\n")
+    helper = f"credential.helper=store --file={shlex.quote(str(store))}"
+    raise typer.Exit(
+        subprocess.run(
+            ["git", "clone", "-c", helper, git["url"], str(folder)], check=False
+        ).returncode
+    )
+
+
+def _daemon() -> Daemon:
+    daemon = client.running(Home.default())
+    if daemon is None:
+        raise SandboxError("The sandbox is not running. Start it: bin/sandbox up")
+    return daemon
+
+
+def _farewell(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
+    """Leave a kubeconfig with a context for each cluster, and say what can be done now."""
+    write_kubeconfig(home, status["clusters"], daemon.token)
+    console.print()
+    for cluster in status["clusters"]:
+        if cluster["argocd_url"]:
+            console.print(f"Argo CD of {cluster['name']}: {cluster['argocd_url']}, user admin")
+    console.print(
+        "Its password:     bin/sandbox pulumi stack output --stack dev argocdAdminPassword"
+        " --show-secrets\n"
+        'Plain commands:   eval "$(bin/sandbox env)"; kubectl config get-contexts\n'
+        "The monorepo:     bin/sandbox clone   (commit and push: Argo CD syncs it)\n"
+        "Stop, come back:  bin/sandbox down, bin/sandbox up"
+    )
+
+
+@contextmanager
+def _for_people() -> Iterator[None]:
+    try:
+        yield
+    except (SandboxError, toolchain.ToolchainError) as error:
+        errors.print(f"[red]error:[/] {error}")
+        sys.exit(1)
+    except subprocess.CalledProcessError as error:
+        errors.print(
+            f"[red]error:[/] {shlex.join(map(str, error.cmd))} failed:\n{error.stderr}",
+            error.stdout,
+        )
+        sys.exit(1)
+
+
+def main() -> None:
+    with _for_people():
+        app()

@@ -1,0 +1,124 @@
+"""Talks to the sandbox's daemon, and starts it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from sandbox.paths import REPOSITORY, Home
+
+
+class SandboxError(Exception):
+    """Something that a person has to know; says what to do next."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """The running daemon of one sandbox."""
+
+    pid: int
+    url: str
+    token: str
+    """DigitalOcean token of the sandbox's account; opens the control routes too."""
+
+    def get(self, path: str, *, seconds: float = 30) -> Any:
+        return self._call("GET", path, None, seconds)
+
+    def post(self, path: str, body: object = None, *, seconds: float = 60) -> Any:
+        return self._call("POST", path, body, seconds)
+
+    def _call(self, method: str, path: str, body: object, seconds: float) -> Any:
+        try:
+            answer = httpx.request(
+                method,
+                f"{self.url}{path}",
+                json=body,
+                headers={"Authorization": f"Bearer {self.token}"},
+                timeout=seconds,
+                trust_env=False,
+            )
+        except httpx.HTTPError as error:
+            raise SandboxError(
+                f"The sandbox's daemon (process {self.pid}) does not answer: {error}."
+                " Its log: bin/sandbox logs daemon"
+            ) from error
+        if answer.is_error:
+            raise SandboxError(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+
+def log_file(home: Home) -> Path:
+    return home.folder("logs") / "daemon.log"
+
+
+def running(home: Home) -> Daemon | None:
+    """The daemon of this sandbox if it runs."""
+    try:
+        said = json.loads((home.root / "daemon.json").read_text())
+    except FileNotFoundError:
+        return None
+    if not _is_daemon(said["pid"], said["started"]):
+        return None
+    return Daemon(said["pid"], said["url"], said["token"])
+
+
+def _is_daemon(pid: int, started: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() == started
+    except psutil.NoSuchProcess:
+        return False
+
+
+def start(home: Home, *, seconds: float = 60) -> Daemon:
+    """The running daemon, started if need be; returns when it answers.
+
+    Raises SandboxError with the end of its log if it does not come up within `seconds`.
+    """
+    if daemon := running(home):
+        daemon.get("/sandbox/ready", seconds=seconds)
+        return daemon
+    log = log_file(home)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "sandbox.daemon", str(home.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd=home.root,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        daemon = running(home)
+        if daemon and daemon.pid == process.pid:
+            daemon.get("/sandbox/ready", seconds=seconds)
+            return daemon
+        time.sleep(0.05)
+    process.kill()
+    tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
+    raise SandboxError(f"The sandbox's daemon did not start. The end of {log}:\n{tail}")
+
+
+def stop(home: Home, *, seconds: float = 60) -> bool:
+    """End the daemon and all that it runs; false if it was not running."""
+    daemon = running(home)
+    if daemon is None:
+        return False
+    process = psutil.Process(daemon.pid)
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except psutil.TimeoutExpired:
+        # Its children die with it.
+        process.kill()
+        process.wait(10)
+    return True

@@ -1,0 +1,264 @@
+"""The sandbox's one process: serves DigitalOcean's API, Git and the chart repository on a port of
+its own, and runs the clusters as its children. `python -m sandbox.daemon` starts it.
+
+It can be killed at any moment: its children die with it, and the next one takes up from the files.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hmac
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import psutil
+import uvicorn
+import yaml
+from rich.console import Console
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from sandbox import toolchain
+from sandbox.chart import build_chart, repository
+from sandbox.chart.build import NAME as CHART
+from sandbox.cluster.backend import Clusters as Backend
+from sandbox.digitalocean.app import create_app
+from sandbox.digitalocean.lifecycle import Clusters
+from sandbox.digitalocean.state import AccountState
+from sandbox.digitalocean.webhook import webhook_route
+from sandbox.engine import PROJECT, STACKS
+from sandbox.git import GitServer
+from sandbox.paths import REPOSITORY, Home
+from sandbox.processes import free_port
+from sandbox.status import status_of
+
+MONOREPO = "monorepo"
+REGISTRY = "microservices-demo"
+"""The team's registry, which is in the account before the first stack is."""
+
+_TOKEN_FILE = "token"  # noqa: S105 (a file's name)
+
+
+class Sandbox:
+    """All that the daemon serves and runs."""
+
+    def __init__(self, home: Home, tools: toolchain.Tools, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.tools = tools
+        self.account = AccountState.load(home.root / "account.json")
+        self.token = _account_token(home, self.account)
+        self.git = GitServer(home.folder("git"))
+        self.backend = Backend(
+            home.folder("clusters"),
+            tools,
+            authenticate_url=lambda cluster: f"{self.url}/webhook/authenticate/{cluster}",
+        )
+        self.clusters = Clusters(self.account, self.backend)
+        self.charts = home.folder("charts")
+        self._ready = asyncio.Event()
+
+    @property
+    def app(self) -> Starlette:
+        control = [
+            Route("/ready", self._get_ready),
+            Route("/status", self._get_status),
+            Route("/config", self._get_config),
+            Route("/repository", self._get_repository, methods=["GET"]),
+            Route("/repository", self._set_repository, methods=["POST"]),
+            Route("/clock", self._move_clock, methods=["POST"]),
+        ]
+        return Starlette(
+            routes=[
+                Mount("/sandbox", routes=control),
+                Mount("/git", self.git.app),
+                Mount("/charts", repository(self.charts)),
+                webhook_route(self.account),
+                # Last, since it answers whatever else is asked as DigitalOcean does.
+                Mount("/", create_app(self.account, self.clusters)),
+            ],
+            lifespan=self._lifespan,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        # Clusters ask this server whether a token is good, so it must serve while they start.
+        starting = asyncio.create_task(self._start())
+        try:
+            yield
+        finally:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            await self.clusters.close()
+            await self.backend.stop_all()
+
+    async def _start(self) -> None:
+        await self._ensure_registry()
+        await asyncio.to_thread(self._ensure_charts)
+        await self.clusters.resume()
+        self._ready.set()
+
+    async def _ensure_registry(self) -> None:
+        transport = httpx.ASGITransport(create_app(self.account, self.clusters))
+        headers = {"Authorization": f"Bearer {self.token}"}
+        async with httpx.AsyncClient(transport=transport, base_url=self.url) as api:
+            if (await api.get("/v2/registry", headers=headers)).status_code == 404:
+                body = {"name": REGISTRY, "subscription_tier_slug": "basic", "region": "nyc3"}
+                (await api.post("/v2/registry", headers=headers, json=body)).raise_for_status()
+
+    def _ensure_charts(self) -> None:
+        for version in _chart_versions():
+            if not (self.charts / f"{CHART}-{version}.tgz").exists():
+                build_chart(self.tools.argocd_manifests, version, self.charts)
+
+    def _authorize(self, request: Request) -> None:
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            raise HTTPException(401, "the sandbox's own token is needed")
+
+    async def _get_ready(self, request: Request) -> JSONResponse:
+        """Answers when every cluster runs again that ran before."""
+        self._authorize(request)
+        await self._ready.wait()
+        return JSONResponse({})
+
+    async def _get_status(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        return JSONResponse(await status_of(self.account, self.backend))
+
+    async def _get_config(self, request: Request) -> JSONResponse:
+        """What differs in the stack files here: the config of the program's namespace."""
+        self._authorize(request)
+        url = f"{self.url}/git/{MONOREPO}.git"
+        username = self.git.access(MONOREPO).username if MONOREPO in self.git else ""
+        return JSONResponse(
+            {
+                "repositories": {MONOREPO: {"url": url, "credentials": {"username": username}}},
+                "argocd": {
+                    "chart": {"repository": f"{self.url}/charts"},
+                    # No webhook tells Argo CD of a commit here; it asks more often instead.
+                    "values": {"configs": {"cm": {"timeout.reconciliation": "10s"}}},
+                },
+            }
+        )
+
+    async def _get_repository(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        access = self.git.access(MONOREPO)
+        return JSONResponse(
+            {
+                "url": f"{self.url}/git/{MONOREPO}.git",
+                "username": access.username,
+                "password": access.token,
+            }
+        )
+
+    async def _set_repository(self, request: Request) -> JSONResponse:
+        """Fill the monorepo from `source` (none: the example) if it is not there yet."""
+        self._authorize(request)
+        source = (await request.json())["source"]
+        if source is None:
+            await self.git.ensure_example(MONOREPO)
+        elif MONOREPO in self.git:
+            raise HTTPException(
+                409,
+                "The sandbox has a monorepo already; another one needs a new sandbox:"
+                " bin/sandbox reset",
+            )
+        else:
+            await self.git.import_from(source, MONOREPO)
+        return await self._get_repository(request)
+
+    async def _move_clock(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        seconds = (await request.json())["seconds"]
+        now = self.account.advance_clock(timedelta(seconds=seconds))
+        return JSONResponse({"now": now.isoformat()})
+
+
+def _account_token(home: Home, account: AccountState) -> str:
+    """The token of whoever uses the sandbox; made with the account."""
+    path = home.root / _TOKEN_FILE
+    if path.exists() and account.find_token(token := path.read_text()):
+        return token
+    token = account.add_token("sandbox")
+    path.touch(mode=0o600)
+    path.write_text(token)
+    return token
+
+
+def _chart_versions() -> set[str]:
+    """The chart versions that the stack files pin."""
+    versions = set()
+    for stack in STACKS:
+        config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
+        versions.add(config[f"{PROJECT}:argocd"]["chart"]["version"])
+    return versions
+
+
+def _listen(home: Home) -> socket.socket:
+    """A socket on the port that the sandbox has always had, or on a free one if that is taken."""
+    path = home.root / "port"
+    for port in [int(path.read_text())] if path.exists() else []:
+        with contextlib.suppress(OSError):
+            return _bind(port)
+    listening = _bind(free_port())
+    path.write_text(str(listening.getsockname()[1]))
+    return listening
+
+
+def _bind(port: int) -> socket.socket:
+    listening = socket.socket()
+    # The connections of the daemon before this one may linger on the port.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    home = Home.default()
+    with (home.folder() / "daemon.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"a daemon runs already in {home.root}")
+        tools = toolchain.ensure(Console(file=sys.stderr))
+        os.environ["PATH"] = os.pathsep.join([str(tools.bin_dir), os.environ["PATH"]])
+        listening = _listen(home)
+        sandbox = Sandbox(home, tools, listening.getsockname()[1])
+        config = uvicorn.Config(sandbox.app, log_level="warning", timeout_graceful_shutdown=3)
+        _announce(home, sandbox)
+        uvicorn.Server(config).run([listening])
+
+
+def _announce(home: Home, sandbox: Sandbox) -> None:
+    me = psutil.Process()
+    said = {
+        "pid": me.pid,
+        "started": me.create_time(),
+        "url": sandbox.url,
+        "token": sandbox.token,
+    }
+    new = home.root / "daemon.json.new"
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(said))
+    new.replace(home.root / "daemon.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""The Pulumi engine in the sandbox: its plugins, its project folder, its environment.
+
+The program runs from a project folder of the sandbox's own, in which all but the stack files are
+links to the checkout. A stack file is the checkout's with the team's secrets left out (they are
+encrypted with a passphrase that is not ours) and the sandbox's addresses put in.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+from sandbox.paths import REPOSITORY, Home
+
+PROJECT = "doks-gitops"
+STACKS = ("dev", "staging", "prod")
+_LINKED = ("Pulumi.yaml", "__main__.py", "settings", "account", "components", ".venv")
+_RESOURCE_PLUGINS = {"digitalocean": "pulumi_digitalocean", "kubernetes": "pulumi_kubernetes"}
+
+
+def install_plugins(home: Home) -> list[str]:
+    """See to it that the engine finds a plugin for every package that the program uses.
+
+    A plugin that Pulumi has downloaded in the SDK's version, or that is on PATH, is used as it is;
+    for each other one the sandbox's stand-in is installed. Returns the names of the stand-ins.
+    """
+    users = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
+    plugins = home.folder("pulumi", "plugins")
+    stand_ins = []
+    for name, package in _RESOURCE_PLUGINS.items():
+        folder = f"resource-{name}-v{version(package)}"
+        ours = plugins / folder
+        if ours.is_symlink():
+            ours.unlink()
+        if shutil.which(f"pulumi-resource-{name}"):
+            shutil.rmtree(ours, ignore_errors=True)
+        elif (users / folder).is_dir():
+            shutil.rmtree(ours, ignore_errors=True)
+            ours.symlink_to(users / folder)
+        else:
+            ours.mkdir(exist_ok=True)
+            _write_launcher(ours / f"pulumi-resource-{name}", f"sandbox.plugins.{name}")
+            stand_ins.append(name)
+    language = home.folder("bin") / "pulumi-language-python"
+    language.unlink(missing_ok=True)
+    if not shutil.which("pulumi-language-python"):
+        _write_launcher(language, "sandbox.plugins.language")
+        stand_ins.append("language python")
+    return stand_ins
+
+
+def _write_launcher(path: Path, module: str) -> None:
+    path.write_text(
+        "#!/bin/sh\n"
+        f"PYTHONPATH='{REPOSITORY}' exec '{REPOSITORY}/.venv/bin/python' -m {module} \"$@\"\n"
+    )
+    path.chmod(stat.S_IRWXU)
+
+
+def environment(home: Home, *, bin_dir: Path, api_url: str, token: str) -> dict[str, str]:
+    """What a shell needs for plain `pulumi`, `kubectl`, `helm` and `argocd` to act on the sandbox.
+
+    `bin_dir` holds the tools. Only additions: the caller lays them over its own environment.
+    """
+    passphrase = home.root / "passphrase"
+    if not passphrase.exists():
+        passphrase.touch(mode=0o600)
+        passphrase.write_text(secrets.token_urlsafe(24))
+    path = os.pathsep.join([str(home.folder("bin")), str(bin_dir), os.environ["PATH"]])
+    return {
+        "PATH": path,
+        "PULUMI_HOME": str(home.folder("pulumi")),
+        "PULUMI_BACKEND_URL": home.folder("state").as_uri(),
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "DIGITALOCEAN_TOKEN": token,
+        "DIGITALOCEAN_API_URL": api_url,
+        "KUBECONFIG": str(home.root / "kubeconfig"),
+    }
+
+
+def derive_project(home: Home, sandbox_values: Mapping[str, object]) -> Path:
+    """Lay out the sandbox's project folder from the checkout; returns it.
+
+    `sandbox_values` (config of the program's namespace, without the prefix) are merged over every
+    stack's config.
+    """
+    project = home.folder("project")
+    for name in _LINKED:
+        link = project / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(REPOSITORY / name)
+    for stack in STACKS:
+        source = REPOSITORY / f"Pulumi.{stack}.yaml"
+        target = project / source.name
+        old = yaml.safe_load(target.read_text()) if target.exists() else {}
+        content: dict[str, object] = {"config": _derive(source, sandbox_values)}
+        if salt := old.get("encryptionsalt"):
+            content["encryptionsalt"] = salt
+        new = target.with_suffix(".new")
+        new.write_text(yaml.safe_dump(content, sort_keys=False))
+        new.replace(target)
+    return project
+
+
+def _derive(source: Path, sandbox_values: Mapping[str, object]) -> dict[str, object]:
+    config = _without_secrets(yaml.safe_load(source.read_text())["config"])
+    assert isinstance(config, dict)
+    for key, value in sandbox_values.items():
+        qualified = f"{PROJECT}:{key}"
+        config[qualified] = _merge(config.get(qualified), value)
+    return config
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, dict):
+        return {k: _without_secrets(v) for k, v in value.items() if not _is_secret(v)}
+    return value
+
+
+def _is_secret(value: object) -> bool:
+    return isinstance(value, dict) and set(value) == {"secure"}
+
+
+def _merge(under: object, over: object) -> object:
+    if isinstance(under, dict) and isinstance(over, Mapping):
+        return under | {key: _merge(under.get(key), value) for key, value in over.items()}
+    return over
+
+
+class Engine:
+    """The `pulumi` command, run in the sandbox's project folder."""
+
+    def __init__(self, project: Path, env: Mapping[str, str]) -> None:
+        self.project = project
+        self.env = {**os.environ, **env}
+
+    def run(self, *args: str, stdin: str | None = None) -> str:
+        """Run `pulumi ARGS` quietly; its standard output.
+
+        Raises subprocess.CalledProcessError, with its output, if it fails.
+        """
+        return subprocess.run(
+            ["pulumi", "--non-interactive", "-C", str(self.project), *args],
+            env=self.env,
+            input=stdin,
+            check=True,
+            text=True,
+            capture_output=True,
+        ).stdout
+
+    def ensure_stack(self, stack: str, secret_values: Mapping[str, str]) -> None:
+        """Make the stack if need be, and set its secrets (key path to value)."""
+        self.run("stack", "select", "--create", stack)
+        for key, value in secret_values.items():
+            self.run(
+                "config", "set", "--stack", stack, "--secret", "--path", f"{PROJECT}:{key}",
+                stdin=value,
+            )  # fmt: skip
+
+    def cluster_name(self, stack: str) -> str:
+        """The name of the stack's cluster, from its stack file."""
+        content = yaml.safe_load((self.project / f"Pulumi.{stack}.yaml").read_text())
+        name: str = content["config"][f"{PROJECT}:cluster"]["name"]
+        return name
+
+    def outputs(self, stack: str) -> dict[str, object]:
+        """The stack's outputs, secrets in clear; empty for a stack that is not deployed."""
+        text = self.run("stack", "output", "--stack", stack, "--json", "--show-secrets")
+        outputs: dict[str, object] = json.loads(text)
+        return outputs
+
+    def release_stale_lock(self, stack: str) -> bool:
+        """Remove the lock that a killed `pulumi` left on the stack; true if there was one.
+
+        A lock whose process still runs on this machine is left alone.
+        """
+        locks = sorted(
+            Path(self.env["PULUMI_BACKEND_URL"].removeprefix("file://")).glob(
+                f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"
+            )
+        )
+        if not locks or any(_is_alive(json.loads(lock.read_text())["pid"]) for lock in locks):
+            return False
+        self.run("cancel", "--stack", stack, "--yes")
+        return True
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

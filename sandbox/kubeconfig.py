@@ -1,0 +1,43 @@
+"""The kubeconfig that people use in the sandbox: a context for each cluster, as doctl names it."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from sandbox.paths import Home
+
+
+def write_kubeconfig(home: Home, clusters: Iterable[dict[str, Any]], token: str) -> None:
+    """Write `kubeconfig` in the sandbox's folder for the clusters of a status; they are opened
+    with the account's token. Without clusters it is a valid file with no context."""
+    reachable = [cluster for cluster in clusters if cluster["endpoint"]]
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": cluster["context"],
+                "cluster": {
+                    "server": cluster["endpoint"],
+                    "certificate-authority-data": cluster["ca_certificate"],
+                },
+            }
+            for cluster in reachable
+        ],
+        "users": [{"name": "account", "user": {"token": token}}],
+        "contexts": [
+            {
+                "name": cluster["context"],
+                "context": {"cluster": cluster["context"], "user": "account"},
+            }
+            for cluster in reachable
+        ],
+        "current-context": reachable[0]["context"] if reachable else "",
+    }
+    path = home.root / "kubeconfig"
+    new = home.root / "kubeconfig.new"
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        yaml.safe_dump(content, file, sort_keys=False)
+    new.replace(path)

@@ -1,0 +1,104 @@
+"""What the clusters, their Argo CD and their applications are at."""
+
+from typing import Any
+
+import httpx
+import psutil
+
+from sandbox.cluster.api import Api, ApiError, Object
+from sandbox.cluster.backend import Clusters as Backend
+from sandbox.digitalocean.models import Cluster
+from sandbox.digitalocean.state import AccountState
+
+Status = dict[str, Any]
+
+_APPLICATIONS = "/apis/argoproj.io/v1alpha1/applications"
+_WORKLOADS = ("deployments", "statefulsets")
+
+
+async def status_of(account: AccountState, backend: Backend) -> Status:
+    """Everything that `bin/sandbox status` shows, as JSON. Memory is in bytes."""
+    memory = backend.memory()
+    own = psutil.Process().memory_info().rss
+    return {
+        "clusters": [
+            await _cluster(cluster, backend, memory.get(cluster.id, 0))
+            for cluster in sorted(account.data.clusters.values(), key=lambda each: each.name)
+        ],
+        "processes": [
+            {
+                "cluster": account.data.clusters[process.cluster_id].name,
+                "name": process.name,
+                "pid": process.pid,
+                "memory": process.memory,
+                "restarts": process.restarts,
+            }
+            for process in backend.processes()
+            if process.cluster_id in account.data.clusters
+        ],
+        "memory": own + sum(memory.values()),
+    }
+
+
+async def _cluster(cluster: Cluster, backend: Backend, memory: int) -> Status:
+    api = backend.api(cluster.id)
+    return {
+        "id": cluster.id,
+        "name": cluster.name,
+        "state": cluster.status.state,
+        "message": cluster.status.message,
+        "version": cluster.version,
+        "context": f"do-{cluster.region}-{cluster.name}",
+        "endpoint": cluster.endpoint,
+        "ca_certificate": cluster.ca_certificate,
+        "nodes": sum(len(pool.nodes) for pool in cluster.node_pools),
+        "memory": memory,
+        "argocd_url": backend.server_url(cluster.id),
+        "argocd": await _argocd(api) if api else [],
+        "applications": await _applications(api) if api else [],
+    }
+
+
+async def _argocd(api: Api) -> list[Status]:
+    """The Deployments and StatefulSets that are part of Argo CD."""
+    selector = "?labelSelector=app.kubernetes.io/part-of%3Dargocd"
+    workloads = []
+    for kind in _WORKLOADS:
+        for each in await _items(api, f"/apis/apps/v1/{kind}{selector}"):
+            wanted = each["spec"].get("replicas", 1)
+            ready = each.get("status", {}).get("readyReplicas", 0)
+            workloads.append({"name": each["metadata"]["name"], "ready": ready >= wanted})
+    return workloads
+
+
+async def _applications(api: Api) -> list[Status]:
+    return sorted(
+        (_application(each) for each in await _items(api, _APPLICATIONS)),
+        key=lambda each: str(each["name"]),
+    )
+
+
+def _application(found: Object) -> Status:
+    status = found.get("status", {})
+    conditions = status.get("conditions") or []
+    return {
+        "name": found["metadata"]["name"],
+        "project": found["spec"]["project"],
+        "sync": status.get("sync", {}).get("status", "Unknown"),
+        "health": status.get("health", {}).get("status", "Unknown"),
+        "revision": status.get("sync", {}).get("revision"),
+        "images": status.get("summary", {}).get("images", []),
+        "message": "; ".join(each["message"] for each in conditions),
+    }
+
+
+async def _items(api: Api, path: str) -> list[Object]:
+    """The objects there; none while the kind is unknown to the cluster or it does not answer."""
+    try:
+        return await api.items(path)
+    except ApiError as error:
+        if error.code == 404:
+            return []
+        raise
+    except httpx.TransportError:
+        return []

@@ -1,0 +1,123 @@
+"""What people see of the sandbox: the status table, and the wait for Synced and Healthy."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from sandbox.client import Daemon, SandboxError
+
+_COLOURS = {
+    "running": "green",
+    "Synced": "green",
+    "Healthy": "green",
+    "provisioning": "yellow",
+    "OutOfSync": "yellow",
+    "Progressing": "yellow",
+    "Unknown": "yellow",
+    "Missing": "yellow",
+    "Degraded": "red",
+    "error": "red",
+    "degraded": "red",
+}
+
+
+def render(status: dict[str, Any], console: Console) -> None:
+    """Print the status as a table: a line per application, its cluster beside it."""
+    console.print(table(status))
+    total = status["memory"] / 2**20
+    console.print(f"[dim]{total:,.0f} MiB in {len(status['processes'])} processes[/]")
+
+
+def table(status: dict[str, Any]) -> Table:
+    """The status table; also what is redrawn while waiting."""
+    drawn = Table(header_style="bold", border_style="dim")
+    for title in ("Cluster", "Kubernetes", "Nodes", "Argo CD"):
+        drawn.add_column(title)
+    for title in ("Application", "Sync", "Health", "Revision"):
+        drawn.add_column(title)
+    for cluster in status["clusters"]:
+        applications = cluster["applications"] or [None]
+        for number, application in enumerate(applications):
+            left = (
+                (
+                    cluster["name"],
+                    f"{cluster['version']} {_coloured(cluster['state'])}",
+                    str(cluster["nodes"]),
+                    _argocd(cluster["argocd"]),
+                )
+                if number == 0
+                else ("", "", "", "")
+            )
+            drawn.add_row(*left, *_application(application))
+        drawn.add_section()
+    if not status["clusters"]:
+        drawn.add_row("[dim]no cluster yet: bin/sandbox up[/]")
+    return drawn
+
+
+def _argocd(pods: Iterable[dict[str, Any]]) -> str:
+    states = [bool(pod["ready"]) for pod in pods]
+    if not states:
+        return "[dim]-[/]"
+    text = f"{sum(states)}/{len(states)} ready"
+    return f"[green]{text}[/]" if all(states) else f"[yellow]{text}[/]"
+
+
+def _application(application: dict[str, Any] | None) -> tuple[str, str, str, str]:
+    if application is None:
+        return ("[dim]-[/]", "", "", "")
+    return (
+        application["name"],
+        _coloured(application["sync"]),
+        _coloured(application["health"]),
+        (application["revision"] or "")[:7],
+    )
+
+
+def _coloured(word: str) -> str:
+    colour = _COLOURS.get(word)
+    return f"[{colour}]{word}[/]" if colour else word
+
+
+def wait_until_healthy(
+    daemon: Daemon, clusters: Sequence[str], console: Console, *, seconds: float
+) -> None:
+    """Return once every application in the named clusters is Synced and Healthy.
+
+    Raises SandboxError, naming those that are not, after `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while True:
+            status = daemon.get("/sandbox/status")
+            live.update(table(status))
+            lagging = list(_lagging(status, clusters))
+            if not lagging:
+                return
+            if time.monotonic() > deadline:
+                raise SandboxError(
+                    f"Not Synced and Healthy after {seconds:g} s: {'; '.join(lagging)}."
+                    " Why: bin/sandbox logs application-controller"
+                )
+            time.sleep(0.5)
+
+
+def _lagging(status: dict[str, Any], clusters: Sequence[str]) -> Iterable[str]:
+    by_name = {cluster["name"]: cluster for cluster in status["clusters"]}
+    for name in clusters:
+        if name not in by_name:
+            yield f"cluster {name} is not there"
+        elif not by_name[name]["applications"]:
+            yield f"cluster {name} has no application"
+        else:
+            for application in by_name[name]["applications"]:
+                if (application["sync"], application["health"]) != ("Synced", "Healthy"):
+                    why = f" ({application['message']})" if application["message"] else ""
+                    yield (
+                        f"{application['name']} is {application['sync']},"
+                        f" {application['health']}{why}"
+                    )
