@@ -1,0 +1,6 @@
+"""Argo CD's own manifests as a Helm chart, for where the public argo-cd chart can't be reached."""
+
+from sandbox.chart.build import ChartError, build_chart
+from sandbox.chart.repository import repository
+
+__all__ = ["ChartError", "build_chart", "repository"]

@@ -1,0 +1,163 @@
+{{- /* The start of every object's name. Argo CD's own manifests are made for one only. */ -}}
+{{- define "argo-cd.fullname" -}}
+{{- $name := .Release.Name -}}
+{{- if not (contains .Values.nameOverride $name) -}}
+{{- $name = printf "%s-%s" $name .Values.nameOverride -}}
+{{- end -}}
+{{- $name = default $name .Values.fullnameOverride -}}
+{{- if ne $name "argocd" -}}
+{{- fail (printf "this stand-in of the argo-cd chart can name its objects argocd-* only, not %s-*: name the release argocd" $name) -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{- define "argo-cd.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
+{{- define "argo-cd.tag" -}}
+{{- default .Chart.AppVersion .Values.global.image.tag -}}
+{{- end -}}
+
+{{- /* The labels that say who made an object. */ -}}
+{{- define "argo-cd.labels" -}}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: argocd
+app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
+{{- end -}}
+
+{{- /* Put an object, given as `object`, into this release: its namespace and labels. */ -}}
+{{- define "argo-cd.adopt" -}}
+{{- $namespace := include "argo-cd.namespace" .root -}}
+{{- $metadata := .object.metadata -}}
+{{- if not (hasPrefix "Cluster" .object.kind) -}}
+{{- $_ := set $metadata "namespace" $namespace -}}
+{{- end -}}
+{{- $_ := set $metadata "labels" (merge (include "argo-cd.labels" .root | fromYaml) $metadata.labels) -}}
+{{- range .object.subjects -}}
+{{- $_ := set . "namespace" $namespace -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Change a Deployment or StatefulSet as the values of its component say. */ -}}
+{{- define "argo-cd.workload" -}}
+{{- $root := .root -}}
+{{- $values := .values -}}
+{{- $spec := .object.spec -}}
+{{- $pod := $spec.template -}}
+{{- $selected := $spec.selector.matchLabels -}}
+{{- $main := first $pod.spec.containers -}}
+{{- if and $values.autoscaling $values.autoscaling.enabled -}}
+{{- $_ := unset $spec "replicas" -}}
+{{- else if hasKey $values "replicas" -}}
+{{- $_ := set $spec "replicas" $values.replicas -}}
+{{- end -}}
+{{- with $values.resources -}}
+{{- $_ := set $main "resources" . -}}
+{{- end -}}
+{{- range $main.env -}}
+{{- if eq .name "ARGOCD_CONTROLLER_REPLICAS" -}}
+{{- $_ := set . "value" (toString $values.replicas) -}}
+{{- end -}}
+{{- end -}}
+{{- range concat $pod.spec.containers (default list $pod.spec.initContainers) -}}
+{{- if hasPrefix "quay.io/argoproj/argocd:" .image -}}
+{{- $_ := set . "image" (printf "%s:%s" $root.Values.global.image.repository (include "argo-cd.tag" $root)) -}}
+{{- $_ := set . "imagePullPolicy" $root.Values.global.image.imagePullPolicy -}}
+{{- end -}}
+{{- end -}}
+{{- with $root.Values.global.nodeSelector -}}
+{{- $_ := set $pod.spec "nodeSelector" . -}}
+{{- end -}}
+{{- with $root.Values.global.tolerations -}}
+{{- $_ := set $pod.spec "tolerations" . -}}
+{{- end -}}
+{{- $spread := list -}}
+{{- range $root.Values.global.topologySpreadConstraints -}}
+{{- $spread = append $spread (merge (deepCopy .) (dict "labelSelector" (dict "matchLabels" $selected))) -}}
+{{- end -}}
+{{- with $spread -}}
+{{- $_ := set $pod.spec "topologySpreadConstraints" . -}}
+{{- end -}}
+{{- $labels := pick .object.metadata.labels "app.kubernetes.io/component" "app.kubernetes.io/part-of" -}}
+{{- $_ := set $pod.metadata "labels" (merge $pod.metadata.labels $labels) -}}
+{{- /* A component reads its parameters when it starts; new ones start it again. */ -}}
+{{- $checksums := dict
+  "checksum/cm" (include "argo-cd.cm" $root | sha256sum)
+  "checksum/cmd-params" (include "argo-cd.params" $root | sha256sum) -}}
+{{- $_ := set $pod.metadata "annotations" (merge (default dict $pod.metadata.annotations) $checksums) -}}
+{{- end -}}
+
+{{- /* Data of argocd-cm: what the values say, laid over what follows from others of them. */ -}}
+{{- define "argo-cd.cm" -}}
+{{- $data := dict "url" (printf "https://%s" .Values.global.domain) -}}
+{{- range $key, $value := omit .Values.configs.cm "create" "annotations" -}}
+{{- if ne (toString $value) "" -}}
+{{- $_ := set $data $key (toString $value) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $data -}}
+{{- end -}}
+
+{{- /* Data of argocd-cmd-params-cm, likewise. */ -}}
+{{- define "argo-cd.params" -}}
+{{- $redis := index .Values "redis-ha" "enabled" | ternary "argocd-redis-ha-haproxy" "argocd-redis" -}}
+{{- $data := dict
+  "redis.server" (printf "%s:6379" $redis)
+  "repo.server" "argocd-repo-server:8081"
+  "server.repo.server.strict.tls" "false"
+  "applicationsetcontroller.enable.leader.election" (gt (int .Values.applicationSet.replicas) 1 | toString) -}}
+{{- if .Values.dex.enabled -}}
+{{- $_ := set $data "server.dex.server" "https://argocd-dex-server:5556" -}}
+{{- $_ := set $data "server.dex.server.strict.tls" "false" -}}
+{{- end -}}
+{{- range list "applicationsetcontroller" "controller" "dexserver" "notificationscontroller" "reposerver" "server" -}}
+{{- $_ := set $data (printf "%s.log.format" .) $.Values.global.logging.format -}}
+{{- $_ := set $data (printf "%s.log.level" .) $.Values.global.logging.level -}}
+{{- end -}}
+{{- range $key, $value := omit .Values.configs.params "create" "annotations" -}}
+{{- $_ := set $data $key (toString $value) -}}
+{{- end -}}
+{{- toYaml $data -}}
+{{- end -}}
+
+{{- /* Data of argocd-secret. Absent keys are Argo CD's own to fill in. */ -}}
+{{- define "argo-cd.secret" -}}
+{{- $secret := .Values.configs.secret -}}
+{{- $data := deepCopy $secret.extra -}}
+{{- $webhooks := dict
+  "webhook.github.secret" $secret.githubSecret
+  "webhook.gitlab.secret" $secret.gitlabSecret
+  "webhook.bitbucketserver.secret" $secret.bitbucketServerSecret
+  "webhook.bitbucket.uuid" $secret.bitbucketUUID
+  "webhook.gogs.secret" $secret.gogsSecret -}}
+{{- range $key, $value := $webhooks -}}
+{{- with $value -}}
+{{- $_ := set $data $key . -}}
+{{- end -}}
+{{- end -}}
+{{- with $secret.argocdServerAdminPassword -}}
+{{- $_ := set $data "admin.password" . -}}
+{{- $_ := set $data "admin.passwordMtime" (default (now | date "2006-01-02T15:04:05Z") $secret.argocdServerAdminPasswordMtime) -}}
+{{- end -}}
+{{- range $key, $value := $data -}}
+{{- $_ := set $data $key (b64enc $value) -}}
+{{- end -}}
+{{- toYaml $data -}}
+{{- end -}}
+
+{{- /* The metadata of an object that Argo CD's manifests do not have, called `name`. */ -}}
+{{- define "argo-cd.metadata" }}
+metadata:
+  name: {{ .name }}
+  namespace: {{ include "argo-cd.namespace" .root }}
+  labels:
+    app.kubernetes.io/name: {{ .name }}
+    {{- include "argo-cd.labels" .root | nindent 4 }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
