@@ -4,6 +4,8 @@ docs.digitalocean.com/reference/api/reference/kubernetes (destroy_with_associate
 .../load-balancers, .../block-storage
 """
 
+from collections.abc import Sequence
+
 from starlette.responses import JSONResponse, Response
 
 from sandbox.digitalocean.errors import not_found
@@ -14,9 +16,9 @@ from sandbox.digitalocean.views import load_balancer_view, volume_view
 
 
 class Selection(Body):
-    load_balancers: tuple[str, ...] = ()
-    volumes: tuple[str, ...] = ()
-    volume_snapshots: tuple[str, ...] = ()
+    load_balancers: Sequence[str] = ()
+    volumes: Sequence[str] = ()
+    volume_snapshots: Sequence[str] = ()
 
 
 def _associated(data: AccountData, cluster_id: str) -> dict[str, list[dict[str, str]]]:
