@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from sandbox.cluster.api import Api
+from sandbox.cluster.cloud import Account, CloudController
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.cluster.kubelet import Kubelet
 from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready
@@ -41,21 +43,34 @@ class _Cluster:
     plane: ControlPlane
     kubelet: Kubelet
     nodes: NodePlan
+    cloud: CloudController | None
+
+    async def stop(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.stop()
+        await self.kubelet.stop()
+        await self.plane.stop()
 
 
 class Clusters:
     """Runs the clusters as a `sandbox.digitalocean.backend.ClusterBackend`.
 
     Each has a folder in `folder`, by its id. `authenticate_url` gives, for a cluster's id, the URL
-    that answers its TokenReviews.
+    that answers its TokenReviews. Load balancers are made in `account`; without one, Services of
+    type LoadBalancer wait for theirs for ever.
     """
 
     def __init__(
-        self, folder: Path, tools: ClusterTools, authenticate_url: Callable[[str], str]
+        self,
+        folder: Path,
+        tools: ClusterTools,
+        authenticate_url: Callable[[str], str],
+        account: Account | None = None,
     ) -> None:
         self._folder = folder
         self._tools = tools
         self._authenticate_url = authenticate_url
+        self._account = account
         self._clusters: dict[str, _Cluster] = {}
 
     async def create(self, spec: ClusterSpec) -> ClusterAccess:
@@ -69,14 +84,16 @@ class Clusters:
                 service_subnet=spec.service_subnet,
             )
             kubelet = Kubelet(plane, self._tools, cluster_subnet=spec.cluster_subnet)
+            cloud = CloudController(spec.id, self._account) if self._account else None
             async with AsyncExitStack() as undo:
                 await plane.start()
                 undo.push_async_callback(plane.stop)
                 await kubelet.start()
                 undo.pop_all()
-            self._clusters[spec.id] = cluster = _Cluster(
-                plane, kubelet, NodePlan(spec.cluster_subnet)
-            )
+            if cloud is not None:
+                cloud.start(plane.api)
+            cluster = _Cluster(plane, kubelet, NodePlan(spec.cluster_subnet), cloud)
+            self._clusters[spec.id] = cluster
         return ClusterAccess(
             endpoint=cluster.plane.server,
             ca_certificate=base64.b64encode(cluster.plane.certificates.ca_pem).decode(),
@@ -87,7 +104,7 @@ class Clusters:
         """See `ClusterBackend.delete`."""
         cluster = self._clusters.pop(cluster_id, None)
         if cluster is not None:
-            await cluster.kubelet.stop()
+            await cluster.stop()
             await cluster.plane.destroy()
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
@@ -135,11 +152,7 @@ class Clusters:
         """End all processes of all clusters; what the clusters hold is kept."""
         clusters, self._clusters = list(self._clusters.values()), {}
 
-        async def stop(cluster: _Cluster) -> None:
-            await cluster.kubelet.stop()
-            await cluster.plane.stop()
-
-        await asyncio.gather(*map(stop, clusters))
+        await asyncio.gather(*(cluster.stop() for cluster in clusters))
 
     def processes(self) -> list[ProcessInfo]:
         """Every process that runs at this moment."""

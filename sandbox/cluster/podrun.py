@@ -111,6 +111,7 @@ class PodRun:
 
     async def _live(self) -> None:
         backoff = Backoff()
+        await self._report()
         while not self._state.finished:
             began = time.monotonic()
             try:
@@ -132,7 +133,6 @@ class PodRun:
         """Run those init containers that matter here: the one that makes Redis' password."""
         if self._initialized:
             return
-        await self._report()
         for container in self.pod["spec"].get("initContainers") or []:
             if runs_redis_password(container):
                 made = await self._prepare(Role.REDIS_PASSWORD, container)
