@@ -89,6 +89,8 @@ def check_subnets(cluster_subnet: str, service_subnet: str, vpc_range: str) -> N
             raise invalid(f"validation error: {name} must be a range such as 10.244.0.0/16") from (
                 None
             )
+        # Every node takes a /24 of the pods' range.
+        _require(network.prefixlen <= 24, f"{name} must be no smaller than /24")
         for other_name, other in networks.items():
             _require(not network.overlaps(other), f"{name} overlaps with {other_name} {other}")
         networks[name] = network
