@@ -213,6 +213,15 @@ def clone(
     )
 
 
+@app.command()
+def clock(
+    days: Annotated[float, typer.Option(help="Days to set it forward.", min=0)] = 0,
+) -> None:
+    """Show the account's clock, or set it forward: what expires there expires then."""
+    answer = _daemon().post("/sandbox/clock", {"seconds": days * 86400})
+    console.print(f"The account's clock shows {answer['now']}.")
+
+
 def _daemon() -> Daemon:
     daemon = client.running(Home.default())
     if daemon is None:

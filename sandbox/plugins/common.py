@@ -7,6 +7,7 @@ https://www.pulumi.com/docs/iac/guides/building-extending/packages/ and the SDK'
 import asyncio
 import contextlib
 import math
+import os
 import signal
 import sys
 import traceback
@@ -280,5 +281,7 @@ def main(register: Callable[[Any, str], None]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: loop.create_task(server.stop(grace=None)))
         await server.wait_for_termination()
+        # The engine sends the signal again; to a Python that is ending it would be an exception.
+        os._exit(0)
 
     asyncio.run(serve())
