@@ -121,13 +121,13 @@ def _files(objects: list[Object]) -> Iterator[tuple[str, bytes]]:
     for o in objects:
         kind, name, component = o["kind"], o["metadata"]["name"], _component(o)
         if kind == "CustomResourceDefinition":
-            yield f"crds/{name}.json", _json(o["spec"])
+            yield f"manifests/definitions/{name}.json", _json(o["spec"])
         elif (kind, name) in _LEFT_OUT:
             continue
         elif component is None:
-            yield f"configs/{name}.json", _json(o)
+            yield f"manifests/configs/{name}.json", _json(o)
         else:
-            yield f"components/{component}/{kind}.{name}.json", _json(_without_init(o))
+            yield f"manifests/components/{component}/{kind}.{name}.json", _json(_without_init(o))
 
 
 def _component(o: Object) -> str | None:

@@ -170,6 +170,8 @@ def test_the_definitions_are_installed_whole_and_kept_unless_told_otherwise(char
     for o in render(chart, {"crds": {"keep": False}}).values():
         assert "helm.sh/resource-policy" not in o["metadata"].get("annotations", {})
     assert not names(render(chart, {"crds": {"install": False}}), kind)
+    # Helm's own folder for definitions would install them whatever the values say.
+    assert run_helm("show", "crds", chart).stdout.strip() == ""
 
 
 def test_a_release_of_it_fits_into_a_secret(chart: Path) -> None:
