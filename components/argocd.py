@@ -160,25 +160,25 @@ class ArgoCd(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(name=args.namespace),
             opts=child_options(self, opts),
         )
-        # Everything else is in the namespace by this output, hence made after it and deleted
-        # before it.
-        self.namespace = namespace.metadata.name.apply(lambda given: given or args.namespace)
+        # By its name and not by the namespace's output, so that a preview can show where things go.
+        self.namespace = pulumi.Output.from_input(args.namespace)
+        inside = pulumi.ResourceOptions(depends_on=[namespace])
 
         repositories = [
             Secret(
                 f"{name}-repository-{key}",
                 metadata=ObjectMetaArgs(
                     name=f"repository-{key}",
-                    namespace=self.namespace,
+                    namespace=args.namespace,
                     labels={"argocd.argoproj.io/secret-type": "repository"},
                 ),
                 data=_encoded(_repository_fields(repository)),
-                opts=child_options(self, opts),
+                opts=child_options(self, opts, inside),
             )
             for key, repository in sorted(args.repositories.items())
         ]
 
-        self.admin_password = self._admin_password(name, args.admin, opts)
+        self.admin_password = self._admin_password(name, args, child_options(self, opts, inside))
         identity = f"{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
         wanted = Wanted(
             high_availability=args.high_availability,
@@ -199,7 +199,7 @@ class ArgoCd(pulumi.ComponentResource):
         Release(
             name,
             name=RELEASE_NAME,
-            namespace=self.namespace,
+            namespace=args.namespace,
             create_namespace=False,
             chart=args.chart.chart,
             version=args.chart.version,
@@ -215,7 +215,9 @@ class ArgoCd(pulumi.ComponentResource):
             timeout=args.timeout,
             max_history=3,
             # Argo CD finds its repositories when it starts, and is gone before they are.
-            opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=repositories)),
+            opts=child_options(
+                self, opts, pulumi.ResourceOptions(depends_on=[namespace, *repositories])
+            ),
         )
 
         local_port = PORT_FORWARD_DOMAIN.rpartition(":")[2]
@@ -225,9 +227,8 @@ class ArgoCd(pulumi.ComponentResource):
             pulumi.Output.from_input(args.kube_context).apply(
                 lambda context: f"--context {context} " if context else ""
             ),
-            "--namespace ",
-            self.namespace,
-            f" port-forward service/{RELEASE_NAME}-server {local_port}:443",
+            f"--namespace {args.namespace} port-forward"
+            f" service/{RELEASE_NAME}-server {local_port}:443",
         )
         self.register_outputs(
             {
@@ -239,18 +240,20 @@ class ArgoCd(pulumi.ComponentResource):
         )
 
     def _admin_password(
-        self, name: str, admin: Admin, opts: pulumi.ResourceOptions | None
+        self, name: str, args: ArgoCdArgs, inside: pulumi.ResourceOptions
     ) -> pulumi.Output[str] | None:
-        if not admin.enabled:
+        if not args.admin.enabled:
             return None
-        if admin.password is not None:
-            return pulumi.Output.secret(admin.password)
+        if args.admin.password is not None:
+            return pulumi.Output.secret(args.admin.password)
         kept = Secret(
             f"{name}-admin-password",
-            metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=self.namespace),
+            metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=args.namespace),
             data=_encoded({"password": secrets.token_urlsafe(24)}),
             # Each run makes one up; the first one stays.
-            opts=child_options(self, opts, pulumi.ResourceOptions(ignore_changes=["data"])),
+            opts=pulumi.ResourceOptions.merge(
+                inside, pulumi.ResourceOptions(ignore_changes=["data"])
+            ),
         )
         return pulumi.Output.secret(
             kept.data.apply(lambda data: base64.b64decode(data["password"]).decode())
