@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_p
 
 from sandbox.plugins.common import Failure
 from sandbox.plugins.language import run
-from sandbox.plugins.language.interpreter import NoInterpreter, installed, interpreter
+from sandbox.plugins.language.interpreter import Distribution, NoInterpreter, installed, interpreter
 
 
 def _python(info: language_pb2.ProgramInfo) -> Path:
@@ -22,6 +23,16 @@ def _python(info: language_pb2.ProgramInfo) -> Path:
         return interpreter(Path(info.root_directory), json_format.MessageToDict(info.options))
     except NoInterpreter as error:
         raise Failure(str(error)) from None
+
+
+def _package(sdk: Distribution, plugin: Mapping[str, Any]) -> plugin_pb2.PackageDependency:
+    version = str(plugin.get("version", sdk.version))
+    return plugin_pb2.PackageDependency(
+        name=plugin.get("name", sdk.name.replace("_", "-").removeprefix("pulumi-")),
+        kind="resource",
+        version="v" + version.removeprefix("v"),
+        server=plugin.get("server", ""),
+    )
 
 
 class LanguageHost(LanguageRuntimeServicer):
@@ -55,18 +66,8 @@ class LanguageHost(LanguageRuntimeServicer):
         self, request: language_pb2.GetRequiredPackagesRequest, context: Any
     ) -> language_pb2.GetRequiredPackagesResponse:
         found = await installed(_python(request.info))
-        return language_pb2.GetRequiredPackagesResponse(
-            packages=[
-                plugin_pb2.PackageDependency(
-                    name=item.plugin.get("name", item.name.replace("_", "-").removeprefix("pulumi-")),
-                    kind="resource",
-                    version="v" + item.plugin.get("version", item.version).removeprefix("v"),
-                    server=item.plugin.get("server", ""),
-                )
-                for item in found.distributions
-                if item.plugin is not None
-            ]
-        )
+        packages = [_package(item, item.plugin) for item in found.distributions if item.plugin]
+        return language_pb2.GetRequiredPackagesResponse(packages=packages)
 
     async def GetRequiredPlugins(
         self, request: language_pb2.GetRequiredPluginsRequest, context: Any

@@ -1,0 +1,13 @@
+"""`pulumi-resource-digitalocean`: the engine starts this, and reads its port from its output."""
+
+from pulumi.runtime.proto import add_ResourceProviderServicer_to_server
+
+from sandbox.plugins import common
+from sandbox.plugins.digitalocean.provider import DigitalOceanProvider
+
+if __name__ == "__main__":
+    common.main(
+        lambda server, engine: add_ResourceProviderServicer_to_server(
+            DigitalOceanProvider(), server
+        )
+    )

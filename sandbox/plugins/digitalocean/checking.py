@@ -1,0 +1,142 @@
+"""Checks what a program gave for a resource, and completes it with defaults."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sandbox.plugins.common import UNKNOWN, Unknown, plain
+from sandbox.plugins.digitalocean.schema import Field, Fields, Kind, Properties
+
+DEFAULTS = "__defaults"
+"""The input that lists the names of those that the program did not give."""
+
+RESERVED = frozenset({DEFAULTS, "__internal", "__meta"})
+
+
+def check(
+    fields: Fields,
+    given: Mapping[str, Any],
+    *,
+    resource: str,
+    olds: Mapping[str, Any],
+    new_name: Callable[[], str],
+) -> tuple[Properties, list[str]]:
+    """The complete inputs, and what is wrong with those that were given.
+
+    `olds` are the inputs of the last run; a name made up then is kept. `new_name` makes one up, and
+    may raise ValueError with the reason why there is none. Values that are not known yet are not
+    looked at.
+    """
+    checker = _Checker(resource, new_name)
+    inputs = checker.object(fields, plain(given), plain(olds), path="")
+    return inputs, checker.faults
+
+
+class _Checker:
+    def __init__(self, resource: str, new_name: Callable[[], str]) -> None:
+        self.faults: list[str] = []
+        self._resource = resource
+        self._new_name = new_name
+
+    def object(
+        self, fields: Fields, given: Mapping[str, Any], olds: Mapping[str, Any], path: str
+    ) -> Properties:
+        given = {
+            key: value for key, value in given.items() if value is not None and key not in RESERVED
+        }
+        for key in given:
+            if key not in fields:
+                self._fault("Invalid or unknown key", path + key)
+            elif fields[key].output:
+                self._fault("This is for the API alone to set", path + key)
+        result: Properties = {}
+        defaults: list[str] = []
+        for key, field in fields.items():
+            if field.output:
+                continue
+            if key in given:
+                old = olds.get(key)
+                result[key] = self._value(field, given[key], old, path + key)
+                self._conflicts(field, given, path, key)
+            elif (default := self._default(key, field, olds, path)) is not None:
+                result[key] = default
+                defaults.append(key)
+            elif field.required:
+                self.faults.append(f"Missing required property '{path}{key}'")
+        return {**result, DEFAULTS: sorted(defaults)}
+
+    def _default(self, key: str, field: Field, olds: Mapping[str, Any], path: str) -> Any:
+        if field.autonamed:
+            made_up = key in olds.get(DEFAULTS, [key])
+            if key in olds and made_up:
+                return olds[key]
+            try:
+                return self._new_name()
+            except ValueError as error:
+                self._fault(str(error), path + key)
+                return None
+        # A default of false is what leaving it out means anyway; the real plugin adds none either.
+        return field.default or None
+
+    def _conflicts(self, field: Field, given: Mapping[str, Any], path: str, key: str) -> None:
+        for other in field.conflicts:
+            if other in given:
+                self._fault(f'"{key}" can\'t be set beside "{other}"', path + key)
+
+    def _value(self, field: Field, value: Any, old: Any, path: str) -> Any:
+        if isinstance(value, Unknown):
+            return UNKNOWN
+        match field.kind:
+            case Kind.OBJECT if isinstance(value, Mapping):
+                before = old if isinstance(old, Mapping) else {}
+                return self.object(field.fields, value, before, path + ".")
+            case Kind.MAP if isinstance(value, Mapping):
+                text = Field(kind=Kind.STRING)
+                return {
+                    key: self._value(text, item, None, f"{path}.{key}")
+                    for key, item in value.items()
+                    if key not in RESERVED
+                }
+            case Kind.LIST | Kind.SET if isinstance(value, list):
+                element = field.element
+                assert element is not None
+                before_all = old if isinstance(old, list) and len(old) == len(value) else []
+                return [
+                    self._value(
+                        element, item, before_all[at] if before_all else None, f"{path}[{at}]"
+                    )
+                    for at, item in enumerate(value)
+                ]
+        try:
+            scalar = _scalar(field.kind, value)
+        except ValueError:
+            self._fault(f"expected {field.kind.value}, got {type(value).__name__}", path)
+            return value
+        if field.rule and (expected := field.rule(scalar)):
+            self._fault(f"expected {expected}, got {scalar!r}", path)
+        return scalar
+
+    def _fault(self, reason: str, path: str) -> None:
+        self.faults.append(f"{reason}. Examine values at '{self._resource}.{path}'.")
+
+
+def _scalar(kind: Kind, value: Any) -> Any:
+    """`value` as `kind`, converted where the real plugin converts. Raises ValueError."""
+    match kind, value:
+        case Kind.STRING, bool():
+            return str(value).lower()
+        case Kind.STRING, str() | int() | float():
+            return str(value)
+        case Kind.BOOLEAN, bool():
+            return value
+        case Kind.BOOLEAN, "true" | "false":
+            return value == "true"
+        case Kind.INTEGER, str():
+            return int(value)
+        case Kind.NUMBER, str():
+            return float(value)
+        case Kind.INTEGER, int() if not isinstance(value, bool):
+            return value
+        case Kind.NUMBER, int() | float() if not isinstance(value, bool):
+            return value
+        case _:
+            raise ValueError(value)

@@ -1,0 +1,124 @@
+"""What differs between a resource as it is and as the program wants it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from sandbox.plugins.common import has_unknown
+from sandbox.plugins.digitalocean.schema import Field, Fields, Kind, Properties
+
+
+class How(Enum):
+    ADD = "add"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True)
+class Change:
+    how: How
+    replaces: bool
+
+
+Changes = dict[str, Change]
+"""By the property's path, such as `nodePool.labels.team` or `tags[0]`."""
+
+
+def diff(fields: Fields, old: Properties, new: Properties, ignored: Sequence[str]) -> Changes:
+    """The changes from the outputs `old` to the inputs `new`, but for the paths in `ignored`.
+
+    An absent value is the same as a zero one, since the API makes no difference either.
+    """
+    return {
+        path: change
+        for path, change in _object(fields, old, new, "")
+        if not any(_within(path, stem) for stem in ignored)
+    }
+
+
+def changed(changes: Iterable[str]) -> set[str]:
+    """The properties of the resource in which these paths lie."""
+    return {path.partition(".")[0].partition("[")[0] for path in changes}
+
+
+def _within(path: str, stem: str) -> bool:
+    return path == stem or path.startswith((f"{stem}.", f"{stem}["))
+
+
+def _object(
+    fields: Fields, old: Properties, new: Properties, prefix: str
+) -> Iterator[tuple[str, Change]]:
+    for name, field in fields.items():
+        before, after = old.get(name), new.get(name)
+        if field.output or (after is None and field.computed):
+            continue
+        if field.unchanged and not has_unknown(after) and field.unchanged(old, new):
+            continue
+        yield from _value(field, before, after, prefix + name)
+
+
+def _value(field: Field, old: Any, new: Any, path: str) -> Iterator[tuple[str, Change]]:
+    if old is None:
+        old = field.kind.zero
+    if new is None:
+        new = field.kind.zero
+    match field.kind, old, new:
+        case Kind.OBJECT, Mapping(), Mapping():
+            yield from _object(field.fields, dict(old), dict(new), f"{path}.")
+        case Kind.LIST, list(), list():
+            yield from _list(field, old, new, path)
+        case Kind.SET, list(), list() if not has_unknown(new):
+            yield from _set(field, old, new, path)
+        case Kind.MAP, Mapping(), Mapping():
+            for key in sorted({*old, *new}):
+                text = Field(kind=Kind.STRING, replaces=field.replaces)
+                yield from _value(text, old.get(key), new.get(key), f"{path}.{key}")
+        case _:
+            if has_unknown(new) or _normal(field, old) != _normal(field, new):
+                yield path, Change(_how(field, old, new), _replaces(field, old, new))
+
+
+def _list(field: Field, old: list[Any], new: list[Any], path: str) -> Iterator[tuple[str, Change]]:
+    assert field.element is not None
+    for at in range(max(len(old), len(new))):
+        where = f"{path}[{at}]"
+        if at >= len(old):
+            yield where, Change(How.ADD, field.replaces)
+        elif at >= len(new):
+            yield where, Change(How.DELETE, field.replaces)
+        else:
+            yield from _value(field.element, old[at], new[at], where)
+
+
+def _set(field: Field, old: list[Any], new: list[Any], path: str) -> Iterator[tuple[str, Change]]:
+    assert field.element is not None
+    before = [_normal(field.element, item) for item in old]
+    after = [_normal(field.element, item) for item in new]
+    for at, item in enumerate(before):
+        if item not in after:
+            yield f"{path}[{at}]", Change(How.DELETE, field.replaces)
+    for at, item in enumerate(after):
+        if item not in before:
+            yield f"{path}[{at}]", Change(How.ADD, field.replaces)
+
+
+def _normal(field: Field, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            key: _normal(item, value.get(key) or item.kind.zero)
+            for key, item in field.fields.items()
+        }
+    return field.normal(value)
+
+
+def _replaces(field: Field, old: Any, new: Any) -> bool:
+    if field.replaces_when and not has_unknown(new):
+        return field.replaces_when(old, new)
+    return field.replaces
+
+
+def _how(field: Field, old: Any, new: Any) -> How:
+    if old == field.kind.zero:
+        return How.ADD
+    return How.DELETE if new == field.kind.zero else How.UPDATE

@@ -1,0 +1,123 @@
+"""The lookups that programs can make."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from sandbox.plugins.common import Failure
+from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.cluster import SWITCHES, KubernetesCluster, describe_cluster
+from sandbox.plugins.digitalocean.container_registry import ContainerRegistry
+from sandbox.plugins.digitalocean.node_pool import CLUSTERS
+from sandbox.plugins.digitalocean.schema import (
+    Fields,
+    Properties,
+    at_least,
+    integer,
+    not_empty,
+    string,
+)
+from sandbox.plugins.digitalocean.vpc import PATH as VPCS
+from sandbox.plugins.digitalocean.vpc import describe as describe_vpc
+
+
+@dataclass(frozen=True)
+class Function:
+    """One lookup: `fields` are its arguments, `look_up` answers its outputs or raises Failure."""
+
+    fields: Fields
+    look_up: Callable[[Api, Properties], Awaitable[Properties]]
+
+
+async def _container_registry(api: Api, args: Properties) -> Properties:
+    name = args["name"]
+    outputs = await ContainerRegistry().read(api, name, {})
+    if outputs is None:
+        raise Failure(f"Error retrieving container registry: the account has none named {name}")
+    return {"id": name, **outputs}
+
+
+async def _kubernetes_cluster(api: Api, args: Properties) -> Properties:
+    name = args["name"]
+    with failing("Error listing Kubernetes clusters"):
+        clusters = (await api.get(CLUSTERS)).get("kubernetes_clusters") or []
+    for cluster in clusters:
+        if cluster["name"] == name:
+            outputs = await describe_cluster(api, cluster, args)
+            for single, plural in (
+                ("nodePool", "nodePools"),
+                ("maintenancePolicy", "maintenancePolicies"),
+                ("controlPlaneFirewall", "controlPlaneFirewalls"),
+            ):
+                part = outputs.pop(single, None)
+                outputs[plural] = [] if part is None else [part]
+            outputs["urn"] = outputs.pop("clusterUrn")
+            return {"id": cluster["id"], **outputs}
+    raise Failure(f"Unable to find cluster with name: {name}")
+
+
+async def _kubernetes_versions(api: Api, args: Properties) -> Properties:
+    with failing("Error retrieving Kubernetes options"):
+        options = (await api.get("/v2/kubernetes/options"))["options"]
+    prefix = args.get("versionPrefix", "")
+    valid = [
+        version["slug"] for version in options["versions"] if version["slug"].startswith(prefix)
+    ]
+    return {
+        "id": f"terraform-{time.time_ns()}",
+        "validVersions": valid,
+        **({"latestVersion": valid[0]} if valid else {}),
+        **args,
+    }
+
+
+async def _vpc(api: Api, args: Properties) -> Properties:
+    if len(args) != 1:
+        raise Failure("exactly one of `id`, `name` and `region` must be given")
+    with failing("Error retrieving VPC"):
+        if "id" in args:
+            found = [(await api.get(f"{VPCS}/{args['id']}"))["vpc"]]
+        else:
+            found = await api.pages(VPCS, "vpcs", per_page=200)
+    if "region" in args:
+        found = [vpc for vpc in found if vpc["region"] == args["region"] and vpc["default"]]
+        missing = f"unable to find default VPC in {args['region']} region"
+    else:
+        found = [vpc for vpc in found if args.get("name", vpc["name"]) == vpc["name"]]
+        missing = f"no VPCs found with name {args.get('name')}"
+    if not found:
+        raise Failure(f"Error retrieving VPC: {missing}")
+    if len(found) > 1:
+        raise Failure(
+            f"Error retrieving VPC: too many VPCs found with name {args['name']}"
+            f" (found {len(found)}, expected 1)"
+        )
+    return {"id": found[0]["id"], **describe_vpc(found[0])}
+
+
+def _token(name: str) -> str:
+    return f"digitalocean:index/{name}:{name}"
+
+
+FUNCTIONS: Mapping[str, Function] = {
+    _token("getContainerRegistry"): Function(
+        {"name": string(required=True, rule=not_empty)}, _container_registry
+    ),
+    _token("getKubernetesCluster"): Function(
+        {
+            "name": string(required=True, rule=not_empty),
+            "kubeconfigExpireSeconds": integer(rule=at_least(0)),
+            # The real plugin takes these, too, and makes nothing of them.
+            **{
+                name: KubernetesCluster.fields[name]
+                for name in ("tags", "ssos", "clusterAutoscalerConfigurations", *SWITCHES)
+            },
+        },
+        _kubernetes_cluster,
+    ),
+    _token("getKubernetesVersions"): Function({"versionPrefix": string()}, _kubernetes_versions),
+    _token("getVpc"): Function(
+        {name: string(rule=not_empty) for name in ("id", "name", "region")}, _vpc
+    ),
+}
+"""By the token that programs invoke."""
