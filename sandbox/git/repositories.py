@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -54,7 +54,7 @@ class Access:
     everybody else may read."""
 
     username: str
-    token: str
+    token: str = field(repr=False)
     public: bool
 
     @classmethod

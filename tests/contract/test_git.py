@@ -420,6 +420,7 @@ def test_credentials_survive_a_restart_and_are_the_owners_alone(host: Host) -> N
     access = host.create("shop")
     again = GitServer(host.server.root)
     assert again.access("shop") == access
+    assert access.token not in repr(access)
     assert again.names() == ["shop"]
     assert (host.server.root / "shop.access.json").stat().st_mode & 0o777 == 0o600
     assert host.server.root.stat().st_mode & 0o777 == 0o700
