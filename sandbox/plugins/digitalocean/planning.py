@@ -39,6 +39,8 @@ def _object(fields: Fields, inputs: Properties, old: Properties | None) -> Prope
             planned[name] = _value(field, inputs[name], before)
         elif field.output or field.computed:
             planned[name] = UNKNOWN if old is None else before
+        elif before == field.kind.zero or (field.unchanged and field.unchanged(old or {}, inputs)):
+            planned[name] = before
         elif field.default is not None:
             planned[name] = field.default
     return {name: value for name, value in planned.items() if value is not None}
