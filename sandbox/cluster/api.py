@@ -160,7 +160,7 @@ class Api:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as answer:
                 if answer.is_error:
                     raise ApiError(answer.status_code, f"watch {path}")
-                async for line in answer.aiter_lines():
+                async for line in _lines(answer):
                     event = json.loads(line)
                     item = event["object"]
                     if event["type"] == "ERROR":
@@ -168,6 +168,15 @@ class Api:
                     version = item["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         yield Change(item, gone=event["type"] == "DELETED")
+
+
+async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
+    """The answer's lines. httpx would end one at any Unicode line end, also within a string."""
+    rest = b""
+    async for chunk in answer.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def write_kubeconfig(

@@ -14,7 +14,7 @@ from sandbox.cluster.api import Api
 from sandbox.cluster.cloud import Account, CloudController
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.cluster.kubelet import Kubelet
-from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready
+from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready, provider_id
 from sandbox.cluster.tools import ClusterTools
 from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
 from sandbox.processes import ProcessFailed
@@ -116,9 +116,11 @@ class Clusters:
         api = cluster.plane.api
         present = {node["metadata"]["name"]: node for node in await api.items(_NODES)}
         wanted = {spec.name: spec for spec in nodes}
-        for name in present.keys() - wanted.keys():
-            await api.delete(f"{_NODES}/{name}")
-            del present[name]
+        for name, node in list(present.items()):
+            # Another machine of the same name is another node.
+            if name not in wanted or node["spec"]["providerID"] != provider_id(wanted[name]):
+                await api.delete(f"{_NODES}/{name}")
+                del present[name]
         for name, spec in wanted.items():
             node, status = cluster.nodes.place(spec, present)
             await api.apply(f"{_NODES}/{name}", node, manager=MANAGER)

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import tenacity
+
 from sandbox.cluster.api import Change, Object
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.cluster.podrun import Host, PodRun
@@ -18,6 +20,10 @@ from sandbox.cluster.programs import Services
 from sandbox.cluster.relay import Relay
 from sandbox.cluster.roles import Role, role_of
 from sandbox.cluster.tools import ClusterTools
+
+_PODS = "/api/v1/pods"
+_REMOVED_WITHIN = 12.0
+"""Seconds: a little longer than any pod's process is given to end."""
 
 _CALLED = (Role.REDIS, Role.REPO_SERVER, Role.SERVER)
 """The roles that others call, each at a port of its own that stays the same."""
@@ -63,6 +69,10 @@ class Kubelet:
         """Run the pods that there are, and from now on each that comes."""
         pods, logs = self._plane.folder / "pods", self._plane.folder / "logs"
         pods.mkdir(mode=0o700, exist_ok=True)
+        present = {pod["metadata"]["uid"] for pod in await self._plane.api.items(_PODS)}
+        for left in pods.iterdir():
+            if left.name not in present:
+                await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
         self._host = Host(
             api=self._plane.api,
             server=self._plane.server,
@@ -81,9 +91,10 @@ class Kubelet:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        for removal in self._removals:
-            removal.cancel()
-        await asyncio.gather(*self._removals, return_exceptions=True)
+        if self._removals:
+            _, late = await asyncio.wait(self._removals, timeout=_REMOVED_WITHIN)
+            for removal in late:
+                removal.cancel()
         await asyncio.gather(*(run.stop() for run in self._runs.values()))
         self._runs.clear()
         await asyncio.gather(*(relay.stop() for relay in self._relays.values()))
@@ -93,7 +104,7 @@ class Kubelet:
             self._host = None
 
     async def _follow(self) -> None:
-        async for change in self._plane.api.watch("/api/v1/pods"):
+        async for change in self._plane.api.watch(_PODS):
             await self._consider(change)
 
     async def _consider(self, change: Change) -> None:
@@ -137,17 +148,28 @@ class Kubelet:
     async def _relay(self, namespace: str, role: Role) -> Relay:
         relay = self._relays.get((namespace, role))
         if relay is None:
-            port = await asyncio.to_thread(self._plane.ports.settle, f"{namespace}/{role}")
+            relay = await self._new_relay(namespace, role)
+            self._relays[namespace, role] = relay
+        return relay
 
-            def target() -> int | None:
-                for run in self._runs.values():
-                    if (run.namespace, run.role) == (namespace, role) and run.ready:
-                        assert run.program is not None
-                        return run.program.port
-                return None
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(OSError),
+        stop=tenacity.stop_after_attempt(5),
+        reraise=True,
+    )
+    async def _new_relay(self, namespace: str, role: Role) -> Relay:
+        """At the port that was free a moment ago; the next attempt finds another one."""
 
-            self._relays[namespace, role] = relay = Relay(port, target)
-            await relay.start()
+        def target() -> int | None:
+            for run in self._runs.values():
+                if (run.namespace, run.role) == (namespace, role) and run.ready:
+                    assert run.program is not None
+                    return run.program.port
+            return None
+
+        port = await asyncio.to_thread(self._plane.ports.settle, f"{namespace}/{role}")
+        relay = Relay(port, target)
+        await relay.start()
         return relay
 
     def _address(self, uid: str) -> str:

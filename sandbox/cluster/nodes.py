@@ -43,6 +43,11 @@ class NodePlan:
         return _node(spec, pod_cidr, kept), _status(spec, str(_NODE_ADDRESSES[number + 2]))
 
 
+def provider_id(spec: NodeSpec) -> str:
+    """How the Node names the machine that it is."""
+    return f"digitalocean://{spec.id}"
+
+
 def _node(spec: NodeSpec, pod_cidr: str, kept_taints: list[Object]) -> Object:
     labels = {
         "kubernetes.io/hostname": spec.name,
@@ -65,7 +70,7 @@ def _node(spec: NodeSpec, pod_cidr: str, kept_taints: list[Object]) -> Object:
         "spec": {
             "podCIDR": pod_cidr,
             "podCIDRs": [pod_cidr],
-            "providerID": f"digitalocean://{spec.id}",
+            "providerID": provider_id(spec),
             "taints": [
                 *({"key": taint.key, "value": taint.value, "effect": taint.effect}
                   for taint in spec.taints),

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from sandbox.processes import Process
+
+_log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
@@ -51,14 +54,18 @@ class Supervised:
             assert self.process is not None
             await self.process.wait()
             await asyncio.sleep(backoff.after(time.monotonic() - began))
-            self.process = await self._start()
-            self.restarts += 1
+            try:
+                self.process = await self._start()
+            except OSError as error:
+                _log.error("%s can't be started: %s", self.name, error)
+            else:
+                self.restarts += 1
 
     async def stop(self, *, seconds: float) -> None:
         """End it for good; it is killed if it has not ended after `seconds`."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):
+            with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
         if self.process is not None:

@@ -1,0 +1,19 @@
+"""A process that runs a cluster's control plane in a folder until it is killed."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from sandbox.cluster.controlplane import ControlPlane
+from tests.contract.kubernetes_plugin import tools
+
+
+async def main(folder: Path) -> None:
+    plane = ControlPlane(folder, tools(), authenticate_url="http://127.0.0.1:9/")
+    await plane.start()
+    print(plane.server, flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))

@@ -1,0 +1,213 @@
+"""Argo CD's own manifests in a cluster of the sandbox: its pods are real processes."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.contract.cluster_fixtures import SPEC, Running, running, until
+from tests.contract.kubernetes_plugin import tools
+
+pytest_plugins = ["tests.contract.cluster_fixtures"]
+pytestmark = pytest.mark.anyio
+
+NAMESPACE = "/api/v1/namespaces/argocd"
+APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+REAL = {
+    "argocd-server",
+    "argocd-repo-server",
+    "argocd-application-controller",
+    "argocd-applicationset-controller",
+    "argocd-notifications-controller",
+    "argocd-redis",
+}
+
+
+async def kubectl(cluster: Running, *args: str) -> None:
+    kubeconfig = cluster.clusters.admin_kubeconfig(SPEC.id)
+    command = ["kubectl", f"--kubeconfig={kubeconfig}", *args]
+    await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+
+
+def name_of(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["labels"].get("app.kubernetes.io/name", ""))
+
+
+async def pods(cluster: Running) -> dict[str, dict[str, Any]]:
+    return {name_of(pod): pod for pod in await cluster.api.items(f"{NAMESPACE}/pods")}
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod["status"].get("conditions") or []
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+async def all_ready(cluster: Running) -> bool:
+    found = await pods(cluster)
+    return found.keys() >= REAL and all(map(is_ready, found.values()))
+
+
+def process_of(cluster: Running, pod: dict[str, Any]) -> psutil.Process:
+    name = f"argocd/{pod['metadata']['name']}"
+    pid = next(each.pid for each in cluster.clusters.processes() if each.name == name)
+    return psutil.Process(pid)
+
+
+@pytest.fixture(scope="module")
+async def argocd(
+    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Running]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not here; the test installs Argo CD with it")
+    manifests = tools().argocd_manifests / "install.yaml"
+    async with running(tmp_path_factory.mktemp("clusters")) as cluster:
+        await kubectl(cluster, "create", "namespace", "argocd")
+        await kubectl(cluster, "apply", "--server-side", "-n", "argocd", "-f", str(manifests))
+        await until(lambda: all_ready(cluster), seconds=60)
+        yield cluster
+
+
+async def test_every_role_is_a_process_that_its_pod_stands_for(argocd: Running) -> None:
+    found = await pods(argocd)
+    running_pods = {each.name for each in argocd.clusters.processes() if "/" in each.name}
+
+    assert running_pods == {f"argocd/{found[name]['metadata']['name']}" for name in REAL}
+
+
+async def test_argocd_answers_at_the_url_that_the_cluster_tells(argocd: Running) -> None:
+    url = argocd.clusters.server_url(SPEC.id)
+    assert url is not None
+
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+        answer = await client.get(f"{url}/api/version")
+
+    assert answer.json()["Version"].startswith("v3.")
+
+
+async def test_a_process_has_the_rights_of_its_service_account(argocd: Running) -> None:
+    pod = (await pods(argocd))["argocd-server"]
+    folder = argocd.folder / SPEC.id / "pods" / pod["metadata"]["uid"]
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+    body = {**review, "spec": {"token": (folder / "token").read_text()}}
+
+    answer = await argocd.api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)
+
+    user = answer["status"]["user"]["username"]
+    assert user == "system:serviceaccount:argocd:argocd-server"
+
+
+async def test_no_process_is_told_a_secret_on_its_command_line(argocd: Running) -> None:
+    secret = await argocd.api.get(f"{NAMESPACE}/secrets/argocd-redis")
+    assert secret is not None
+    password = await asyncio.to_thread(
+        subprocess.check_output, ["base64", "-d"], input=secret["data"]["auth"].encode()
+    )
+
+    lines = [" ".join(psutil.Process(each.pid).cmdline()) for each in argocd.clusters.processes()]
+
+    assert password
+    assert not any(password.decode() in line for line in lines)
+
+
+async def test_settings_in_the_cluster_reach_the_processes(argocd: Running) -> None:
+    before = (await pods(argocd))["argocd-repo-server"]
+    settings = {"data": {"reposerver.log.level": "warn"}}
+    await argocd.api.merge(f"{NAMESPACE}/configmaps/argocd-cmd-params-cm", settings)
+    await argocd.api.delete(f"{NAMESPACE}/pods/{before['metadata']['name']}")
+
+    async def replaced() -> bool:
+        found = (await pods(argocd)).get("argocd-repo-server")
+        another = found is not None and found["metadata"]["uid"] != before["metadata"]["uid"]
+        return another and await all_ready(argocd)
+
+    await until(replaced)
+    process = process_of(argocd, (await pods(argocd))["argocd-repo-server"])
+
+    assert process.environ()["ARGOCD_REPO_SERVER_LOGLEVEL"] == "warn"
+
+
+async def test_an_application_of_a_git_repository_is_synced_and_healthy(
+    argocd: Running, tmp_path: Path
+) -> None:
+    repository = tmp_path / "repository"
+    (repository / "app").mkdir(parents=True)
+    (repository / "app" / "all.yaml").write_text(MANIFESTS)
+    identity = ["-c", "user.name=team", "-c", "user.email=team@example.com"]
+    for command in (["init", "-q", "-b", "main"], ["add", "."], [*identity, "commit", "-qm", "1"]):
+        subprocess.run(["git", "-C", str(repository), *command], check=True)
+    application = {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Application",
+        "metadata": {"name": "demo", "namespace": "argocd"},
+        "spec": {
+            "project": "default",
+            "source": {"repoURL": repository.as_uri(), "path": "app", "targetRevision": "main"},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "demo"},
+            "syncPolicy": {"automated": {}, "syncOptions": ["CreateNamespace=true"]},
+        },
+    }
+    await argocd.api.call("POST", APPLICATIONS, application)
+
+    async def synced_and_healthy() -> bool:
+        found = await argocd.api.get(f"{APPLICATIONS}/demo")
+        status = (found or {}).get("status", {})
+        return (status.get("sync", {}).get("status"), status.get("health", {}).get("status")) == (
+            "Synced",
+            "Healthy",
+        )
+
+    await until(synced_and_healthy, seconds=40)
+    deployment = await argocd.api.get("/apis/apps/v1/namespaces/demo/deployments/web")
+
+    assert deployment is not None
+    assert deployment["status"]["readyReplicas"] == 1
+
+
+async def test_a_process_that_ends_is_a_container_that_restarts(argocd: Running) -> None:
+    before = (await pods(argocd))["argocd-notifications-controller"]
+    os.kill(process_of(argocd, before).pid, signal.SIGKILL)
+
+    async def restarted() -> bool:
+        found = (await pods(argocd))["argocd-notifications-controller"]
+        container = found["status"]["containerStatuses"][0]
+        return container["restartCount"] == 1 and is_ready(found)
+
+    await until(restarted)
+
+
+async def test_what_is_scaled_away_stops(argocd: Running) -> None:
+    path = "/apis/apps/v1/namespaces/argocd/deployments/argocd-notifications-controller"
+    process = process_of(argocd, (await pods(argocd))["argocd-notifications-controller"])
+    await argocd.api.merge(path, {"spec": {"replicas": 0}})
+
+    async def gone() -> bool:
+        return "argocd-notifications-controller" not in await pods(argocd)
+
+    await until(gone)
+
+    assert not process.is_running()
+
+
+MANIFESTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: LoadBalancer, ports: [{port: 80}], selector: {app: web}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:1"}]}
+"""
