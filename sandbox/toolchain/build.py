@@ -103,6 +103,7 @@ def complete(
             f"Preparing {', '.join(names)}; output in {logs}."
             + (" The first time takes about 20 minutes on 2 cores." if cold else ""),
             highlight=False,
+            soft_wrap=True,
         )
         board = stack.enter_context(progress.board(console, names))
         try:

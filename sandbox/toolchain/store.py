@@ -11,7 +11,11 @@ from pathlib import Path
 
 import tenacity
 
+from sandbox.toolchain.progress import HEARTBEAT_SECONDS
+
 _UNFINISHED = ".unfinished-"
+_ATTEMPT_SECONDS = 0.2
+_ATTEMPTS_A_REMINDER = round(HEARTBEAT_SECONDS / _ATTEMPT_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -26,20 +30,22 @@ class Store:
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Hold the store for writing; `on_wait` is called once if another process has it.
+        """Hold the store for writing; `on_wait` is called now and then while another process does.
 
         The kernel gives the lock back however its holder ends.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as file:
-            try:
-                _try_lock(file.fileno())
-            except BlockingIOError:
-                on_wait()
-                tenacity.Retrying(
-                    retry=tenacity.retry_if_exception_type(BlockingIOError),
-                    wait=tenacity.wait_fixed(0.2),
-                )(_try_lock, file.fileno())
+
+            def remind(state: tenacity.RetryCallState) -> None:
+                if state.attempt_number % _ATTEMPTS_A_REMINDER == 1:
+                    on_wait()
+
+            tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(BlockingIOError),
+                wait=tenacity.wait_fixed(_ATTEMPT_SECONDS),
+                before_sleep=remind,
+            )(fcntl.flock, file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever left these was killed: it would still have the lock otherwise.
             for left in self.root.glob(f"{_UNFINISHED}*"):
                 shutil.rmtree(left, ignore_errors=True)
@@ -83,10 +89,6 @@ class Store:
                 if not folder.is_dir():
                     raise
         return folder
-
-
-def _try_lock(fd: int) -> None:
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def copy_matching(source: Path, patterns: tuple[str, ...], target: Path) -> None:
