@@ -47,17 +47,17 @@ _CONTROLLERS = (
 metrics, certificate requests, and what a cloud's own controller does."""
 
 
-def go_environment(*, memory_mib: int) -> dict[str, str]:
-    """Environment that makes a Go program sparing with memory.
+def go_environment() -> dict[str, str]:
+    """Environment that makes a Go program sparing with memory: it collects garbage early
+    (https://go.dev/doc/gc-guide). A limit (GOMEMLIMIT) would be worse than none: near it, a program
+    does nothing else than collect garbage.
 
-    It collects garbage early (GOGC), and hard once it nears `memory_mib`
-    (https://go.dev/doc/gc-guide). PATH is all that it gets of our own environment: a proxy or a
-    cloud's credentials of the user's are none of its business.
+    PATH is all that it gets of our own environment: a proxy or a cloud's credentials of the user's
+    are none of its business.
     """
     return {
         "PATH": os.environ["PATH"],
         "GOGC": "40",
-        "GOMEMLIMIT": f"{memory_mib}MiB",
         "GOMAXPROCS": str(min(4, os.cpu_count() or 1)),
     }
 
@@ -120,14 +120,14 @@ class ControlPlane:
         self._api = Api(self.server, self.certificates.ssl_context("admin"))
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.stop)
-            await self._run("etcd", self._etcd(), cwd=self.folder / "etcd", memory_mib=96)
+            await self._run("etcd", self._etcd(), cwd=self.folder / "etcd")
             apiserver = await self._run(
-                "kube-apiserver", self._apiserver(), cwd=self.folder / "etcd", memory_mib=280
+                "kube-apiserver", self._apiserver(), cwd=self.folder / "etcd"
             )
             await apiserver.until_ready(self._api.is_ready, seconds=60)
-            await self._run("kube-controller-manager", self._controller_manager(), memory_mib=96)
-            await self._run("kube-scheduler", self._scheduler(), memory_mib=64)
-            await self._run("kwok", self._kwok(), memory_mib=64)
+            await self._run("kube-controller-manager", self._controller_manager())
+            await self._run("kube-scheduler", self._scheduler())
+            await self._run("kwok", self._kwok())
             await self._until_pods_can_be_made()
             undo.pop_all()
 
@@ -170,7 +170,7 @@ class ControlPlane:
         return self.folder / f"{client}.kubeconfig"
 
     async def _run(
-        self, name: str, argv: Sequence[str | Path], *, memory_mib: int, cwd: Path | None = None
+        self, name: str, argv: Sequence[str | Path], *, cwd: Path | None = None
     ) -> Process:
         supervised = Supervised(
             name,
@@ -178,7 +178,7 @@ class ControlPlane:
                 name,
                 argv,
                 log=self.log(name),
-                env=go_environment(memory_mib=memory_mib),
+                env=go_environment(),
                 cwd=cwd or self.folder,
             ),
         )
