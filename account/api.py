@@ -257,4 +257,4 @@ def _reason(error: requests.RequestException) -> str:
     """The cause without the layers of objects around it."""
     cause: object = error.args[0] if error.args else error
     cause = getattr(cause, "reason", cause)
-    return str(cause).rpartition(">: ")[2] or type(error).__name__
+    return str(cause).partition("): ")[2] or str(cause) or type(error).__name__

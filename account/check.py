@@ -59,7 +59,8 @@ def _version(settings: Settings, account: Account) -> Version | Fault:
         )
     if running:
         return _version_of_running(settings, account, wanted, running[0])
-    return _newest(settings, account, wanted)
+    newest_minor = account.versions[0].minor_text if account.versions else None
+    return _newest(settings, account, wanted, newest_minor)
 
 
 def _version_of_running(
@@ -90,20 +91,21 @@ def _version_of_running(
             f'"{next_minor}" first: DOKS upgrades by one minor version at a time',
             next_minor,
         )
-    return _newest(settings, account, wanted)
+    return _newest(settings, account, wanted, now.minor_text)
 
 
-def _newest(settings: Settings, account: Account, wanted: Version) -> Version | Fault:
+def _newest(
+    settings: Settings, account: Account, wanted: Version, instead: str | None
+) -> Version | Fault:
     matching = [each for each in account.versions if wanted.begins(each)]
     if matching:
         return max(matching)
-    minors = list(dict.fromkeys(each.minor_text for each in account.versions))
     return _fault(
         settings,
         ("cluster", "version"),
         f'"{wanted}", which DigitalOcean doesn\'t offer',
         f"one of {', '.join(map(str, account.versions))}, or the beginning of one",
-        minors[0] if minors else None,
+        instead,
     )
 
 

@@ -57,8 +57,10 @@ def stack_file(stack: str) -> str:
 
 def closest(given: str, names: Iterable[str]) -> str | None:
     """The one of `names` that was probably meant by `given`."""
+    known = list(names)
+    begun = [name for name in known if given and name.startswith(given)]
     # Half in common is enough: "production" is meant to find "prod".
-    close = difflib.get_close_matches(given, list(names), n=1, cutoff=0.5)
+    close = begun or difflib.get_close_matches(given, known, n=1, cutoff=0.5)
     return close[0] if close else None
 
 

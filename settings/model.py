@@ -148,6 +148,14 @@ class Cluster(Model):
     )
 
     def wrong(self) -> Iterator[Wrong]:
+        if self.auto_upgrade and self.version.count(".") > 1:
+            minor = ".".join(self.version.split(".")[:2])
+            yield Wrong(
+                at=("version",),
+                found=f'"{self.version}", with autoUpgrade: true',
+                right="a minor version: an automatic upgrade would leave one exact patch behind",
+                example=minor,
+            )
         names = [pool.name for pool in self.node_pools]
         for name, times in Counter(names).items():
             if times > 1:
@@ -173,7 +181,7 @@ class Registry(Model):
     """The team's DigitalOcean container registry, which the cluster may pull from."""
 
     name: scalars.RegistryName = Field(
-        description="Name; images are registry.digitalocean.com/<name>/<image>.",
+        description="Name; images are `registry.digitalocean.com/<name>/<image>`.",
         examples=["microservices-demo"],
     )
     create: bool = Field(
@@ -410,8 +418,8 @@ class Kustomize(Model):
         default=(), description="Image overrides, `image=newname:tag` or `image:tag`."
     )
     replicas: Listed[Replicas] = Field(default=(), description="Replica counts by workload.")
-    components: Listed[scalars.Folder] = Field(
-        default=(), description="Kustomize components to add."
+    components: Listed[str] = Field(
+        default=(), description="Kustomize components to add, relative to the folder."
     )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels put on everything."
@@ -558,9 +566,7 @@ class Settings(Model):
 
     stack: str = Field(description="Name of the stack.")
     digitalocean: DigitalOcean = Field(description="The account.")
-    environment: scalars.Environment = Field(
-        description="Which defaults apply. Default: the stack's name.", examples=["dev"]
-    )
+    environment: scalars.Environment = Field(description="Which defaults apply.", examples=["dev"])
     cluster: Cluster = Field(description="The DOKS cluster.")
     registry: Registry = Field(description="The team's container registry.")
     argocd: Argocd = Field(description="Argo CD.")

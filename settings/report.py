@@ -133,7 +133,7 @@ class Report:
         if value is None:
             return "an empty value"
         if isinstance(value, Mapping):
-            return "an object"
+            return "an object" if value else "an empty object"
         if isinstance(value, list | tuple):
             return "a list" if value else "an empty list"
         if spot is None or not spot.scalar:

@@ -77,10 +77,9 @@ class Spot:
             return "text (in quotes, if it looks like a number)"
         if self.secret:
             return "a secret text"
-        if get_origin(self.kind) is tuple:
-            least = any(isinstance(each, MinLen) for each in self.metadata)
-            return f"a list{' of at least one item' if least else ''}"
-        return "a mapping of names to values"
+        least = any(isinstance(each, MinLen) for each in self.metadata)
+        kind = "a list" if get_origin(self.kind) is tuple else "an object of names and values"
+        return f"{kind}, with at least one item" if least else kind
 
     def _rule(self) -> Rule | SecretRule | None:
         for each in self.metadata:

@@ -1,0 +1,51 @@
+"""Hands a stack file's configuration over as Pulumi does: decrypted, and objects as JSON."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+STACKS = ("dev", "staging", "prod")
+
+
+class _Loader(yaml.SafeLoader):
+    """Times stay text, as they do in Pulumi."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def configuration(text: str) -> tuple[dict[str, Any], list[str]]:
+    """The values in a stack file by key, and the keys that hold a secret.
+
+    What stands under `secure` is taken for the secret itself.
+    """
+    config: dict[str, Any] = yaml.load(text, Loader=_Loader)["config"]
+    decrypted = {key: _decrypted(value) for key, value in config.items()}
+    return decrypted, [key for key, value in config.items() if decrypted[key] != value]
+
+
+def as_text(config: Mapping[str, Any]) -> dict[str, str]:
+    """As Pulumi hands values over: text as it is, anything else as JSON."""
+    return {
+        key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
+    }
+
+
+def own_files() -> dict[str, str]:
+    """The repository's stack files."""
+    return {path.name: path.read_text() for path in ROOT.glob("Pulumi.*.yaml")}
+
+
+def _decrypted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if set(value) == {"secure"}:
+            return value["secure"]
+        return {key: _decrypted(each) for key, each in value.items()}
+    return [_decrypted(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,185 @@
+"""Whether settings fit the account, and which version of Kubernetes they mean in it."""
+
+import pytest
+
+import account
+from account import Account, RunningCluster, Version
+from settings import Settings, SettingsError, parse
+
+OFFERED = ("1.36.1-do.0", "1.35.2-do.0", "1.34.10-do.1", "1.34.10-do.0", "1.34.9-do.0")
+
+
+def stack(
+    version: str = "1.34",
+    *,
+    upgrade: bool = False,
+    ha: bool = False,
+    region: str = "nyc1",
+    size: str = "s-2vcpu-4gb",
+    registry: dict[str, object] | None = None,
+) -> Settings:
+    return parse(
+        "dev",
+        {
+            "digitalocean:token": "dop_v1_0123456789",
+            "doks-gitops:cluster": {
+                "name": "shop",
+                "region": region,
+                "version": version,
+                "upgrade": upgrade,
+                "highAvailability": ha,
+                "nodePools": [
+                    {"name": "default", "size": "s-2vcpu-4gb", "count": 2},
+                    {"name": "burst", "size": size, "count": 2},
+                ],
+            },
+            "doks-gitops:registry": registry or {"name": "shop"},
+            "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
+            "doks-gitops:repositories": {"monorepo": {"url": "https://git.example.com/shop"}},
+            "doks-gitops:project": {"namespaces": ["shop"]},
+        },
+        {},
+    )
+
+
+def running(
+    version: str, *, name: str = "shop", number: int = 1, ha: bool = False
+) -> RunningCluster:
+    return RunningCluster(
+        id=f"id-{number}",
+        name=name,
+        region="nyc1",
+        version=Version.of(version),
+        ha=ha,
+        state="running",
+        registry_enabled=True,
+    )
+
+
+def team(*clusters: RunningCluster, registries: tuple[str, ...] = ("shop",)) -> Account:
+    return Account(
+        regions=("nyc1", "ams3"),
+        sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
+        versions=tuple(map(Version.of, OFFERED)),
+        clusters=clusters,
+        registries=registries,
+    )
+
+
+@pytest.mark.parametrize(
+    ("wanted", "resolved"),
+    [
+        ("1.34", "1.34.10-do.1"),
+        ("1.34.9", "1.34.9-do.0"),
+        ("1.34.10", "1.34.10-do.1"),
+        ("1.34.10-do.0", "1.34.10-do.0"),
+    ],
+)
+def test_new_cluster_gets_the_newest_that_matches(wanted: str, resolved: str) -> None:
+    other = running("1.35.2-do.0", name="another")
+    assert account.resolve_version(stack(wanted), team(other)) == resolved
+
+
+@pytest.mark.parametrize("now", ["1.34.9-do.0", "1.34.2-do.0", "1.34.11-do.0"])
+def test_running_cluster_that_matches_is_left_as_it_is(now: str) -> None:
+    """Whether its version is still offered, or not known yet, or not."""
+    assert account.resolve_version(stack("1.34"), team(running(now))) == now
+
+
+def test_upgrade_moves_a_running_cluster_to_the_newest_that_matches() -> None:
+    wanted = stack("1.34", upgrade=True)
+    assert account.resolve_version(wanted, team(running("1.34.9-do.0"))) == "1.34.10-do.1"
+
+
+def test_upgrade_never_goes_back() -> None:
+    wanted = stack("1.34", upgrade=True)
+    assert account.resolve_version(wanted, team(running("1.34.11-do.0"))) == "1.34.11-do.0"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "resolved"), [("1.35", "1.35.2-do.0"), ("1.34.10", "1.34.10-do.1")]
+)
+def test_newer_version_in_the_stack_file_upgrades(wanted: str, resolved: str) -> None:
+    assert account.resolve_version(stack(wanted), team(running("1.34.9-do.0"))) == resolved
+
+
+@pytest.mark.parametrize(
+    ("wanted", "now", "words", "command"),
+    [
+        ("1.36", "1.34.9-do.0", '"1.35" first', "version' 1.35"),
+        ("1.33", "1.34.9-do.0", "no way back", "version' 1.34"),
+        ("1.34.8", "1.34.9-do.0", "no way back", "version' 1.34"),
+        ("1.34.99", "1.34.9-do.0", "1.34.10-do.1", "version' 1.34"),
+    ],
+)
+def test_version_that_the_cluster_can_not_have_is_refused(
+    wanted: str, now: str, words: str, command: str
+) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        account.resolve_version(stack(wanted), team(running(now)))
+    (fault,) = refusal.value.faults
+    assert fault.key == "doks-gitops:cluster.version"
+    assert f'"{wanted}"' in fault.found
+    assert words in fault.right
+    assert fault.command is not None
+    assert command in fault.command
+
+
+def test_version_that_is_not_offered_is_refused_with_those_that_are() -> None:
+    with pytest.raises(SettingsError, match=r"one of 1\.36\.1-do\.0, 1\.35\.2-do\.0"):
+        account.resolve_version(stack("1.31"), team())
+
+
+def test_two_clusters_of_the_name_are_told_apart_by_their_ids() -> None:
+    two = team(running("1.34.9-do.0", number=1), running("1.34.9-do.0", number=2))
+    with pytest.raises(SettingsError, match="id-1 and id-2"):
+        account.resolve_version(stack(), two)
+
+
+def test_everything_that_the_account_lacks_is_told_at_once() -> None:
+    wrong = stack("1.31", region="nyc3", size="s-4vcpu-16gb", registry={"name": "shopp"})
+    with pytest.raises(SettingsError) as refusal:
+        account.check(wrong, team())
+    faults = {fault.key: fault for fault in refusal.value.faults}
+    assert set(faults) == {
+        "doks-gitops:cluster.region",
+        "doks-gitops:cluster.nodePools[1].size",
+        "doks-gitops:cluster.version",
+        "doks-gitops:registry.name",
+    }
+    assert "did you mean nyc1?" in faults["doks-gitops:cluster.region"].right
+    assert "did you mean s-4vcpu-8gb?" in faults["doks-gitops:cluster.nodePools[1].size"].right
+    assert "the account has shop" in faults["doks-gitops:registry.name"].found
+    assert all(fault.source == "Pulumi.dev.yaml" for fault in faults.values())
+
+
+def test_settings_that_fit_pass() -> None:
+    account.check(stack(), team())
+    account.check(stack(registry={"name": "shop", "create": True}), team(registries=()))
+    account.check(stack(registry={"name": "shop", "create": True}), team())
+
+
+def test_registry_is_looked_for_before_it_is_needed() -> None:
+    with pytest.raises(SettingsError, match=r"registry\.create: true"):
+        account.check(stack(), team(registries=()))
+
+
+def test_second_registry_needs_the_tier_that_allows_it() -> None:
+    mine = {"name": "mine", "create": True}
+    with pytest.raises(SettingsError, match="only the tier professional"):
+        account.check(stack(registry=mine), team())
+    account.check(stack(registry=mine | {"tier": "professional"}), team())
+
+
+def test_control_plane_is_not_replaced_to_take_back_its_availability() -> None:
+    with pytest.raises(SettingsError, match="can't take it back"):
+        account.check(stack(ha=False), team(running("1.34.9-do.0", ha=True)))
+    account.check(stack(ha=True), team(running("1.34.9-do.0", ha=False)))
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert Version.of("1.34.10-do.0") > Version.of("1.34.9-do.2")
+    assert Version.of("1.34").begins(Version.of("1.34.1-do.0"))
+    assert not Version.of("1.3").begins(Version.of("1.34.1-do.0"))
+    with pytest.raises(ValueError, match="latest"):
+        Version.of("latest")

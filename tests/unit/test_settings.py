@@ -1,0 +1,224 @@
+"""What the settings promise of stack files that are right, and how a wrong one is put right."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import pytest
+from pulumi.runtime.config import set_all_config
+
+import settings
+from settings import reference
+from settings.model import Sync
+from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
+
+TOKEN = {"DIGITALOCEAN_TOKEN": "dop_v1_from_the_environment"}
+URL_KEY = "doks-gitops:repositories.monorepo.url"
+
+
+def own_config(stack: str, url: str | None = "https://git.example.com/team/shop") -> dict[str, Any]:
+    """The configuration of one of the repository's stacks, with the one key that a team sets."""
+    config, _ = configuration(own_files()[f"Pulumi.{stack}.yaml"])
+    if url is not None:
+        config["doks-gitops:repositories"]["monorepo"]["url"] = url
+    return config
+
+
+def own(stack: str, **overrides: Any) -> settings.Settings:
+    return settings.parse(stack, own_config(stack) | overrides, own_files(), environ=TOKEN)
+
+
+def refused(stack: str, config: dict[str, Any], **options: Any) -> tuple[settings.Fault, ...]:
+    with pytest.raises(settings.SettingsError) as refusal:
+        settings.parse(stack, config, own_files(), **({"environ": TOKEN} | options))
+    return refusal.value.faults
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_own_stacks_are_right_once_the_url_is_set(stack: str) -> None:
+    parsed = own(stack)
+    assert parsed.environment == stack
+    assert parsed.project.name == stack
+    application = parsed.applications["microservices-demo"]
+    assert application.path == f"kustomize/{stack}"
+    assert application.repository == "monorepo"
+    assert parsed.project.namespaces == (application.namespace,)
+    assert not parsed.registry.create
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_one_key_is_left_to_the_team_and_its_error_is_the_command(stack: str) -> None:
+    (fault,) = refused(stack, own_config(stack, url=None))
+    assert fault.key == URL_KEY
+    assert fault.command is not None
+    assert fault.command.startswith(f"pulumi config set --path '{URL_KEY}' https://")
+    assert fault.command.endswith(f"--stack {stack}")
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_applications_deploy_where_the_overlay_does(stack: str) -> None:
+    assert own(stack).applications["microservices-demo"].namespace == f"microservices-demo-{stack}"
+
+
+def test_prod_is_highly_available_and_protected_unless_it_says_otherwise() -> None:
+    cluster = own_config("prod")["doks-gitops:cluster"]
+    argocd = {"chart": {"version": "10.1.1"}}
+    bare = {key: cluster[key] for key in ("name", "region", "version", "nodePools")}
+    parsed = own("prod", **{"doks-gitops:cluster": bare, "doks-gitops:argocd": argocd})
+    assert parsed.cluster.protect
+    assert parsed.cluster.high_availability
+    assert parsed.argocd.high_availability
+    unprotected = own("prod", **{"doks-gitops:cluster": bare | {"protect": False}})
+    assert not unprotected.cluster.protect
+
+
+def test_other_environments_are_small_unless_they_say_otherwise() -> None:
+    parsed = own("dev")
+    assert not parsed.cluster.protect
+    assert not parsed.cluster.high_availability
+    assert not parsed.argocd.high_availability
+    assert parsed.cluster.destroy_associated_resources
+
+
+def test_environment_of_a_stack_with_a_name_of_its_own_is_told() -> None:
+    config = own_config("dev")
+    config["doks-gitops:cluster"]["name"] = "shop-blue"
+    config["doks-gitops:environment"] = "prod"
+    parsed = settings.parse("blue", config, own_files(), environ=TOKEN)
+    assert (parsed.stack, parsed.environment) == ("blue", "prod")
+    assert parsed.cluster.protect
+    assert parsed.project.name == "prod"
+
+
+def test_settings_are_immutable() -> None:
+    parsed = own("dev")
+    with pytest.raises(pydantic.ValidationError):
+        parsed.cluster.region = "ams3"  # type: ignore[misc]
+    assert isinstance(parsed.cluster.node_pools, tuple)
+
+
+def test_parsing_leaves_what_it_is_given_alone() -> None:
+    config = own_config("prod")
+    before = copy.deepcopy(config)
+    settings.parse("prod", config, own_files(), environ=TOKEN)
+    assert config == before
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    parsed = own("dev")
+    assert parsed.digitalocean.token.get_secret_value() == TOKEN["DIGITALOCEAN_TOKEN"]
+    assert TOKEN["DIGITALOCEAN_TOKEN"] not in repr(parsed)
+
+
+def test_stack_s_own_token_is_preferred_to_the_environment_s() -> None:
+    parsed = own("dev", **{"digitalocean:token": "dop_v1_own"})
+    assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
+
+
+def test_address_of_the_api_comes_from_the_environment() -> None:
+    environ = TOKEN | {"DIGITALOCEAN_API_URL": "http://127.0.0.1:8080"}
+    parsed = settings.parse("dev", own_config("dev"), own_files(), environ=environ)
+    assert parsed.digitalocean.api_endpoint == "http://127.0.0.1:8080"
+
+
+def test_fault_of_an_environment_variable_names_the_variable() -> None:
+    environ = TOKEN | {"DIGITALOCEAN_API_URL": "http://api.example.com"}
+    (fault,) = refused("dev", own_config("dev"), environ=environ)
+    assert fault.source == "environment variable DIGITALOCEAN_API_URL"
+
+
+def test_secret_from_elsewhere_than_the_stack_file_is_believed_if_pulumi_says_so() -> None:
+    config = own_config("dev") | {"digitalocean:token": "dop_v1_own"}
+    parsed = settings.parse("dev", config, own_files(), secret_keys=["digitalocean:token"])
+    assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
+    (fault,) = refused("dev", config, secret_keys=[])
+    assert (fault.key, fault.found) == ("digitalocean:token", "a secret in plain text")
+
+
+def test_value_that_the_stack_keeps_secret_is_not_shown() -> None:
+    config = own_config("dev")
+    config["doks-gitops:cluster"]["region"] = "Atlantis"
+    files = own_files()
+    files["Pulumi.dev.yaml"] = files["Pulumi.dev.yaml"].replace(
+        "region: nyc1", "region: {secure: v1:abc}"
+    )
+    with pytest.raises(settings.SettingsError, match="found: a secret") as refusal:
+        settings.parse("dev", config, files, environ=TOKEN)
+    assert "Atlantis" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://github.com/team/shop",
+        "https://git.example.com:8443/team/shop.git",
+        "ssh://git@git.example.com:2222/team/shop.git",
+        "git@github.com:team/shop.git",
+        "http://127.0.0.1:9418/git/shop.git",
+        "http://10.0.0.5/shop.git",
+    ],
+)
+def test_usual_forms_of_a_repository_url_are_taken(url: str) -> None:
+    config = own_config("dev", url)
+    parsed = settings.parse("dev", config, own_files(), environ=TOKEN)
+    assert parsed.repositories["monorepo"].url == url
+
+
+@pytest.mark.parametrize("version", ["1.34", "1.34.1", "1.34.1-do.0"])
+def test_version_may_be_as_exact_as_one_likes(version: str) -> None:
+    cluster = own_config("dev")["doks-gitops:cluster"] | {"version": version}
+    assert own("dev", **{"doks-gitops:cluster": cluster}).cluster.version == version
+
+
+def test_two_stacks_may_own_two_registries() -> None:
+    files = own_files()
+    files["Pulumi.prod.yaml"] = files["Pulumi.prod.yaml"].replace(
+        "{name: microservices-demo, create: false}", "{name: other, create: true}"
+    )
+    config = own_config("dev") | {"doks-gitops:registry": {"name": "mine", "create": True}}
+    assert settings.parse("dev", config, files, environ=TOKEN).registry.create
+
+
+def test_sync_options_are_those_of_argo_cd() -> None:
+    options = ["CreateNamespace=true", "PrunePropagationPolicy=foreground", "Prune=confirm"]
+    assert Sync(options=tuple(options)).options == tuple(options)
+    with pytest.raises(pydantic.ValidationError):
+        Sync(options=("PrunePropagationPolicy=true",))
+
+
+def test_load_reads_what_pulumi_hands_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = own_config("staging") | {"digitalocean:token": "dop_v1_own"}
+    for name, text in own_files().items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGITALOCEAN_API_URL", "http://127.0.0.1:8080")
+
+    monkeypatch.setattr("pulumi.get_stack", lambda: "staging")
+    set_all_config(as_text(config), ["digitalocean:token"])
+    try:
+        parsed = settings.load()
+    finally:
+        set_all_config({}, [])
+    assert (parsed.stack, parsed.cluster.name) == ("staging", "microservices-demo-staging")
+    assert parsed.digitalocean.api_endpoint == "http://127.0.0.1:8080"
+    assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
+
+
+def test_reference_is_what_the_types_say() -> None:
+    assert (ROOT / reference.FILE).read_text() == reference.reference()
+
+
+@pytest.mark.parametrize(
+    ("key", "example", "secret", "command"),
+    [
+        ("doks-gitops:environment", "dev", False, "doks-gitops:environment dev"),
+        ("doks-gitops:a.b[0]", "x y", False, "--path 'doks-gitops:a.b[0]' 'x y'"),
+        ("doks-gitops:a.b", "never", True, "--secret --path 'doks-gitops:a.b'"),
+    ],
+)
+def test_commands_are_what_pulumi_takes(key: str, example: str, secret: bool, command: str) -> None:
+    from settings.errors import set_command
+
+    expected = f"pulumi config set {command} --stack dev"
+    assert set_command("dev", key, example, secret=secret) == expected
