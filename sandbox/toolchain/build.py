@@ -16,11 +16,12 @@ from sandbox.toolchain.errors import ToolchainError
 from sandbox.toolchain.recipes import Recipe
 from sandbox.toolchain.store import Store
 
-BUILDS_AT_ONCE = 2
-"""Two fill each other's gaps (links, chains of packages that wait for each other) on two cores."""
+BUILDS_AT_ONCE = 1
+"""One build keeps all cores busy but while it links; two at once would compile the packages that
+they share twice, and need twice the memory. Downloads of the next tools go on beside it."""
 
-COLD_BYTES = 6 << 30
-"""What Go's module and build caches and the tools take when all is built for the first time."""
+COLD_BYTES = 12 << 30
+"""What a first build takes: 4 GiB of Go modules, 7.5 GiB of compiled packages, 0.7 of tools."""
 
 _DOWNLOAD_ATTEMPTS = 3
 
@@ -171,7 +172,7 @@ class _Works:
                 # Loads, and so downloads, exactly what the build needs.
                 listed = await self._download(recipe, "list", "-deps", *packages)
         if build:
-            self._board.show(recipe.name, "waiting for a free core")
+            self._board.show(recipe.name, "waiting for the compiler")
             async with self._compiling:
                 await self._build(kept, packages, total=len(listed.split()))
         self._board.end(recipe.name)

@@ -96,7 +96,7 @@ def _same_minor(found: Version, pinned: Version) -> bool:
 
 
 # In the order in which they are built: two small ones first, so that the compiler has work while
-# the large ones are downloaded, and the long builds before the short ones that fill the gaps.
+# the large ones are downloaded.
 ETCD = Recipe(
     name="etcd",
     module="go.etcd.io/etcd/server/v3",

@@ -504,8 +504,8 @@ def test_a_download_that_fails_is_tried_again(
 def test_a_cold_build_does_not_start_without_the_space_for_it(
     fake_go: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "free_bytes", lambda path: build.COLD_BYTES - 1)
-    with pytest.raises(toolchain.ToolchainError, match=r"6 GiB of disk.*6\.0 GiB free"):
+    monkeypatch.setattr(store, "free_bytes", lambda path: 3 << 30)
+    with pytest.raises(toolchain.ToolchainError, match=r"12 GiB of disk.*3\.0 GiB free"):
         toolchain.ensure(quiet())
     assert {call.split()[0] for call in calls(fake_go)} == {"env"}
 
