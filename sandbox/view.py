@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -34,24 +35,18 @@ def render(status: dict[str, Any], console: Console) -> None:
 
 def table(status: dict[str, Any]) -> Table:
     """The status table; also what is redrawn while waiting."""
-    drawn = Table(header_style="bold", border_style="dim")
-    for title in ("Cluster", "Kubernetes", "Nodes", "Argo CD"):
-        drawn.add_column(title)
-    for title in ("Application", "Sync", "Health", "Revision"):
-        drawn.add_column(title)
+    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for title in ("Cluster", "Argo CD", "Application", "Sync", "Health", "Revision"):
+        drawn.add_column(title, overflow="fold")
     for cluster in status["clusters"]:
         applications = cluster["applications"] or [None]
+        about = (
+            f"{cluster['name']}\n"
+            f"[dim]{cluster['version']}, {_count(cluster['nodes'], 'node')},[/]"
+            f" {_coloured(cluster['state'])}"
+        )
         for number, application in enumerate(applications):
-            left = (
-                (
-                    cluster["name"],
-                    f"{cluster['version']} {_coloured(cluster['state'])}",
-                    str(cluster["nodes"]),
-                    _argocd(cluster["argocd"]),
-                )
-                if number == 0
-                else ("", "", "", "")
-            )
+            left = ("", "") if number else (about, _argocd(cluster["argocd"]))
             drawn.add_row(*left, *_application(application))
         drawn.add_section()
     if not status["clusters"]:
@@ -59,11 +54,15 @@ def table(status: dict[str, Any]) -> Table:
     return drawn
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _argocd(pods: Iterable[dict[str, Any]]) -> str:
     states = [bool(pod["ready"]) for pod in pods]
     if not states:
         return "[dim]-[/]"
-    text = f"{sum(states)}/{len(states)} ready"
+    text = f"{sum(states)}/{len(states)}"
     return f"[green]{text}[/]" if all(states) else f"[yellow]{text}[/]"
 
 
