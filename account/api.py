@@ -226,7 +226,7 @@ class _Api:
             )
         if status == 403:
             raise AccountError(
-                f"The API token lacks the scope {scope} (403 at {path}).\n"
+                f"The API token lacks the scope {scope} (403 at {self._url}).\n"
                 f"Make one with that scope at {TOKENS_PAGE}, then: pulumi config set --secret "
                 "digitalocean:token (or export DIGITALOCEAN_TOKEN)"
             )

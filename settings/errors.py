@@ -82,6 +82,9 @@ def set_command(stack: str, key: str, example: str | None, *, secret: bool = Fal
     words = ["pulumi config set"]
     if secret:
         words.append("--secret")
+    elif re.search("pass|pwd|secret|token", key, re.IGNORECASE):
+        # Pulumi takes the values of such keys for secrets, and refuses them unless told.
+        words.append("--plaintext")
     words.append(_named(key))
     if example is not None and not secret:
         words.append(shlex.quote(example))

@@ -169,6 +169,7 @@ def test_every_scope_that_the_token_lacks_is_named(api: Api) -> None:
     with pytest.raises(AccountError, match="lacks the scope kubernetes:read") as refusal:
         account.read(TOKEN, api.url)
     assert "registry:read" in str(refusal.value)
+    assert str(refusal.value).count("kubernetes:read") == 1, "once, whichever calls failed"
 
 
 def test_unreachable_api_is_told_with_its_address() -> None:

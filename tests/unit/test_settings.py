@@ -214,6 +214,12 @@ def test_reference_is_what_the_types_say() -> None:
     [
         ("doks-gitops:environment", "dev", False, "doks-gitops:environment dev"),
         ("doks-gitops:a.b[0]", "x y", False, "--path 'doks-gitops:a.b[0]' 'x y'"),
+        (
+            "doks-gitops:a.passwordSetAt",
+            "t",
+            False,
+            "--plaintext --path 'doks-gitops:a.passwordSetAt' t",
+        ),
         ("doks-gitops:a.b", "never", True, "--secret --path 'doks-gitops:a.b'"),
     ],
 )
