@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -175,8 +176,10 @@ class Helm:
         finally:
             self._running.discard(process)
         if process.returncode != 0:
-            said = errors.decode(errors="replace").strip()
-            raise HelmFailed(said.removeprefix("Error: ") or f"exit code {process.returncode}")
+            said = errors.decode(errors="replace").strip().removeprefix("Error: ")
+            # `helm repo update` says why on its standard output, and on the other one that.
+            why = re.findall(r"^\s*\.*(Unable to .*(?:\n\t.*)*)", output.decode(), re.MULTILINE)
+            raise HelmFailed("\n".join([said or f"exit code {process.returncode}", *why]))
         return output.decode()
 
     def _env(self) -> dict[str, str]:

@@ -1,0 +1,459 @@
+"""Helm releases through the stand-in kubernetes plugin: the real helm on a real control plane."""
+
+import asyncio
+import base64
+import functools
+import http.server
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from pulumi.runtime import rpc
+from pulumi.runtime.proto import provider_pb2
+
+from sandbox.cluster.controlplane import ControlPlane
+from sandbox.plugins.common import UNKNOWN, Secret, plain
+from tests.contract.kubernetes_plugin import Plugin, PluginError, Resource, changed, tools, urn
+
+pytest_plugins = ["tests.contract.kubernetes_fixtures"]
+pytestmark = pytest.mark.anyio
+
+RELEASE = "kubernetes:helm.sh/v3:Release"
+PropertyDiff = provider_pb2.PropertyDiff
+
+CONFIG_MAP = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ .Release.Name }}-settings
+data:
+  greeting: {{ .Values.greeting | quote }}
+  password: {{ .Values.password | quote }}
+"""
+DEPLOYMENT = """\
+{{- if .Values.nodeSelector }}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .Release.Name }}
+spec:
+  selector: {matchLabels: {app: {{ .Release.Name }}}}
+  template:
+    metadata: {labels: {app: {{ .Release.Name }}}}
+    spec:
+      nodeSelector: {{ .Values.nodeSelector | toJson }}
+      containers: [{name: app, image: app:1}]
+{{- end }}
+"""
+DEFINITION = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: charts.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: charts, singular: chart, kind: Chart}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def helm_on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The sandbox's helm, with caches of its own."""
+    monkeypatch.setenv("PATH", f"{tools().bin_dir}{os.pathsep}{os.environ['PATH']}")
+    for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Path:
+    return write_chart(tmp_path / "greeter", "1.2.3")
+
+
+def write_chart(folder: Path, version: str) -> Path:
+    metadata = {"apiVersion": "v2", "name": "greeter", "version": version, "appVersion": "7"}
+    files = {
+        "Chart.yaml": yaml.safe_dump(metadata),
+        "values.yaml": 'greeting: hello\npassword: ""\nnodeSelector: null\n',
+        "templates/settings.yaml": CONFIG_MAP,
+        "templates/app.yaml": DEPLOYMENT,
+        "crds/charts.yaml": DEFINITION,
+    }
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def release(chart: Path | str, name: str, **inputs: Any) -> dict[str, Any]:
+    return {"chart": str(chart), "name": name, "compat": "true", **inputs}
+
+
+async def settings(cluster: ControlPlane, name: str) -> dict[str, str]:
+    path = f"/api/v1/namespaces/default/configmaps/{name}-settings"
+    live = await cluster.api.get(path)
+    assert live is not None
+    data: dict[str, str] = live["data"]
+    return data
+
+
+async def test_a_release_lives_through_install_refresh_upgrade_and_uninstall(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    inputs = release(chart, "life", values={"greeting": "hi"})
+    made = await plugin.create(RELEASE, "life", inputs)
+    assert made.id == "default/life"
+    assert made.inputs["version"] == "1.2.3"
+    assert made.state["status"] == {
+        "name": "life",
+        "namespace": "default",
+        "revision": 1,
+        "chart": "greeter",
+        "version": "1.2.3",
+        "appVersion": "7",
+        "status": "deployed",
+    }
+    assert made.state["resourceNames"] == {"ConfigMap/v1": ["life-settings"]}
+    assert (await settings(cluster, "life"))["greeting"] == "hi"
+
+    read = await plugin.read(made)
+    assert (read.id, read.inputs, read.state) == (made.id, made.inputs, made.state)
+    assert not changed(await plugin.diff(read, inputs))
+
+    warmer = release(chart, "life", values={"greeting": "good day"})
+    found = await plugin.diff(read, warmer)
+    assert {path: change.kind for path, change in found.detailedDiff.items()} == {
+        "values.greeting": PropertyDiff.UPDATE
+    }
+    assert not found.replaces
+    upgraded = await plugin.update(read, warmer)
+    assert upgraded.state["status"]["revision"] == 2
+    assert (await settings(cluster, "life"))["greeting"] == "good day"
+
+    await plugin.delete(upgraded)
+    path = "/api/v1/namespaces/default/configmaps/life-settings"
+    assert await cluster.api.get(path) is None
+    assert (await plugin.read(upgraded)).id == ""
+
+
+async def test_a_value_that_is_dropped_goes_back_to_the_charts_own(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    both = release(chart, "dropped", values={"greeting": "hi", "password": "p"})
+    made = await plugin.create(RELEASE, "dropped", both)
+    one = release(chart, "dropped", values={"password": "p"})
+    found = await plugin.diff(made, one)
+    assert {path: change.kind for path, change in found.detailedDiff.items()} == {
+        "values.greeting": PropertyDiff.DELETE
+    }
+    await plugin.update(made, one)
+    assert (await settings(cluster, "dropped"))["greeting"] == "hello"
+
+
+async def test_a_new_chart_version_upgrades_in_place_and_another_namespace_replaces(
+    plugin: Plugin, chart: Path
+) -> None:
+    made = await plugin.create(RELEASE, "moves", release(chart, "moves"))
+    write_chart(chart, "1.3.0")
+    found = await plugin.diff(made, release(chart, "moves"))
+    assert list(found.detailedDiff) == ["version"]
+    assert not found.replaces
+    found = await plugin.diff(made, release(chart, "moves", namespace="elsewhere"))
+    assert "namespace" in found.replaces
+    upgraded = await plugin.update(made, release(chart, "moves"))
+    assert upgraded.state["status"]["version"] == "1.3.0"
+
+
+async def test_a_release_without_a_name_gets_one_and_keeps_it(plugin: Plugin, chart: Path) -> None:
+    first, _ = await plugin.check(urn(RELEASE, "greeter"), {"chart": str(chart)})
+    assert first["name"].startswith("greeter-")
+    again, _ = await plugin.check(urn(RELEASE, "greeter"), {"chart": str(chart)}, first)
+    assert again["name"] == first["name"]
+
+
+async def test_the_namespace_is_made_where_the_release_says_so(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    inputs = release(chart, "housed", namespace="house", createNamespace=True)
+    assert (await plugin.create(RELEASE, "housed", inputs)).id == "house/housed"
+    assert await cluster.api.get("/api/v1/namespaces/house/configmaps/housed-settings")
+
+
+# --- checks and previews ------------------------------------------------------------------------
+
+
+async def test_a_chart_that_cannot_be_found_fails_the_check(plugin: Plugin, tmp_path: Path) -> None:
+    _, failures = await plugin.check(urn(RELEASE, "x"), release(tmp_path / "none", "x"))
+    assert failures == [
+        f'path "{tmp_path / "none"}" not found; check the chart name and repository configuration.'
+    ]
+
+
+async def test_unknown_and_unoffered_inputs_are_refused_by_name(
+    plugin: Plugin, chart: Path
+) -> None:
+    inputs = release(chart, "x", lint=True, tmieout=3, repositoryOpts={"url": "http://x"})
+    _, failures = await plugin.check(urn(RELEASE, "x"), inputs)
+    assert failures == [
+        "the stand-in plugin does not know the input tmieout of a Release",
+        "the stand-in plugin does not offer the input lint of a Release",
+        "the stand-in plugin does not know repositoryOpts.url",
+    ]
+    _, failures = await plugin.check(urn(RELEASE, "x"), {"name": "x"})
+    assert failures == ["a Release needs the input chart"]
+
+
+async def test_a_preview_installs_nothing_and_takes_what_is_unknown(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    inputs = release(chart, "previewed", values={"greeting": UNKNOWN})
+    seen = await plugin.create(RELEASE, "previewed", inputs, preview=True)
+    assert seen.id == ""
+    assert seen.state["values"] == {"greeting": UNKNOWN}
+    assert seen.state["status"] is UNKNOWN
+    assert (
+        await cluster.api.items("/api/v1/namespaces/default/secrets?labelSelector=name%3Dpreviewed")
+        == []
+    )
+
+
+async def test_values_of_files_are_below_the_values_of_the_program(
+    cluster: ControlPlane, plugin: Plugin, chart: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("greeting: from the file\npassword: from the file\n")
+    asset = {rpc._special_sig_key: rpc._special_asset_sig, "path": str(file)}
+    inputs = release(chart, "files", valueYamlFiles=[asset], values={"greeting": "mine"})
+    await plugin.create(RELEASE, "files", inputs)
+    assert await settings(cluster, "files") == {"greeting": "mine", "password": "from the file"}
+
+
+# --- secrets ------------------------------------------------------------------------------------
+
+
+async def test_secrets_reach_helm_and_are_in_no_argument_no_message_and_no_plain_state(
+    cluster: ControlPlane,
+    kubeconfig: dict[str, Any],
+    chart: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = tmp_path / "calls"
+    spy = tmp_path / "bin" / "helm"
+    spy.parent.mkdir()
+    real = tools().path("helm")
+    spy.write_text(
+        "#!/bin/sh\n"
+        f'echo "$@" >> {log}\n'
+        f'for word in "$@"; do [ -f "$word" ] && stat -c "mode %a %n" "$word" >> {log}; done\n'
+        f'exec {real} "$@"\n'
+    )
+    spy.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{spy.parent}{os.pathsep}{os.environ['PATH']}")
+    async with Plugin.serving(kubeconfig=kubeconfig) as plugin:
+        values = {"password": Secret("hunter2")}
+        made = await plugin.create(RELEASE, "sealed", release(chart, "sealed", values=values))
+    assert (await settings(cluster, "sealed"))["password"] == "hunter2"
+    calls = log.read_text()
+    assert "upgrade sealed" in calls
+    assert "hunter2" not in calls
+    assert "/kubeconfig" in calls
+    modes = {line for line in calls.splitlines() if line.startswith("mode ") and "kubec" in line}
+    assert {line.split()[1] for line in modes} == {"600"}
+    assert not any("hunter2" in line for line in plugin.said)
+    assert made.state["values"] == {"password": Secret("hunter2")}
+    assert isinstance(made.state["__inputs"], Secret)
+
+
+class _Guarded(http.server.SimpleHTTPRequestHandler):
+    """Serves files to who knows the password."""
+
+    def do_GET(self) -> None:
+        wanted = "Basic " + base64.b64encode(b"reader:hunter2").decode()
+        if self.headers.get("Authorization") != wanted:
+            self.send_error(401)
+            return
+        super().do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def repository(folder: Path, chart: Path) -> Iterator[str]:
+    """A chart repository over HTTP that asks for a password."""
+    helm = tools().path("helm")
+    folder.mkdir()
+    subprocess.run([helm, "package", chart, "-d", folder], check=True, capture_output=True)
+    subprocess.run([helm, "repo", "index", folder], check=True)
+    handler = functools.partial(_Guarded, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_a_chart_comes_from_a_repository_that_asks_for_a_password(
+    plugin: Plugin, chart: Path, tmp_path: Path
+) -> None:
+    with repository(tmp_path / "charts", chart) as url:
+        account = {"repo": url, "username": "reader", "password": Secret("hunter2")}
+        inputs = release("greeter", "fetched", version=">=1.2.0", repositoryOpts=account)
+        made = await plugin.create(RELEASE, "fetched", inputs)
+        assert made.inputs["version"] == "1.2.3"
+        assert made.inputs["repositoryOpts"]["password"] == Secret("hunter2")
+        assert not changed(await plugin.diff(made, inputs))
+        account["password"] = "wrong"
+        checked = {**inputs, "repositoryOpts": account, "version": "1.2.3"}
+        _, failures = await plugin.check(urn(RELEASE, "fetched"), checked)
+    assert "check the chart name and repository configuration" in failures[0]
+    assert "401" in failures[0]
+    assert "wrong" not in failures[0]
+
+
+# --- what goes wrong ----------------------------------------------------------------------------
+
+
+async def test_an_install_that_fails_is_kept_and_the_next_run_makes_it_good(
+    plugin: Plugin, chart: Path
+) -> None:
+    stuck = release(chart, "stuck", timeout=1, values={"nodeSelector": {"no": "such-node"}})
+    with pytest.raises(PluginError) as failed:
+        await plugin.create(RELEASE, "stuck", stuck)
+    told = failed.value.init_failed
+    assert told is not None
+    assert told.id == "default/stuck"
+    assert failed.value.state["status"]["status"] == "failed"
+    assert "was created, but failed to initialize completely" in str(failed.value)
+    assert told.reasons[-1] == "look on with: helm status stuck -n default"
+
+    kept = Resource(urn(RELEASE, "stuck"), told.id, stuck, failed.value.state)
+    # Not without any values: helm then takes those of the revision before.
+    good = release(chart, "stuck", values={"greeting": "hi"})
+    repaired = await plugin.update(kept, good)
+    assert repaired.state["status"]["status"] == "deployed"
+
+
+async def test_an_install_that_was_killed_half_way_is_taken_up_by_the_next_run(
+    kubeconfig: dict[str, Any], chart: Path
+) -> None:
+    stuck = release(chart, "cut", timeout=60, values={"nodeSelector": {"no": "such-node"}})
+    async with Plugin.serving(kubeconfig=kubeconfig) as killed:
+        creating = asyncio.create_task(killed.create(RELEASE, "cut", stuck))
+        async with asyncio.timeout(30):
+            while (helm := running_helm("cut")) is None or not await pending(killed, "cut"):
+                await asyncio.sleep(0.05)
+        helm.send_signal(signal.SIGKILL)
+        with pytest.raises(PluginError):
+            await creating
+    async with Plugin.serving(kubeconfig=kubeconfig) as plugin:
+        made = await plugin.create(RELEASE, "cut", release(chart, "cut"))
+        assert made.state["status"]["status"] == "deployed"
+        assert any("was left pending-install by a run that was cut off" in x for x in plugin.said)
+
+
+def running_helm(name: str) -> psutil.Process | None:
+    for child in psutil.Process().children(recursive=True):
+        command = child.cmdline()
+        if command[1:3] == ["upgrade", name]:
+            return child
+    return None
+
+
+async def pending(plugin: Plugin, name: str) -> bool:
+    read = await plugin.read(Resource(urn(RELEASE, name), f"default/{name}", {}, {}))
+    return bool(read.id) and bool(read.state["status"]["status"] == "pending-install")
+
+
+async def test_a_deployed_release_of_the_same_name_is_not_taken_over(
+    plugin: Plugin, chart: Path
+) -> None:
+    await plugin.create(RELEASE, "mine", release(chart, "in-use"))
+    with pytest.raises(PluginError, match="cannot re-use a name that is still in use"):
+        await plugin.create(RELEASE, "other", release(chart, "in-use"))
+
+
+async def test_values_changed_by_hand_are_found_and_set_right(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    inputs = release(chart, "by-hand", values={"greeting": "hi"})
+    made = await plugin.create(RELEASE, "by-hand", inputs)
+    admin = cluster.kubeconfig("admin")
+    command: list[str | Path] = [tools().path("helm"), "upgrade", "by-hand", chart]
+    command += ["--set", "greeting=yo", "--kubeconfig", admin]
+    subprocess.run(command, check=True, capture_output=True)
+    read = await plugin.read(made)
+    assert read.state["status"]["revision"] == 2
+    assert list((await plugin.diff(read, inputs)).detailedDiff) == ["values.greeting"]
+    await plugin.update(read, inputs)
+    assert (await settings(cluster, "by-hand"))["greeting"] == "hi"
+
+
+async def test_an_unreachable_cluster_fails_a_release_and_never_forgets_it_in_a_delete(
+    kubeconfig: dict[str, Any], plugin: Plugin, chart: Path
+) -> None:
+    made = await plugin.create(RELEASE, "far", release(chart, "far"))
+    wrong = {**kubeconfig, "users": [{**kubeconfig["users"][0], "user": {"token": "expired"}}]}
+    async with Plugin.serving(kubeconfig=wrong, deleteUnreachable="true") as lost:
+        with pytest.raises(PluginError, match="can't delete Helm Release with unreachable cluster"):
+            await lost.delete(made)
+        assert (await lost.read(made)).id == ""
+    async with Plugin.serving(kubeconfig=wrong) as lost:
+        with pytest.raises(PluginError, match="failed to read resource state due to unreachable"):
+            await lost.read(made)
+
+
+# --- custom resources, import -------------------------------------------------------------------
+
+
+async def test_a_chart_brings_definitions_and_their_objects_come_in_the_same_run(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    token = "kubernetes:example.com/v1:Chart"
+    custom = {
+        "apiVersion": "example.com/v1",
+        "kind": "Chart",
+        "metadata": {"name": "c", "namespace": "default"},
+        "spec": {"a": 1},
+    }
+    if await cluster.api.get(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/charts.example.com"
+    ):
+        await cluster.api.delete(
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/charts.example.com"
+        )
+    await plugin.create(RELEASE, "defs", release(chart, "defs"), preview=True)
+    seen = await plugin.create(token, "c", custom, preview=True)
+    assert seen.state["spec"] == {"a": 1}
+    await plugin.create(RELEASE, "defs", release(chart, "defs"))
+    assert (await plugin.create(token, "c", custom)).id == "default/c"
+
+
+async def test_an_import_finds_what_a_release_was_made_of(
+    cluster: ControlPlane, plugin: Plugin, chart: Path
+) -> None:
+    made = await plugin.create(RELEASE, "found", release(chart, "found", values={"greeting": "hi"}))
+    read = await plugin.read(Resource(made.urn, "default/found", {}, {}))
+    assert read.id == "default/found"
+    imported = plain(read.inputs)
+    assert (imported["name"], imported["namespace"]) == ("found", "default")
+    assert (imported["chart"], imported["version"]) == ("greeter", "1.2.3")
+    assert imported["values"] == {"greeting": "hi"}
