@@ -235,6 +235,8 @@ def _as_argo(value: Any) -> Any:
             for name, given in named.items()
             if given not in (None, "", [], {})
         }
+    if isinstance(value, Mapping):
+        return {key: _as_argo(each) for key, each in value.items()}
     if isinstance(value, tuple | list):
         return [_as_argo(each) for each in value]
     return value

@@ -65,7 +65,7 @@ def cluster_args(settings: "Settings", version: str, *, hold_version: bool) -> D
         hold_version=hold_version,
         access_token=secret(settings.digitalocean.token),
         registry_integration=True,
-        node_pools=[_node_pool(pool) for pool in cluster.node_pools],
+        node_pools=tuple(_node_pool(pool) for pool in cluster.node_pools),
         maintenance=_like(Maintenance, cluster.maintenance) if cluster.maintenance else None,
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
@@ -106,11 +106,11 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
         project,
         project_name=project.name,
         argocd_namespace=argocd_namespace,
-        source_repos=[
+        source_repos=(
             *(settings.repositories[name].url for name in sorted(settings.repositories)),
             *project.source_repos,
-        ],
-        cluster_resources=[_like(ResourceKind, each) for each in project.cluster_resources],
+        ),
+        cluster_resources=tuple(_like(ResourceKind, each) for each in project.cluster_resources),
     )
 
 
@@ -136,9 +136,9 @@ def application_args(
                 backoff=_like(Backoff, application.sync.retry.backoff),
             ),
         ),
-        ignore_differences=[
+        ignore_differences=tuple(
             _like(IgnoreDifference, each) for each in application.ignore_differences
-        ],
+        ),
     )
 
 
@@ -157,7 +157,7 @@ def _node_pool(pool: "model.NodePool") -> NodePool:
         NodePool,
         pool,
         autoscale=_like(Autoscale, pool.autoscale) if pool.autoscale else None,
-        taints=[_like(Taint, taint) for taint in pool.taints],
+        taints=tuple(_like(Taint, taint) for taint in pool.taints),
     )
 
 
@@ -182,7 +182,7 @@ def _source(application: "model.Application") -> Kustomize | Directory | Helm | 
         return _like(
             Kustomize,
             application.kustomize,
-            replicas=[_like(Replicas, each) for each in application.kustomize.replicas],
+            replicas=tuple(_like(Replicas, each) for each in application.kustomize.replicas),
         )
     if application.directory is not None:
         return _like(Directory, application.directory)
@@ -190,6 +190,6 @@ def _source(application: "model.Application") -> Kustomize | Directory | Helm | 
         return _like(
             Helm,
             application.helm,
-            parameters=[_like(HelmParameter, each) for each in application.helm.parameters],
+            parameters=tuple(_like(HelmParameter, each) for each in application.helm.parameters),
         )
     return None

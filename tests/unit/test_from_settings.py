@@ -1,0 +1,218 @@
+"""What a stack file says arrives at the components, whichever of its forms is used."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+import settings
+from components import from_settings
+from components.application import (
+    Backoff,
+    Directory,
+    Helm,
+    HelmParameter,
+    IgnoreDifference,
+    Kustomize,
+    Replicas,
+    Retry,
+    Sync,
+)
+from components.argocd import ChartSource, GitHubAppCredentials, SshCredentials, TokenCredentials
+from components.cluster import Autoscale, Maintenance, NodePool, Taint
+from components.project import ResourceKind
+from settings import Settings, model
+from settings.base import Model
+from tests.unit.mocked import Found, run
+
+KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+
+
+def parsed(**sections: Any) -> Settings:
+    given = {
+        "cluster": {
+            "name": "demo",
+            "region": "nyc1",
+            "version": "1.34",
+            "nodePools": [{"name": "default", "size": "s-2vcpu-4gb", "count": 3}],
+        },
+        "registry": {"name": "team"},
+        "argocd": {"chart": {"version": "10.1.1"}},
+        "repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
+        "project": {"namespaces": ["shop-dev"]},
+        **sections,
+    }
+    config = {f"doks-gitops:{name}": section for name, section in given.items()}
+    return settings.parse("dev", {**config, "digitalocean:token": "dop_v1_token"}, {})
+
+
+def secret(text: str) -> Found:
+    """How a text comes out of a program that keeps it secret."""
+    return Found(value=text, known=True, secret=True)
+
+
+@pytest.mark.parametrize(
+    ("argument", "setting"),
+    [
+        (Autoscale, model.Autoscale),
+        (Backoff, model.Backoff),
+        (Directory, model.Directory),
+        (Helm, model.Helm),
+        (HelmParameter, model.HelmParameter),
+        (IgnoreDifference, model.IgnoreDifference),
+        (Kustomize, model.Kustomize),
+        (Maintenance, model.Maintenance),
+        (NodePool, model.NodePool),
+        (Replicas, model.Replicas),
+        (ResourceKind, model.ResourceKind),
+        (Retry, model.Retry),
+        (Sync, model.Sync),
+        (Taint, model.Taint),
+    ],
+)
+def test_no_setting_is_lost_on_the_way(argument: Any, setting: type[Model]) -> None:
+    assert {each.name for each in fields(argument)} == set(setting.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials", "kind", "texts"),
+    [
+        (
+            "https://git.example.com/team/monorepo",
+            {"username": "robot", "password": "token"},
+            TokenCredentials,
+            {"password": "token"},
+        ),
+        (
+            "git@git.example.com:team/monorepo",
+            {"sshPrivateKey": KEY},
+            SshCredentials,
+            {"ssh_private_key": KEY},
+        ),
+        (
+            "https://git.example.com/team/monorepo",
+            {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}},
+            GitHubAppCredentials,
+            {"private_key": KEY},
+        ),
+    ],
+)
+def test_credentials_arrive_as_secrets(
+    url: str, credentials: dict[str, Any], kind: type, texts: dict[str, str]
+) -> None:
+    stack = parsed(repositories={"monorepo": {"url": url, "credentials": credentials}})
+
+    def program() -> dict[str, Any]:
+        repository = from_settings.argocd_args(stack, "context").repositories["monorepo"]
+        assert repository.url == url
+        assert isinstance(repository.credentials, kind)
+        return {name: getattr(repository.credentials, name) for name in texts}
+
+    assert run(program).outputs == {name: secret(text) for name, text in texts.items()}
+
+
+def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
+    app = {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}}
+    url = "https://git.example.com/team/monorepo"
+    stack = parsed(repositories={"monorepo": {"url": url, "credentials": app}})
+
+    def program() -> dict[str, Any]:
+        repository = from_settings.argocd_args(stack, "context").repositories["monorepo"]
+        assert isinstance(repository.credentials, GitHubAppCredentials)
+        return {"id": repository.credentials.id, "at": repository.credentials.installation_id}
+
+    assert {name: each.value for name, each in run(program).outputs.items()} == {
+        "id": "1",
+        "at": "2",
+    }
+
+
+def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
+    assert from_settings.argocd_args(parsed(), "c").chart == ChartSource(
+        repository="https://argoproj.github.io/argo-helm", version="10.1.1"
+    )
+    stack = parsed(argocd={"chart": {"path": "./charts/argo-cd"}})
+    assert from_settings.argocd_args(stack, "c").chart == ChartSource(path="./charts/argo-cd")
+
+
+def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
+    stack = parsed(
+        argocd={
+            "chart": {"version": "10.1.1"},
+            "admin": {"password": "correct horse", "passwordSetAt": "2026-01-31T12:00:00Z"},
+            "webhookSecret": "sixteen characters",
+        }
+    )
+
+    def program() -> dict[str, Any]:
+        args = from_settings.argocd_args(stack, "context")
+        assert args.admin.password_set_at == "2026-01-31T12:00:00Z"
+        return {"password": args.admin.password, "webhook": args.webhook_secret}
+
+    assert run(program).outputs == {
+        "password": secret("correct horse"),
+        "webhook": secret("sixteen characters"),
+    }
+
+
+def test_cluster_is_as_the_stack_file_says() -> None:
+    cluster = {
+        "name": "demo",
+        "region": "nyc1",
+        "version": "1.34",
+        "autoUpgrade": True,
+        "maintenance": {"day": "sunday", "startTime": "03:00"},
+        "vpc": {"ipRange": "10.10.0.0/20"},
+        "tags": ["team"],
+        "destroyAssociatedResources": True,
+        "nodePools": [{"name": "a", "size": "s-2vcpu-4gb", "autoscale": {"min": 1, "max": 3}}],
+    }
+    stack = parsed(cluster=cluster)
+
+    def program() -> dict[str, Any]:
+        args = from_settings.cluster_args(stack, "1.34.1-do.0", hold_version=False)
+        assert (args.cluster_name, args.version) == ("demo", "1.34.1-do.0")
+        assert args.auto_upgrade is True
+        assert args.destroy_associated_resources is True
+        assert args.registry_integration is True
+        assert args.maintenance == Maintenance("sunday", "03:00")
+        assert (args.vpc_id, args.vpc_ip_range) == (None, "10.10.0.0/20")
+        assert args.node_pools == (NodePool("a", "s-2vcpu-4gb", autoscale=Autoscale(1, 3)),)
+        return {"token": args.access_token}
+
+    assert run(program).outputs == {"token": secret("dop_v1_token")}
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({}, None),
+        (
+            {"kustomize": {"replicas": [{"name": "shop", "count": 2}]}},
+            Kustomize(replicas=(Replicas("shop", 2),)),
+        ),
+        ({"directory": {"recurse": True}}, Directory(recurse=True)),
+        (
+            {"helm": {"parameters": [{"name": "a.b", "value": "1", "forceString": True}]}},
+            Helm(parameters=(HelmParameter("a.b", "1", force_string=True),)),
+        ),
+    ],
+)
+def test_application_s_source_is_of_the_kind_that_is_given(
+    given: dict[str, Any], source: Kustomize | Directory | Helm | None
+) -> None:
+    shop = {"path": "shop", "namespace": "shop-dev", **given}
+    args = from_settings.application_args(parsed(applications={"shop": shop}), "shop", "argocd")
+    assert args.source == source
+    assert args.sync == Sync()
+
+
+def test_project_reads_the_stack_s_repositories_and_those_that_it_adds() -> None:
+    project = {"namespaces": ["shop-dev"], "sourceRepos": ["https://git.example.com/team/other"]}
+    args = from_settings.project_args(parsed(project=project), "argocd")
+    assert args.project_name == "dev"
+    assert args.source_repos == (
+        "https://git.example.com/team/monorepo",
+        "https://git.example.com/team/other",
+    )
+    assert args.cluster_resources == (ResourceKind("", "Namespace"),)
