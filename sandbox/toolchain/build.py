@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class Kept:
     def of(cls, recipe: Recipe, store: Store) -> "Kept":
         lock = [(recipe.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
         packages = (f"{binary.name}={binary.package}" for binary in recipe.binaries)
-        made_by = key(*lock, *go.identity(), recipe.linker_flags, *packages)
+        edits = (part for edit in recipe.edits for part in (edit.file, edit.old, edit.new))
+        made_by = key(*lock, *go.identity(), recipe.linker_flags, *packages, *edits)
         return cls(
             recipe,
             store.folder(recipe.name, recipe.version, made_by),
@@ -201,13 +203,14 @@ class _Works:
                 self._board.show(recipe.name, "compiling", compiled, total)
 
         self._board.show(recipe.name, "compiling", 0, total)
-        with self._store.filling(kept.binaries) as folder:
+        with self._store.filling(kept.binaries) as folder, self._store.scratch() as scratch:
             output = folder / "bin"
             output.mkdir()
             await self._go.run(
                 recipe.name,
                 recipe.folder,
                 *go.BUILD,
+                *await self._edited(recipe, scratch),
                 "-ldflags",
                 recipe.linker_flags,
                 "-o",
@@ -218,6 +221,34 @@ class _Works:
             for binary in recipe.binaries:
                 built = output / go.executable_name(binary.package)
                 built.rename(output / binary.name)
+
+    async def _edited(self, recipe: Recipe, folder: Path) -> Sequence[str]:
+        """Arguments that make `go build` compile an edited copy of the module, made in `folder`.
+
+        Go lets nobody change what it has downloaded, so a copy of the lock has the copy of the
+        module in its place (https://go.dev/ref/mod#go-mod-file-replace).
+        """
+        if not recipe.edits:
+            return ()
+        module = await self._download(recipe, "mod", "download", "-json", recipe.module)
+        copy = folder / "module"
+        shutil.copytree(source_folder(module), copy, copy_function=shutil.copyfile)
+        for edit in recipe.edits:
+            file = copy / edit.file
+            text = file.read_text()
+            if text.count(edit.old) != 1:
+                raise ToolchainError(
+                    f"{recipe.name} {recipe.version} can't be built: its {edit.file} does not have"
+                    f" {edit.old!r} once; sandbox/toolchain/recipes.py is for another version"
+                )
+            file.unlink()
+            file.write_text(text.replace(edit.old, edit.new))
+        for name in ("go.mod", "go.sum"):
+            shutil.copy(recipe.folder / name, folder / name)
+        lock = folder / "go.mod"
+        replace = f"-replace={recipe.module}={copy}"
+        await self._go.run(recipe.name, recipe.folder, "mod", "edit", replace, str(lock))
+        return ("-modfile", str(lock))
 
 
 def source_folder(module: str) -> Path:

@@ -48,13 +48,23 @@ class Binary:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A change of one of the module's source files before it is compiled: `old`, which must be
+    there once, becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A Go module, and what the sandbox takes from it.
 
     `suitable(found, pinned)` says whether a version on the machine does as well as the pinned one;
     of several binaries either all are the machine's, in one same minor version, or none is.
     `stamps` are linker variables; `{v}` in them is the pinned version. `files` are glob patterns in
-    the module's folder.
+    the module's folder. `edits` are made for what neither an argument nor a stamp can change.
     """
 
     name: str
@@ -63,6 +73,7 @@ class Recipe:
     suitable: Callable[[Version, Version], bool]
     stamps: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    edits: tuple[Edit, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -144,6 +155,14 @@ ARGOCD = Recipe(
     suitable=_same_minor,
     stamps={"github.com/argoproj/argo-cd/v3/common.version": "{v}"},
     files=("manifests/**/*", VERIFY_WRAPPER),
+    # Two of its processes serve their metrics to the whole network, and no argument stops that.
+    edits=tuple(
+        Edit(file, '"0.0.0.0:%d", metricsPort', '"127.0.0.1:%d", metricsPort')
+        for file in (
+            "controller/appcontroller.go",
+            "cmd/argocd-notification/commands/argocd_notification.go",
+        )
+    ),
 )
 PULUMI = Recipe(
     name="pulumi",
