@@ -95,8 +95,6 @@ def _run(settings: Settings) -> int:
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return 1
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
     except Exception:
         shown = _traceback(program)
         pulumi.log.error(f"Program failed with an unhandled exception:\n{shown}")
@@ -118,4 +116,10 @@ if __name__ == "__main__":
     given = json.loads(sys.argv[1])
     # Python put this file's folder first, where the program's modules are looked for.
     sys.path.pop(0)
-    sys.exit(_run(Settings(**{**given, "arguments": tuple(given["arguments"])})))
+    try:
+        code = _run(Settings(**{**given, "arguments": tuple(given["arguments"])}))
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    # The engine cancels a program that has failed, too, and that may come when it is ending.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

@@ -1,0 +1,109 @@
+"""A stack of a small program, run by the real engine with the sandbox's plugins."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import paths
+from sandbox.engine import environment, install_plugins
+from sandbox.paths import REPOSITORY, Home
+from sandbox.toolchain import build, machine
+from sandbox.toolchain.recipes import PULUMI
+from sandbox.toolchain.store import Store
+
+
+def engine() -> Path:
+    """The `pulumi` command; skips the test where there is none, building nothing."""
+    if found := machine.find(PULUMI):
+        return found["pulumi"].path
+    kept = build.Kept.of(PULUMI, Store(paths.cache_dir() / "tools"))
+    if not kept.has_binaries:
+        pytest.skip("pulumi is not built here; python -m sandbox.toolchain builds it")
+    return kept.binary("pulumi")
+
+
+@dataclass
+class Run:
+    """A command of the engine that has ended."""
+
+    code: int
+    output: str
+    changes: dict[str, int]
+    """How many resources were created, updated, and so on; only of runs that succeeded."""
+
+
+@dataclass
+class Stack:
+    """One stack, `dev`, of a program whose text can be changed between runs."""
+
+    folder: Path
+    env: dict[str, str]
+
+    @classmethod
+    def new(
+        cls, folder: Path, *, api_url: str = "http://127.0.0.1:1", token: str = "none"
+    ) -> "Stack":
+        """A stack in `folder`, whose default digitalocean provider calls `api_url`."""
+        pulumi = engine()
+        home = Home(folder / "home")
+        install_plugins(home)
+        added = environment(home, bin_dir=pulumi.parent, api_url=api_url, token=token)
+        project = folder / "project"
+        project.mkdir()
+        (project / ".venv").symlink_to(REPOSITORY / ".venv")
+        options = {"name": "python", "options": {"virtualenv": ".venv"}}
+        # JSON is YAML, too.
+        (project / "Pulumi.yaml").write_text(json.dumps({"name": "tests", "runtime": options}))
+        stack = cls(project, {**os.environ, **added})
+        assert stack.run("stack", "init", "dev").code == 0
+        return stack
+
+    def program(self, text: str) -> None:
+        (self.folder / "__main__.py").write_text(text)
+
+    def start(self, *args: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            ["pulumi", "--non-interactive", "--color=never", *args],
+            cwd=self.folder,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def run(self, *args: str) -> Run:
+        process = self.start(*args)
+        output, _ = process.communicate(timeout=120)
+        return Run(process.returncode, output, {})
+
+    def up(self, *args: str) -> Run:
+        return self._changing("up", "--skip-preview", *args)
+
+    def refresh(self) -> Run:
+        return self._changing("refresh", "--skip-preview")
+
+    def destroy(self) -> Run:
+        return self._changing("destroy", "--skip-preview")
+
+    def _changing(self, command: str, *args: str) -> Run:
+        run = self.run(command, "--yes", "--stack=dev", *args)
+        if run.code == 0:
+            last = json.loads(self.run("stack", "history", "--json", "--page-size=1").output)[0]
+            run.changes = last["resourceChanges"]
+        return run
+
+    def outputs(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(
+            self.run("stack", "output", "--json", "--show-secrets").output
+        )
+        return answer
+
+    def resources(self) -> list[dict[str, Any]]:
+        """All that the state holds."""
+        deployment = json.loads(self.run("stack", "export").output)["deployment"]
+        return list(deployment.get("resources", []))
