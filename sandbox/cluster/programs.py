@@ -114,6 +114,9 @@ def _arguments(role: Role, port: int, metrics: int, services: Services) -> tuple
         case Role.APPLICATIONSET_CONTROLLER:
             ours = ["--argocd-repo-server", repo_server, "--repo-server-plaintext"]
             ours += ["--metrics-addr", f"{LOOPBACK}:{metrics}", "--probe-addr", "0"]
+            # It elects only in a container, where a file tells it its namespace. Without, all of
+            # its replicas work at once, and come to the same result.
+            ours.append("--enable-leader-election=false")
             return [*ours, "--webhook-addr", f"{LOOPBACK}:{port}"], f"{at_metrics}/metrics"
         case _:
             ours = ["--argocd-repo-server", repo_server, "--argocd-repo-server-plaintext"]
