@@ -29,7 +29,6 @@ from starlette.routing import Mount, Route
 
 from sandbox import toolchain
 from sandbox.chart import build_chart, repository
-from sandbox.chart.build import NAME as CHART
 from sandbox.cluster.backend import Clusters as Backend
 from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
@@ -117,8 +116,7 @@ class Sandbox:
 
     def _ensure_charts(self) -> None:
         for version in _chart_versions():
-            if not (self.charts / f"{CHART}-{version}.tgz").exists():
-                build_chart(self.tools.argocd_manifests, version, self.charts)
+            build_chart(self.tools.argocd_manifests, version, self.charts)
 
     def _authorize(self, request: Request) -> None:
         given = request.headers.get("authorization", "")

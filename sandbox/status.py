@@ -19,7 +19,7 @@ _WORKLOADS = ("deployments", "statefulsets")
 async def status_of(account: AccountState, backend: Backend) -> Status:
     """Everything that `bin/sandbox status` shows, as JSON. Memory is in bytes."""
     memory = backend.memory()
-    own = psutil.Process().memory_info().rss
+    own = psutil.Process().memory_full_info().pss
     return {
         "clusters": [
             await _cluster(cluster, backend, memory.get(cluster.id, 0))

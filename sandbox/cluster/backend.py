@@ -33,7 +33,7 @@ class ProcessInfo:
     """As `kube-apiserver`, or `NAMESPACE/POD` for a pod that is run for real."""
     pid: int
     memory: int
-    """Resident, in bytes, what it shares with others of the same program included."""
+    """In bytes; what several processes share is divided among them (proportional set size)."""
     restarts: int
     log: Path
 
@@ -169,21 +169,21 @@ class Clusters:
             ]  # fmt: skip
             for name, process, restarts, log in running:
                 if process is not None and process.running:
-                    memory = _resident(process.pid)
+                    memory = _memory(process.pid)
                     found.append(ProcessInfo(cluster_id, name, process.pid, memory, restarts, log))
         return found
 
     def memory(self) -> Mapping[str, int]:
-        """Resident memory of each cluster, in bytes."""
+        """Memory of each cluster, in bytes."""
         total = dict.fromkeys(self._clusters, 0)
         for process in self.processes():
             total[process.cluster_id] += process.memory
         return total
 
 
-def _resident(pid: int) -> int:
+def _memory(pid: int) -> int:
     try:
-        resident: int = psutil.Process(pid).memory_info().rss
+        memory: int = psutil.Process(pid).memory_full_info().pss
     except psutil.NoSuchProcess:
         return 0
-    return resident
+    return memory
