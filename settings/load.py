@@ -20,6 +20,7 @@ from settings.errors import Fault, SettingsError, closest, remove_command, stack
 from settings.model import (
     NAMESPACE,
     Application,
+    Argocd,
     Cluster,
     Project,
     Registry,
@@ -163,6 +164,7 @@ def _draft(raw: Mapping[str, object]) -> rules.Draft:
     return rules.Draft(
         cluster=_if_valid(Cluster, raw.get("cluster")),
         registry=_if_valid(Registry, raw.get("registry")),
+        argocd=_if_valid(Argocd, raw.get("argocd")),
         project=_if_valid(Project, raw.get("project")),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),

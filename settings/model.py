@@ -97,6 +97,13 @@ class NodePool(Model):
     def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
         yield from one_of(given, "count", "autoscale")
 
+    @property
+    def fewest(self) -> int:
+        """How many nodes it has at least."""
+        if self.autoscale is not None:
+            return self.autoscale.min
+        return self.count or 0
+
 
 class Cluster(Model):
     """The DOKS cluster."""
@@ -165,16 +172,17 @@ class Cluster(Model):
                     found=f'"{name}", as in nodePools[{names.index(name)}]',
                     right="a name that no other node pool has",
                 )
-        fewest = sum(
-            pool.count if pool.count is not None else pool.autoscale.min if pool.autoscale else 0
-            for pool in self.node_pools
-        )
-        if fewest > NODES:
+        if self.fewest_nodes > NODES:
             yield Wrong(
                 at=("nodePools",),
-                found=f"{fewest} nodes in all pools",
+                found=f"{self.fewest_nodes} nodes in all pools",
                 right=f"at most {NODES} nodes in a cluster",
             )
+
+    @property
+    def fewest_nodes(self) -> int:
+        """How many nodes it has at least, in all pools."""
+        return sum(pool.fewest for pool in self.node_pools)
 
 
 class Registry(Model):
@@ -274,9 +282,11 @@ class Argocd(Model):
     namespace: scalars.Namespace = Field(default="argocd", description="Namespace it lives in.")
     chart: Chart = Field(description="Its Helm chart.")
     high_availability: bool = Field(
-        default=False, description="Several replicas of its parts, and Redis with failover."
+        default=False,
+        description="Several replicas of its parts, and Redis with failover, which takes at least "
+        "3 nodes.",
     )
-    url: scalars.WebUrl | None = Field(
+    url: scalars.HostUrl | None = Field(
         default=None,
         description="Address at which people reach it, if it has one; else a port-forward is told.",
         examples=["https://argocd.example.com"],

@@ -14,6 +14,7 @@ from settings.errors import closest, stack_file
 from settings.model import (
     NAMESPACE,
     Application,
+    Argocd,
     Cluster,
     Project,
     Registry,
@@ -26,6 +27,10 @@ DNS_LABEL = 63
 HELM_RELEASE = 53
 """Helm's limit of a release's name, which is the application's unless it says otherwise."""
 
+REDIS_NODES = 3
+"""Highly available, Redis is three replicas of which no two may share a node
+(https://argo-cd.readthedocs.io/en/stable/operator-manual/high_availability/)."""
+
 
 @dataclass(slots=True)
 class Draft:
@@ -33,6 +38,7 @@ class Draft:
 
     cluster: Cluster | None = None
     registry: Registry | None = None
+    argocd: Argocd | None = None
     project: Project | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
@@ -44,6 +50,8 @@ def between_sections(draft: Draft) -> Iterator[Wrong]:
     """What is wrong between the sections of one stack file."""
     yield from _applications(draft)
     yield from _same_repository_twice(draft)
+    if draft.cluster is not None and draft.argocd is not None:
+        yield from _too_few_nodes(draft.cluster, draft.argocd)
 
 
 def between_stacks(stack: str, draft: Draft, files: Mapping[str, StackFile]) -> Iterator[Wrong]:
@@ -76,6 +84,21 @@ def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterat
             "with create: false",
             example="false",
         )
+
+
+def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Wrong]:
+    if not argocd.high_availability or cluster.fewest_nodes >= REDIS_NODES:
+        return
+    redis = argocd.values.get("redis-ha")
+    if isinstance(redis, Mapping) and False in map(redis.get, ("enabled", "hardAntiAffinity")):
+        return
+    yield Wrong(
+        at=("argocd", "highAvailability"),
+        found=f"true (fewest nodes in all pools: {cluster.fewest_nodes})",
+        right=f"at least {REDIS_NODES} nodes in {NAMESPACE}:cluster.nodePools (count, or "
+        "autoscale.min): each replica of Redis needs a node of its own; or false",
+        example="false",
+    )
 
 
 def _applications(draft: Draft) -> Iterator[Wrong]:

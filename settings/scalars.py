@@ -130,6 +130,13 @@ def _is_chart_repository(url: str) -> bool:
     return _is_web_url(url, ("https", "oci"))
 
 
+def _is_host_url(url: str) -> bool:
+    if not _is_web_url(url):
+        return False
+    host = urlsplit(url).netloc
+    return not host.endswith(":") and url.removesuffix("/") == f"https://{host}"
+
+
 def is_api_endpoint(url: str) -> bool:
     """A token travels in every request, so plain http may not leave this machine."""
     if not _is_web_url(url):
@@ -352,7 +359,10 @@ RepositoryPattern = Annotated[
         lambda text: "*" in text or _is_repository(text),
     ),
 ]
-WebUrl = Annotated[str, _url("an absolute https:// URL without a password in it", _is_web_url)]
+HostUrl = Annotated[
+    str,
+    _url("https://host or https://host:port: no path, no password in it", _is_host_url),
+]
 ApiEndpoint = Annotated[
     str,
     _url(

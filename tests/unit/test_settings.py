@@ -9,6 +9,7 @@ import pytest
 from pulumi.runtime.config import set_all_config
 
 import settings
+from components.chart_values import Wanted, chart_values
 from settings import reference
 from settings.model import Sync
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
@@ -82,8 +83,9 @@ def test_other_environments_are_small_unless_they_say_otherwise() -> None:
 
 
 def test_environment_of_a_stack_with_a_name_of_its_own_is_told() -> None:
-    config = own_config("dev")
+    config = own_config("prod")
     config["doks-gitops:cluster"]["name"] = "shop-blue"
+    del config["doks-gitops:cluster"]["protect"]
     config["doks-gitops:environment"] = "prod"
     parsed = settings.parse("blue", config, own_files(), environ=TOKEN)
     assert (parsed.stack, parsed.environment) == ("blue", "prod")
@@ -163,6 +165,39 @@ def test_usual_forms_of_a_repository_url_are_taken(url: str) -> None:
     config = own_config("dev", url)
     parsed = settings.parse("dev", config, own_files(), environ=TOKEN)
     assert parsed.repositories["monorepo"].url == url
+
+
+@pytest.mark.parametrize("url", ["https://argocd.example.com", "https://argocd.example.com:8443/"])
+def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
+    argocd = own_config("dev")["doks-gitops:argocd"] | {"url": url}
+    parsed = own("dev", **{"doks-gitops:argocd": argocd})
+    domain = chart_values(Wanted(url=parsed.argocd.url))["global"]["domain"]
+    assert f"https://{domain}" == url.removesuffix("/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a/b", "https://a?b", "https://a#b", "https://a:", "https://", "http://10.0.0.5", "a"],
+)
+def test_any_other_url_of_argocd_is_refused_before_the_chart_values_would(url: str) -> None:
+    config = own_config("dev")
+    config["doks-gitops:argocd"]["url"] = url
+    (fault,) = refused("dev", config)
+    assert fault.key == "doks-gitops:argocd.url"
+    assert fault.command is not None
+    assert fault.command.endswith("argocd.url' https://argocd.example.com --stack dev")
+
+
+@pytest.mark.parametrize("value", [{"enabled": False}, {"hardAntiAffinity": False}])
+def test_two_nodes_do_for_a_highly_available_argocd_whose_redis_may_share_them(
+    value: dict[str, bool],
+) -> None:
+    config = own_config("staging")
+    config["doks-gitops:argocd"] |= {"highAvailability": True}
+    (fault,) = refused("staging", config)
+    assert fault.key == "doks-gitops:argocd.highAvailability"
+    config["doks-gitops:argocd"] |= {"values": {"redis-ha": value}}
+    assert settings.parse("staging", config, own_files(), environ=TOKEN).argocd.high_availability
 
 
 @pytest.mark.parametrize("version", ["1.34", "1.34.1", "1.34.1-do.0"])
