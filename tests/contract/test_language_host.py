@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -79,12 +80,13 @@ def test_a_virtual_environment_that_is_not_there_is_told_with_the_way_to_make_it
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
-    return Stack.new(tmp_path_factory.mktemp("stack"))
+    stack = Stack.new(tmp_path_factory.mktemp("stack"))
+    stack.run("config", "set", "plain", "seen")
+    stack.run("config", "set", "--secret", "hidden", "hush")
+    return stack
 
 
 def test_a_program_runs_with_its_configuration_in_its_own_folder(stack: Stack) -> None:
-    stack.run("config", "set", "plain", "seen")
-    stack.run("config", "set", "--secret", "hidden", "hush")
     (stack.folder / "beside.py").write_text("VALUE = 'imported'")
     stack.program(
         "import beside, os, pulumi, sys\n"
@@ -154,7 +156,7 @@ def test_a_project_without_a_program_is_told_so(stack: Stack) -> None:
 
 
 @pytest.fixture
-def waiting(stack: Stack) -> "subprocess.Popen[str]":
+def waiting(stack: Stack) -> Iterator["subprocess.Popen[str]"]:
     """An `up` whose program has begun and never ends by itself."""
     pid = stack.folder / "pid"
     pid.unlink(missing_ok=True)
@@ -165,11 +167,18 @@ def waiting(stack: Stack) -> "subprocess.Popen[str]":
         "threading.Event().wait()\n"
     )
     process = stack.start("up", "--yes", "--skip-preview")
-    polling = Retrying(
-        retry=retry_if_not_result(bool), wait=wait_fixed(0.05), stop=stop_after_delay(30)
+    patient = Retrying(
+        retry=retry_if_not_result(bool), wait=wait_fixed(0.05), stop=stop_after_delay(100)
     )
-    polling(pid.exists)
-    return process
+    try:
+        patient(lambda: pid.exists() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()[0]
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        # A killed engine leaves its lock on the stack.
+        stack.run("cancel", "--yes", "dev")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -179,10 +188,9 @@ def test_a_program_ends_with_the_engine_that_started_it(
     family = psutil.Process(waiting.pid).children(recursive=True)
     assert int((stack.folder / "pid").read_text()) in {process.pid for process in family}
     waiting.send_signal(how)
-    waiting.communicate(timeout=30)
-    _, left = psutil.wait_procs(family, timeout=15)
+    waiting.communicate(timeout=100)
+    _, left = psutil.wait_procs(family, timeout=60)
     assert not left
-    stack.run("cancel", "--yes", "dev")
 
 
 def test_secrets_of_the_configuration_are_not_in_the_arguments_of_any_process(
@@ -191,7 +199,7 @@ def test_secrets_of_the_configuration_are_not_in_the_arguments_of_any_process(
     family = psutil.Process(waiting.pid).children(recursive=True)
     arguments = [process.cmdline() for process in family]
     waiting.send_signal(signal.SIGINT)
-    waiting.communicate(timeout=30)
+    waiting.communicate(timeout=100)
     assert any("run.py" in " ".join(words) for words in arguments)
     assert "hush" not in json.dumps(arguments)
     assert stack.run("config", "get", "hidden").output.strip() == "hush"
