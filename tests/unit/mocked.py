@@ -171,6 +171,21 @@ def run(
     return Run(monitor.asked, found)
 
 
+def registered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Types of all that programs ask for from now on, but for the stack itself: that is the
+    engine's own, and there before a program begins. Also of programs that fail."""
+    types: list[str] = []
+    register = mocks.MockMonitor.RegisterResource
+
+    def noted(self: mocks.MockMonitor, request: Any) -> Any:
+        if request.type != "pulumi:pulumi:Stack":
+            types.append(request.type)
+        return register(self, request)  # type: ignore[no-untyped-call]
+
+    monkeypatch.setattr(mocks.MockMonitor, "RegisterResource", noted)
+    return types
+
+
 def refused(*words: str) -> AbstractContextManager[object]:
     """What is inside must raise a ValueError that has all these words."""
     return pytest.raises(ValueError, match="".join(f"(?=.*{re.escape(word)})" for word in words))

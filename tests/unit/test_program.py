@@ -13,7 +13,7 @@ import yaml
 import account
 import settings
 from account import Account, RunningCluster, Version
-from tests.unit.mocked import Run, run
+from tests.unit.mocked import Run, registered, run
 
 PROGRAM = Path(__file__).resolve().parents[2] / "__main__.py"
 TOKEN = "dop_v1_token"
@@ -239,11 +239,9 @@ def test_cluster_that_upgraded_itself_is_not_asked_to_again(
 
 def test_nothing_is_made_if_the_account_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     no_region = Account((), TEAM.sizes, TEAM.versions, (), ())
-    asked: list[str] = []
-    monkeypatch.setattr(
-        "pulumi.runtime.mocks.MockMonitor.RegisterResource",
-        lambda self, request: asked.append(request.type),
-    )
+    asked = registered(monkeypatch)
     with pytest.raises(settings.SettingsError, match="region"):
         platform(monkeypatch, team=no_region)
     assert asked == []
+    platform(monkeypatch)
+    assert asked, "what is made would have been noted"
