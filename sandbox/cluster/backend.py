@@ -123,8 +123,12 @@ class Clusters:
                 del present[name]
         for name, spec in wanted.items():
             node, status = cluster.nodes.place(spec, present)
-            await api.apply(f"{_NODES}/{name}", node, manager=MANAGER)
+            if name not in present:
+                # kwok would make up the status of a node that it knows and that has none.
+                hidden = {**node, "metadata": {**node["metadata"], "annotations": {}}}
+                await api.apply(f"{_NODES}/{name}", hidden, manager=MANAGER)
             present[name] = await api.merge(f"{_NODES}/{name}/status", {"status": status})
+            await api.apply(f"{_NODES}/{name}", node, manager=MANAGER)
         deadline = time.monotonic() + _READY_WITHIN
         while lacking := [node for node in await api.items(_NODES) if not is_ready(node)]:
             if time.monotonic() > deadline:

@@ -1,6 +1,7 @@
 """The control plane of one cluster: etcd, the API server, the controllers, the scheduler, kwok."""
 
 import asyncio
+import json
 import os
 import shutil
 import time
@@ -13,7 +14,7 @@ import yaml
 from sandbox.cluster.api import Api, write_kubeconfig
 from sandbox.cluster.certificates import Certificates, write_private
 from sandbox.cluster.ports import Ports
-from sandbox.cluster.stages import kwok_config
+from sandbox.cluster.stages import Forward, kwok_config
 from sandbox.cluster.supervise import Supervised
 from sandbox.cluster.tools import ClusterTools
 from sandbox.processes import Process, ProcessFailed
@@ -86,6 +87,12 @@ class ControlPlane:
         self.certificates = Certificates(folder / "certificates")
         self.ports = Ports(folder / "ports.json")
         self._port: int | None = None
+        self._forwards_file = folder / "forwards.json"
+        self._forwards: list[Forward] = []
+        if self._forwards_file.exists():
+            self._forwards = [
+                Forward(**each) for each in json.loads(self._forwards_file.read_text())
+            ]
         self._running: list[Supervised] = []
         self._api: Api | None = None
 
@@ -116,6 +123,7 @@ class ControlPlane:
         for name in ("etcd", "logs"):
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         self._port = await asyncio.to_thread(self.ports.settle, "kube-apiserver")
+        self._kwok_port = await asyncio.to_thread(self.ports.settle, "kwok")
         self._write_files()
         self._api = Api(self.server, self.certificates.ssl_context("admin"))
         async with AsyncExitStack() as undo:
@@ -161,6 +169,26 @@ class ControlPlane:
         await self.stop()
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
+    async def forward(self, forward: Forward) -> None:
+        """Let `kubectl port-forward` reach that port; from now on, and after every start."""
+        if forward in self._forwards:
+            return
+        self._forwards = [
+            *(
+                each
+                for each in self._forwards
+                if (each.namespace, each.port) != (forward.namespace, forward.port)
+            ),
+            forward,
+        ]
+        write_private(
+            self._forwards_file, json.dumps([each.as_json() for each in self._forwards]).encode()
+        )
+        self._write_kwok_config()
+        for each in self._running:
+            if each.name == "kwok":
+                await each.restart()
+
     def log(self, name: str) -> Path:
         """The log of the process of that name."""
         return self.folder / "logs" / f"{name}.log"
@@ -205,7 +233,11 @@ class ControlPlane:
             "current-context": "webhook",
         }
         write_private(self.folder / "webhook.kubeconfig", yaml.safe_dump(webhook).encode())
-        write_private(self.folder / "kwok.yaml", kwok_config(self._tools.kwok_stages).encode())
+        self._write_kwok_config()
+
+    def _write_kwok_config(self) -> None:
+        config = kwok_config(self._tools.kwok_stages, self._forwards)
+        write_private(self.folder / "kwok.yaml", config.encode())
 
     def _etcd(self) -> Sequence[str | Path]:
         # Sockets in a folder that only the owner can enter: a port would open the cluster's
@@ -258,6 +290,8 @@ class ControlPlane:
             "--authentication-token-webhook-version=v1",
             # An accepted token is trusted for 10 s all the same, a time that can't be set.
             "--authentication-token-webhook-cache-ttl=0s",
+            # Where kwok serves as the kubelet of every node.
+            "--kubelet-preferred-address-types=ExternalIP",
             "--enable-priority-and-fairness=false",
             "--profiling=false",
         ]
@@ -272,8 +306,8 @@ class ControlPlane:
             "--leader-elect=false",
             "--secure-port=0",
             "--profiling=false",
-            # kwok renews a node's lease every 50 s (a quarter of its duration).
-            "--node-monitor-grace-period=5m",
+            # Without leases, kwok says every 10 minutes that a node is well.
+            "--node-monitor-grace-period=30m",
         ]
 
     def _scheduler(self) -> Sequence[str | Path]:
@@ -291,8 +325,10 @@ class ControlPlane:
             f"--kubeconfig={self.kubeconfig('kwok')}",
             f"--config={self.folder / 'kwok.yaml'}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            "--node-lease-duration-seconds=200",
-            "--node-port=0",
+            # No leases: those of a kwok that was killed would keep the next one from its nodes.
+            "--node-lease-duration-seconds=0",
+            f"--node-port={self._kwok_port}",
+            f"--server-address=127.0.0.1:{self._kwok_port}",
         ]
 
 

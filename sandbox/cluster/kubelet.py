@@ -19,6 +19,7 @@ from sandbox.cluster.podrun import Host, PodRun
 from sandbox.cluster.programs import Services
 from sandbox.cluster.relay import Relay
 from sandbox.cluster.roles import Role, role_of
+from sandbox.cluster.stages import Forward
 from sandbox.cluster.tools import ClusterTools
 
 _PODS = "/api/v1/pods"
@@ -136,6 +137,8 @@ class Kubelet:
     async def _new_run(self, pod: Object, role: Role) -> PodRun:
         assert self._host is not None
         namespace = pod["metadata"]["namespace"]
+        if role is Role.SERVER:
+            await self._forward(pod)
         ports = {each: (await self._relay(namespace, each)).port for each in _CALLED}
         return PodRun(
             pod,
@@ -144,6 +147,16 @@ class Kubelet:
             Services(redis=ports[Role.REDIS], repo_server=ports[Role.REPO_SERVER]),
             ip=self._address(pod["metadata"]["uid"]),
         )
+
+    async def _forward(self, pod: Object) -> None:
+        """Let `kubectl port-forward` to Argo CD's API end at its relay."""
+        namespace = pod["metadata"]["namespace"]
+        relay = await self._relay(namespace, Role.SERVER)
+        for port in pod["spec"]["containers"][0].get("ports") or []:
+            if port.get("name") in (None, "server"):
+                forward = Forward(namespace, port["containerPort"], relay.port)
+                await self._plane.forward(forward)
+                return
 
     async def _relay(self, namespace: str, role: Role) -> Relay:
         relay = self._relays.get((namespace, role))

@@ -86,6 +86,8 @@ def _status(spec: NodeSpec, ip: str) -> Object:
         "addresses": [
             {"type": "Hostname", "address": spec.name},
             {"type": "InternalIP", "address": ip},
+            # The API server calls the node's kubelet here, for port-forwards.
+            {"type": "ExternalIP", "address": "127.0.0.1"},
         ],
         "capacity": {
             "cpu": str(spec.vcpus),
@@ -100,16 +102,9 @@ def _status(spec: NodeSpec, ip: str) -> Object:
             "pods": str(_PODS),
         },
         "nodeInfo": {
-            "architecture": "amd64",
-            "operatingSystem": "linux",
             "osImage": "Debian GNU/Linux 12 (bookworm)",
             "kubeletVersion": kubelet,
             "kubeProxyVersion": kubelet,
-            "kernelVersion": "",
-            "containerRuntimeVersion": "",
-            "bootID": "",
-            "machineID": "",
-            "systemUUID": spec.id,
         },
     }
 

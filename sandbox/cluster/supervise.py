@@ -61,6 +61,11 @@ class Supervised:
             else:
                 self.restarts += 1
 
+    async def restart(self) -> None:
+        """End it, and start it again at once. Raises OSError if it can't be started."""
+        await self.stop(seconds=3)
+        await self.start()
+
     async def stop(self, *, seconds: float) -> None:
         """End it for good; it is killed if it has not ended after `seconds`."""
         if self._task is not None:

@@ -72,16 +72,19 @@ async def test_nodes_are_what_doks_makes_of_their_size(cluster: Running) -> None
     assert found["status"]["capacity"]["memory"] == "8Gi"
     assert found["status"]["allocatable"]["memory"] == "6Gi"
     assert found["status"]["nodeInfo"]["kubeletVersion"] == "v1.34.1"
+    addresses = {each["type"]: each["address"] for each in found["status"]["addresses"]}
+    assert addresses["Hostname"] == "default-a"
+    assert addresses["InternalIP"].startswith("10.108.")
 
 
-async def test_nodes_come_and_go_and_take_new_taints(cluster: Running) -> None:
+async def test_nodes_come_and_go_and_follow_their_pool(cluster: Running) -> None:
     dedicated = Taint("dedicated", "batch", "NoSchedule")
     await cluster.clusters.set_nodes(
-        SPEC.id, [replace(NODES[0], taints=(dedicated,)), node("batch-c")]
+        SPEC.id, [replace(NODES[0], taints=(dedicated,), labels={}), node("batch-c")]
     )
     found = {each["metadata"]["name"]: each for each in await cluster.api.items("/api/v1/nodes")}
     await cluster.clusters.set_nodes(SPEC.id, NODES)
-    restored = {each["metadata"]["name"] for each in await cluster.api.items("/api/v1/nodes")}
+    restored = {each["metadata"]["name"]: each for each in await cluster.api.items("/api/v1/nodes")}
 
     assert set(found) == {"default-a", "batch-c"}
     assert found["default-a"]["spec"]["taints"] == [
@@ -89,7 +92,9 @@ async def test_nodes_come_and_go_and_take_new_taints(cluster: Running) -> None:
     ]
     networks = {each["spec"]["podCIDR"] for each in found.values()}
     assert len(networks) == 2
-    assert restored == {"default-a", "default-b"}
+    assert "tier" not in found["default-a"]["metadata"]["labels"]
+    assert restored.keys() == {"default-a", "default-b"}
+    assert "taints" not in restored["default-a"]["spec"]
 
 
 async def test_a_deployment_becomes_available_without_machines(cluster: Running) -> None:
@@ -215,20 +220,30 @@ async def test_a_killed_sandbox_leaves_no_process_and_its_cluster_comes_back_as_
     endpoint = (await asyncio.to_thread(host.stdout.readline)).strip()
     plane = ControlPlane(tmp_path, tools(), authenticate_url="http://127.0.0.1:9/")
     children = psutil.Process(host.pid).children()
-    kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept"}}
+    machine = {"name": "kept", "annotations": {"kwok.x-k8s.io/node": "fake"}}
+    kept = {"apiVersion": "v1", "kind": "Node", "metadata": machine}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "new"}}
+    spec = {"nodeName": "kept", **pod_template("new")["spec"]}
 
     # The host's certificates open the cluster to this process as well.
     async with httpx.AsyncClient(
         base_url=endpoint, verify=plane.certificates.ssl_context("admin"), trust_env=False
     ) as client:
-        made = await client.post(f"{DEFAULT}/configmaps", json=kept)
+        made = await client.post("/api/v1/nodes", json=kept)
+
+    async def runs() -> bool:
+        found = await plane.api.get(f"{DEFAULT}/pods/new")
+        return found is not None and found["status"]["phase"] == "Running"
+
     host.kill()
     host.wait()
     _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=5)
     try:
         await plane.start()
-        found = await plane.api.get(f"{DEFAULT}/configmaps/kept")
+        found = await plane.api.get("/api/v1/nodes/kept")
         endpoint_now = plane.server
+        await plane.api.call("POST", f"{DEFAULT}/pods", {**pod, "spec": spec})
+        await until(runs, seconds=10)
     finally:
         await plane.stop()
 

@@ -92,6 +92,25 @@ async def test_argocd_answers_at_the_url_that_the_cluster_tells(argocd: Running)
     assert answer.json()["Version"].startswith("v3.")
 
 
+async def test_kubectl_can_forward_a_port_to_argocd(argocd: Running) -> None:
+    kubeconfig = argocd.clusters.admin_kubeconfig(SPEC.id)
+    command = ["kubectl", f"--kubeconfig={kubeconfig}", "-n", "argocd", "port-forward"]
+    process = await asyncio.create_subprocess_exec(
+        *command, "svc/argocd-server", ":443", stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        said = await asyncio.wait_for(process.stdout.readline(), 10)
+        address = said.decode().split()[2]
+        async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+            answer = await client.get(f"https://{address}/healthz")
+    finally:
+        process.terminate()
+        await process.wait()
+
+    assert answer.text.strip() == "ok"
+
+
 async def test_a_process_has_the_rights_of_its_service_account(argocd: Running) -> None:
     pod = (await pods(argocd))["argocd-server"]
     folder = argocd.folder / SPEC.id / "pods" / pod["metadata"]["uid"]
