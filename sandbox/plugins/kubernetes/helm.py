@@ -236,7 +236,7 @@ class Releases:
             arguments = [
                 "upgrade",
                 inputs["name"],
-                str(chart),
+                chart,
                 "--install",
                 "--namespace",
                 inputs["namespace"],

@@ -1,5 +1,5 @@
-"""Runs the real helm. Whatever is secret reaches it in files that only this user can read, or on
-its standard input, never in its arguments.
+"""Runs the real helm. Whatever is secret reaches it in files that exist in memory only, or on its
+standard input, never in its arguments.
 
 https://helm.sh/docs/helm/helm/
 """
@@ -62,20 +62,21 @@ class ChartSource:
 
 
 class Helm:
-    """helm on one cluster, or on none: then it can fetch and show charts only."""
+    """helm on one cluster, or on none: then it can fetch and show charts only.
+
+    What helm must read as a file is a file in memory only, which ends with this process: the engine
+    kills its plugins, so that nobody would be left to remove a file on disk.
+    """
 
     def __init__(self, access: Access | None, environment: Mapping[str, str]) -> None:
-        # The folder is this user's alone (0700) and goes with this object.
-        self._folder = tempfile.TemporaryDirectory(prefix="pulumi-helm-")
         self._environment = environment
-        self._cluster_arguments: list[str] = []
-        self._charts: dict[ChartSource, Path] = {}
+        self._files: list[int] = []
+        self._charts: dict[ChartSource, str] = {}
         self._fetching = asyncio.Lock()
         self._running: set[asyncio.subprocess.Process] = set()
+        self._cluster_arguments: list[str] = []
         if access is not None:
-            path = Path(self._folder.name, "kubeconfig")
-            _write_private(path, json.dumps(_only(access)))
-            self._cluster_arguments = ["--kubeconfig", str(path)]
+            self._cluster_arguments = ["--kubeconfig", self._file(json.dumps(_only(access)))]
 
     def stop(self) -> None:
         """Ask every helm that runs to end (SIGTERM)."""
@@ -83,67 +84,67 @@ class Helm:
             process.terminate()
 
     def close(self) -> None:
-        """Remove what it wrote to disk."""
-        self._folder.cleanup()
+        """Let go of the files in memory."""
+        for file in self._files:
+            os.close(file)
+        self._files.clear()
 
-    async def chart(self, source: ChartSource) -> Path:
-        """The chart as a local folder or archive, fetched once in this object's life.
+    def _file(self, content: str | bytes) -> str:
+        """The path, in every helm that this object starts, of a file with that content."""
+        file = os.memfd_create("helm")
+        self._files.append(file)
+        with open(file, "wb", closefd=False) as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+        return f"/proc/self/fd/{file}"
+
+    async def chart(self, source: ChartSource) -> str:
+        """The path of the chart's folder or archive; fetched once in this object's life.
 
         Raises HelmFailed if it can't be found or fetched.
         """
         if local := source.local:
-            return local
+            return str(local)
         async with self._fetching:
             if source not in self._charts:
-                target = Path(tempfile.mkdtemp(dir=self._folder.name))
-                await self._fetch(source, target)
-                self._charts[source] = next(target.glob("*.tgz"))
+                with tempfile.TemporaryDirectory() as folder:
+                    await self._fetch(source, Path(folder))
+                    archive = next(Path(folder).glob("*.tgz"))
+                    self._charts[source] = self._file(archive.read_bytes())
         return self._charts[source]
 
-    async def _fetch(self, source: ChartSource, target: Path) -> None:
-        arguments = ["pull", "--destination", str(target)]
+    async def _fetch(self, source: ChartSource, folder: Path) -> None:
+        arguments = ["pull", "--destination", str(folder)]
         arguments += _flag("--version", source.version) + (["--devel"] if source.devel else [])
-        secrets = Path(tempfile.mkdtemp(dir=self._folder.name))
-        try:
-            if source.chart.startswith("oci://"):
-                arguments += [source.chart, *_tls(source)]
-                if source.username:
-                    pair = f"{source.username}:{source.password}".encode()
-                    registry = urlsplit(source.chart).netloc
-                    auths = {registry: {"auth": base64.b64encode(pair).decode()}}
-                    _write_private(secrets / "registry.json", json.dumps({"auths": auths}))
-                    arguments += ["--registry-config", str(secrets / "registry.json")]
-            elif source.repository and source.username:
-                entry = {
-                    "name": _REPOSITORY,
-                    "url": source.repository,
-                    "username": source.username,
-                    "password": source.password,
-                    "caFile": source.ca_file,
-                    "certFile": source.cert_file,
-                    "keyFile": source.key_file,
-                }
-                config = {"apiVersion": "", "repositories": [entry]}
-                _write_private(secrets / "repositories.yaml", yaml.safe_dump(config))
-                private = [
-                    "--repository-config",
-                    str(secrets / "repositories.yaml"),
-                    "--repository-cache",
-                    str(secrets),
-                ]
-                await self.run(["repo", "update", "--fail-on-repo-update-fail", *private])
-                arguments += [f"{_REPOSITORY}/{source.chart}", *private]
-            elif source.repository:
-                arguments += [source.chart, "--repo", source.repository, *_tls(source)]
-            else:
-                arguments += [source.chart]
-            await self.run(arguments)
-        finally:
-            shutil.rmtree(secrets)
+        if source.chart.startswith("oci://"):
+            arguments += [source.chart, *_tls(source)]
+            if source.username:
+                pair = f"{source.username}:{source.password}".encode()
+                registry = urlsplit(source.chart).netloc
+                auths = {registry: {"auth": base64.b64encode(pair).decode()}}
+                arguments += ["--registry-config", self._file(json.dumps({"auths": auths}))]
+        elif source.repository and source.username:
+            entry = {
+                "name": _REPOSITORY,
+                "url": source.repository,
+                "username": source.username,
+                "password": source.password,
+                "caFile": source.ca_file,
+                "certFile": source.cert_file,
+                "keyFile": source.key_file,
+            }
+            config = self._file(yaml.safe_dump({"apiVersion": "", "repositories": [entry]}))
+            private = ["--repository-config", config, "--repository-cache", str(folder / "index")]
+            await self.run(["repo", "update", "--fail-on-repo-update-fail", *private])
+            arguments += [f"{_REPOSITORY}/{source.chart}", *private]
+        elif source.repository:
+            arguments += [source.chart, "--repo", source.repository, *_tls(source)]
+        else:
+            arguments += [source.chart]
+        await self.run(arguments)
 
-    async def metadata(self, chart: Path) -> Mapping[str, Any]:
+    async def metadata(self, chart: str) -> Mapping[str, Any]:
         """The Chart.yaml of a local chart. Raises HelmFailed if it is not a chart."""
-        found = yaml.safe_load(await self.run(["show", "chart", str(chart)]))
+        found = yaml.safe_load(await self.run(["show", "chart", chart]))
         return found if isinstance(found, dict) else {}
 
     async def on_cluster(
@@ -166,6 +167,7 @@ class Helm:
         process = await asyncio.create_subprocess_exec(
             *dying_with_me([program, *arguments]),
             env=self._env(),
+            pass_fds=self._files,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -215,8 +217,3 @@ def _tls(source: ChartSource) -> list[str]:
         *_flag("--cert-file", source.cert_file),
         *_flag("--key-file", source.key_file),
     ]
-
-
-def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
