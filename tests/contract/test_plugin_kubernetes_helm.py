@@ -4,17 +4,21 @@ import asyncio
 import base64
 import contextlib
 import functools
+import hashlib
 import http.server
+import json
 import os
 import signal
+import ssl
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import trustme
 import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2
@@ -275,41 +279,66 @@ async def test_secrets_reach_helm_by_no_argument_no_message_no_file_and_no_plain
 class _Guarded(http.server.SimpleHTTPRequestHandler):
     """Serves files to who knows the password."""
 
-    def do_GET(self) -> None:
+    types: Mapping[str, str] = {}
+    """Content types by path, where the name does not tell."""
+
+    def send_head(self) -> Any:
         wanted = "Basic " + base64.b64encode(b"reader:hunter2").decode()
         if self.headers.get("Authorization") != wanted:
-            self.send_error(401)
-            return
-        super().do_GET()
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="charts"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return None
+        return super().send_head()
+
+    def guess_type(self, path: Any) -> str:
+        shown = "/" + os.path.relpath(path, self.directory)
+        return self.types.get(shown) or super().guess_type(path)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
 @contextlib.contextmanager
-def repository(folder: Path, chart: Path) -> Iterator[str]:
-    """A chart repository over HTTP that asks for a password."""
-    helm = tools().path("helm")
-    folder.mkdir()
-    subprocess.run([helm, "package", chart, "-d", folder], check=True, capture_output=True)
-    subprocess.run([helm, "repo", "index", folder], check=True)
-    handler = functools.partial(_Guarded, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serving(
+    folder: Path, *, tls: ssl.SSLContext | None = None, types: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The files of that folder, for who knows the password; yields host and port."""
+    handler = type("Handler", (_Guarded,), {"types": types or {}})
+    bound = functools.partial(handler, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), bound)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
         server.server_close()
 
 
+def package(chart: Path, folder: Path) -> Path:
+    """The chart's archive, in that folder."""
+    command: list[str | Path] = [tools().path("helm"), "package", chart, "-d", folder]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(folder.glob("*.tgz"))
+
+
 async def test_a_chart_comes_from_a_repository_that_asks_for_a_password(
     plugin: Plugin, chart: Path, tmp_path: Path
 ) -> None:
-    with repository(tmp_path / "charts", chart) as url:
-        account = {"repo": url, "username": "reader", "password": Secret("hunter2")}
+    folder = tmp_path / "charts"
+    package(chart, folder)
+    subprocess.run([tools().path("helm"), "repo", "index", folder], check=True)
+    with serving(folder) as address:
+        account = {
+            "repo": f"http://{address}",
+            "username": "reader",
+            "password": Secret("hunter2"),
+        }
         inputs = release("greeter", "fetched", version=">=1.2.0", repositoryOpts=account)
         made = await plugin.create(RELEASE, "fetched", inputs)
         assert made.inputs["version"] == "1.2.3"
@@ -321,6 +350,65 @@ async def test_a_chart_comes_from_a_repository_that_asks_for_a_password(
     assert "check the chart name and repository configuration" in failures[0]
     assert "401" in failures[0]
     assert "wrong" not in failures[0]
+
+
+def oci_layout(archive: Path, folder: Path) -> dict[str, str]:
+    """Lay the archive out as a registry serves it, as `charts/greeter:1.2.3`; content types.
+
+    https://helm.sh/docs/topics/registries/#helm-chart-manifest
+    """
+    base = folder / "v2" / "charts" / "greeter"
+    types: dict[str, str] = {}
+
+    def put(kind: str, name: str, content: bytes, media_type: str) -> None:
+        path = base / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        types[f"/{path.relative_to(folder)}"] = media_type
+
+    def blob(content: bytes, media_type: str) -> dict[str, Any]:
+        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+        put("blobs", digest, content, "application/octet-stream")
+        return {"mediaType": media_type, "digest": digest, "size": len(content)}
+
+    metadata = json.dumps({"name": "greeter", "version": "1.2.3", "apiVersion": "v2"}).encode()
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "config": blob(metadata, "application/vnd.cncf.helm.config.v1+json"),
+            "layers": [
+                blob(archive.read_bytes(), "application/vnd.cncf.helm.chart.content.v1.tar+gzip")
+            ],
+        }
+    ).encode()
+    for name in ("1.2.3", f"sha256:{hashlib.sha256(manifest).hexdigest()}"):
+        put("manifests", name, manifest, media_type)
+    return types
+
+
+async def test_a_chart_comes_from_a_registry_that_asks_for_a_password(
+    plugin: Plugin, chart: Path, tmp_path: Path
+) -> None:
+    folder, authority = tmp_path / "registry", trustme.CA()
+    types = oci_layout(package(chart, tmp_path / "packed"), folder)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    with serving(folder, tls=tls, types=types) as address:
+        inputs = release(
+            f"oci://{address}/charts/greeter",
+            "pulled",
+            version="1.2.3",
+            repositoryOpts={
+                "username": "reader",
+                "password": Secret("hunter2"),
+                "caFile": str(tmp_path / "ca.pem"),
+            },
+        )
+        made = await plugin.create(RELEASE, "pulled", inputs)
+    assert made.state["status"]["version"] == "1.2.3"
 
 
 # --- what goes wrong ----------------------------------------------------------------------------
