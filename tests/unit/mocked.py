@@ -53,6 +53,7 @@ class _Provider(mocks.Mocks):
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         assert args.token == "digitalocean:index/getContainerRegistry:getContainerRegistry"
+        assert "pulumi:providers:digitalocean::" in args.provider, "stacks have no default provider"
         name = args.args["name"]
         return {"name": name, "endpoint": f"registry.digitalocean.com/{name}"}, []
 

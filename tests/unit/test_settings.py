@@ -49,6 +49,11 @@ def test_own_stacks_are_right_once_the_url_is_set(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
+def test_no_credentials_are_taken_from_the_machine_by_mistake(stack: str) -> None:
+    assert own_config(stack, url=None)["pulumi:disable-default-providers"] == ["*"]
+
+
+@pytest.mark.parametrize("stack", STACKS)
 def test_one_key_is_left_to_the_team_and_its_error_is_the_command(stack: str) -> None:
     (fault,) = refused(stack, own_config(stack, url=None))
     assert fault.key == URL_KEY
