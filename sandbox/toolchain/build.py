@@ -232,7 +232,7 @@ class _Works:
             return ()
         module = await self._download(recipe, "mod", "download", "-json", recipe.module)
         copy = folder / "module"
-        shutil.copytree(source_folder(module), copy, copy_function=shutil.copyfile)
+        store.copy_matching(source_folder(module), ("**/*",), copy)
         for edit in recipe.edits:
             file = copy / edit.file
             text = file.read_text()
@@ -241,7 +241,6 @@ class _Works:
                     f"{recipe.name} {recipe.version} can't be built: its {edit.file} does not have"
                     f" {edit.old!r} once; sandbox/toolchain/recipes.py is for another version"
                 )
-            file.unlink()
             file.write_text(text.replace(edit.old, edit.new))
         for name in ("go.mod", "go.sum"):
             shutil.copy(recipe.folder / name, folder / name)

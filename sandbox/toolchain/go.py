@@ -1,6 +1,7 @@
 """The Go compiler: how it is run, and what its failures mean."""
 
 import asyncio
+import contextlib
 import os
 import platform
 import re
@@ -120,7 +121,9 @@ class Go:
                 status = await process.wait()
             finally:
                 if process.returncode is None:
-                    os.killpg(process.pid, signal.SIGKILL)
+                    # It may have ended by itself, and asyncio not have told yet.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
                     await process.wait()
         if status:
             with log.open() as written:

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -316,6 +317,21 @@ def test_what_a_tool_is_made_from_decides_where_it_is_kept(tmp_path: Path) -> No
     assert build.key("ab", "c") != build.key("a", "bc")
 
 
+@pytest.mark.parametrize("changed", ["file", "old", "new"])
+def test_what_is_edited_in_a_module_decides_where_its_tool_is_kept(
+    changed: str, tmp_path: Path
+) -> None:
+    first, second = recipes.ARGOCD.edits
+    other = dataclasses.replace(second, **{changed: "another"})
+    kept, moved, unedited = (
+        build.Kept.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
+        for edits in ((first, second), (first, other), ())
+    )
+    assert kept == build.Kept.of(recipes.ARGOCD, Store(tmp_path))
+    assert len({kept.binaries, moved.binaries, unedited.binaries}) == 3
+    assert kept.files == moved.files == unedited.files
+
+
 # The guard
 
 
@@ -361,7 +377,8 @@ def test_killing_the_sandbox_kills_the_compiler_and_all_that_it_started(tmp_path
     assert not left
 
 
-# The compiler. The fake one does what it is told by the file `orders`, and writes down its calls.
+# The compiler. The fake one does what it is told by the file `orders`, writes down its calls, and
+# keeps the module that stands in another's place in a -modfile.
 
 FAKE_GO = """#!/bin/sh
 root=$(dirname "$(dirname "$0")")
@@ -369,11 +386,23 @@ echo "$@" >> "$root/calls"
 [ -f "$root/orders" ] && . "$root/orders"
 case $1 in
 env) echo /tmp; echo /tmp;;
-mod) echo "{\\"Dir\\": \\"$root/module\\"}";;
+mod)
+    case $2 in
+    download) echo "{\\"Dir\\": \\"$root/module\\"}";;
+    edit) echo "// $3" >> "$4";;
+    esac;;
 list) printf '%s\\n' one two three;;
 build)
     echo one >&2; echo two >&2
-    while [ $# -gt 1 ]; do [ "$1" = -o ] && out=$2; shift; [ -n "$out" ] && break; done
+    while [ $# -gt 1 ]; do
+        if [ "$1" = -modfile ]; then
+            while read -r line; do last=$line; done < "$2"
+            cp -R "${last##*=}" "$root/compiled"
+        fi
+        [ "$1" = -o ] && out=$2
+        shift
+        [ -n "$out" ] && break
+    done
     shift
     for package in "$@"; do
         name=${package##*/}
@@ -404,6 +433,12 @@ def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(file)
         path.chmod(0o444)
+    for edit in recipes.ARGOCD.edits:
+        path = root / "module" / edit.file
+        path.parent.mkdir(parents=True)
+        path.write_text(f"before({edit.old})after")
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
     monkeypatch.setattr(machine, "go", lambda: (root, "1.27.3"))
     monkeypatch.setattr(store, "free_bytes", lambda path: build.COLD_BYTES)
     return root
@@ -415,7 +450,7 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "system"
     folder.mkdir()
-    for name in ("git", "sh", "dirname", "sleep", "cat"):
+    for name in ("git", "sh", "dirname", "sleep", "cat", "cp"):
         real = shutil.which(name)
         assert real
         (folder / name).symlink_to(real)
@@ -453,6 +488,44 @@ def test_every_tool_is_built_once_and_then_no_compiler_is_started(fake_go: Path)
     assert len([call for call in before if call.startswith("build")]) == len(recipes.RECIPES)
     assert toolchain.ensure(quiet()) == tools
     assert calls(fake_go) == before
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_an_edited_copy_of_a_module_is_compiled_and_the_module_left_as_it_is(
+    fake_go: Path, tmp_path: Path
+) -> None:
+    toolchain.ensure(quiet())
+    [build_of_copy] = [
+        call for call in calls(fake_go) if call.startswith("build -") and "-modfile" in call
+    ]
+    assert build_of_copy.endswith(recipes.ARGOCD.binaries[0].package)
+    module, copy = fake_go / "module", fake_go / "compiled"
+    for edit in recipes.ARGOCD.edits:
+        assert (copy / edit.file).read_text() == f"before({edit.new})after"
+        assert (module / edit.file).read_text() == f"before({edit.old})after"
+        # Nobody but root can remove what is in a folder without this.
+        assert (copy / edit.file).parent.stat().st_mode & stat.S_IWUSR
+    edited = {module / edit.file for edit in recipes.ARGOCD.edits}
+    for file in set(module.rglob("*.*")) - edited:
+        assert (copy / file.relative_to(module)).read_text() == file.read_text()
+    assert not list((tmp_path / "cache").rglob("appcontroller.go")), "the copy is not kept"
+
+
+@pytest.mark.usefixtures("bare_machine")
+@pytest.mark.parametrize("text", ["", '"0.0.0.0:%d", metricsPort ' * 2], ids=["gone", "twice"])
+def test_an_edit_that_does_not_fit_the_module_is_an_error_that_names_file_and_text(
+    text: str, fake_go: Path
+) -> None:
+    edit = recipes.ARGOCD.edits[0]
+    file = fake_go / "module" / edit.file
+    file.parent.chmod(0o755)
+    file.unlink()
+    file.write_text(text)
+    with pytest.raises(toolchain.ToolchainError, match=r"argocd [0-9.]+ can't be built") as error:
+        toolchain.ensure(quiet())
+    for part in (edit.file, edit.old, "recipes.py"):
+        assert part in str(error.value)
+    assert not [call for call in calls(fake_go) if call.startswith("build") and "argo-cd" in call]
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -510,24 +583,39 @@ def test_a_cold_build_does_not_start_without_the_space_for_it(
     assert {call.split()[0] for call in calls(fake_go)} == {"env"}
 
 
+async def cancel_once_started(tmp_path: Path) -> None:
+    started = asyncio.Event()
+    compiler = go.Go(tmp_path / "logs", tmp_path)
+    run = asyncio.create_task(
+        compiler.run("helm", tmp_path, "build", on_line=lambda line: started.set())
+    )
+    await asyncio.wait_for(started.wait(), 10)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+
 @pytest.mark.usefixtures("bare_machine")
 def test_a_cancelled_build_leaves_no_compiler_running(fake_go: Path, tmp_path: Path) -> None:
     (fake_go / "orders").write_text('echo $$ > "$root/pid"; echo started >&2; sleep 600')
-
-    async def cancel_once_started() -> None:
-        started = asyncio.Event()
-        compiler = go.Go(tmp_path / "logs", tmp_path)
-        run = asyncio.create_task(
-            compiler.run("helm", tmp_path, "build", on_line=lambda line: started.set())
-        )
-        await asyncio.wait_for(started.wait(), 10)
-        run.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await run
-
-    asyncio.run(cancel_once_started())
+    asyncio.run(cancel_once_started(tmp_path))
     pid = int((fake_go / "pid").read_text())
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+
+
+@pytest.mark.usefixtures("bare_machine")
+def test_a_build_is_cancelled_even_if_its_compiler_ends_just_then(
+    fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fake_go / "orders").write_text("echo started >&2; sleep 600")
+    kill = os.killpg
+
+    def kill_too_late(group: int, number: int) -> None:
+        kill(group, number)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "killpg", kill_too_late)
+    asyncio.run(cancel_once_started(tmp_path))
 
 
 def test_the_users_proxy_is_kept_and_what_would_change_the_build_is_not(tmp_path: Path) -> None:
