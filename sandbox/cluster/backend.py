@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -105,7 +106,8 @@ class Clusters:
         cluster = self._clusters.pop(cluster_id, None)
         if cluster is not None:
             await cluster.stop()
-            await cluster.plane.destroy()
+        # One that could not be started has left files, too.
+        await asyncio.to_thread(shutil.rmtree, self._folder / cluster_id, ignore_errors=True)
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
         """See `ClusterBackend.set_nodes`. A node that leaves takes its pods with it.

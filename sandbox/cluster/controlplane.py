@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -163,11 +162,6 @@ class ControlPlane:
                 if each.name == name:
                     await each.stop(seconds=seconds)
         self._running = []
-
-    async def destroy(self) -> None:
-        """End it and remove all that it held."""
-        await self.stop()
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
     async def forward(self, forward: Forward) -> None:
         """Let `kubectl port-forward` reach that port; from now on, and after every start."""

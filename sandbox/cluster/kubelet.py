@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import ipaddress
+import logging
 import os
 import shutil
 import stat
@@ -11,9 +12,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import httpx
 import tenacity
 
-from sandbox.cluster.api import Change, Object
+from sandbox.cluster.api import ApiError, Change, Object
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.cluster.podrun import Host, PodRun
 from sandbox.cluster.programs import Services
@@ -21,6 +23,8 @@ from sandbox.cluster.relay import Relay
 from sandbox.cluster.roles import Role, role_of
 from sandbox.cluster.stages import Forward
 from sandbox.cluster.tools import ClusterTools
+
+_log = logging.getLogger(__name__)
 
 _PODS = "/api/v1/pods"
 _REMOVED_WITHIN = 12.0
@@ -106,7 +110,10 @@ class Kubelet:
 
     async def _follow(self) -> None:
         async for change in self._plane.api.watch(_PODS):
-            await self._consider(change)
+            try:
+                await self._consider(change)
+            except (ApiError, httpx.HTTPError, OSError) as error:
+                _log.error("pod %s: %s", change.object["metadata"]["name"], error)
 
     async def _consider(self, change: Change) -> None:
         pod = change.object

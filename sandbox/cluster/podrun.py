@@ -100,7 +100,7 @@ class PodRun:
         self._state.ready = False
 
     async def remove(self) -> None:
-        """End its process, take the pod out of the API, and remove its folder."""
+        """End its process, take the pod out of the API, and remove its folder and its log."""
         grace = self.pod["metadata"].get("deletionGracePeriodSeconds") or 0
         await self.stop(seconds=min(grace, 10))
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
@@ -108,6 +108,7 @@ class PodRun:
             # 409: a pod of the same name has taken its place, as StatefulSets do.
             await self._host.api.delete(path, grace_seconds=0, uid=self.uid)
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        self.log.unlink(missing_ok=True)
 
     async def _live(self) -> None:
         backoff = Backoff()

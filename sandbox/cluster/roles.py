@@ -9,7 +9,11 @@ from sandbox.cluster.api import Object
 
 
 class Role(StrEnum):
-    """What a pod of Argo CD does; the value of a program's role is the program's name."""
+    """What a pod of Argo CD does; the value of a program's role is the program's name.
+
+    Dex is not among them: there is nowhere to get it from, so its pods are left to kwok, and
+    nobody can log in by single sign-on.
+    """
 
     SERVER = "argocd-server"
     REPO_SERVER = "argocd-repo-server"

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from sandbox.cluster.backend import Clusters
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.digitalocean.backend import Taint
 from sandbox.paths import REPOSITORY
@@ -153,6 +154,43 @@ async def test_a_service_has_a_load_balancer_until_it_goes(cluster: Running) -> 
     assert cluster.account.load_balancers == {}
 
 
+async def test_a_pod_that_is_run_for_real_waits_for_its_secret(cluster: Running) -> None:
+    password = {"secretKeyRef": {"name": "argocd-redis", "key": "auth"}}
+    container = {
+        "name": "redis",
+        "image": "redis:1",
+        "args": ["--requirepass $(REDIS_PASSWORD)"],
+        "env": [{"name": "REDIS_PASSWORD", "valueFrom": password}],
+    }
+    metadata = {"name": "store", "labels": {"app.kubernetes.io/name": "argocd-redis"}}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    await cluster.api.call("POST", f"{DEFAULT}/pods", {**pod, "spec": {"containers": [container]}})
+
+    async def container_status() -> dict[str, Any]:
+        found = await cluster.api.get(f"{DEFAULT}/pods/store")
+        assert found is not None
+        statuses: list[dict[str, Any]] = found["status"].get("containerStatuses") or [{}]
+        return statuses[0]
+
+    async def waits() -> bool:
+        waiting = (await container_status()).get("state", {}).get("waiting", {})
+        told = 'secret "argocd-redis" not found' in waiting.get("message", "")
+        return told and waiting["reason"] == "CreateContainerConfigError"
+
+    async def is_ready() -> bool:
+        return bool((await container_status())["ready"])
+
+    async def gone() -> bool:
+        return await cluster.api.get(f"{DEFAULT}/pods/store") is None
+
+    await until(waits)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "argocd-redis"}}
+    await cluster.api.call("POST", f"{DEFAULT}/secrets", {**secret, "stringData": {"auth": "x"}})
+    await until(is_ready)
+    await cluster.api.delete(f"{DEFAULT}/pods/store")
+    await until(gone)
+
+
 async def test_a_service_account_has_the_rights_that_it_is_given_and_no_more(
     cluster: Running,
 ) -> None:
@@ -199,15 +237,15 @@ async def test_a_process_that_dies_is_started_again(cluster: Running) -> None:
 
 
 async def test_deleting_a_cluster_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    plane = ControlPlane(tmp_path / "x", tools(), authenticate_url="http://127.0.0.1:9/")
-    await plane.start()
-    pids = [each.process.pid for each in plane.processes if each.process]
+    clusters = Clusters(tmp_path, tools(), lambda _: "http://127.0.0.1:9/")
+    await clusters.create(SPEC)
+    pids = [each.pid for each in clusters.processes()]
 
-    await plane.destroy()
+    await clusters.delete(SPEC.id)
 
     assert len(pids) == 5
     assert not any(psutil.pid_exists(pid) for pid in pids)
-    assert not (tmp_path / "x").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_a_killed_sandbox_leaves_no_process_and_its_cluster_comes_back_as_it_was(
