@@ -417,19 +417,19 @@ async def test_a_chart_comes_from_a_registry_that_asks_for_a_password(
 async def test_an_install_that_fails_is_kept_and_the_next_run_makes_it_good(
     plugin: Plugin, chart: Path
 ) -> None:
-    stuck = release(chart, "stuck", timeout=1, values={"nodeSelector": {"no": "such-node"}})
+    stuck = release(chart, "halted", timeout=3, values={"nodeSelector": {"no": "such-node"}})
     with pytest.raises(PluginError) as failed:
-        await plugin.create(RELEASE, "stuck", stuck)
+        await plugin.create(RELEASE, "halted", stuck)
     told = failed.value.init_failed
-    assert told is not None
-    assert told.id == "default/stuck"
+    assert told is not None, str(failed.value)
+    assert told.id == "default/halted"
     assert failed.value.state["status"]["status"] == "failed"
     assert "was created, but failed to initialize completely" in str(failed.value)
-    assert told.reasons[-1] == "look on with: helm status stuck -n default"
+    assert told.reasons[-1] == "look on with: helm status halted -n default"
 
-    kept = Resource(urn(RELEASE, "stuck"), told.id, stuck, failed.value.state)
+    kept = Resource(urn(RELEASE, "halted"), told.id, stuck, failed.value.state)
     # Not without any values: helm then takes those of the revision before.
-    good = release(chart, "stuck", values={"greeting": "hi"})
+    good = release(chart, "halted", values={"greeting": "hi"})
     repaired = await plugin.update(kept, good)
     assert repaired.state["status"]["status"] == "deployed"
 

@@ -152,7 +152,7 @@ def is_true(item: Mapping[str, Any], key: str) -> bool:
 
 def set_metadata(item: Object, key: str, value: Any) -> None:
     """Set one field of the metadata; an empty value removes it."""
-    fields = item.setdefault("metadata", {})
+    fields = item["metadata"] = item.get("metadata") or {}
     if value == "":
         fields.pop(key, None)
     else:

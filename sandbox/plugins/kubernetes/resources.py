@@ -93,23 +93,22 @@ async def check(
 ) -> Checked:
     """Complete the inputs: name, namespace, normal form. `proposed_name` is the engine's own
     choice for an object without a name, or empty."""
-    _refuse_unknown(type_of_urn(urn))
+    token = type_of_urn(urn)
+    _refuse_unknown(token)
     inputs, before = normalize(as_object(news)), as_object(olds)
-    if metadata(news_object := as_object(news)).get("generateName"):
+    if inputs.get("metadata") is UNKNOWN:
+        return Checked(mark_secrets(inputs, news), [])
+    given = metadata(inputs)
+    if given.get("generateName"):
         raise Failure(
             "the `.metadata.generateName` field is not supported in Server-Side Apply mode"
         )
-    named = metadata(news_object).get("name") is UNKNOWN or bool(name_of(inputs))
-    if not named and is_true(before, AUTONAMED):
-        _autoname(inputs, name_of(before))
-    elif not named and not before:
-        _autoname(inputs, proposed_name or session.unique(f"{name_of_urn(urn)}-"))
-    gvk = Gvk.of_type(type_of_urn(urn))
-    no_namespace = "namespace" not in metadata(inputs) or metadata(inputs)["namespace"] in (
-        "",
-        None,
-    )
-    if no_namespace and await session.namespaced(gvk):
+    if not given.get("name"):
+        if is_true(before, AUTONAMED):
+            _autoname(inputs, name_of(before))
+        elif not before:
+            _autoname(inputs, proposed_name or session.unique(f"{name_of_urn(urn)}-"))
+    if not given.get("namespace") and await session.namespaced(Gvk.of_type(token)):
         set_metadata(inputs, "namespace", session.namespace)
     annotations = metadata(inputs).get("annotations")
     failures = [
@@ -125,8 +124,8 @@ async def check(
 
 def _autoname(inputs: Object, name: str) -> None:
     set_metadata(inputs, "name", name)
-    annotations = inputs["metadata"].setdefault("annotations", {})
-    annotations[AUTONAMED] = "true"
+    annotations = inputs["metadata"].get("annotations") or {}
+    inputs["metadata"]["annotations"] = {**annotations, AUTONAMED: "true"}
 
 
 async def diff(
@@ -210,11 +209,10 @@ async def create(
     gvk = Gvk.of(inputs)
     if preview and (has_unknown(inputs) or not await session.knows(gvk)):
         return "", news
-    cluster, waiter = session.reached()
+    _, waiter = session.reached()
     manager = _manager(session, news)
-    inputs = await _rescope(session, inputs, gvk)
     try:
-        live = await _create(session, cluster, urn, inputs, manager, preview)
+        live = await _create(session, urn, inputs, manager, preview)
     except NoMatch as error:
         raise Failure(
             f'creation of resource "{urn}" with kind {gvk} failed because the Kubernetes API server'
@@ -269,25 +267,25 @@ async def _rescope(session: Session, inputs: Object, gvk: Gvk) -> Object:
 
 
 async def _create(
-    session: Session, cluster: Cluster, urn: str, inputs: Object, manager: str, preview: bool
+    session: Session, urn: str, inputs: Object, manager: str, preview: bool
 ) -> Object:
     """Retries for half a minute while the kind or the namespace is not there yet, as it may be
     just coming."""
-    assert session.waiter is not None
+    cluster, waiter = session.reached()
     force = preview or is_true(inputs, PATCH_FORCE) or session.config.patch_force
     for attempt in range(_CREATE_RETRIES + 1):
         try:
-            inputs = await _rescope(session, inputs, Gvk.of(inputs))
+            sent = await _rescope(session, inputs, Gvk.of(inputs))
             if session.config.upsert:
-                return await cluster.apply(inputs, manager=manager, force=force, dry_run=preview)
-            return await cluster.create(inputs, dry_run=preview)
+                return await cluster.apply(sent, manager=manager, force=force, dry_run=preview)
+            return await cluster.create(sent, dry_run=preview)
         except (NoMatch, ApiError) as error:
             if isinstance(error, ApiError) and not error.not_found:
                 raise
             if attempt == _CREATE_RETRIES or preview:
                 raise
             await session.engine.status(urn, f"Retry #{attempt}; creation failed: {error}")
-        await session.waiter.pause(2**attempt)
+        await waiter.pause(2**attempt)
     raise AssertionError("the last attempt returns or raises")
 
 
