@@ -123,6 +123,19 @@ async def test_a_process_has_the_rights_of_its_service_account(argocd: Running) 
     assert user == "system:serviceaccount:argocd:argocd-server"
 
 
+async def test_every_process_listens_on_loopback_only(argocd: Running) -> None:
+    listening = {
+        (process.name, connection.laddr.ip)
+        for process in argocd.clusters.processes()
+        for connection in psutil.Process(process.pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    listeners = {name for name, _ in listening if name.startswith("argocd/")}
+    assert len(listeners) == len(REAL)
+    assert {address for _, address in listening} == {"127.0.0.1"}
+
+
 async def test_no_process_is_told_a_secret_on_its_command_line(argocd: Running) -> None:
     secret = await argocd.api.get(f"{NAMESPACE}/secrets/argocd-redis")
     assert secret is not None
