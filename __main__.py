@@ -44,6 +44,9 @@ kubernetes = pulumi_kubernetes.Provider(
     # Another cluster is another provider: what was in the old one is made anew.
     cluster_identifier=cluster.id,
     enable_server_side_apply=True,
+    # What somebody has changed by hand is put back, and a new credential replaces the old in place.
+    enable_patch_force=True,
+    enable_secret_mutable=True,
     # A wrong token looks like a missing cluster, and would make the stack forget what is in it.
     delete_unreachable=False,
     opts=ResourceOptions(depends_on=[cluster]),

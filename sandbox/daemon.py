@@ -60,6 +60,7 @@ class Sandbox:
             home.folder("clusters"),
             tools,
             authenticate_url=lambda cluster: f"{self.url}/webhook/authenticate/{cluster}",
+            account=self.account,
         )
         self.clusters = Clusters(self.account, self.backend)
         self.charts = home.folder("charts")
