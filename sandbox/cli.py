@@ -56,10 +56,9 @@ def up(
     home = Home.default()
     tools = toolchain.ensure(console)
     daemon = client.start(home)
-    git = daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
+    daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
     pulumi = _engine(home, daemon, tools)
     for stack in chosen:
-        pulumi.ensure_stack(stack, _secrets(git))
         if pulumi.release_stale_lock(stack):
             console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
         command = ["pulumi", "up", "--stack", stack, "--yes"]
@@ -90,13 +89,15 @@ def _source(repo: str | None) -> str | None:
 
 def _engine(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine:
     engine.install_plugins(home)
-    project = engine.derive_project(home, daemon.get("/sandbox/config"))
-    env = engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token)
-    return engine.Engine(project, env)
-
-
-def _secrets(git: dict[str, str]) -> dict[str, str]:
-    return {f"repositories.{MONOREPO}.credentials.password": git["password"]}
+    git = daemon.get("/sandbox/repository")
+    pulumi = engine.Engine(
+        home,
+        engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token),
+        daemon.get("/sandbox/config"),
+        {f"repositories.{MONOREPO}.credentials.password": git["password"]},
+    )
+    pulumi.prepare()
+    return pulumi
 
 
 def _run_with_me(command: list[str], pulumi: engine.Engine) -> int:
@@ -186,10 +187,7 @@ def env() -> None:
 def pulumi(context: typer.Context) -> None:
     """Run any pulumi command in the sandbox, such as `pulumi preview --stack staging`."""
     home = Home.default()
-    pulumi = _engine(home, daemon := _daemon(), toolchain.ensure(errors))
-    git = daemon.get("/sandbox/repository")
-    for stack in engine.STACKS:
-        pulumi.ensure_stack(stack, _secrets(git))
+    pulumi = _engine(home, _daemon(), toolchain.ensure(errors))
     os.chdir(pulumi.project)
     os.execvpe("pulumi", ["pulumi", *context.args], pulumi.env)
 

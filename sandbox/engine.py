@@ -5,6 +5,7 @@ links to the checkout. A stack file is the checkout's with the team's secrets le
 encrypted with a passphrase that is not ours) and the sandbox's addresses put in.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -86,30 +87,6 @@ def environment(home: Home, *, bin_dir: Path, api_url: str, token: str) -> dict[
     }
 
 
-def derive_project(home: Home, sandbox_values: Mapping[str, object]) -> Path:
-    """Lay out the sandbox's project folder from the checkout; returns it.
-
-    `sandbox_values` (config of the program's namespace, without the prefix) are merged over every
-    stack's config.
-    """
-    project = home.folder("project")
-    for name in _LINKED:
-        link = project / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(REPOSITORY / name)
-    for stack in STACKS:
-        source = REPOSITORY / f"Pulumi.{stack}.yaml"
-        target = project / source.name
-        old = yaml.safe_load(target.read_text()) if target.exists() else {}
-        content: dict[str, object] = {"config": _derive(source, sandbox_values)}
-        if salt := old.get("encryptionsalt"):
-            content["encryptionsalt"] = salt
-        new = target.with_suffix(".new")
-        new.write_text(yaml.safe_dump(content, sort_keys=False))
-        new.replace(target)
-    return project
-
-
 def _derive(source: Path, sandbox_values: Mapping[str, object]) -> dict[str, object]:
     config = _without_secrets(yaml.safe_load(source.read_text())["config"])
     assert isinstance(config, dict)
@@ -136,11 +113,59 @@ def _merge(under: object, over: object) -> object:
 
 
 class Engine:
-    """The `pulumi` command, run in the sandbox's project folder."""
+    """The `pulumi` command, run in the sandbox's project folder.
 
-    def __init__(self, project: Path, env: Mapping[str, str]) -> None:
-        self.project = project
+    `values` (config of the program's namespace, without the prefix) are what is put into every
+    stack file here, `secret_values` the secrets among them, by the path of their key. `env` is laid
+    over this process's own environment.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        env: Mapping[str, str],
+        values: Mapping[str, object],
+        secret_values: Mapping[str, str],
+    ) -> None:
+        self.project = home.folder("project")
         self.env = {**os.environ, **env}
+        self._values = values
+        self._secret_values = secret_values
+
+    def prepare(self) -> None:
+        """Lay out the project folder and make the stacks.
+
+        What is there already and made of the same stack file and values is left as it is.
+        """
+        for name in _LINKED:
+            link = self.project / name
+            link.unlink(missing_ok=True)
+            link.symlink_to(REPOSITORY / name)
+        for stack in STACKS:
+            source = REPOSITORY / f"Pulumi.{stack}.yaml"
+            made_of = json.dumps([source.read_text(), self._values, self._secret_values])
+            digest = hashlib.sha256(made_of.encode()).hexdigest()
+            known = self.project / f".{stack}.sha256"
+            if not known.exists() or known.read_text() != digest:
+                known.unlink(missing_ok=True)
+                self._make_stack(stack, source)
+                known.write_text(digest)
+
+    def _make_stack(self, stack: str, source: Path) -> None:
+        target = self.project / source.name
+        old = yaml.safe_load(target.read_text()) if target.exists() else {}
+        content: dict[str, object] = {"config": _derive(source, self._values)}
+        if salt := old.get("encryptionsalt"):
+            content["encryptionsalt"] = salt
+        new = target.with_suffix(".new")
+        new.write_text(yaml.safe_dump(content, sort_keys=False))
+        new.replace(target)
+        self.run("stack", "select", "--create", stack)
+        for key, value in self._secret_values.items():
+            self.run(
+                "config", "set", "--stack", stack, "--secret", "--path", f"{PROJECT}:{key}",
+                stdin=value,
+            )  # fmt: skip
 
     def run(self, *args: str, stdin: str | None = None) -> str:
         """Run `pulumi ARGS` quietly; its standard output.
@@ -156,26 +181,11 @@ class Engine:
             capture_output=True,
         ).stdout
 
-    def ensure_stack(self, stack: str, secret_values: Mapping[str, str]) -> None:
-        """Make the stack if need be, and set its secrets (key path to value)."""
-        self.run("stack", "select", "--create", stack)
-        for key, value in secret_values.items():
-            self.run(
-                "config", "set", "--stack", stack, "--secret", "--path", f"{PROJECT}:{key}",
-                stdin=value,
-            )  # fmt: skip
-
     def cluster_name(self, stack: str) -> str:
         """The name of the stack's cluster, from its stack file."""
         content = yaml.safe_load((self.project / f"Pulumi.{stack}.yaml").read_text())
         name: str = content["config"][f"{PROJECT}:cluster"]["name"]
         return name
-
-    def outputs(self, stack: str) -> dict[str, object]:
-        """The stack's outputs, secrets in clear; empty for a stack that is not deployed."""
-        text = self.run("stack", "output", "--stack", stack, "--json", "--show-secrets")
-        outputs: dict[str, object] = json.loads(text)
-        return outputs
 
     def release_stale_lock(self, stack: str) -> bool:
         """Remove the lock that a killed `pulumi` left on the stack; true if there was one.
