@@ -92,14 +92,19 @@ class Sandbox:
         application = self.application(name)
         return (application["sync"], application["health"]) == ("Synced", "Healthy")
 
-    def processes(self) -> list[psutil.Process]:
+    def processes(self) -> set[psutil.Process]:
         """Every process that belongs to this sandbox, whoever is its parent."""
-        mine = []
+        mine = set()
         for process in psutil.process_iter(["cmdline", "environ"]):
             environ = process.info["environ"] or {}
             words = process.info["cmdline"] or []
             if environ.get("SANDBOX_HOME") == str(self.home) or any(
                 str(self.home) in word for word in words
             ):
-                mine.append(process)
-        return [process for process in mine if process.pid != os.getpid()]
+                mine.add(process)
+        return {process for process in mine if process.pid != os.getpid()}
+
+    def strays(self) -> set[psutil.Process]:
+        """Every process of this sandbox that is neither the daemon nor run by it."""
+        daemon = psutil.Process(json.loads((self.home / "daemon.json").read_text())["pid"])
+        return self.processes() - {daemon, *daemon.children(recursive=True)}
