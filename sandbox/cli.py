@@ -16,7 +16,7 @@ from rich.console import Console
 from sandbox import client, engine, toolchain
 from sandbox.client import Daemon, SandboxError
 from sandbox.kubeconfig import write_kubeconfig
-from sandbox.paths import Home
+from sandbox.paths import REPOSITORY, Home
 from sandbox.processes import dying_with_me
 from sandbox.view import render, wait_until_healthy
 
@@ -190,6 +190,14 @@ def pulumi(context: typer.Context) -> None:
     pulumi = _engine(home, _daemon(), toolchain.ensure(errors))
     os.chdir(pulumi.project)
     os.execvpe("pulumi", ["pulumi", *context.args], pulumi.env)
+
+
+@app.command()
+def recover(stack: Annotated[str, typer.Argument(help="The stack whose cluster is gone.")]) -> None:
+    """Bring a stack back whose cluster is gone from the account (bin/recover)."""
+    pulumi = _engine(Home.default(), _daemon(), toolchain.ensure(errors))
+    os.chdir(pulumi.project)
+    os.execve(REPOSITORY / "bin" / "recover", ["recover", stack], pulumi.env)
 
 
 @app.command()

@@ -117,7 +117,13 @@ def test_an_image_tag_is_rolled_out_and_reverting_the_commit_rolls_it_back(
 
 
 def _healthy(sandbox: Sandbox) -> bool:
-    return sandbox.is_healthy("dev-microservices-demo")
+    """Asked while the cluster may not be there."""
+    applications = [each for c in sandbox.status()["clusters"] for each in c["applications"]]
+    return any(
+        (each["name"], each["sync"], each["health"])
+        == ("dev-microservices-demo", "Synced", "Healthy")
+        for each in applications
+    )
 
 
 def test_a_stack_left_alone_for_months_is_updated_as_on_the_first_day(sandbox: Sandbox) -> None:
@@ -213,6 +219,24 @@ def test_a_killed_up_leaves_only_the_daemon_and_the_next_up_completes(sandbox: S
     names = [cluster["name"] for cluster in sandbox.status()["clusters"]]
     assert names.count("microservices-demo-dev") == 1
     assert sandbox.is_healthy("dev-microservices-demo")
+
+
+def test_a_lost_cluster_is_brought_back_by_one_command_and_one_that_is_there_is_not_forgotten(
+    sandbox: Sandbox,
+) -> None:
+    assert "is not lost" in sandbox("recover", "dev", fails=True)
+    assert sandbox.is_healthy("dev-microservices-demo")
+    [old] = [each for each in sandbox.status()["clusters"] if each["name"].endswith("-dev")]
+    daemon = json.loads((sandbox.home / "daemon.json").read_text())
+    httpx.delete(
+        f"{daemon['url']}/v2/kubernetes/clusters/{old['id']}",
+        headers={"Authorization": f"Bearer {daemon['token']}"},
+    ).raise_for_status()
+    sandbox("recover", "dev")
+    until(60, "the application is healthy again", lambda: _healthy(sandbox))
+    [new] = [each for each in sandbox.status()["clusters"] if each["name"].endswith("-dev")]
+    assert new["id"] != old["id"]
+    sandbox("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
 
 
 def test_the_checkout_is_as_it_was(sandbox: Sandbox) -> None:
