@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from rich.console import Console
 from sandbox import client, engine, toolchain
 from sandbox.client import Daemon, SandboxError
 from sandbox.kubeconfig import write_kubeconfig
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import REPOSITORY, Home, remove_tree
 from sandbox.processes import dying_with_me
 from sandbox.view import render, wait_until_healthy
 
@@ -125,7 +124,7 @@ def reset(
     if not yes:
         typer.confirm(f"Remove {home.root} and all that is deployed there?", abort=True)
     client.stop(home)
-    shutil.rmtree(home.root)
+    remove_tree(home.root)
     console.print("The sandbox is gone; the tools stay in the cache.")
 
 

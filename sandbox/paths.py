@@ -1,6 +1,7 @@
 """Where the sandbox keeps things: its state, and the tools that are kept between sandboxes."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,20 @@ def cache_dir() -> Path:
     """Tools built from source, by name and version: `$XDG_CACHE_HOME/doks-gitops`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "doks-gitops"
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove the folder and all in it, if it is there.
+
+    Folders in it that their owner may not read, as Argo CD makes them, are no obstacle.
+    """
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)

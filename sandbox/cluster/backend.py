@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +17,7 @@ from sandbox.cluster.kubelet import Kubelet
 from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready, provider_id
 from sandbox.cluster.tools import ClusterTools
 from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
+from sandbox.paths import remove_tree
 from sandbox.processes import ProcessFailed
 
 _NODES = "/api/v1/nodes"
@@ -107,7 +107,7 @@ class Clusters:
         if cluster is not None:
             await cluster.stop()
         # One that could not be started has left files, too.
-        await asyncio.to_thread(shutil.rmtree, self._folder / cluster_id, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self._folder / cluster_id)
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
         """See `ClusterBackend.set_nodes`. A node that leaves takes its pods with it.

@@ -23,6 +23,7 @@ from sandbox.cluster.relay import Relay
 from sandbox.cluster.roles import Role, role_of
 from sandbox.cluster.stages import Forward
 from sandbox.cluster.tools import ClusterTools
+from sandbox.paths import remove_tree
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Kubelet:
         present = {pod["metadata"]["uid"] for pod in await self._plane.api.items(_PODS)}
         for left in pods.iterdir():
             if left.name not in present:
-                await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
+                await asyncio.to_thread(remove_tree, left)
         self._host = Host(
             api=self._plane.api,
             server=self._plane.server,

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from sandbox.cluster.podstatus import ContainerState, now, status
 from sandbox.cluster.programs import Program, Services, Surroundings, program
 from sandbox.cluster.roles import Role, runs_redis_password
 from sandbox.cluster.supervise import Backoff
+from sandbox.paths import remove_tree
 from sandbox.processes import Process
 
 _RETRY = 0.5
@@ -107,7 +107,7 @@ class PodRun:
         with contextlib.suppress(ApiError):
             # 409: a pod of the same name has taken its place, as StatefulSets do.
             await self._host.api.delete(path, grace_seconds=0, uid=self.uid)
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await asyncio.to_thread(remove_tree, self._folder)
         self.log.unlink(missing_ok=True)
 
     async def _live(self) -> None:

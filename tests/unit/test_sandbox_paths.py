@@ -1,0 +1,22 @@
+"""How the sandbox's folders come and go."""
+
+from pathlib import Path
+
+from sandbox.paths import remove_tree
+
+
+def test_a_folder_that_may_not_be_read_is_removed_with_the_rest(tmp_path: Path) -> None:
+    closed = tmp_path / "home" / "pods" / "_argocd-repo"
+    closed.mkdir(parents=True)
+    (closed / "content").touch()
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o500)
+    (closed / "link").symlink_to(outside)
+    closed.chmod(0o300)
+    remove_tree(tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+    assert outside.stat().st_mode & 0o777 == 0o500
+
+
+def test_removing_what_is_not_there_does_nothing(tmp_path: Path) -> None:
+    remove_tree(tmp_path / "none")
