@@ -28,7 +28,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
 from sandbox import toolchain
-from sandbox.chart import build_chart, repository
+from sandbox.chart import build_chart, can_be_reached, repository
 from sandbox.cluster.backend import Clusters as Backend
 from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
@@ -41,6 +41,8 @@ from sandbox.processes import free_port
 from sandbox.status import status_of
 
 MONOREPO = "monorepo"
+PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
+"""Where the stack files' chart comes from unless they say otherwise."""
 REGISTRY = "microservices-demo"
 """The team's registry, which is in the account before the first stack is."""
 
@@ -64,6 +66,8 @@ class Sandbox:
         )
         self.clusters = Clusters(self.account, self.backend)
         self.charts = home.folder("charts")
+        self._home = home
+        self._uses_public_chart = False
         self._ready = asyncio.Event()
 
     @property
@@ -103,7 +107,9 @@ class Sandbox:
 
     async def _start(self) -> None:
         await self._ensure_registry()
-        await asyncio.to_thread(self._ensure_charts)
+        self._uses_public_chart = await self._choose_chart()
+        if not self._uses_public_chart:
+            await asyncio.to_thread(self._ensure_charts)
         await self.clusters.resume()
         self._ready.set()
 
@@ -114,6 +120,15 @@ class Sandbox:
             if (await api.get("/v2/registry", headers=headers)).status_code == 404:
                 body = {"name": REGISTRY, "subscription_tier_slug": "basic", "region": "nyc3"}
                 (await api.post("/v2/registry", headers=headers, json=body)).raise_for_status()
+
+    async def _choose_chart(self) -> bool:
+        """Whether the public chart is used. What was found when the sandbox was new holds for its
+        whole life: another chart would change what is deployed."""
+        choice = self._home.root / "chart"
+        if not choice.exists():
+            public = await can_be_reached(PUBLIC_CHARTS)
+            choice.write_text("public" if public else "stand-in")
+        return choice.read_text() == "public"
 
     def _ensure_charts(self) -> None:
         for version in _chart_versions():
@@ -139,14 +154,16 @@ class Sandbox:
         self._authorize(request)
         url = f"{self.url}/git/{MONOREPO}.git"
         username = self.git.access(MONOREPO).username if MONOREPO in self.git else ""
+        argocd: dict[str, object] = {
+            # No webhook tells Argo CD of a commit here; it asks more often instead.
+            "values": {"configs": {"cm": {"timeout.reconciliation": "10s"}}},
+        }
+        if not self._uses_public_chart:
+            argocd["chart"] = {"repository": f"{self.url}/charts"}
         return JSONResponse(
             {
                 "repositories": {MONOREPO: {"url": url, "credentials": {"username": username}}},
-                "argocd": {
-                    "chart": {"repository": f"{self.url}/charts"},
-                    # No webhook tells Argo CD of a commit here; it asks more often instead.
-                    "values": {"configs": {"cm": {"timeout.reconciliation": "10s"}}},
-                },
+                "argocd": argocd,
             }
         )
 

@@ -5,6 +5,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import tenacity
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The checkout that this sandbox runs."""
 
@@ -15,18 +17,25 @@ def cache_dir() -> Path:
     return Path(base) / "doks-gitops"
 
 
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(FileNotFoundError),
+    stop=tenacity.stop_after_attempt(20),
+    reraise=True,
+)
 def remove_tree(folder: Path) -> None:
     """Remove the folder and all in it, if it is there.
 
-    Folders in it that their owner may not read, as Argo CD makes them, are no obstacle.
+    Folders in it that their owner may not read, as Argo CD makes them, are no obstacle, nor is
+    somebody else who removes the same at the same time.
     """
+    if not folder.exists():
+        return
     for parent, names, _ in os.walk(folder):
         for name in names:
             path = Path(parent, name)
             if not path.is_symlink():
                 path.chmod(0o700)
-    if folder.exists():
-        shutil.rmtree(folder)
+    shutil.rmtree(folder)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The stand-in of the argo-cd chart, rendered and found by the real Helm."""
 
+import asyncio
 import base64
 import functools
 import gzip
@@ -23,7 +24,7 @@ from starlette.routing import Mount
 
 from components.chart_values import Wanted, chart_values
 from sandbox import paths
-from sandbox.chart import ChartError, build_chart, repository
+from sandbox.chart import ChartError, build_chart, can_be_reached, repository
 from sandbox.processes import free_port
 from sandbox.toolchain import build
 from sandbox.toolchain.recipes import ARGOCD, RECIPES
@@ -460,3 +461,13 @@ def test_helm_finds_it_in_the_repository(chart: Path, tmp_path: Path) -> None:
         assert (tmp_path / chart.name).read_bytes() == chart.read_bytes()
         assert httpx.get(f"{url}/%2e%2e/charts/index.yaml").status_code == 404
         assert httpx.get(f"{url}/none.tgz").status_code == 404
+
+
+def test_the_public_chart_is_taken_where_its_repository_answers(tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        assert asyncio.run(can_be_reached(url))
+        assert not asyncio.run(can_be_reached(f"{url}/elsewhere"))
+
+
+def test_the_stand_in_is_taken_where_nothing_answers() -> None:
+    assert not asyncio.run(can_be_reached(f"http://127.0.0.1:{free_port()}"))

@@ -1,5 +1,6 @@
 """How the sandbox's folders come and go."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sandbox.paths import remove_tree
@@ -16,6 +17,16 @@ def test_a_folder_that_may_not_be_read_is_removed_with_the_rest(tmp_path: Path) 
     remove_tree(tmp_path / "home")
     assert not (tmp_path / "home").exists()
     assert outside.stat().st_mode & 0o777 == 0o500
+
+
+def test_two_may_remove_the_same_folder_at_once(tmp_path: Path) -> None:
+    for round_number in range(20):
+        for number in range(100):
+            (tmp_path / f"{round_number}" / f"{number}" / "deeper").mkdir(parents=True)
+        with ThreadPoolExecutor(3) as threads:
+            folder = tmp_path / f"{round_number}"
+            list(threads.map(remove_tree, [folder] * 3))
+        assert not folder.exists()
 
 
 def test_removing_what_is_not_there_does_nothing(tmp_path: Path) -> None:
