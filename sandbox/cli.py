@@ -246,7 +246,9 @@ def _farewell(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
         " --show-secrets\n"
         'Plain commands:   eval "$(bin/sandbox env)"; kubectl config get-contexts\n'
         "The monorepo:     bin/sandbox clone   (commit and push: Argo CD syncs it)\n"
-        "Stop, come back:  bin/sandbox down, bin/sandbox up"
+        "Stop, come back:  bin/sandbox down, bin/sandbox up",
+        # Commands are to be copied whole.
+        soft_wrap=True,
     )
 
 
