@@ -238,6 +238,8 @@ def _bind(port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
+        # From here on who connects waits until the server is up, and is not turned away.
+        listening.listen(128)
     except OSError:
         listening.close()
         raise
