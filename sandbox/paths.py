@@ -1,11 +1,11 @@
 """Where the sandbox keeps things: its state, and the tools that are kept between sandboxes."""
 
+import contextlib
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-import tenacity
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The checkout that this sandbox runs."""
@@ -17,25 +17,23 @@ def cache_dir() -> Path:
     return Path(base) / "doks-gitops"
 
 
-@tenacity.retry(
-    retry=tenacity.retry_if_exception_type(FileNotFoundError),
-    stop=tenacity.stop_after_attempt(20),
-    reraise=True,
-)
 def remove_tree(folder: Path) -> None:
     """Remove the folder and all in it, if it is there.
 
     Folders in it that their owner may not read, as Argo CD makes them, are no obstacle, nor is
-    somebody else who removes the same at the same time.
+    somebody else who removes the same at the same time: who moves it away first removes it.
     """
     if not folder.exists():
         return
-    for parent, names, _ in os.walk(folder):
+    removed = Path(tempfile.mkdtemp(prefix=".removed-", dir=folder.parent))
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(removed / folder.name)
+    for parent, names, _ in os.walk(removed):
         for name in names:
             path = Path(parent, name)
             if not path.is_symlink():
                 path.chmod(0o700)
-    shutil.rmtree(folder)
+    shutil.rmtree(removed)
 
 
 @dataclass(frozen=True)
