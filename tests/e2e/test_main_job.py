@@ -194,6 +194,8 @@ def test_no_secret_is_in_the_state_the_stack_files_or_the_logs_in_clear(sandbox:
 
 def test_destroy_leaves_nothing_behind(sandbox: Sandbox) -> None:
     sandbox("pulumi", "destroy", "--stack", "dev", "--yes")
+    # DigitalOcean goes on deleting after it has said yes.
+    until(30, "the cluster is gone", lambda: len(sandbox.status()["clusters"]) == 2)
     status = sandbox.status()
     assert [cluster["name"] for cluster in status["clusters"]] == [
         "microservices-demo-production",
