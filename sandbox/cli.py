@@ -15,7 +15,7 @@ from rich.console import Console
 from sandbox import client, engine, toolchain
 from sandbox.client import Daemon, SandboxError
 from sandbox.kubeconfig import write_kubeconfig
-from sandbox.paths import REPOSITORY, Home, remove_tree
+from sandbox.paths import REPOSITORY, Home, remove_tree, write_private
 from sandbox.processes import dying_with_me
 from sandbox.view import render, wait_until_healthy
 
@@ -31,7 +31,6 @@ errors = Console(stderr=True, highlight=False)
 Stacks = Annotated[
     list[str] | None, typer.Argument(help="Stacks to bring up.", metavar="[STACK]...")
 ]
-MONOREPO = "monorepo"
 
 
 @app.command()
@@ -93,7 +92,7 @@ def _engine(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine
         home,
         engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token),
         daemon.get("/sandbox/config"),
-        {f"repositories.{MONOREPO}.credentials.password": git["password"]},
+        {f"repositories.{engine.MONOREPO}.credentials.password": git["password"]},
     )
     pulumi.prepare()
     return pulumi
@@ -207,9 +206,8 @@ def clone(
     home = Home.default()
     git = _daemon().get("/sandbox/repository")
     store = home.root / "git-credentials"
-    store.touch(mode=0o600)
     scheme, rest = git["url"].split("://", 1)
-    store.write_text(f"{scheme}://{git['username']}:{git['password']}@{rest}\n")
+    write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
     helper = f"credential.helper=store --file={shlex.quote(str(store))}"
     raise typer.Exit(
         subprocess.run(

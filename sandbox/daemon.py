@@ -34,13 +34,12 @@ from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
-from sandbox.engine import PROJECT, STACKS
+from sandbox.engine import MONOREPO, PROJECT, STACKS
 from sandbox.git import GitServer
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
 from sandbox.status import status_of
 
-MONOREPO = "monorepo"
 PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
 """Where the stack files' chart comes from unless they say otherwise."""
 REGISTRY = "microservices-demo"
@@ -207,8 +206,7 @@ def _account_token(home: Home, account: AccountState) -> str:
     if path.exists() and account.find_token(token := path.read_text()):
         return token
     token = account.add_token("sandbox")
-    path.touch(mode=0o600)
-    path.write_text(token)
+    write_private(path, token.encode())
     return token
 
 
@@ -272,10 +270,7 @@ def _announce(home: Home, sandbox: Sandbox) -> None:
         "url": sandbox.url,
         "token": sandbox.token,
     }
-    new = home.root / "daemon.json.new"
-    new.touch(mode=0o600)
-    new.write_text(json.dumps(said))
-    new.replace(home.root / "daemon.json")
+    write_private(home.root / "daemon.json", json.dumps(said).encode())
 
 
 if __name__ == "__main__":

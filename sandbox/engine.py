@@ -18,9 +18,11 @@ from pathlib import Path
 
 import yaml
 
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import REPOSITORY, Home, write_private
 
 PROJECT = "doks-gitops"
+MONOREPO = "monorepo"
+"""The name of the repository that the stacks sync from, here and in their stack files."""
 STACKS = ("dev", "staging", "prod")
 _LINKED = ("Pulumi.yaml", "__main__.py", "settings", "account", "components", ".venv")
 _RESOURCE_PLUGINS = {"digitalocean": "pulumi_digitalocean", "kubernetes": "pulumi_kubernetes"}
@@ -72,8 +74,7 @@ def environment(home: Home, *, bin_dir: Path, api_url: str, token: str) -> dict[
     """
     passphrase = home.root / "passphrase"
     if not passphrase.exists():
-        passphrase.touch(mode=0o600)
-        passphrase.write_text(secrets.token_urlsafe(24))
+        write_private(passphrase, secrets.token_urlsafe(24).encode())
     path = os.pathsep.join([str(home.folder("bin")), str(bin_dir), os.environ["PATH"]])
     return {
         "PATH": path,

@@ -1,12 +1,11 @@
 """The kubeconfig that people use in the sandbox: a context for each cluster, as doctl names it."""
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
-from sandbox.paths import Home
+from sandbox.paths import Home, write_private
 
 
 def write_kubeconfig(home: Home, clusters: Iterable[dict[str, Any]], token: str) -> None:
@@ -36,8 +35,4 @@ def write_kubeconfig(home: Home, clusters: Iterable[dict[str, Any]], token: str)
         ],
         "current-context": reachable[0]["context"] if reachable else "",
     }
-    path = home.root / "kubeconfig"
-    new = home.root / "kubeconfig.new"
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        yaml.safe_dump(content, file, sort_keys=False)
-    new.replace(path)
+    write_private(home.root / "kubeconfig", yaml.safe_dump(content, sort_keys=False).encode())

@@ -17,6 +17,15 @@ def cache_dir() -> Path:
     return Path(base) / "doks-gitops"
 
 
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read (0600), whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    draft.replace(path)
+
+
 def remove_tree(folder: Path) -> None:
     """Remove the folder and all in it, if it is there.
 

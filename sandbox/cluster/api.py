@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import httpx
 import yaml
 
-from sandbox.cluster.certificates import write_private
+from sandbox.paths import write_private
 
 Object: TypeAlias = dict[str, Any]
 """A Kubernetes object as JSON."""

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from sandbox.paths import write_private
+
 _ORGANIZATION = "doks-gitops-sandbox"
 _MASTERS = "system:masters"
 
@@ -27,15 +29,6 @@ CLIENTS = {
 The controller manager is in system:masters because all its controllers share this one identity
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles).
 """
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read (0600), whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-    draft.replace(path)
 
 
 class Certificates:

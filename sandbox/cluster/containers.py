@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sandbox.cluster.api import Api, Object
-from sandbox.cluster.certificates import write_private
 from sandbox.cluster.roles import words_of
+from sandbox.paths import write_private
 
 
 class NotConfigured(Exception):

@@ -11,11 +11,12 @@ from pathlib import Path
 import yaml
 
 from sandbox.cluster.api import Api, write_kubeconfig
-from sandbox.cluster.certificates import Certificates, write_private
+from sandbox.cluster.certificates import Certificates
 from sandbox.cluster.ports import Ports
 from sandbox.cluster.stages import Forward, kwok_config
 from sandbox.cluster.supervise import Supervised
 from sandbox.cluster.tools import ClusterTools
+from sandbox.paths import write_private
 from sandbox.processes import Process, ProcessFailed
 
 _LOG_LIMIT = 8 * 2**20

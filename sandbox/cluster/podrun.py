@@ -10,13 +10,12 @@ import httpx
 
 from sandbox.cluster import containers
 from sandbox.cluster.api import Api, ApiError, Object, write_kubeconfig
-from sandbox.cluster.certificates import write_private
 from sandbox.cluster.containers import NotConfigured, Sources, Volumes
 from sandbox.cluster.podstatus import ContainerState, now, status
 from sandbox.cluster.programs import Program, Services, Surroundings, program
 from sandbox.cluster.roles import Role, runs_redis_password
 from sandbox.cluster.supervise import Backoff
-from sandbox.paths import remove_tree
+from sandbox.paths import remove_tree, write_private
 from sandbox.processes import Process
 
 _RETRY = 0.5

@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from sandbox.cluster.certificates import write_private
+from sandbox.paths import write_private
 
 _RANGE = range(20000, 30000)
 """Below what Linux gives to outgoing connections (from 32768), and below Kubernetes' NodePorts:

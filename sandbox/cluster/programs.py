@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from sandbox.cluster.certificates import write_private
 from sandbox.cluster.roles import Role
+from sandbox.paths import write_private
 from sandbox.processes import free_port
 
 LOOPBACK = "127.0.0.1"
