@@ -53,7 +53,7 @@ kubernetes = pulumi_kubernetes.Provider(
 )
 argocd = ArgoCd(
     "argocd",
-    from_settings.argocd_args(stack, cluster.context),
+    from_settings.argocd_args(stack, cluster.context, registry.endpoint),
     ResourceOptions(providers=[kubernetes]),
 )
 project = GitOpsProject(
@@ -62,12 +62,8 @@ project = GitOpsProject(
     ResourceOptions(providers=[kubernetes], depends_on=[argocd]),
 )
 applications = [
-    GitOpsApplication(
-        name,
-        from_settings.application_args(stack, name, argocd.namespace),
-        ResourceOptions(providers=[kubernetes], depends_on=[project]),
-    )
-    for name in sorted(stack.applications)
+    GitOpsApplication(name, args, ResourceOptions(providers=[kubernetes], depends_on=[project]))
+    for name, args in from_settings.applications_args(stack, argocd.namespace).items()
 ]
 
 pulumi.export("clusterId", cluster.id)

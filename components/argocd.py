@@ -11,13 +11,22 @@ from pulumi_kubernetes.core.v1 import Namespace, Secret
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from components.chart_values import PORT_FORWARD_DOMAIN, Wanted, chart_values, merge
+from components.chart_values import (
+    PORT_FORWARD_DOMAIN,
+    Wanted,
+    chart_values,
+    merge,
+    secret_data,
+)
 from components.options import child_options
 from components.password import password_hash
+from components.project import IN_CLUSTER
 
 RELEASE_NAME = "argocd"
 """Makes the chart name its Deployments argocd-server, argocd-repo-server and so on."""
 ADMIN_SECRET = "argocd-admin-password"  # noqa: S105 (a name)
+IN_CLUSTER_NAME = "in-cluster"
+"""What Argo CD calls the cluster that it runs in."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,17 @@ class ArgoCdArgs:
     """Context to name in the port-forward command. None: the current one."""
     timeout: int = 600
     """Seconds that the release's parts may take to become ready."""
+    managed_by_git: bool = False
+    """An Application of Argo CD's own upgrades it from Git, with a chart of the release's name.
+    Then the release is only made where it is missing, and never changed; the passwords, which can't
+    be in Git, are in a Secret `argocd-secret` of this component's: in Git the chart's value
+    `configs.secret.createSecret` must be false."""
+    cluster_labels: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """What ApplicationSets can choose by and put into templates: labels of the cluster
+    `in-cluster` in Argo CD.
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Generators-Cluster/"""
+    cluster_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """The same for values that no label can hold, such as addresses."""
 
 
 class ArgoCd(pulumi.ComponentResource):
@@ -178,6 +198,18 @@ class ArgoCd(pulumi.ComponentResource):
             for key, repository in sorted(args.repositories.items())
         ]
 
+        in_cluster = Secret(
+            f"{name}-in-cluster",
+            metadata=ObjectMetaArgs(
+                name=f"cluster-{IN_CLUSTER_NAME}",
+                namespace=args.namespace,
+                labels={"argocd.argoproj.io/secret-type": "cluster", **args.cluster_labels},
+                annotations=dict(args.cluster_annotations),
+            ),
+            data=_encoded({"name": IN_CLUSTER_NAME, "server": IN_CLUSTER, "config": "{}"}),
+            opts=child_options(self, opts, inside),
+        )
+
         self.admin_password = self._admin_password(name, args, child_options(self, opts, inside))
         identity = f"{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
         wanted = Wanted(
@@ -190,12 +222,27 @@ class ArgoCd(pulumi.ComponentResource):
                 else None
             ),
             webhook_secret=_secret(args.webhook_secret),
+            secret_apart=args.managed_by_git,
             **(
                 {"admin_password_set_at": args.admin.password_set_at}
                 if args.admin.password_set_at is not None
                 else {}
             ),
         )
+        before = [namespace, in_cluster, *repositories]
+        if args.managed_by_git:
+            before.append(
+                Secret(
+                    f"{name}-secret",
+                    metadata=ObjectMetaArgs(
+                        name="argocd-secret",
+                        namespace=args.namespace,
+                        labels={"app.kubernetes.io/part-of": "argocd"},
+                    ),
+                    data=_encoded(secret_data(wanted)),
+                    opts=child_options(self, opts, inside),
+                )
+            )
         Release(
             name,
             name=RELEASE_NAME,
@@ -216,7 +263,14 @@ class ArgoCd(pulumi.ComponentResource):
             max_history=3,
             # Argo CD finds its repositories when it starts, and is gone before they are.
             opts=child_options(
-                self, opts, pulumi.ResourceOptions(depends_on=[namespace, *repositories])
+                self,
+                opts,
+                pulumi.ResourceOptions(
+                    depends_on=before,
+                    ignore_changes=["chart", "version", "repositoryOpts", "values", "timeout"]
+                    if args.managed_by_git
+                    else None,
+                ),
             ),
         )
 

@@ -31,6 +31,9 @@ class Wanted:
     the current time and so change at each run."""
     webhook_secret: pulumi.Input[str] | None = None
     """Shared with GitHub's webhook, which makes a commit known at once."""
+    secret_apart: bool = False
+    """The Secret `argocd-secret`, which holds the password and the webhook's secret, is not the
+    chart's to make."""
 
 
 def chart_values(wanted: Wanted) -> dict[str, Any]:
@@ -40,10 +43,12 @@ def chart_values(wanted: Wanted) -> dict[str, Any]:
     address of the host alone.
     """
     secret: dict[str, Any] = {}
-    if wanted.admin_enabled and wanted.admin_password_hash is not None:
+    if wanted.secret_apart:
+        secret["createSecret"] = False
+    elif wanted.admin_enabled and wanted.admin_password_hash is not None:
         secret["argocdServerAdminPassword"] = wanted.admin_password_hash
         secret["argocdServerAdminPasswordMtime"] = wanted.admin_password_set_at
-    if wanted.webhook_secret is not None:
+    if wanted.webhook_secret is not None and not wanted.secret_apart:
         secret["githubSecret"] = wanted.webhook_secret
     common = {
         "global": {"domain": _domain(wanted.url)},
@@ -55,6 +60,20 @@ def chart_values(wanted: Wanted) -> dict[str, Any]:
         },
     }
     return merge(common, _HIGHLY_AVAILABLE if wanted.high_availability else _SMALL)
+
+
+def secret_data(wanted: Wanted) -> dict[str, pulumi.Input[str]]:
+    """What the chart would put into `argocd-secret`, for whoever makes that Secret in its place.
+
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-secret-yaml/
+    """
+    data: dict[str, pulumi.Input[str]] = {}
+    if wanted.admin_enabled and wanted.admin_password_hash is not None:
+        data["admin.password"] = wanted.admin_password_hash
+        data["admin.passwordMtime"] = wanted.admin_password_set_at
+    if wanted.webhook_secret is not None:
+        data["webhook.github.secret"] = wanted.webhook_secret
+    return data
 
 
 def merge(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,13 @@ if TYPE_CHECKING:
 
     from settings import Settings, model
 
+PLATFORM = "platform"
+"""The project of what brings an environment's own projects and applications from Git."""
+BOOTSTRAP = "bootstrap"
+"""The one application in it, and the folder that it is made from."""
+SELF = "argo-cd.yaml"
+"""The file in that folder in which Argo CD manages itself."""
+
 Dataclass = TypeVar("Dataclass", bound="DataclassInstance")
 
 
@@ -72,8 +79,10 @@ def cluster_args(settings: "Settings", version: str, *, hold_version: bool) -> D
     )
 
 
-def argocd_args(settings: "Settings", kube_context: pulumi.Input[str]) -> ArgoCdArgs:
-    """Argo CD, able to read the stack's repositories."""
+def argocd_args(
+    settings: "Settings", kube_context: pulumi.Input[str], registry_endpoint: pulumi.Input[str]
+) -> ArgoCdArgs:
+    """Argo CD, able to read the stack's repositories, and told about its cluster."""
     argocd = settings.argocd
     chart = argocd.chart
     return _like(
@@ -95,12 +104,36 @@ def argocd_args(settings: "Settings", kube_context: pulumi.Input[str]) -> ArgoCd
             password=secret(argocd.admin.password) if argocd.admin.password else None,
         ),
         webhook_secret=secret(argocd.webhook_secret) if argocd.webhook_secret else None,
+        managed_by_git=argocd.managed_by == "git",
+        cluster_labels={
+            "environment": settings.environment,
+            "cluster": settings.cluster.name,
+            "region": settings.cluster.region,
+        },
+        cluster_annotations={"registry-endpoint": registry_endpoint},
     )
 
 
 def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> GitOpsProjectArgs:
-    """The stack's project: its repositories, its cluster, its namespaces."""
+    """The stack's project: its repositories, its cluster, its namespaces.
+
+    With `appOfApps` it is one that may hold nothing but projects and applications.
+    """
+    if settings.app_of_apps is not None:
+        return GitOpsProjectArgs(
+            project_name=PLATFORM,
+            argocd_namespace=argocd_namespace,
+            description="Brings the projects and applications of this environment from Git",
+            source_repos=(settings.repositories[settings.app_of_apps.repository].url,),
+            namespaces=(settings.argocd.namespace,),
+            cluster_resources=(),
+            namespace_resources=tuple(
+                ResourceKind("argoproj.io", kind)
+                for kind in ("AppProject", "Application", "ApplicationSet")
+            ),
+        )
     project = settings.project
+    assert project is not None
     return _like(
         GitOpsProjectArgs,
         project,
@@ -111,34 +144,61 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             *project.source_repos,
         ),
         cluster_resources=tuple(_like(ResourceKind, each) for each in project.cluster_resources),
+        namespace_resources=tuple(
+            _like(ResourceKind, each) for each in project.namespace_resources
+        ),
     )
 
 
-def application_args(
-    settings: "Settings", name: str, argocd_namespace: pulumi.Input[str]
-) -> GitOpsApplicationArgs:
-    """The stack's application of that name."""
-    application = settings.applications[name]
-    return _like(
-        GitOpsApplicationArgs,
-        application,
-        application_name=name,
-        project_name=settings.project.name,
-        argocd_namespace=argocd_namespace,
-        repo_url=settings.repositories[application.repository].url,
-        source=_source(application),
-        sync=_like(
-            Sync,
-            application.sync,
-            retry=_like(
-                Retry,
-                application.sync.retry,
-                backoff=_like(Backoff, application.sync.retry.backoff),
+def applications_args(
+    settings: "Settings", argocd_namespace: pulumi.Input[str]
+) -> dict[str, GitOpsApplicationArgs]:
+    """The stack's applications by name; with `appOfApps`, the one that brings all others."""
+    if settings.app_of_apps is not None:
+        return {BOOTSTRAP: _app_of_apps(settings, settings.app_of_apps, argocd_namespace)}
+    project = settings.project
+    assert project is not None
+    return {
+        name: _like(
+            GitOpsApplicationArgs,
+            application,
+            application_name=name,
+            project_name=project.name,
+            argocd_namespace=argocd_namespace,
+            repo_url=settings.repositories[application.repository].url,
+            source=_source(application),
+            sync=_like(
+                Sync,
+                application.sync,
+                retry=_like(
+                    Retry,
+                    application.sync.retry,
+                    backoff=_like(Backoff, application.sync.retry.backoff),
+                ),
             ),
-        ),
-        ignore_differences=tuple(
-            _like(IgnoreDifference, each) for each in application.ignore_differences
-        ),
+            ignore_differences=tuple(
+                _like(IgnoreDifference, each) for each in application.ignore_differences
+            ),
+        )
+        for name, application in sorted(settings.applications.items())
+    }
+
+
+def _app_of_apps(
+    settings: "Settings", wanted: "model.AppOfApps", argocd_namespace: pulumi.Input[str]
+) -> GitOpsApplicationArgs:
+    managed_by_git = settings.argocd.managed_by == "git"
+    return GitOpsApplicationArgs(
+        application_name=BOOTSTRAP,
+        project_name=PLATFORM,
+        argocd_namespace=argocd_namespace,
+        repo_url=settings.repositories[wanted.repository].url,
+        revision=wanted.revision,
+        path=f"{wanted.path}/{BOOTSTRAP}",
+        namespace=settings.argocd.namespace,
+        # Where the stack owns Argo CD, Git must not own it too.
+        source=Directory() if managed_by_git else Directory(exclude=SELF),
+        sync=Sync(options=()),
     )
 
 

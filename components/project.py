@@ -28,8 +28,9 @@ class ResourceKind:
 class GitOpsProjectArgs:
     """Limits of a project. https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
 
-    Within `namespaces` every namespaced kind may be deployed: they belong to the environment
-    whole. Outside of them, and of the cluster's objects beyond `cluster_resources`, nothing may.
+    Within `namespaces` every namespaced kind may be deployed unless `namespace_resources` says
+    which: they belong to the environment whole. Outside of them, and of the cluster's objects
+    beyond `cluster_resources`, nothing may.
     """
 
     project_name: str
@@ -42,6 +43,8 @@ class GitOpsProjectArgs:
     description: str = ""
     cluster_resources: Sequence[ResourceKind] = (ResourceKind("", "Namespace"),)
     """Cluster-scoped kinds that may be deployed. Default: namespaces."""
+    namespace_resources: Sequence[ResourceKind] = ()
+    """Namespaced kinds that may be deployed. None listed: all."""
     allow_any: bool = False
     """A `*` in the lists above is refused unless this is true."""
 
@@ -51,6 +54,9 @@ class GitOpsProjectArgs:
             "namespaces": self.namespaces,
             "cluster_resources": [
                 part for each in self.cluster_resources for part in (each.group, each.kind)
+            ],
+            "namespace_resources": [
+                part for each in self.namespace_resources for part in (each.group, each.kind)
             ],
         }
         for field, values in named.items():
@@ -87,11 +93,18 @@ class GitOpsProject(pulumi.ComponentResource):
                 "destinations": [
                     {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
                 ],
-                "clusterResourceWhitelist": [
-                    {"group": each.group, "kind": each.kind} for each in args.cluster_resources
-                ],
+                "clusterResourceWhitelist": _kinds(args.cluster_resources),
+                **(
+                    {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
+                    if args.namespace_resources
+                    else {}
+                ),
             },
             opts=child_options(self, opts),
         )
         self.project_name = pulumi.Output.from_input(args.project_name)
         self.register_outputs({"projectName": self.project_name})
+
+
+def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:
+    return [{"group": each.group, "kind": each.kind} for each in kinds]

@@ -24,26 +24,26 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
 
     - the environment's own (`BY_ENVIRONMENT`)
     - `project.name` is the environment
-    - an application's `repository` is the only repository, if there is only one
+    - `appOfApps.path` is `argocd/<environment>`
+    - the `repository` of an application, or of `appOfApps`, is the only one, if there is only one
     """
     sections = dict(raw)
     for (section, key), value in BY_ENVIRONMENT.get(environment or "", {}).items():
         _default(sections, str(section), str(key), value)
     if environment is not None:
         _default(sections, "project", "name", environment)
+        _default(sections, "appOfApps", "path", f"argocd/{environment}")
     repositories, applications = sections.get("repositories"), sections.get("applications")
-    if (
-        isinstance(repositories, Mapping)
-        and len(repositories) == 1
-        and isinstance(applications, Mapping)
-    ):
+    if isinstance(repositories, Mapping) and len(repositories) == 1:
         only = next(iter(repositories))
-        sections["applications"] = {
-            name: {"repository": only, **application}
-            if isinstance(application, Mapping)
-            else application
-            for name, application in applications.items()
-        }
+        _default(sections, "appOfApps", "repository", only)
+        if isinstance(applications, Mapping):
+            sections["applications"] = {
+                name: {"repository": only, **application}
+                if isinstance(application, Mapping)
+                else application
+                for name, application in applications.items()
+            }
     return sections
 
 

@@ -20,6 +20,7 @@ from settings.errors import Fault, SettingsError, closest, remove_command, stack
 from settings.model import (
     NAMESPACE,
     Application,
+    AppOfApps,
     Argocd,
     Cluster,
     Project,
@@ -166,6 +167,7 @@ def _draft(raw: Mapping[str, object]) -> rules.Draft:
         registry=_if_valid(Registry, raw.get("registry")),
         argocd=_if_valid(Argocd, raw.get("argocd")),
         project=_if_valid(Project, raw.get("project")),
+        app_of_apps=_if_valid(AppOfApps, raw.get("appOfApps")),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
         repository_names=tuple(repositories) if isinstance(repositories, Mapping) else (),

@@ -298,6 +298,11 @@ class Argocd(Model):
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None, description="Secret with which the Git host signs its webhooks."
     )
+    managed_by: scalars.Manager = Field(
+        default="pulumi",
+        description="Who upgrades it. `git`: the stack only installs it where it is missing, and "
+        "the Application `argo-cd` of `appOfApps` keeps its version and values.",
+    )
 
 
 class GithubApp(Model):
@@ -387,6 +392,10 @@ class Project(Model):
         default=(ResourceKind(group="", kind="Namespace"),),
         description="Kinds without a namespace that its applications may create.",
     )
+    namespace_resources: Listed[ResourceKind] = Field(
+        default=(),
+        description="Kinds within a namespace that its applications may create; without any, all.",
+    )
     source_repos: Listed[scalars.RepositoryPattern] = Field(
         default=(),
         description="Repositories that it may read besides those under `repositories`.",
@@ -399,6 +408,10 @@ class Project(Model):
         listed: list[tuple[str, list[str]]] = [
             ("namespaces", list(self.namespaces)),
             ("clusterResources", [f"{each.group}/{each.kind}" for each in self.cluster_resources]),
+            (
+                "namespaceResources",
+                [f"{each.group}/{each.kind}" for each in self.namespace_resources],
+            ),
             ("sourceRepos", list(self.source_repos)),
         ]
         for key, entries in listed:
@@ -559,6 +572,24 @@ class Application(Model):
         yield from one_of(given, "kustomize", "directory", "helm", required=False)
 
 
+class AppOfApps(Model):
+    """Projects and applications come from a folder of the repository in place of the stack file:
+    what is in `<path>/bootstrap` is deployed into Argo CD's own namespace, and brings the rest.
+    They are added and removed by commits alone. Stands in place of `project` and `applications`.
+    """
+
+    repository: scalars.RepositoryKey = Field(
+        description="A name under `repositories`; may be left out if there is only one."
+    )
+    revision: scalars.Revision = Field(
+        default="HEAD", description="Branch, tag or commit to follow.", examples=["main"]
+    )
+    path: scalars.Folder = Field(
+        description="The environment's folder; without it `argocd/<environment>`.",
+        examples=["argocd/dev"],
+    )
+
+
 class DigitalOcean(Model):
     """The account."""
 
@@ -583,7 +614,35 @@ class Settings(Model):
     repositories: Annotated[Mapping[scalars.Name, Repository], Field(min_length=1)] = Field(
         description="Git repositories by a name of your choice; at least one."
     )
-    project: Project = Field(description="Argo CD's project of this stack.")
+    project: Project | None = Field(
+        default=None, description="Argo CD's project of this stack; required unless `appOfApps`."
+    )
     applications: Mapping[scalars.Name, Application] = Field(
         default_factory=dict, description="Applications by name."
     )
+    app_of_apps: AppOfApps | None = Field(
+        default=None, description="In place of `project` and `applications`: they come from Git."
+    )
+
+    @classmethod
+    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
+        declared = sorted(given & {"project", "applications"})
+        if "appOfApps" not in given:
+            if "project" not in given:
+                yield Wrong(
+                    at=("project",),
+                    found="nothing",
+                    right=f"an object with the keys {', '.join(_keys(Project))}; or appOfApps, if "
+                    "projects and applications are to come from Git",
+                )
+        elif declared:
+            yield Wrong(
+                at=("appOfApps",),
+                found=f"an object, beside {' and '.join(declared)}",
+                right="either appOfApps, or project and applications: what comes from Git must "
+                "have no second owner",
+            )
+
+
+def _keys(model: type[Model]) -> tuple[str, ...]:
+    return tuple(field.alias or name for name, field in model.model_fields.items())

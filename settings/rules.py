@@ -14,6 +14,7 @@ from settings.errors import closest, stack_file
 from settings.model import (
     NAMESPACE,
     Application,
+    AppOfApps,
     Argocd,
     Cluster,
     Project,
@@ -40,6 +41,7 @@ class Draft:
     registry: Registry | None = None
     argocd: Argocd | None = None
     project: Project | None = None
+    app_of_apps: AppOfApps | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
@@ -49,6 +51,7 @@ class Draft:
 def between_sections(draft: Draft) -> Iterator[Wrong]:
     """What is wrong between the sections of one stack file."""
     yield from _applications(draft)
+    yield from _app_of_apps(draft)
     yield from _same_repository_twice(draft)
     if draft.cluster is not None and draft.argocd is not None:
         yield from _too_few_nodes(draft.cluster, draft.argocd)
@@ -123,6 +126,23 @@ def _applications(draft: Draft) -> Iterator[Wrong]:
                 right=f"at most {longest} characters for <project>-<application>"
                 + (" (or a helm.releaseName)" if release else ""),
             )
+
+
+def _app_of_apps(draft: Draft) -> Iterator[Wrong]:
+    wanted = draft.app_of_apps
+    if wanted is not None and wanted.repository not in draft.repository_names:
+        yield Wrong(
+            at=("appOfApps", "repository"),
+            found=f'"{wanted.repository}"',
+            right=_one_of_names(wanted.repository, draft.repository_names),
+        )
+    if draft.argocd is not None and draft.argocd.managed_by == "git" and wanted is None:
+        yield Wrong(
+            at=("argocd", "managedBy"),
+            found="git, without appOfApps",
+            right="pulumi; or appOfApps, whose Application argo-cd then upgrades Argo CD",
+            example="pulumi",
+        )
 
 
 def _namespace(at: tuple[str, str], application: Application, project: Project) -> Iterator[Wrong]:

@@ -240,6 +240,7 @@ Environment = Literal["dev", "staging", "prod"]
 Day = Literal["any", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Tier = Literal["starter", "basic", "professional"]
+Manager = Literal["pulumi", "git"]
 
 ClusterName = Annotated[
     str, _text(f"a cluster name: at most 63 {_LOWERCASE}", _matches(_DNS_LABEL, 63))

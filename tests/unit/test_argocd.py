@@ -19,7 +19,7 @@ from components.argocd import (
     SshCredentials,
     TokenCredentials,
 )
-from tests.unit.mocked import Asked, kubernetes_provider, refused, run
+from tests.unit.mocked import Asked, Run, kubernetes_provider, refused, run
 
 CHART = ChartSource(repository="https://charts.test", version="10.1.1")
 
@@ -41,6 +41,10 @@ def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
 
 def decoded(secret: Asked) -> dict[str, str]:
     return {key: base64.b64decode(value).decode() for key, value in secret.inputs["data"].items()}
+
+
+def secret_names(made: Run) -> set[str]:
+    return {each.name for each in made.all("Secret")}
 
 
 def test_release_has_the_name_that_gives_the_guide_s_six_deployments() -> None:
@@ -136,7 +140,7 @@ def test_secrets_are_secret_wherever_they_go() -> None:
             webhook_secret="webhook",
         )
     )
-    assert "data" in made.one("Secret").secret
+    assert "data" in made.one("Secret", "argocd-repository-m").secret
     assert "values" in made.one("Release").secret
     assert made.outputs["admin_password"].secret
     assert not made.outputs["url"].secret
@@ -150,7 +154,7 @@ def test_given_password_is_the_admin_s_and_sessions_before_it_end() -> None:
     assert bcrypt.checkpw(b"correct horse", secret["argocdServerAdminPassword"].encode())
     assert secret["argocdServerAdminPasswordMtime"] == "2026-01-31T12:00:00Z"
     assert made.outputs["admin_password"].value == "correct horse"
-    assert not made.all("Secret")
+    assert secret_names(made) == {"argocd-in-cluster"}
 
 
 def test_generated_password_is_kept_in_the_cluster_and_opens_argocd() -> None:
@@ -182,9 +186,51 @@ def test_second_run_changes_nothing(admin: Admin) -> None:
 def test_disabled_admin_has_no_password_anywhere() -> None:
     made = run(program(admin=Admin(enabled=False)))
     assert made.outputs["admin_password"].value is None
-    assert not made.all("Secret")
+    assert secret_names(made) == {"argocd-in-cluster"}
     configs = made.one("Release").inputs["values"]["configs"]
     assert configs == {"cm": {"admin.enabled": False}}
+
+
+def test_argocd_is_told_the_facts_of_its_cluster_before_it_starts() -> None:
+    made = run(
+        program(
+            cluster_labels={"environment": "dev", "region": "nyc1"},
+            cluster_annotations={"registry-endpoint": "registry.test/team"},
+        )
+    )
+    secret = made.one("Secret", "argocd-in-cluster")
+    assert secret.inputs["metadata"]["labels"] == {
+        "argocd.argoproj.io/secret-type": "cluster",
+        "environment": "dev",
+        "region": "nyc1",
+    }
+    assert secret.inputs["metadata"]["annotations"] == {"registry-endpoint": "registry.test/team"}
+    assert decoded(secret) == {
+        "name": "in-cluster",
+        "server": "https://kubernetes.default.svc",
+        "config": "{}",
+    }
+    assert secret.urn in made.before(made.one("Release"))
+
+
+def test_argocd_that_git_upgrades_has_its_passwords_outside_of_the_chart() -> None:
+    made = run(
+        program(
+            admin=Admin(password="correct horse", password_set_at="2026-01-31T12:00:00Z"),
+            webhook_secret="webhook",
+            managed_by_git=True,
+        )
+    )
+    release, secret = made.one("Release"), made.one("Secret", "argocd-secret")
+    assert release.inputs["values"]["configs"]["secret"] == {"createSecret": False}
+    held = decoded(secret)
+    assert bcrypt.checkpw(b"correct horse", held.pop("admin.password").encode())
+    assert held == {
+        "admin.passwordMtime": "2026-01-31T12:00:00Z",
+        "webhook.github.secret": "webhook",
+    }
+    assert "data" in secret.secret
+    assert secret.urn in made.before(release)
 
 
 def test_extra_values_override_ours() -> None:
@@ -214,7 +260,7 @@ def test_everything_uses_the_provider_that_it_is_given() -> None:
     made = run(program(repositories={"m": GitRepository("https://git.test/m")}))
     provider = made.one("kubernetes")
     below = [each for each in made.asked.values() if each.type.startswith("kubernetes:")]
-    assert len(below) == 4
+    assert len(below) == 5
     assert all(each.provider.startswith(provider.urn) for each in below)
 
 

@@ -42,7 +42,7 @@ def parsed(**sections: Any) -> Settings:
         "project": {"namespaces": ["shop-dev"]},
         **sections,
     }
-    config = {f"doks-gitops:{name}": section for name, section in given.items()}
+    config = {f"doks-gitops:{name}": section for name, section in given.items() if section}
     return settings.parse("dev", {**config, "digitalocean:token": "dop_v1_token"}, {})
 
 
@@ -103,7 +103,9 @@ def test_credentials_arrive_as_secrets(
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": credentials}})
 
     def program() -> dict[str, Any]:
-        repository = from_settings.argocd_args(stack, "context").repositories["monorepo"]
+        repository = from_settings.argocd_args(stack, "context", "registry").repositories[
+            "monorepo"
+        ]
         assert repository.url == url
         assert isinstance(repository.credentials, kind)
         return {name: getattr(repository.credentials, name) for name in texts}
@@ -117,7 +119,9 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": app}})
 
     def program() -> dict[str, Any]:
-        repository = from_settings.argocd_args(stack, "context").repositories["monorepo"]
+        repository = from_settings.argocd_args(stack, "context", "registry").repositories[
+            "monorepo"
+        ]
         assert isinstance(repository.credentials, GitHubAppCredentials)
         return {"id": repository.credentials.id, "at": repository.credentials.installation_id}
 
@@ -128,11 +132,11 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
 
 
 def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
-    assert from_settings.argocd_args(parsed(), "c").chart == ChartSource(
+    assert from_settings.argocd_args(parsed(), "c", "r").chart == ChartSource(
         repository="https://argoproj.github.io/argo-helm", version="10.1.1"
     )
     stack = parsed(argocd={"chart": {"path": "./charts/argo-cd"}})
-    assert from_settings.argocd_args(stack, "c").chart == ChartSource(path="./charts/argo-cd")
+    assert from_settings.argocd_args(stack, "c", "r").chart == ChartSource(path="./charts/argo-cd")
 
 
 def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
@@ -145,7 +149,7 @@ def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
     )
 
     def program() -> dict[str, Any]:
-        args = from_settings.argocd_args(stack, "context")
+        args = from_settings.argocd_args(stack, "context", "registry")
         assert args.admin.password_set_at == "2026-01-31T12:00:00Z"
         return {"password": args.admin.password, "webhook": args.webhook_secret}
 
@@ -202,7 +206,8 @@ def test_application_s_source_is_of_the_kind_that_is_given(
     given: dict[str, Any], source: Kustomize | Directory | Helm | None
 ) -> None:
     shop = {"path": "shop", "namespace": "shop-dev", **given}
-    args = from_settings.application_args(parsed(applications={"shop": shop}), "shop", "argocd")
+    stack = parsed(applications={"shop": shop})
+    args = from_settings.applications_args(stack, "argocd")["shop"]
     assert args.source == source
     assert args.sync == Sync()
 
@@ -216,3 +221,34 @@ def test_project_reads_the_stack_s_repositories_and_those_that_it_adds() -> None
         "https://git.example.com/team/other",
     )
     assert args.cluster_resources == (ResourceKind("", "Namespace"),)
+
+
+@pytest.mark.parametrize(
+    ("managed_by", "source"),
+    [("pulumi", Directory(exclude="argo-cd.yaml")), ("git", Directory())],
+)
+def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_kinds(
+    managed_by: str, source: Directory
+) -> None:
+    stack = parsed(
+        project=None,
+        appOfApps={"revision": "main"} | ({"path": "gitops/dev"} if managed_by == "git" else {}),
+        argocd={"chart": {"version": "10.1.1"}, "managedBy": managed_by},
+    )
+    project = from_settings.project_args(stack, "argocd")
+    assert project.project_name == "platform"
+    assert list(project.namespaces) == ["argocd"]
+    assert project.source_repos == ("https://git.example.com/team/monorepo",)
+    assert not project.cluster_resources
+    assert {each.kind for each in project.namespace_resources} == {
+        "AppProject",
+        "Application",
+        "ApplicationSet",
+    }
+    [(name, application)] = from_settings.applications_args(stack, "argocd").items()
+    assert (name, application.revision, application.namespace) == ("bootstrap", "main", "argocd")
+    folder = "gitops/dev" if managed_by == "git" else "argocd/dev"
+    assert application.path == f"{folder}/bootstrap"
+    # Argo CD has one owner: the stack, or the file in Git.
+    assert application.source == source
+    assert from_settings.argocd_args(stack, "c", "r").managed_by_git == (managed_by == "git")

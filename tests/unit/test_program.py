@@ -118,7 +118,7 @@ def test_only_explicit_providers_are_used(made: Run) -> None:
         for each in made.asked.values()
         if each.type.startswith(("kubernetes:", "digitalocean:"))
     ]
-    assert len(own) == 9
+    assert len(own) == 10
     for each in own:
         package = each.type.partition(":")[0]
         assert each.provider.startswith(made.one(f"pulumi:providers:{package}").urn), each.name

@@ -67,3 +67,14 @@ def test_no_star_in_project_unless_allowed(wild: dict[str, Any]) -> None:
 def test_project_without_cluster_resources_may_deploy_none() -> None:
     spec = run(program(cluster_resources=[])).one("AppProject").inputs["spec"]
     assert spec["clusterResourceWhitelist"] == []
+
+
+def test_project_can_be_limited_to_some_kinds() -> None:
+    kinds = (ResourceKind("argoproj.io", "Application"),)
+    spec = run(program(namespace_resources=kinds, cluster_resources=())).one("AppProject").inputs
+    assert spec["spec"]["namespaceResourceWhitelist"] == [
+        {"group": "argoproj.io", "kind": "Application"}
+    ]
+    assert spec["spec"]["clusterResourceWhitelist"] == []
+    with refused("namespace_resources"):
+        arguments(namespace_resources=(ResourceKind("*", "*"),))

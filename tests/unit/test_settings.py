@@ -40,6 +40,7 @@ def refused(stack: str, config: dict[str, Any], **options: Any) -> tuple[setting
 def test_own_stacks_are_right_once_the_url_is_set(stack: str) -> None:
     parsed = own(stack)
     assert parsed.environment == stack
+    assert parsed.project is not None
     assert parsed.project.name == stack
     application = parsed.applications["microservices-demo"]
     assert application.path == f"kustomize/{stack}"
@@ -95,6 +96,7 @@ def test_environment_of_a_stack_with_a_name_of_its_own_is_told() -> None:
     parsed = settings.parse("blue", config, own_files(), environ=TOKEN)
     assert (parsed.stack, parsed.environment) == ("blue", "prod")
     assert parsed.cluster.protect
+    assert parsed.project is not None
     assert parsed.project.name == "prod"
 
 
