@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sandbox import client, engine, toolchain
 from sandbox.client import Daemon, SandboxError
+from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home, remove_tree, write_private
 from sandbox.processes import dying_with_me
@@ -25,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="The delivery platform on one machine: DigitalOcean emulated, all else real.",
 )
+app.add_typer(faults.app, name="fault")
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -226,10 +228,7 @@ def clock(
 
 
 def _daemon() -> Daemon:
-    daemon = client.running(Home.default())
-    if daemon is None:
-        raise SandboxError("The sandbox is not running. Start it: bin/sandbox up")
-    return daemon
+    return client.required(Home.default())
 
 
 def _farewell(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:

@@ -69,6 +69,14 @@ def running(home: Home) -> Daemon | None:
     return Daemon(said["pid"], said["url"], said["token"])
 
 
+def required(home: Home) -> Daemon:
+    """The running daemon of this sandbox. Raises SandboxError if there is none."""
+    daemon = running(home)
+    if daemon is None:
+        raise SandboxError("The sandbox is not running. Start it: bin/sandbox up")
+    return daemon
+
+
 def _is_daemon(pid: int, started: float) -> bool:
     try:
         process = psutil.Process(pid)

@@ -20,6 +20,7 @@ import httpx
 import psutil
 import uvicorn
 import yaml
+from pydantic import ValidationError
 from rich.console import Console
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -35,6 +36,7 @@ from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
 from sandbox.engine import MONOREPO, PROJECT, STACKS
+from sandbox.faults import Fault
 from sandbox.git import GitServer
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
@@ -78,6 +80,9 @@ class Sandbox:
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
             Route("/clock", self._move_clock, methods=["POST"]),
+            Route("/faults", self._get_faults),
+            Route("/faults", self._add_fault, methods=["POST"]),
+            Route("/faults/clear", self._clear_faults, methods=["POST"]),
         ]
         return Starlette(
             routes=[
@@ -109,7 +114,7 @@ class Sandbox:
         self._uses_public_chart = await self._choose_chart()
         if not self._uses_public_chart:
             await asyncio.to_thread(self._ensure_charts)
-        await self.clusters.resume()
+        await self.clusters.settle()
         self._ready.set()
 
     async def _ensure_registry(self) -> None:
@@ -198,6 +203,30 @@ class Sandbox:
         seconds = (await request.json())["seconds"]
         now = self.account.advance_clock(timedelta(seconds=seconds))
         return JSONResponse({"now": now.isoformat()})
+
+    async def _get_faults(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        return JSONResponse([fault.as_json() for fault in self.account.faults.all()])
+
+    async def _add_fault(self, request: Request) -> JSONResponse:
+        """Answers when the clusters have felt it."""
+        self._authorize(request)
+        try:
+            fault = Fault.model_validate_json(await request.body())
+        except ValidationError as error:
+            reasons = "; ".join(each["msg"] for each in error.errors(include_url=False))
+            raise HTTPException(422, reasons) from None
+        standing = self.account.faults.add(fault)
+        await self.clusters.settle()
+        return JSONResponse(standing.as_json())
+
+    async def _clear_faults(self, request: Request) -> JSONResponse:
+        """Clear those of the number or kind `which` (none: all); answers when the clusters have
+        got over them."""
+        self._authorize(request)
+        cleared = self.account.faults.clear((await request.json())["which"])
+        await self.clusters.settle()
+        return JSONResponse([fault.as_json() for fault in cleared])
 
 
 def _account_token(home: Home, account: AccountState) -> str:

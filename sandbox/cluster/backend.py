@@ -101,11 +101,15 @@ class Clusters:
             ipv4="127.0.0.1",
         )
 
-    async def delete(self, cluster_id: str) -> None:
-        """See `ClusterBackend.delete`."""
+    async def stop(self, cluster_id: str) -> None:
+        """See `ClusterBackend.stop`."""
         cluster = self._clusters.pop(cluster_id, None)
         if cluster is not None:
             await cluster.stop()
+
+    async def delete(self, cluster_id: str) -> None:
+        """See `ClusterBackend.delete`."""
+        await self.stop(cluster_id)
         # One that could not be started has left files, too.
         await asyncio.to_thread(remove_tree, self._folder / cluster_id)
 

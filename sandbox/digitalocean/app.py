@@ -38,7 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
 def create_app(state: AccountState, clusters: Clusters) -> Starlette:
     """The API of one account, under `/v2`: its clients take the server's address as their endpoint.
 
-    The clusters are the caller's to `resume` and `close`.
+    The clusters are the caller's to `settle` and `close`.
     """
     routes = [operation.route(state, clusters) for operation in OPERATIONS]
     return Starlette(

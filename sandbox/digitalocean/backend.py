@@ -81,6 +81,10 @@ class ClusterBackend(Protocol):
         the cluster holds and its endpoint are then the same as before.
         """
 
+    async def stop(self, cluster_id: str) -> None:
+        """End what runs of the cluster and keep what it holds; `create` brings it back as it was.
+        Does nothing if it does not run."""
+
     async def delete(self, cluster_id: str) -> None:
         """End the cluster and remove its data. Does nothing if there is no such cluster."""
 

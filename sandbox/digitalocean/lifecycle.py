@@ -1,7 +1,7 @@
 """Brings the clusters to what the account says they are, in the background.
 
 Every change of a cluster is followed by `changed`. What it does depends only on the account's data,
-so it is the same after a crash (`resume`) as after a request.
+so it is the same after a crash (`settle`) as after a request.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ def node_specs(cluster: Cluster) -> list[NodeSpec]:
 class Clusters:
     """Runs the account's clusters on a backend.
 
-    Make it once in a process, `resume` it, and `close` it before the loop ends.
+    Make it once in a process, `settle` it, and `close` it before the loop ends.
     """
 
     def __init__(self, account: AccountState, backend: ClusterBackend) -> None:
@@ -74,9 +74,10 @@ class Clusters:
         self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: dict[str, ClusterSpec] = {}
 
-    async def resume(self) -> None:
-        """Take up what was under way when the last process ended: start every cluster that was
-        there, end those that were being deleted. Returns when all that is done."""
+    async def settle(self) -> None:
+        """Make every cluster what the account and its faults say. In a new process that takes up
+        what was under way when the last one ended: every cluster that was there is started, those
+        that were being deleted are ended. Returns when all that is done."""
         tasks = [
             self.changed(cluster.id)
             for cluster in self._account.data.clusters.values()
@@ -85,7 +86,7 @@ class Clusters:
         await asyncio.gather(*tasks)
 
     async def close(self) -> None:
-        """Stop working; what is unfinished is for `resume`. Clusters themselves are not ended."""
+        """Stop working; what is unfinished is for `settle`. Clusters themselves are not ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -112,6 +113,9 @@ class Clusters:
                 self._fail(cluster, error)
 
     async def _run(self, cluster: Cluster) -> None:
+        if self._account.faults.stand("region-down", cluster.region):
+            await self._lose_region(cluster)
+            return
         spec = cluster_spec(cluster)
         if self._running.get(cluster.id) != spec:
             access = await self._backend.create(spec)
@@ -131,6 +135,14 @@ class Clusters:
                 cluster.upgrading_to = None
                 cluster.status = ClusterStatus(state="running")
                 cluster.updated_at = self._account.clock.now()
+
+    async def _lose_region(self, cluster: Cluster) -> None:
+        await self._backend.stop(cluster.id)
+        self._running.pop(cluster.id, None)
+        if cluster.status.state != "deleting":
+            message = f"region {cluster.region} is not available"
+            with self._account.changing():
+                cluster.status = ClusterStatus(state="degraded", message=message)
 
     def _settle_nodes(self, cluster: Cluster, ready: set[str]) -> None:
         now = self._account.clock.now()

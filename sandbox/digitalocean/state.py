@@ -24,6 +24,7 @@ from sandbox.digitalocean.models import (
     Volume,
     Vpc,
 )
+from sandbox.faults import Faults
 
 ACCESS_CLUSTER = "kubernetes:access_cluster"
 CREDENTIAL_LIFETIME = timedelta(days=7)
@@ -82,6 +83,7 @@ class AccountState:
         self.data = data
         self.clock = Clock(data.clock_offset)
         self.journal: deque[RequestRecord] = deque(maxlen=1000)
+        self.faults = Faults()
         self._path = path
 
     @classmethod

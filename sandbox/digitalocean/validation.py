@@ -8,6 +8,7 @@ from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.catalogue import REGIONS, SIZES, minor, version_key
 from sandbox.digitalocean.errors import invalid
 from sandbox.digitalocean.models import AccountData, Cluster, MaintenancePolicy
+from sandbox.faults import Faults
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POOL_NAME_LENGTH = 55
@@ -25,8 +26,9 @@ def _require(condition: bool, message: str) -> None:
         raise invalid(f"validation error: {message}")
 
 
-def check_region(region: str) -> None:
+def check_region(region: str, faults: Faults) -> None:
     _require(region in REGIONS, "invalid region")
+    _require(not faults.stand("region-down", region), f"region {region} is not available")
 
 
 def check_cluster_name(name: str, data: AccountData, *, but: str = "") -> None:

@@ -21,6 +21,7 @@ from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
+from sandbox.faults import Fault, Standing
 from sandbox.processes import free_port
 
 T = TypeVar("T")
@@ -50,6 +51,10 @@ class InMemoryBackend:
         self.specs[spec.id] = spec
         return ClusterAccess("https://127.0.0.1:6443", "Y2VydGlmaWNhdGU=", "127.0.0.1")
 
+    async def stop(self, cluster_id: str) -> None:
+        await self._pass_gate()
+        self.specs.pop(cluster_id, None)
+
     async def delete(self, cluster_id: str) -> None:
         await self._pass_gate()
         self.specs.pop(cluster_id, None)
@@ -70,6 +75,21 @@ class Emulator:
     backend: InMemoryBackend
     loop: asyncio.AbstractEventLoop
     token: str
+
+    def add_fault(self, kind: str, target: str = "*", **more: Any) -> Standing:
+        """Returns when the clusters have felt it."""
+        asked = {"kind": kind, **({} if target == "*" else {"target": target}), **more}
+        fault = self.in_server(lambda: self.account.faults.add(Fault.model_validate(asked)))
+        self._settle()
+        return fault
+
+    def clear_faults(self) -> None:
+        """Returns when the clusters have got over them."""
+        self.in_server(self.account.faults.clear)
+        self._settle()
+
+    def _settle(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.clusters.settle(), self.loop).result(10)
 
     def in_server(self, act: Callable[[], T]) -> T:
         """Run `act` where the server runs, since the account is its event loop's alone."""
@@ -149,7 +169,7 @@ def emulator(state_file: Path, backend: InMemoryBackend) -> Iterator[Emulator]:
     async def serve() -> None:
         account = AccountState.load(state_file)
         clusters = Clusters(account, backend)
-        resumed = asyncio.create_task(clusters.resume())
+        resumed = asyncio.create_task(clusters.settle())
         app = Starlette(
             routes=[webhook_route(account), Mount("", create_app(account, clusters))],
         )

@@ -137,10 +137,15 @@ def _change(call: Call, cluster: Cluster) -> Response:
 
 
 async def get_options(call: Call) -> Response:
+    faults = call.account.faults
     return JSONResponse(
         {
             "options": {
-                "regions": [{"name": name, "slug": slug} for slug, name in REGIONS.items()],
+                "regions": [
+                    {"name": name, "slug": slug}
+                    for slug, name in REGIONS.items()
+                    if not faults.stand("region-down", slug)
+                ],
                 "versions": [version_view(slug) for slug in call.account.data.versions],
                 "sizes": [{"name": slug, "slug": slug} for slug in SIZES],
             }
@@ -157,7 +162,7 @@ async def create_cluster(call: Call) -> Response:
     body = await call.body(ClusterCreate)
     account, data = call.account, call.account.data
     check_cluster_name(body.name, data)
-    check_region(body.region)
+    check_region(body.region, account.faults)
     check_tags(body.tags)
     version = resolve_version(body.version, data)
     if not body.node_pools:
