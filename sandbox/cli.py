@@ -54,10 +54,7 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    tools = toolchain.ensure(console)
-    daemon = client.start(home)
-    daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
-    pulumi = _engine(home, daemon, tools)
+    daemon, pulumi = _start(home, repo)
     for stack in chosen:
         if pulumi.release_stale_lock(stack):
             console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
@@ -76,6 +73,27 @@ def up(
     status = daemon.get("/sandbox/status")
     render(status, console)
     _farewell(home, daemon, status)
+
+
+@app.command()
+def start(
+    repo: Annotated[
+        str | None,
+        typer.Option(help="Git repository (folder or URL) to sync from, not the example."),
+    ] = None,
+) -> None:
+    """Bring up the sandbox and deploy nothing: an account, a monorepo, three stacks to preview."""
+    _start(Home.default(), repo)
+    console.print(
+        "The sandbox runs. Deploy: bin/sandbox up; or any command in it: bin/sandbox run COMMAND"
+    )
+
+
+def _start(home: Home, repo: str | None) -> tuple[Daemon, engine.Engine]:
+    tools = toolchain.ensure(console)
+    daemon = client.start(home)
+    daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
+    return daemon, _engine(home, daemon, tools)
 
 
 def _source(repo: str | None) -> str | None:
@@ -190,6 +208,20 @@ def pulumi(context: typer.Context) -> None:
     pulumi = _engine(home, _daemon(), toolchain.ensure(errors))
     os.chdir(pulumi.project)
     os.execvpe("pulumi", ["pulumi", *context.args], pulumi.env)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(context: typer.Context) -> None:
+    """Run any command in the sandbox's project folder, such as `bin/delivery preview`."""
+    home = Home.default()
+    pulumi = _engine(home, _daemon(), toolchain.ensure(errors))
+    if not context.args:
+        raise SandboxError("Say which command, for example: bin/sandbox run bin/delivery preview")
+    os.chdir(pulumi.project)
+    try:
+        os.execvpe(context.args[0], context.args, pulumi.env)
+    except OSError as error:
+        raise SandboxError(f"{context.args[0]} can't be run: {error.strerror}.") from error
 
 
 @app.command()
