@@ -240,11 +240,13 @@ def _account_token(home: Home, account: AccountState) -> str:
 
 
 def _chart_versions() -> set[str]:
-    """The chart versions that the stack files pin."""
+    """The chart versions that the stack files pin, and the patch after each: one to upgrade to."""
     versions = set()
     for stack in STACKS:
         config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
-        versions.add(config[f"{PROJECT}:argocd"]["chart"]["version"])
+        pinned = config[f"{PROJECT}:argocd"]["chart"]["version"]
+        minor, _, patch = pinned.rpartition(".")
+        versions |= {pinned, f"{minor}.{int(patch) + 1}"}
     return versions
 
 
