@@ -227,13 +227,16 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
 
 
 def _as_argo(value: Any) -> Any:
-    """A dataclass as Argo CD writes it: camelCase, and without what says nothing."""
+    """A dataclass as Argo CD writes it: camelCase, and without what says nothing.
+
+    Argo CD takes such fields out of an Application by itself, which would be drift.
+    """
     if is_dataclass(value):
         named = {each.name: _as_argo(getattr(value, each.name)) for each in fields(value)}
         return {
             to_camel(name): given
             for name, given in named.items()
-            if given not in (None, "", [], {})
+            if given is not False and given not in (None, "", [], {})
         }
     if isinstance(value, Mapping):
         return {key: _as_argo(each) for key, each in value.items()}

@@ -240,7 +240,12 @@ class ArgoCd(pulumi.ComponentResource):
                         labels={"app.kubernetes.io/part-of": "argocd"},
                     ),
                     data=_encoded(secret_data(wanted)),
-                    opts=child_options(self, opts, inside),
+                    # If the chart is to make it again, it has to be there while it changes hands.
+                    opts=child_options(
+                        self,
+                        opts,
+                        pulumi.ResourceOptions(depends_on=[namespace], retain_on_delete=True),
+                    ),
                 )
             )
         Release(

@@ -197,7 +197,7 @@ def _app_of_apps(
         path=f"{wanted.path}/{BOOTSTRAP}",
         namespace=settings.argocd.namespace,
         # Where the stack owns Argo CD, Git must not own it too.
-        source=Directory() if managed_by_git else Directory(exclude=SELF),
+        source=None if managed_by_git else Directory(exclude=SELF),
         sync=Sync(options=()),
     )
 

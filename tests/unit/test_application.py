@@ -109,10 +109,8 @@ def test_application_follows_git_unless_told_otherwise() -> None:
                 "helm": {
                     "releaseName": "shop",
                     "valueFiles": ["values-dev.yaml"],
-                    "ignoreMissingValueFiles": False,
                     "valuesObject": {"some_key": {"on": False}},
                     "parameters": [{"name": "image.tag", "value": "1.10", "forceString": True}],
-                    "skipCrds": False,
                 }
             },
         ),

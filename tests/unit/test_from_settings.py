@@ -225,10 +225,10 @@ def test_project_reads_the_stack_s_repositories_and_those_that_it_adds() -> None
 
 @pytest.mark.parametrize(
     ("managed_by", "source"),
-    [("pulumi", Directory(exclude="argo-cd.yaml")), ("git", Directory())],
+    [("pulumi", Directory(exclude="argo-cd.yaml")), ("git", None)],
 )
 def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_kinds(
-    managed_by: str, source: Directory
+    managed_by: str, source: Directory | None
 ) -> None:
     stack = parsed(
         project=None,
