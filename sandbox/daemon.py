@@ -37,6 +37,7 @@ from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
 from sandbox.engine import MONOREPO, PROJECT, STACKS
 from sandbox.faults import Fault
+from sandbox.faults.requests import Faulty
 from sandbox.git import GitServer
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
@@ -288,7 +289,11 @@ def main() -> None:
         os.environ["PATH"] = os.pathsep.join([str(tools.bin_dir), os.environ["PATH"]])
         listening = _listen(home)
         sandbox = Sandbox(home, tools, listening.getsockname()[1])
-        config = uvicorn.Config(sandbox.app, log_level="warning", timeout_graceful_shutdown=3)
+        config = uvicorn.Config(
+            Faulty(sandbox.app, sandbox.account.faults),
+            log_level="warning",
+            timeout_graceful_shutdown=3,
+        )
         _announce(home, sandbox)
         uvicorn.Server(config).run([listening])
 

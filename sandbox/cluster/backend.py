@@ -15,8 +15,10 @@ from sandbox.cluster.cloud import Account, CloudController
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.cluster.kubelet import Kubelet
 from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready, provider_id
+from sandbox.cluster.refusal import set_refusal
+from sandbox.cluster.relay import Relay
 from sandbox.cluster.tools import ClusterTools
-from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
+from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, Disturbance, NodeSpec
 from sandbox.paths import remove_tree
 from sandbox.processes import ProcessFailed
 
@@ -39,14 +41,19 @@ class ProcessInfo:
     log: Path
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Cluster:
     plane: ControlPlane
+    entrance: Relay
+    """Where the API is reached from outside, and can be cut off."""
     kubelet: Kubelet
     nodes: NodePlan
     cloud: CloudController | None
+    refuses_statefulsets: bool | None = None
+    """None: what an earlier process left it with is not known."""
 
     async def stop(self) -> None:
+        await self.entrance.stop()
         if self.cloud is not None:
             await self.cloud.stop()
         await self.kubelet.stop()
@@ -90,13 +97,17 @@ class Clusters:
                 await plane.start()
                 undo.push_async_callback(plane.stop)
                 await kubelet.start()
+                undo.push_async_callback(kubelet.stop)
+                port = await asyncio.to_thread(plane.ports.settle, "entrance")
+                entrance = Relay(port, lambda: plane.port)
+                await entrance.start()
                 undo.pop_all()
             if cloud is not None:
                 cloud.start(plane.api)
-            cluster = _Cluster(plane, kubelet, NodePlan(spec.cluster_subnet), cloud)
+            cluster = _Cluster(plane, entrance, kubelet, NodePlan(spec.cluster_subnet), cloud)
             self._clusters[spec.id] = cluster
         return ClusterAccess(
-            endpoint=cluster.plane.server,
+            endpoint=f"https://127.0.0.1:{cluster.entrance.port}",
             ca_certificate=base64.b64encode(cluster.plane.certificates.ca_pem).decode(),
             ipv4="127.0.0.1",
         )
@@ -112,6 +123,17 @@ class Clusters:
         await self.stop(cluster_id)
         # One that could not be started has left files, too.
         await asyncio.to_thread(remove_tree, self._folder / cluster_id)
+
+    async def disturb(self, cluster_id: str, disturbance: Disturbance) -> None:
+        """See `ClusterBackend.disturb`."""
+        cluster = self._clusters[cluster_id]
+        if cluster.refuses_statefulsets != disturbance.refuses_statefulsets:
+            await set_refusal(cluster.plane.api, disturbance.refuses_statefulsets)
+            cluster.refuses_statefulsets = disturbance.refuses_statefulsets
+        if disturbance.unreachable:
+            await cluster.entrance.stop()
+        else:
+            await cluster.entrance.start()
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
         """See `ClusterBackend.set_nodes`. A node that leaves takes its pods with it.

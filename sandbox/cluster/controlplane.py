@@ -99,8 +99,13 @@ class ControlPlane:
     @property
     def server(self) -> str:
         """URL of the API, once the cluster has been started."""
+        return f"https://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """Where the API listens, once the cluster has been started."""
         assert self._port is not None, "not started"
-        return f"https://127.0.0.1:{self._port}"
+        return self._port
 
     @property
     def api(self) -> Api:

@@ -20,8 +20,9 @@ class Relay:
         self._open: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen. Raises OSError if the port is taken."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        """Listen, unless it does already. Raises OSError if the port is taken."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
         """Stop listening, and cut the connections."""

@@ -67,6 +67,15 @@ class NodeSpec:
     taints: Sequence[Taint] = ()
 
 
+@dataclass(frozen=True)
+class Disturbance:
+    """What is wrong with a cluster that runs."""
+
+    unreachable: bool = False
+    """Nobody outside gets to its API; inside, all goes on."""
+    refuses_statefulsets: bool = False
+
+
 class ClusterBackend(Protocol):
     """Runs control planes. Its calls for one cluster never overlap; those for several may.
 
@@ -87,6 +96,9 @@ class ClusterBackend(Protocol):
 
     async def delete(self, cluster_id: str) -> None:
         """End the cluster and remove its data. Does nothing if there is no such cluster."""
+
+    async def disturb(self, cluster_id: str, disturbance: Disturbance) -> None:
+        """Let the running cluster have these faults and no others; returns when it has."""
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
         """Make the nodes of the cluster exactly these, and return once they are ready."""

@@ -18,6 +18,9 @@ _IDS = {
     422: "unprocessable_entity",
     429: "too_many_requests",
     500: "server_error",
+    502: "bad_gateway",
+    503: "service_unavailable",
+    504: "gateway_timeout",
 }
 
 
@@ -40,7 +43,7 @@ def invalid(message: str) -> ApiError:
 
 
 def error_response(status: int, message: str, request_id: str) -> JSONResponse:
-    body = {"id": _IDS[status], "message": message, "request_id": request_id}
+    body = {"id": _IDS.get(status, "error"), "message": message, "request_id": request_id}
     return JSONResponse(body, status)
 
 

@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections import defaultdict
 
-from sandbox.digitalocean.backend import ClusterBackend, ClusterSpec, NodeSpec
+from sandbox.digitalocean.backend import ClusterBackend, ClusterSpec, Disturbance, NodeSpec
 from sandbox.digitalocean.catalogue import SIZES
 from sandbox.digitalocean.models import Cluster, ClusterStatus, NodeStatus
 from sandbox.digitalocean.state import AccountState
+from sandbox.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +29,12 @@ def cluster_spec(cluster: Cluster) -> ClusterSpec:
     )
 
 
-def node_specs(cluster: Cluster) -> list[NodeSpec]:
-    """The nodes that the cluster is to have, labelled as DOKS labels them
+class ClusterFailed(Exception):
+    """DigitalOcean can't make the cluster; the text is the message of its status."""
+
+
+def node_specs(cluster: Cluster, faults: Faults) -> list[NodeSpec]:
+    """The nodes that the cluster has as soon as it can, labelled as DOKS labels them
     (docs.digitalocean.com/products/kubernetes/details/managed/#automatic-application-of-labels)."""
     version = cluster.upgrading_to or cluster.version
     return [
@@ -58,6 +63,7 @@ def node_specs(cluster: Cluster) -> list[NodeSpec]:
         )
         for pool in cluster.node_pools
         for node in pool.remaining()
+        if node.status.state == "running" or not faults.stand("no-capacity", pool.size)
     ]
 
 
@@ -113,9 +119,12 @@ class Clusters:
                 self._fail(cluster, error)
 
     async def _run(self, cluster: Cluster) -> None:
-        if self._account.faults.stand("region-down", cluster.region):
+        faults = self._account.faults
+        if faults.stand("region-down", cluster.region):
             await self._lose_region(cluster)
             return
+        if not cluster.endpoint and faults.strike("cluster-error", cluster.name):
+            raise ClusterFailed("the control plane could not be provisioned")
         spec = cluster_spec(cluster)
         if self._running.get(cluster.id) != spec:
             access = await self._backend.create(spec)
@@ -125,7 +134,12 @@ class Clusters:
                 cluster.ca_certificate = access.ca_certificate
                 # docs.digitalocean.com/reference/api: not set for a highly available cluster.
                 cluster.ipv4 = "" if cluster.ha else access.ipv4
-        nodes = node_specs(cluster)
+        disturbance = Disturbance(
+            unreachable=faults.stand("cluster-unreachable", cluster.name),
+            refuses_statefulsets=faults.stand("helm-fails", cluster.name),
+        )
+        await self._backend.disturb(cluster.id, disturbance)
+        nodes = node_specs(cluster, faults)
         await self._backend.set_nodes(cluster.id, nodes)
         with self._account.changing():
             self._settle_nodes(cluster, {node.id for node in nodes})
@@ -133,8 +147,13 @@ class Clusters:
             if cluster.status.state != "deleting" and cluster_spec(cluster) == spec:
                 cluster.version = spec.version
                 cluster.upgrading_to = None
-                cluster.status = ClusterStatus(state="running")
+                cluster.status = self._status(cluster)
                 cluster.updated_at = self._account.clock.now()
+
+    def _status(self, cluster: Cluster) -> ClusterStatus:
+        if self._account.faults.stand("cluster-degraded", cluster.name):
+            return ClusterStatus(state="degraded", message="the control plane is degraded")
+        return ClusterStatus(state="running")
 
     async def _lose_region(self, cluster: Cluster) -> None:
         await self._backend.stop(cluster.id)

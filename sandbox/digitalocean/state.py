@@ -175,14 +175,34 @@ class AccountState:
 
     def find_token(self, token: str) -> Token | None:
         """The personal access token, if it is valid now."""
+        if self.faults.stand("token-invalid"):
+            return None
         digest = _sha256(token)
         for known in self.data.tokens:
             if known.sha256 == digest and not self._expired(known.expires_at):
+                if self.faults.stand("token-read-only"):
+                    return known.model_copy(update={"scopes": ["read", ACCESS_CLUSTER]})
                 return known
         return None
 
     def _expired(self, at: datetime | None) -> bool:
         return at is not None and at <= self.clock.now()
+
+    # Droplets
+
+    @property
+    def droplets_in_use(self) -> int:
+        return sum(
+            pool.count
+            for cluster in self.data.clusters.values()
+            for pool in cluster.node_pools
+            if cluster.status.state != "deleting" and not pool.deleting
+        )
+
+    @property
+    def droplet_limit(self) -> int:
+        """How many the account may have."""
+        return self.droplets_in_use if self.faults.stand("quota") else self.data.droplet_limit
 
     # Minted credentials
 

@@ -8,7 +8,7 @@ from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.catalogue import REGIONS, SIZES, minor, version_key
 from sandbox.digitalocean.errors import invalid
 from sandbox.digitalocean.models import AccountData, Cluster, MaintenancePolicy
-from sandbox.faults import Faults
+from sandbox.digitalocean.state import AccountState
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POOL_NAME_LENGTH = 55
@@ -26,9 +26,9 @@ def _require(condition: bool, message: str) -> None:
         raise invalid(f"validation error: {message}")
 
 
-def check_region(region: str, faults: Faults) -> None:
+def check_region(region: str, account: AccountState) -> None:
     _require(region in REGIONS, "invalid region")
-    _require(not faults.stand("region-down", region), f"region {region} is not available")
+    _require(not account.faults.stand("region-down", region), f"region {region} is not available")
 
 
 def check_cluster_name(name: str, data: AccountData, *, but: str = "") -> None:
@@ -136,14 +136,8 @@ def check_labels(labels: Mapping[str, str], taints: Sequence[Taint], where: str)
         )
 
 
-def check_droplet_limit(additional: int, data: AccountData) -> None:
-    used = sum(
-        pool.count
-        for cluster in data.clusters.values()
-        for pool in cluster.node_pools
-        if cluster.status.state != "deleting" and not pool.deleting
-    )
+def check_droplet_limit(additional: int, account: AccountState) -> None:
     _require(
-        used + additional <= data.droplet_limit,
+        account.droplets_in_use + additional <= account.droplet_limit,
         f"{additional} additional nodes but not enough available droplet limit",
     )

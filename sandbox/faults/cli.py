@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Give the sandbox faults: an API that fails, a region that is down, ...",
 )
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)
 
 
 @app.command()
@@ -22,7 +22,7 @@ def kinds() -> None:
     """List the faults that there are."""
     table = Table("KIND", "TARGET", "WHAT IT DOES", box=None)
     for kind in KINDS.values():
-        table.add_row(kind.name, kind.target and f"[{kind.target}]", kind.what)
+        table.add_row(kind.name, kind.target, kind.what)
     console.print(table)
 
 

@@ -17,11 +17,12 @@ from starlette.routing import Mount
 from tenacity import Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
 from sandbox.digitalocean.app import create_app
-from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
+from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, Disturbance, NodeSpec
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
 from sandbox.faults import Fault, Standing
+from sandbox.faults.requests import Faulty
 from sandbox.processes import free_port
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ class InMemoryBackend:
     failure: str = ""
     specs: dict[str, ClusterSpec] = field(default_factory=dict)
     nodes: dict[str, Sequence[NodeSpec]] = field(default_factory=dict)
+    disturbances: dict[str, Disturbance] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,6 +61,9 @@ class InMemoryBackend:
         await self._pass_gate()
         self.specs.pop(cluster_id, None)
         self.nodes.pop(cluster_id, None)
+
+    async def disturb(self, cluster_id: str, disturbance: Disturbance) -> None:
+        self.disturbances[cluster_id] = disturbance
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
         await self._pass_gate()
@@ -174,7 +179,13 @@ def emulator(state_file: Path, backend: InMemoryBackend) -> Iterator[Emulator]:
             routes=[webhook_route(account), Mount("", create_app(account, clusters))],
         )
         server = uvicorn.Server(
-            uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
+            uvicorn.Config(
+                Faulty(app, account.faults),
+                host="127.0.0.1",
+                port=port,
+                log_level="warning",
+                lifespan="off",
+            )
         )
         token = account.add_token("tests")
         url = f"http://127.0.0.1:{port}"

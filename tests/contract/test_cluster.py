@@ -16,9 +16,10 @@ import httpx
 import psutil
 import pytest
 
+from sandbox.cluster.api import ApiError, Object
 from sandbox.cluster.backend import Clusters
 from sandbox.cluster.controlplane import ControlPlane
-from sandbox.digitalocean.backend import Taint
+from sandbox.digitalocean.backend import Disturbance, Taint
 from sandbox.paths import REPOSITORY
 from tests.contract.cluster_fixtures import NODES, SPEC, Running, node, until
 from tests.contract.kubernetes_plugin import tools
@@ -204,13 +205,50 @@ async def test_a_service_account_has_the_rights_that_it_is_given_and_no_more(
 async def test_the_control_plane_listens_on_loopback_only(cluster: Running) -> None:
     listening = [
         connection.laddr
-        for process in cluster.clusters.processes()
-        for connection in psutil.Process(process.pid).net_connections("inet")
+        for pid in (os.getpid(), *(process.pid for process in cluster.clusters.processes()))
+        for connection in psutil.Process(pid).net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     ]
 
-    assert cluster.access.endpoint.endswith(f":{listening[0].port}")
+    assert httpx.URL(cluster.access.endpoint).port in {address.port for address in listening}
     assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+async def test_a_cluster_that_nobody_gets_to_goes_on_and_is_as_it_was_afterwards(
+    cluster: Running,
+) -> None:
+    cluster.account.tokens.add("outside")
+    pids = {process.pid for process in cluster.clusters.processes()}
+    await cluster.clusters.disturb(SPEC.id, Disturbance(unreachable=True))
+    with pytest.raises(httpx.ConnectError):
+        await get_as(cluster, "outside", "/api/v1/nodes")
+    inside = await cluster.api.items("/api/v1/nodes")
+    await cluster.clusters.disturb(SPEC.id, Disturbance())
+
+    assert len(inside) == 2
+    assert await get_as(cluster, "outside", "/api/v1/nodes") == 200
+    assert {process.pid for process in cluster.clusters.processes()} == pids
+
+
+async def test_a_cluster_refuses_statefulsets_and_nothing_else_for_as_long_as_it_is_told(
+    cluster: Running,
+) -> None:
+    spec = {
+        "selector": {"matchLabels": {"app": "half-way"}},
+        "template": pod_template("half-way"),
+    }
+    deployment: Object = {"metadata": {"name": "half-way"}, "spec": spec}
+    stateful_set = {**deployment, "spec": {**spec, "serviceName": "half-way"}}
+    await cluster.clusters.disturb(SPEC.id, Disturbance(refuses_statefulsets=True))
+    with pytest.raises(ApiError, match=r"'fault-helm-fails' .* denied request") as refusal:
+        await cluster.api.call("POST", f"{APPS}/statefulsets", stateful_set)
+    await cluster.api.call("POST", f"{APPS}/deployments", deployment)
+    await cluster.clusters.disturb(SPEC.id, Disturbance())
+    await cluster.api.call("POST", f"{APPS}/statefulsets", stateful_set)
+
+    assert refusal.value.code == 422
+    for kind in ("statefulsets", "deployments"):
+        await cluster.api.delete(f"{APPS}/{kind}/half-way")
 
 
 async def test_what_the_cluster_keeps_is_closed_to_other_users(cluster: Running) -> None:

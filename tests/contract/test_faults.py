@@ -1,18 +1,29 @@
 """Each fault does what its name says, as clients of the emulated account feel it."""
 
+import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
 
-from sandbox.faults import Fault
+from sandbox.chart import repository
+from sandbox.digitalocean.backend import Disturbance
+from sandbox.faults import Fault, Faults
+from sandbox.faults.requests import Faulty
+from sandbox.git import GitServer
 from tests.contract.digitalocean_api import (
     Emulator,
     InMemoryBackend,
     cluster_request,
     emulator,
     error_of,
+    pool_request,
 )
 
 CLUSTERS = "/v2/kubernetes/clusters"
@@ -22,6 +33,146 @@ CLUSTERS = "/v2/kubernetes/clusters"
 def do(tmp_path: Path) -> Iterator[Emulator]:
     with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
         yield served
+
+
+def test_a_rate_limit_says_when_to_come_again_and_ends_after_its_times(do: Emulator) -> None:
+    do.add_fault("rate-limit", times=2, seconds=7)
+    with do.http() as api:
+        answers = [api.get("/v2/account") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [429, 429, 200]
+    assert answers[0].headers["retry-after"] == "7"
+    assert answers[0].json()["id"] == "too_many_requests"
+    assert answers[0].json()["request_id"]
+
+
+def test_a_fault_befalls_the_requests_of_its_method_and_path_alone(do: Emulator) -> None:
+    fault = do.add_fault("server-error", method="POST", path="/v2/kubernetes/clusters", status=502)
+    with do.http() as api:
+        assert api.get(CLUSTERS).status_code == 200
+        assert api.post("/v2/vpcs", json={"name": "x", "region": "nyc1"}).status_code == 201
+        assert error_of(api.post(CLUSTERS, json=cluster_request()))[:2] == (502, "bad_gateway")
+    assert fault.hits == 1
+    assert not do.account.data.clusters
+
+
+def test_a_request_that_times_out_is_not_carried_out(do: Emulator) -> None:
+    do.add_fault("timeout", seconds=0.3, times=1)
+    began = time.monotonic()
+    answer = do.http().post(CLUSTERS, json=cluster_request())
+    assert answer.status_code == 504
+    assert time.monotonic() - began >= 0.3
+    assert not do.account.data.clusters
+
+
+def test_a_client_may_give_up_before_the_timeout(do: Emulator) -> None:
+    do.add_fault("timeout", seconds=60, times=1)
+    with pytest.raises(httpx.ReadTimeout):
+        do.http().get("/v2/account", timeout=0.2)
+    assert do.http().get("/v2/account").status_code == 200
+
+
+def test_a_connection_is_reset_before_the_request_is_carried_out(do: Emulator) -> None:
+    do.add_fault("reset", times=2)
+    with pytest.raises(httpx.ReadError, match="reset by peer"):
+        do.http().get(CLUSTERS)
+    with pytest.raises(httpx.TransportError):
+        do.http().post(CLUSTERS, json=cluster_request())
+    assert not do.account.data.clusters
+    assert do.http().get("/v2/account").status_code == 200
+
+
+def test_a_request_whose_answer_is_lost_is_carried_out(do: Emulator) -> None:
+    do.add_fault("lost-answer", times=1)
+    with pytest.raises(httpx.ReadError, match="reset by peer"):
+        do.http().post(CLUSTERS, json=cluster_request())
+    assert len(do.account.data.clusters) == 1
+
+
+def test_an_invalid_token_is_refused_by_the_account_and_its_clusters(do: Emulator) -> None:
+    cluster = do.running_cluster()
+    do.add_fault("token-invalid")
+    assert error_of(do.http().get("/v2/account"))[:2] == (401, "Unauthorized")
+    verdict = do.in_server(lambda: do.account.authenticate_for_cluster(do.token, cluster["id"]))
+    assert not verdict.authenticated
+    do.clear_faults()
+    assert do.http().get("/v2/account").status_code == 200
+
+
+def test_a_token_that_may_only_read_reads_and_opens_clusters_and_no_more(do: Emulator) -> None:
+    cluster = do.running_cluster()
+    do.add_fault("token-read-only")
+    with do.http() as api:
+        assert api.get(CLUSTERS).status_code == 200
+        assert api.get("/v2/kubernetes/options").status_code == 200
+        refused = api.post(CLUSTERS, json=cluster_request(name="another"))
+        assert error_of(refused)[:2] == (403, "forbidden")
+        assert api.delete(f"{CLUSTERS}/{cluster['id']}").status_code == 403
+    verdict = do.in_server(lambda: do.account.authenticate_for_cluster(do.token, cluster["id"]))
+    assert verdict.authenticated
+
+
+def test_a_used_up_quota_refuses_new_nodes_and_keeps_those_that_there_are(do: Emulator) -> None:
+    cluster = do.running_cluster()
+    do.add_fault("quota")
+    with do.http() as api:
+        refused = api.post(CLUSTERS, json=cluster_request(name="another"))
+        pools = api.post(f"{CLUSTERS}/{cluster['id']}/node_pools", json=pool_request(name="more"))
+        assert api.get("/v2/account").json()["account"]["droplet_limit"] == 2
+    message = "2 additional nodes but not enough available droplet limit"
+    for answer in (refused, pools):
+        assert error_of(answer)[::2] == (422, f"validation error: {message}")
+    assert len(do.cluster(cluster["id"])["node_pools"][0]["nodes"]) == 2
+
+
+def test_new_nodes_without_capacity_stay_provisioning_until_there_is_some(do: Emulator) -> None:
+    cluster = do.running_cluster()
+    [pool] = cluster["node_pools"]
+    do.add_fault("no-capacity", "s-2vcpu-*")
+
+    def states() -> list[str]:
+        [pool] = do.cluster(cluster["id"])["node_pools"]
+        return sorted(node["status"]["state"] for node in pool["nodes"])
+
+    do.pydo().kubernetes.update_node_pool(
+        cluster["id"], pool["id"], {"name": "default", "count": 3}
+    )
+    do.add_fault("cluster-degraded", "another")  # Returns when the clusters have settled.
+    assert states() == ["provisioning", "running", "running"]
+    assert do.cluster(cluster["id"])["status"]["state"] == "running"
+    do.clear_faults()
+    assert states() == ["running", "running", "running"]
+
+
+def test_a_cluster_that_ends_in_error_says_why_and_keeps_its_name(do: Emulator) -> None:
+    do.add_fault("cluster-error", times=1)
+    failed = do.until_state(do.create_cluster()["id"], "error")
+    assert failed["status"]["message"] == "the control plane could not be provisioned"
+    assert not failed["endpoint"]
+    refused = do.http().post(CLUSTERS, json=cluster_request())
+    assert error_of(refused)[2].endswith("a cluster with name microservices-demo already exists")
+    do.pydo().kubernetes.delete_cluster(failed["id"])
+    do.until_gone(failed["id"])
+    assert do.running_cluster()["name"] == failed["name"]
+
+
+def test_a_degraded_cluster_goes_on_running_and_recovers(do: Emulator) -> None:
+    cluster = do.running_cluster()
+    do.add_fault("cluster-degraded", cluster["name"])
+    assert do.cluster(cluster["id"])["status"]["state"] == "degraded"
+    assert do.backend.specs
+    do.clear_faults()
+    assert do.cluster(cluster["id"])["status"] == {"state": "running"}
+
+
+def test_clusters_have_the_disturbances_of_their_faults(do: Emulator) -> None:
+    one, other = do.running_cluster(name="one"), do.running_cluster(name="other")
+    do.add_fault("cluster-unreachable", "one")
+    do.add_fault("helm-fails", "other")
+    assert do.backend.disturbances[one["id"]] == Disturbance(unreachable=True)
+    assert do.backend.disturbances[other["id"]] == Disturbance(refuses_statefulsets=True)
+    assert do.cluster(one["id"])["status"]["state"] == "running", "the account sees nothing of it"
+    do.clear_faults()
+    assert set(map(str, do.backend.disturbances.values())) == {str(Disturbance())}
 
 
 def offered_regions(do: Emulator) -> list[str]:
@@ -65,12 +216,58 @@ def test_clusters_are_as_they_were_when_their_region_is_back(do: Emulator) -> No
     assert "nyc1" in offered_regions(do)
 
 
+def asked(app: ASGIApp, path: str) -> int:
+    """The status that the application answers there."""
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as client:
+            return (await client.get(path)).status_code
+
+    return asyncio.run(ask())
+
+
+def test_git_and_the_chart_repository_fail_apart_from_each_other_and_the_api(
+    tmp_path: Path,
+) -> None:
+    faults = Faults()
+    app = Starlette(
+        routes=[
+            Mount("/git", GitServer(tmp_path).app),
+            Mount("/charts", repository(tmp_path)),
+        ]
+    )
+
+    def statuses() -> tuple[int, int]:
+        git = asked(Faulty(app, faults), "/git/monorepo.git/info/refs?service=git-upload-pack")
+        return git, asked(Faulty(app, faults), "/charts/index.yaml")
+
+    assert statuses() == (404, 200)
+    faults.add(Fault(kind="git-down"))
+    assert statuses() == (503, 200)
+    faults.clear()
+    faults.add(Fault(kind="charts-down"))
+    assert statuses() == (404, 503)
+    faults.clear("charts-down")
+    assert statuses() == (404, 200)
+
+
+def test_slow_git_answers_as_ever_but_later(tmp_path: Path) -> None:
+    faults = Faults()
+    fault = faults.add(Fault(kind="git-slow", path="/", seconds=0.3))
+    began = time.monotonic()
+    assert asked(Faulty(repository(tmp_path), faults), "/") == 404
+    assert time.monotonic() - began >= 0.3
+    assert fault.hits == 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        ({"kind": "earthquake"}, "there is no fault 'earthquake'; choose from region-down"),
+        ({"kind": "earthquake"}, "there is no fault 'earthquake'; choose from rate-limit, "),
         ({"kind": "region-down", "status": 500}, "region-down is not about requests: status"),
-        ({"kind": "region-down", "times": 0}, "greater than or equal to 1"),
+        ({"kind": "quota", "target": "nyc1"}, "quota takes no target"),
+        ({"kind": "reset", "times": 0}, "greater than or equal to 1"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(wrong: dict[str, object], why: str) -> None:

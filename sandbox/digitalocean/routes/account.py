@@ -10,7 +10,7 @@ async def get_account(call: Call) -> Response:
     return JSONResponse(
         {
             "account": {
-                "droplet_limit": data.droplet_limit,
+                "droplet_limit": call.account.droplet_limit,
                 "floating_ip_limit": 5,
                 "email": data.email,
                 "name": data.name,

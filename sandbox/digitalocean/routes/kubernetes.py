@@ -162,7 +162,7 @@ async def create_cluster(call: Call) -> Response:
     body = await call.body(ClusterCreate)
     account, data = call.account, call.account.data
     check_cluster_name(body.name, data)
-    check_region(body.region, account.faults)
+    check_region(body.region, account)
     check_tags(body.tags)
     version = resolve_version(body.version, data)
     if not body.node_pools:
@@ -171,7 +171,7 @@ async def create_cluster(call: Call) -> Response:
     for index, pool in enumerate(body.node_pools):
         names = [earlier.name for earlier in pools]
         pools.append(new_pool(account, pool, names, f"worker_node_pool_specs[{index}]"))
-    check_droplet_limit(sum(pool.count for pool in pools), data)
+    check_droplet_limit(sum(pool.count for pool in pools), account)
     maintenance = body.maintenance_policy.policy()
     if body.vpc_uuid:
         vpc = data.vpcs.get(body.vpc_uuid)

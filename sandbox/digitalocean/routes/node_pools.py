@@ -50,7 +50,7 @@ async def create_pool(call: Call) -> Response:
     body = await call.body(NodePoolCreate)
     check_not_deleting(cluster)
     pool = new_pool(call.account, body, _names(cluster), _WHERE)
-    check_droplet_limit(pool.count, call.account.data)
+    check_droplet_limit(pool.count, call.account)
     with call.account.changing():
         cluster.node_pools = [*cluster.node_pools, pool]
     call.clusters.changed(cluster.id)
@@ -66,7 +66,7 @@ async def update_pool(call: Call) -> Response:
     body = await call.body(NodePoolUpdate)
     cluster, pool = _changeable(call)
     if body.count is not None:
-        check_droplet_limit(body.count - pool.count, call.account.data)
+        check_droplet_limit(body.count - pool.count, call.account)
     with call.account.changing():
         change_pool(call.account, pool, body, _names(cluster, but=pool), _WHERE)
     call.clusters.changed(cluster.id)

@@ -73,7 +73,7 @@ async def list_vpcs(call: Call) -> Response:
 async def create_vpc(call: Call) -> Response:
     body = await call.body(VpcCreate)
     data = call.account.data
-    check_region(body.region, call.account.faults)
+    check_region(body.region, call.account)
     _check_text(body.name, body.description, data)
     if body.ip_range is not None:
         _check_ip_range(body.ip_range, data)
