@@ -16,11 +16,13 @@ from account.model import Account, RunningCluster
 from account.version import Version
 from settings.scalars import is_api_endpoint
 
-TIMEOUT = (5.0, 30.0)
+TIMEOUT = (5.0, 20.0)
 """Seconds to connect, and to wait for an answer."""
 RETRIES = Retry(
     total=4,
     connect=2,
+    # An API that never answers is given up within about a minute.
+    read=2,
     backoff_factor=0.5,
     status_forcelist=(429, 500, 502, 503, 504),
     allowed_methods=("GET",),
@@ -233,7 +235,7 @@ class _Api:
         if status == 429:
             raise AccountError(
                 f"DigitalOcean's request limit for the account is used up (429 at {self._url}).\n"
-                "Run the command again later; the limit is by the hour."
+                f"Run the command again {_when_lifted(response)}."
             )
         if status >= 500:
             raise AccountError(
@@ -253,8 +255,20 @@ class _Api:
         )
 
 
+def _when_lifted(response: requests.Response) -> str:
+    """https://docs.digitalocean.com/reference/api/reference/ (Rate Limit)"""
+    seconds = response.headers.get("Retry-After", "")
+    if not seconds.isdecimal():
+        return "later; the limit is by the hour"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"in {minutes + bool(rest)} min" if minutes else f"in {rest} s"
+
+
 def _reason(error: requests.RequestException) -> str:
     """The cause without the layers of objects around it."""
     cause: object = error.args[0] if error.args else error
     cause = getattr(cause, "reason", cause)
+    *_, innermost = getattr(cause, "args", ()) or (cause,)
+    if isinstance(innermost, OSError) and innermost.strerror:
+        return innermost.strerror
     return str(cause).partition("): ")[2] or str(cause) or type(error).__name__

@@ -177,6 +177,15 @@ def test_unreachable_api_is_told_with_its_address() -> None:
         account.read(TOKEN, "http://127.0.0.1:1")
 
 
+def test_used_up_limit_is_told_with_the_time_when_it_ends(api: Api) -> None:
+    api.answer("/v2/registry", (429, {"id": "too_many_requests"}), Retry_After="0")
+    with pytest.raises(AccountError, match=r"Run the command again in 0 s\."):
+        account.read(TOKEN, api.url)
+    api.answer("/v2/registry", (429, {"id": "too_many_requests"}))
+    with pytest.raises(AccountError, match="again later; the limit is by the hour"):
+        account.read(TOKEN, api.url)
+
+
 @pytest.mark.parametrize(
     "answer", [(200, "<html>hello</html>"), (200, {"message": "hello"}), (302, ""), (418, {})]
 )
