@@ -35,7 +35,7 @@ registry = ContainerRegistry(
 )
 cluster = DoksCluster(
     "cluster",
-    from_settings.cluster_args(stack, version, hold_version=runs_it),
+    from_settings.cluster_args(stack, version, registry.endpoint, hold_version=runs_it),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
 kubernetes = pulumi_kubernetes.Provider(

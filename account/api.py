@@ -97,6 +97,7 @@ class _OptionsAnswer(BaseModel):
 
 class _Status(BaseModel):
     state: str
+    message: str = ""
 
 
 class _Cluster(BaseModel):
@@ -107,6 +108,7 @@ class _Cluster(BaseModel):
     ha: bool = False
     status: _Status
     registry_enabled: bool = False
+    endpoint: str = ""
 
 
 class _Pages(BaseModel):
@@ -186,6 +188,8 @@ class _Api:
                         ha=cluster.ha,
                         state=cluster.status.state,
                         registry_enabled=cluster.registry_enabled,
+                        endpoint=cluster.endpoint,
+                        message=cluster.status.message,
                     )
             # Counted instead of followed: the link could lead the token to another host.
             if not (answer.links and answer.links.pages and answer.links.pages.next):

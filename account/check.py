@@ -158,6 +158,15 @@ def _registry(settings: Settings, account: Account) -> Iterator[Fault]:
 def _running(settings: Settings, account: Account) -> Iterator[Fault]:
     cluster: Cluster = settings.cluster
     for running in account.clusters_named(cluster.name):
+        if running.state == "error" and not running.endpoint:
+            yield _fault(
+                settings,
+                ("cluster", "name"),
+                f'"{running.name}" ({running.id}), which DigitalOcean could not make: '
+                f"{running.message or 'it does not say why'}",
+                "a name that is free; free this one, which nothing runs in, and run the command "
+                f"again: doctl kubernetes cluster delete {running.id}",
+            )
         if running.ha and not cluster.high_availability:
             yield _fault(
                 settings,

@@ -21,6 +21,10 @@ class RunningCluster:
     """`running`, `provisioning`, `upgrading`, `degraded`, `error` or `deleting`."""
     registry_enabled: bool
     """Whether it may pull from the account's registry."""
+    endpoint: str = ""
+    """URL of its API; empty as long as it has never run."""
+    message: str = ""
+    """What DigitalOcean says of its state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,13 @@ def registry_args(settings: "Settings") -> ContainerRegistryArgs:
     return _like(ContainerRegistryArgs, settings.registry, registry_name=settings.registry.name)
 
 
-def cluster_args(settings: "Settings", version: str, *, hold_version: bool) -> DoksClusterArgs:
+def cluster_args(
+    settings: "Settings",
+    version: str,
+    registry_endpoint: pulumi.Input[str],
+    *,
+    hold_version: bool,
+) -> DoksClusterArgs:
     """The cluster, with nodes that can pull from the registry."""
     cluster = settings.cluster
     return _like(
@@ -71,7 +77,8 @@ def cluster_args(settings: "Settings", version: str, *, hold_version: bool) -> D
         version=version,
         hold_version=hold_version,
         access_token=secret(settings.digitalocean.token),
-        registry_integration=True,
+        # Waits until the registry is found, so that no failure of the cluster's cuts into that.
+        registry_integration=pulumi.Output.from_input(registry_endpoint).apply(bool),
         node_pools=tuple(_node_pool(pool) for pool in cluster.node_pools),
         maintenance=_like(Maintenance, cluster.maintenance) if cluster.maintenance else None,
         vpc_id=cluster.vpc.id if cluster.vpc else None,

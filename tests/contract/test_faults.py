@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -242,7 +243,7 @@ def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> N
     ],
 )
 def test_the_program_says_of_a_fault_that_lasts_what_it_is_and_what_to_do(
-    do: Emulator, kind: str, more: dict[str, float], said: str
+    do: Emulator, kind: str, more: dict[str, Any], said: str
 ) -> None:
     do.add_fault(kind, **more)
     with pytest.raises(account.AccountError, match=said):

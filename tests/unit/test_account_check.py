@@ -1,5 +1,7 @@
 """Whether settings fit the account, and which version of Kubernetes they mean in it."""
 
+from dataclasses import replace
+
 import pytest
 
 import account
@@ -175,6 +177,19 @@ def test_control_plane_is_not_replaced_to_take_back_its_availability() -> None:
     with pytest.raises(SettingsError, match="can't take it back"):
         account.check(stack(ha=False), team(running("1.34.9-do.0", ha=True)))
     account.check(stack(ha=True), team(running("1.34.9-do.0", ha=False)))
+
+
+def test_cluster_that_was_never_made_is_told_with_the_command_that_frees_its_name() -> None:
+    failed = replace(running("1.34.9-do.0"), state="error", message="no capacity in the region")
+    with pytest.raises(SettingsError) as refusal:
+        account.check(stack(), team(failed))
+    assert "could not make: no capacity in the region" in str(refusal.value)
+    assert "doctl kubernetes cluster delete id-1" in str(refusal.value)
+
+
+def test_cluster_that_has_run_before_its_trouble_is_never_said_to_be_deletable() -> None:
+    troubled = replace(running("1.34.9-do.0"), state="error", endpoint="https://x.example.com")
+    account.check(stack(), team(troubled))
 
 
 def test_versions_are_compared_as_numbers() -> None:

@@ -174,17 +174,21 @@ def test_cluster_is_as_the_stack_file_says() -> None:
     stack = parsed(cluster=cluster)
 
     def program() -> dict[str, Any]:
-        args = from_settings.cluster_args(stack, "1.34.1-do.0", hold_version=False)
+        args = from_settings.cluster_args(
+            stack, "1.34.1-do.0", "registry.digitalocean.com/shop", hold_version=False
+        )
         assert (args.cluster_name, args.version) == ("demo", "1.34.1-do.0")
         assert args.auto_upgrade is True
         assert args.destroy_associated_resources is True
-        assert args.registry_integration is True
         assert args.maintenance == Maintenance("sunday", "03:00")
         assert (args.vpc_id, args.vpc_ip_range) == (None, "10.10.0.0/20")
         assert args.node_pools == (NodePool("a", "s-2vcpu-4gb", autoscale=Autoscale(1, 3)),)
-        return {"token": args.access_token}
+        return {"token": args.access_token, "integrated": args.registry_integration}
 
-    assert run(program).outputs == {"token": secret("dop_v1_token")}
+    assert run(program).outputs == {
+        "token": secret("dop_v1_token"),
+        "integrated": Found(value=True, known=True, secret=False),
+    }
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def _run(settings: Settings) -> int:
         pulumi.log.error(f"Program failed with an unhandled exception:\n{shown}")
         return ERROR_SHOWN
     finally:
+        # The engine cancels a program that has failed, too, and that may come when it is ending.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         loop.close()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -120,6 +122,4 @@ if __name__ == "__main__":
         code = _run(Settings(**{**given, "arguments": tuple(given["arguments"])}))
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
-    # The engine cancels a program that has failed, too, and that may come when it is ending.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(code)
