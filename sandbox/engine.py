@@ -44,7 +44,8 @@ def install_plugins(home: Home) -> list[str]:
             ours.unlink()
         if shutil.which(f"pulumi-resource-{name}"):
             shutil.rmtree(ours, ignore_errors=True)
-        elif (users / folder).is_dir():
+        # In a shell with the sandbox's environment the user's plugins are ours.
+        elif users != plugins and (users / folder).is_dir():
             shutil.rmtree(ours, ignore_errors=True)
             ours.symlink_to(users / folder)
         else:
