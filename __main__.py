@@ -47,6 +47,8 @@ kubernetes = pulumi_kubernetes.Provider(
     # What somebody has changed by hand is put back, and a new credential replaces the old in place.
     enable_patch_force=True,
     enable_secret_mutable=True,
+    # What a killed run made but did not record, or what outlived the state, is taken over.
+    upsert_existing_objects=True,
     # A wrong token looks like a missing cluster, and would make the stack forget what is in it.
     delete_unreachable=False,
     opts=ResourceOptions(depends_on=[cluster]),

@@ -115,6 +115,8 @@ class Admin:
     password_set_at: str | None = None
     """RFC 3339. With a new password, give the current time: sessions from before end. Without it
     they go on until they expire (24 hours)."""
+    adopt: bool = False
+    """The Secret with a generated password exists and is taken over with what it holds."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +313,11 @@ class ArgoCd(pulumi.ComponentResource):
             data=_encoded({"password": secrets.token_urlsafe(24)}),
             # Each run makes one up; the first one stays.
             opts=pulumi.ResourceOptions.merge(
-                inside, pulumi.ResourceOptions(ignore_changes=["data"])
+                inside,
+                pulumi.ResourceOptions(
+                    ignore_changes=["data", "type"],
+                    import_=f"{args.namespace}/{ADMIN_SECRET}" if args.admin.adopt else None,
+                ),
             ),
         )
         return pulumi.Output.secret(

@@ -69,6 +69,19 @@ class Maintenance:
 
 
 @dataclass(frozen=True)
+class Existing:
+    """IDs of what exists in the account and is not in the stack's state.
+
+    https://www.pulumi.com/docs/iac/concepts/options/import/
+    """
+
+    cluster: str
+    vpc: str | None = None
+    node_pools: Mapping[str, str] = field(default_factory=dict)
+    """By the pool's name; those besides the first."""
+
+
+@dataclass(frozen=True)
 class DoksClusterArgs:
     """What a cluster is made of. Defaults are DigitalOcean's unless a field says otherwise.
 
@@ -111,6 +124,8 @@ class DoksClusterArgs:
     exist: make the cluster depend on it."""
     protect: bool = False
     """Pulumi refuses to destroy or replace the cluster."""
+    adopt: Existing | None = None
+    """Take over this cluster in place of making one; means nothing once it is in the state."""
 
     def __post_init__(self) -> None:
         if not self.node_pools:
@@ -144,6 +159,7 @@ class DoksCluster(pulumi.ComponentResource):
     ) -> None:
         super().__init__("doks-gitops:index:DoksCluster", name, {}, opts)
 
+        existing = args.adopt
         vpc_id = args.vpc_id
         if args.vpc_ip_range is not None:
             vpc_id = digitalocean.Vpc(
@@ -151,7 +167,11 @@ class DoksCluster(pulumi.ComponentResource):
                 name=args.cluster_name,
                 region=args.region,
                 ip_range=args.vpc_ip_range,
-                opts=child_options(self, opts),
+                opts=child_options(
+                    self,
+                    opts,
+                    pulumi.ResourceOptions(import_=existing.vpc if existing else None),
+                ),
             ).id
 
         default_pool, *extra_pools = args.node_pools
@@ -190,6 +210,7 @@ class DoksCluster(pulumi.ComponentResource):
                     # The name is taken until the old cluster is gone.
                     delete_before_replace=True,
                     ignore_changes=["version"] if args.hold_version else None,
+                    import_=existing.cluster if existing else None,
                 ),
             ),
         )
@@ -210,8 +231,15 @@ class DoksCluster(pulumi.ComponentResource):
                     for taint in pool.taints
                 ]
                 or None,
-                # The name is taken until the old pool is gone.
-                opts=child_options(self, opts, pulumi.ResourceOptions(delete_before_replace=True)),
+                opts=child_options(
+                    self,
+                    opts,
+                    pulumi.ResourceOptions(
+                        # The name is taken until the old pool is gone.
+                        delete_before_replace=True,
+                        import_=existing.node_pools.get(pool.name) if existing else None,
+                    ),
+                ),
             )
 
         self.id = cluster.id

@@ -32,7 +32,7 @@ from components.argocd import (
     SshCredentials,
     TokenCredentials,
 )
-from components.cluster import Autoscale, DoksClusterArgs, Maintenance, NodePool, Taint
+from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool, Taint
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
 
@@ -83,6 +83,7 @@ def cluster_args(
         maintenance=_like(Maintenance, cluster.maintenance) if cluster.maintenance else None,
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
+        adopt=_like(Existing, settings.adopt) if settings.adopt else None,
     )
 
 
@@ -109,6 +110,7 @@ def argocd_args(
             Admin,
             argocd.admin,
             password=secret(argocd.admin.password) if argocd.admin.password else None,
+            adopt=settings.adopt is not None and settings.adopt.admin_password,
         ),
         webhook_secret=secret(argocd.webhook_secret) if argocd.webhook_secret else None,
         managed_by_git=argocd.managed_by == "git",

@@ -28,7 +28,7 @@ from settings.model import (
     Repository,
     Settings,
 )
-from settings.report import ACCOUNT, Report
+from settings.report import ACCOUNT, RESERVED, Report
 from settings.scalars import Environment
 from settings.stackfile import StackFile
 
@@ -40,6 +40,10 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Where the account's keys come from if the stack has none, as in DigitalOcean's own provider
 (https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
+
+ADOPT = "DOKS_GITOPS_ADOPT"
+"""Environment variable with `settings.model.Adopt` as JSON, for the one run of `bin/recover` that
+takes over what exists."""
 
 NAMESPACES = (NAMESPACE, ACCOUNT, "pulumi")
 """Namespaces of configuration that mean something to this project."""
@@ -98,14 +102,15 @@ def parse(
     faults += _unknown_namespaces(stack, config)
 
     raw: dict[str, object] = dict(_namespace(config, NAMESPACE))
-    # The settings have keys of these names that are not the program's own to configure.
-    reserved = [key for key in ("stack", ACCOUNT) if key in raw]
+    reserved = [key for key in RESERVED if key in raw]
     if stack in get_args(Environment):
         raw.setdefault("environment", stack)
     raw = complete(raw, str(raw["environment"]) if "environment" in raw else None)
     account = dict(_namespace(config, ACCOUNT))
     origins = _from_environment(account, environ)
     raw.update({"stack": stack, ACCOUNT: account})
+    if environ.get(ADOPT):
+        raw["adopt"] = json.loads(environ[ADOPT])
 
     report = Report(stack, raw, stack_files.get(stack_file(stack)), origins, secret_keys)
     faults += [report.unknown((key,)) for key in reserved]

@@ -602,6 +602,19 @@ class DigitalOcean(Model):
     )
 
 
+class Adopt(Model):
+    """What is there already and is to be taken into the stack's state; `bin/recover` tells it."""
+
+    cluster: scalars.Uuid = Field(description="The cluster.")
+    vpc: scalars.Uuid | None = Field(default=None, description="The VPC that the stack makes.")
+    node_pools: Mapping[scalars.PoolName, scalars.Uuid] = Field(
+        default_factory=dict, description="Node pools besides the first, by name."
+    )
+    admin_password: bool = Field(
+        default=False, description="The Secret with Argo CD's generated admin password."
+    )
+
+
 class Settings(Model):
     """All settings of one stack, checked. Immutable."""
 
@@ -622,6 +635,9 @@ class Settings(Model):
     )
     app_of_apps: AppOfApps | None = Field(
         default=None, description="In place of `project` and `applications`: they come from Git."
+    )
+    adopt: Adopt | None = Field(
+        default=None, description="What exists, for one run that takes it over."
     )
 
     @classmethod

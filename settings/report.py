@@ -15,7 +15,9 @@ from settings.stackfile import Kept, StackFile
 
 ROOT = schema.spot(Settings)
 ACCOUNT = "digitalocean"
-SECTIONS = tuple(key for key in schema.fields(Settings) if key not in ("stack", ACCOUNT))
+RESERVED = ("stack", ACCOUNT, "adopt")
+"""Keys of the settings that are not the program's own to configure."""
+SECTIONS = tuple(key for key in schema.fields(Settings) if key not in RESERVED)
 """The keys of the program's own namespace."""
 
 LONGEST_SHOWN = 80
