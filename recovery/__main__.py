@@ -1,0 +1,228 @@
+"""`bin/recover STACK`: run it in the project's folder, where `pulumi up --stack STACK` works."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import account
+from recovery import api
+from recovery.facts import Facts, Inside, Known
+from recovery.plan import (
+    ClearInterrupted,
+    DropRevisions,
+    Forget,
+    FreeNamespace,
+    Refused,
+    Step,
+    Up,
+    Wait,
+    plan,
+)
+from settings import Settings, SettingsError, parse
+from settings.load import ADOPT, decoded
+
+PROVISIONING_SECONDS = 30 * 60
+"""How long DigitalOcean may take to make a cluster; its provider waits as long."""
+
+
+class Failed(Exception):
+    """A step failed; says which, and what to do."""
+
+
+class Recovery:
+    """The recovery of one stack."""
+
+    def __init__(self, stack: str) -> None:
+        self.stack = stack
+
+    def run(self, *, cancel: bool) -> int:
+        if cancel:
+            self._pulumi("cancel", "--yes")
+        if self.stack not in self._stacks():
+            self._say(f"The backend has no stack {self.stack}; it is made anew.")
+            self._pulumi("stack", "init", named=False)
+        settings = self._settings()
+        facts = self._facts(settings)
+        steps = plan(facts)
+        for number, step in enumerate(steps, 1):
+            self._say(f"{number}/{len(steps)} {self._meaning(step)}")
+            code = self._do(step, settings, facts)
+            if code:
+                return code
+        return 0
+
+    def _facts(self, settings: Settings) -> Facts:
+        self._say(f"Asking the state, the account and the cluster {settings.cluster.name}.")
+        known = Known.of(json.loads(self._read("stack", "export")))
+        token = settings.digitalocean.token.get_secret_value()
+        team = account.read(token, settings.digitalocean.api_endpoint)
+        running = team.clusters_named(settings.cluster.name)
+        region_up = settings.cluster.region in team.regions
+        if len(running) != 1:
+            return Facts(settings, known, running, region_up)
+        details = api.DigitalOcean(settings, running[0].id).details()
+        return Facts(
+            settings,
+            known,
+            running,
+            region_up,
+            self._inside(settings, running[0].id, details),
+            details.node_pools,
+            details.vpc,
+        )
+
+    def _inside(self, settings: Settings, cluster: str, details: api.Details) -> Inside | None:
+        if details.state == "provisioning":
+            return None
+        try:
+            with self._cluster(settings, cluster, details.endpoint) as inside:
+                return inside.inside(settings.argocd.namespace)
+        except api.Unanswered as why:
+            self._say(f"The cluster does not answer: {why}")
+            return None
+
+    @staticmethod
+    def _cluster(
+        settings: Settings, cluster: str, endpoint: str
+    ) -> AbstractContextManager[api.Cluster]:
+        authority = api.DigitalOcean(settings, cluster).authority()
+        return api.cluster(endpoint, authority, settings.digitalocean.token.get_secret_value())
+
+    def _meaning(self, step: Step) -> str:
+        match step:
+            case ClearInterrupted(urns):
+                names = ", ".join(urn.rpartition("::")[2] for urn in urns)
+                return f"Take off the state's list what a killed run was creating ({names})."
+            case Wait(cluster):
+                return f"Wait for DigitalOcean to finish the cluster {cluster.id}."
+            case Forget(urn, why):
+                return f"Forget what depends on {urn.rpartition('::')[2]}: {why}."
+            case FreeNamespace(namespace):
+                return (
+                    f"Take the finalizers off what keeps the namespace {namespace} from going;"
+                    " what Argo CD deployed stays."
+                )
+            case DropRevisions(_, revisions):
+                names = ", ".join(f"{each.secret} ({each.status})" for each in revisions)
+                return f"Remove Helm's records {names}, so that it installs over what is there."
+            case Up(adopt):
+                if adopt:
+                    return f"Deploy, and take over the cluster {adopt['cluster']}."
+                return "Deploy."
+
+    def _do(self, step: Step, settings: Settings, facts: Facts) -> int:
+        match step:
+            case ClearInterrupted():
+                self._pulumi(
+                    "refresh", "--yes", "--skip-preview", "--clear-pending-creates",
+                    "--target", f"urn:pulumi:{self.stack}::doks-gitops::pulumi:pulumi:Stack::"
+                    f"doks-gitops-{self.stack}",
+                )  # fmt: skip
+            case Wait(cluster):
+                self._wait(api.DigitalOcean(settings, cluster.id))
+            case Forget(urn):
+                self._pulumi("state", "delete", "--yes", "--target-dependents", urn)
+            case FreeNamespace(namespace):
+                with self._inside_of(settings, facts) as inside:
+                    inside.free(namespace)
+            case DropRevisions(namespace, revisions):
+                with self._inside_of(settings, facts) as inside:
+                    for revision in revisions:
+                        inside.drop(namespace, revision)
+            case Up(adopt):
+                more = {ADOPT: json.dumps(adopt)} if adopt else {}
+                return self._run(
+                    ["up", "--refresh", "--yes", "--skip-preview", "--stack", self.stack], more
+                )
+        return 0
+
+    def _inside_of(self, settings: Settings, facts: Facts) -> AbstractContextManager[api.Cluster]:
+        [running] = facts.running
+        return self._cluster(settings, running.id, running.endpoint)
+
+    def _wait(self, cluster: api.DigitalOcean) -> None:
+        deadline = time.monotonic() + PROVISIONING_SECONDS
+        while (state := cluster.details().state) == "provisioning":
+            if time.monotonic() > deadline:
+                raise Failed(
+                    "DigitalOcean has not finished the cluster in 30 minutes."
+                    " See https://status.digitalocean.com, then run this again."
+                )
+            time.sleep(1)
+        self._say(f"    It is {state}.")
+
+    def _settings(self) -> Settings:
+        said = json.loads(self._read("config", "--show-secrets", "--json"))
+        return parse(
+            self.stack,
+            {key: decoded(key, value.get("value", "")) for key, value in said.items()},
+            {path.name: path.read_text() for path in Path.cwd().glob("Pulumi.*.yaml")},
+            environ=os.environ,
+        )
+
+    def _stacks(self) -> set[str]:
+        said = json.loads(self._read("stack", "ls", "--json", named=False))
+        return {each["name"].rpartition("/")[2] for each in said}
+
+    def _read(self, *words: str, named: bool = True) -> str:
+        """What a pulumi command says; it is shown only if it fails."""
+        done = subprocess.run(
+            ["pulumi", "--non-interactive", *words, *(["--stack", self.stack] if named else [])],
+            check=False,
+            text=True,
+            capture_output=True,
+        )
+        if done.returncode:
+            raise Failed(f"`pulumi {shlex.join(words)}` failed:\n{done.stderr.strip()}")
+        return done.stdout
+
+    def _pulumi(self, *words: str, named: bool = True) -> None:
+        last = ["--stack", self.stack] if named else [self.stack]
+        if self._run([*words, *last]):
+            raise Failed(f"`pulumi {shlex.join(words)}` failed; its message is above.")
+
+    def _run(self, words: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+        variables = dict(environment or {})
+        shown = [*(f"{key}={shlex.quote(value)}" for key, value in variables.items()), "pulumi"]
+        self._say(f"    $ {' '.join(shown)} {shlex.join(words)}")
+        return subprocess.run(
+            ["pulumi", "--non-interactive", *words], check=False, env={**os.environ, **variables}
+        ).returncode
+
+    @staticmethod
+    def _say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="bin/recover",
+        description="Bring a stack back, whatever was lost of it: cluster, Argo CD, state, or the"
+        " end of a run that was killed. Forgets nothing that the account still has, and can be"
+        " run again at any time.",
+    )
+    parser.add_argument("stack")
+    parser.add_argument(
+        "--cancel",
+        action="store_true",
+        help="first take away the lock of a run that was killed (pulumi cancel)",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        return Recovery(given.stack).run(cancel=given.cancel)
+    except (Refused, Failed, api.Unanswered, SettingsError, account.AccountError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The two APIs that recovery asks beside the account: of one cluster in the account, and its own.
+
+https://docs.digitalocean.com/reference/api/reference/kubernetes/
+https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from components.argocd import ADMIN_SECRET, RELEASE_NAME
+from recovery.facts import Inside, Revision
+from settings import Settings
+
+TIMEOUT = (5.0, 20.0)
+"""Seconds to connect, and to wait for an answer."""
+CREDENTIALS_SECONDS = 600
+"""How long the certificate authority's companion, a token that is not used, holds."""
+FINALIZED = ("applications", "applicationsets", "appprojects")
+"""Kinds of Argo CD that wait for it before they go."""
+
+
+class Unanswered(Exception):
+    """An API gave no answer, or a refusal."""
+
+
+@dataclass(frozen=True)
+class Details:
+    """What the account tells about one cluster only."""
+
+    state: str
+    endpoint: str
+    vpc: str | None
+    node_pools: Mapping[str, str]
+
+
+class DigitalOcean:
+    """The account's API, for one cluster."""
+
+    def __init__(self, settings: Settings, cluster: str) -> None:
+        account = settings.digitalocean
+        self._url = f"{account.api_endpoint.rstrip('/')}/v2/kubernetes/clusters/{cluster}"
+        self._token = account.token.get_secret_value()
+
+    def details(self) -> Details:
+        said = self._get("")["kubernetes_cluster"]
+        pools = {pool["name"]: pool["id"] for pool in said["node_pools"]}
+        return Details(
+            said["status"]["state"], said.get("endpoint") or "", said.get("vpc_uuid"), pools
+        )
+
+    def authority(self) -> bytes:
+        """The certificate authority of the cluster's API, PEM."""
+        said = self._get(f"/credentials?expiry_seconds={CREDENTIALS_SECONDS}")
+        return base64.b64decode(said["certificate_authority_data"])
+
+    def _get(self, path: str) -> Any:
+        return _answer("GET", self._url + path, self._token)
+
+
+class Cluster:
+    """A cluster's own API, as the account's token sees it."""
+
+    def __init__(self, endpoint: str, authority: str, token: str) -> None:
+        self._endpoint, self._authority, self._token = endpoint, authority, token
+
+    def inside(self, namespace: str) -> Inside:
+        """Raises `Unanswered` if the cluster does not answer or does not take the token."""
+        self._call("GET", "/readyz")
+        found = self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True)
+        if found is None:
+            return Inside()
+        return Inside(
+            terminating="deletionTimestamp" in found["metadata"],
+            admin_password=self._call("GET", self._secret(namespace, ADMIN_SECRET), missing=True)
+            is not None,
+            revisions=tuple(
+                Revision(each["metadata"]["name"], each["metadata"]["labels"].get("status", ""))
+                for each in self._list(
+                    f"/api/v1/namespaces/{namespace}/secrets"
+                    f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
+                )
+            ),
+        )
+
+    def drop(self, namespace: str, revision: Revision) -> None:
+        self._call("DELETE", self._secret(namespace, revision.secret), missing=True)
+
+    def free(self, namespace: str, *, seconds: float = 120) -> None:
+        """Take the finalizers off what holds a namespace that is being deleted, until it is gone.
+
+        What the Applications deployed stays: nobody is told to remove it.
+        """
+        deadline = time.monotonic() + seconds
+        kinds = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
+        while self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True) is not None:
+            if time.monotonic() > deadline:
+                raise Unanswered(
+                    f"the namespace {namespace} is still being deleted after {seconds:.0f} s:"
+                    f" kubectl describe namespace {namespace} says what holds it"
+                )
+            for kind in FINALIZED:
+                for each in self._list(f"{kinds}/{kind}"):
+                    if each["metadata"].get("finalizers"):
+                        self._call(
+                            "PATCH",
+                            f"{kinds}/{kind}/{each['metadata']['name']}",
+                            {"metadata": {"finalizers": None}},
+                            missing=True,
+                        )
+            time.sleep(0.3)
+
+    @staticmethod
+    def _secret(namespace: str, name: str) -> str:
+        return f"/api/v1/namespaces/{namespace}/secrets/{name}"
+
+    def _list(self, path: str) -> list[Any]:
+        found = self._call("GET", path, missing=True)
+        return list(found["items"]) if found else []
+
+    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
+        """The answer; None if it is 404 and `missing` allows that."""
+        return _answer(
+            method, self._endpoint + path, self._token, body, self._authority, missing=missing
+        )
+
+
+@contextmanager
+def cluster(endpoint: str, authority: bytes, token: str) -> Iterator[Cluster]:
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(authority)
+        file.flush()
+        yield Cluster(endpoint, file.name, token)
+
+
+def _answer(
+    method: str,
+    url: str,
+    token: str,
+    body: object = None,
+    authority: str | None = None,
+    *,
+    missing: bool = False,
+) -> Any:
+    headers = {"Authorization": f"Bearer {token}"}
+    if method == "PATCH":
+        headers["Content-Type"] = "application/merge-patch+json"
+    session = requests.Session()
+    # No proxy, and no .netrc in place of the token.
+    session.trust_env = False
+    try:
+        answer = session.request(
+            method, url, headers=headers, json=body, timeout=TIMEOUT, verify=authority or True
+        )
+    except requests.RequestException as error:
+        raise Unanswered(f"{method} {url}: {error}") from error
+    if answer.status_code == 404 and missing:
+        return None
+    if not answer.ok:
+        raise Unanswered(f"{method} {url}: {answer.status_code} {answer.reason}")
+    return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text

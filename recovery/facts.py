@@ -1,0 +1,93 @@
+"""What is known before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from account import RunningCluster
+from settings import Settings
+
+CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+PROVIDER = "pulumi:providers:kubernetes"
+RELEASE = "kubernetes:helm.sh/v3:Release"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the stack's state holds."""
+
+    cluster: str | None = None
+    """ID of the cluster."""
+    cluster_urn: str | None = None
+    provider: str | None = None
+    """URN of the provider of all that is in the cluster."""
+    release: bool = False
+    """Whether Argo CD's release is recorded."""
+    interrupted: tuple[str, ...] = ()
+    """What was being created when a run was killed, by URN."""
+
+    @classmethod
+    def of(cls, export: Mapping[str, Any]) -> Known:
+        """What `pulumi stack export` tells."""
+        deployment = export.get("deployment") or {}
+        found = {
+            each["type"]: each
+            for each in deployment.get("resources") or []
+            if not each.get("delete")
+        }
+        return cls(
+            cluster=found.get(CLUSTER, {}).get("id"),
+            cluster_urn=found.get(CLUSTER, {}).get("urn"),
+            provider=found.get(PROVIDER, {}).get("urn"),
+            release=RELEASE in found,
+            interrupted=tuple(
+                each["resource"]["urn"]
+                for each in deployment.get("pending_operations") or []
+                if each["type"] == "creating"
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One record of Helm's about Argo CD's release: a Secret."""
+
+    secret: str
+    status: str
+    """deployed, superseded, failed, or pending-install and so on while Helm works on it."""
+
+    @property
+    def cut_off(self) -> bool:
+        """With the stack's lock free nobody works on it, so it was left by a killed run."""
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What the cluster's own API answers."""
+
+    terminating: bool = False
+    """Argo CD's namespace is being deleted."""
+    admin_password: bool = False
+    """The Secret with the generated admin password is there."""
+    revisions: tuple[Revision, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All of it."""
+
+    settings: Settings
+    known: Known
+    running: tuple[RunningCluster, ...]
+    """The account's clusters of the stack's name."""
+    region_up: bool
+    """Whether the stack's region takes clusters at present."""
+    inside: Inside | None = None
+    """None: the cluster does not answer, or there is none."""
+    node_pools: Mapping[str, str] | None = None
+    """IDs of the running cluster's pools by name."""
+    vpc: str | None = None
+    """The VPC that the running cluster is in."""
