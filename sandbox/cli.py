@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sandbox import client, engine, toolchain
 from sandbox.client import Daemon, SandboxError
+from sandbox.drills.cli import drill
 from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home, remove_tree, write_private
@@ -27,6 +28,7 @@ app = typer.Typer(
     help="The delivery platform on one machine: DigitalOcean emulated, all else real.",
 )
 app.add_typer(faults.app, name="fault")
+app.command()(drill)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -54,7 +56,7 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = _start(home, repo)
+    daemon, pulumi = start_sandbox(home, repo)
     for stack in chosen:
         if pulumi.release_stale_lock(stack):
             console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
@@ -83,13 +85,14 @@ def start(
     ] = None,
 ) -> None:
     """Bring up the sandbox and deploy nothing: an account, a monorepo, three stacks to preview."""
-    _start(Home.default(), repo)
+    start_sandbox(Home.default(), repo)
     console.print(
         "The sandbox runs. Deploy: bin/sandbox up; or any command in it: bin/sandbox run COMMAND"
     )
 
 
-def _start(home: Home, repo: str | None) -> tuple[Daemon, engine.Engine]:
+def start_sandbox(home: Home, repo: str | None) -> tuple[Daemon, engine.Engine]:
+    """The sandbox of that folder, running and filled, with nothing deployed that was not."""
     tools = toolchain.ensure(console)
     daemon = client.start(home)
     daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
@@ -142,9 +145,14 @@ def reset(
         return
     if not yes:
         typer.confirm(f"Remove {home.root} and all that is deployed there?", abort=True)
+    remove_sandbox(home)
+    console.print("The sandbox is gone; the tools stay in the cache.")
+
+
+def remove_sandbox(home: Home) -> None:
+    """Stop everything of that sandbox, and forget it."""
     client.stop(home)
     remove_tree(home.root)
-    console.print("The sandbox is gone; the tools stay in the cache.")
 
 
 @app.command()
@@ -225,9 +233,11 @@ def run(context: typer.Context) -> None:
 
 
 @app.command()
-def recover(stack: Annotated[str, typer.Argument(help="The stack whose cluster is gone.")]) -> None:
-    """Bring a stack back whose cluster is gone from the account (bin/recover)."""
+def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
+    """Bring a stack back, whatever was lost of it (bin/recover)."""
     pulumi = _engine(Home.default(), _daemon(), toolchain.ensure(errors))
+    if stack in engine.STACKS and pulumi.release_stale_lock(stack):
+        console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
     os.chdir(pulumi.project)
     os.execve(REPOSITORY / "bin" / "recover", ["recover", stack], pulumi.env)
 

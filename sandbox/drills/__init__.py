@@ -1,0 +1,1 @@
+"""Losses rehearsed: each drill loses something and gets it back by the documented command."""

@@ -1,0 +1,273 @@
+"""What a drill is, and what it may use."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from sandbox.client import Daemon
+from sandbox.engine import Engine
+from sandbox.kubeconfig import write_kubeconfig
+from sandbox.paths import REPOSITORY, Home
+from sandbox.processes import dying_with_me
+
+DEV = "dev"
+"""The stack that most drills are about."""
+_WATCH_EVERY = 0.25
+
+
+class Failed(Exception):
+    """What a drill promises does not hold; says what was found."""
+
+
+@dataclass(frozen=True)
+class Drill:
+    """A rehearsed loss."""
+
+    name: str
+    promise: str
+    run: Callable[[Context], None]
+    limit: float | None = None
+    """Seconds from the loss until all is well again; None: no limit is promised."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a recovery; seconds since the loss."""
+
+    name: str
+    begin: float
+    end: float
+
+
+@dataclass
+class Context:
+    """One drill while it runs, in a sandbox of the drills' own."""
+
+    home: Home
+    daemon: Daemon
+    pulumi: Engine
+    console: Console
+    options: Mapping[str, Any] = field(default_factory=dict)
+    phases: list[Phase] = field(default_factory=list)
+    seconds: float | None = None
+    """How long it took from the loss until all was well again."""
+    _lost: float | None = None
+
+    def say(self, text: str) -> None:
+        self.console.print(f"    {text}", markup=False, soft_wrap=True)
+
+    def lose(self, what: str) -> None:
+        """From here on the time counts."""
+        self.say(f"lost: {what}")
+        self._lost = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the loss."""
+        assert self._lost is not None
+        return time.monotonic() - self._lost
+
+    def command(self, *words: str, fails: bool = False, **variables: str) -> str:
+        """Run a command in the project's folder, as a person would; its output, which is kept in
+        `drills.log` too. Raises `Failed` if it fails (or, with `fails`, if it does not)."""
+        self.say(f"$ {' '.join(words)}")
+        done = subprocess.run(
+            dying_with_me(list(words), "INT"),
+            cwd=self.pulumi.project,
+            env={**self.pulumi.env, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        log = self.home.folder("logs") / "drills.log"
+        with log.open("a") as file:
+            file.write(f"$ {' '.join(words)}\n{done.stdout}\n")
+        if (done.returncode != 0) != fails:
+            tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+            raise Failed(
+                f"`{' '.join(words)}` ended with {done.returncode}; all of it is in {log}:\n{tail}"
+            )
+        return done.stdout
+
+    def recover(self, *words: str, stack: str = DEV, seconds: float = 300) -> str:
+        """Run the command that is to bring the stack back, and wait until all is well; measures."""
+        watch = _Watch(self, stack)
+        with watch.running():
+            output = self.command(*words)
+            self.until("every application is Synced and Healthy", self.is_well(stack), seconds)
+        self.seconds = self.elapsed
+        self.phases += watch.phases(self.seconds)
+        self.say(f"all well after {self.seconds:.1f} s")
+        return output
+
+    def cluster(self, stack: str = DEV) -> dict[str, Any] | None:
+        """The status of the stack's cluster; None if there is none."""
+        name = self.pulumi.cluster_name(stack)
+        found = [
+            each for each in self.daemon.get("/sandbox/status")["clusters"] if each["name"] == name
+        ]
+        if len(found) > 1:
+            raise Failed(f"there are {len(found)} clusters named {name}")
+        cluster: dict[str, Any] | None = found[0] if found else None
+        return cluster
+
+    def the_cluster(self, stack: str = DEV) -> dict[str, Any]:
+        if (found := self.cluster(stack)) is None:
+            raise Failed(f"there is no cluster of {stack}")
+        return found
+
+    def is_well(self, stack: str = DEV) -> Callable[[], bool]:
+        """Whether cluster, Argo CD and applications of a stack are as they should be."""
+        return lambda: _argocd_ready(self.cluster(stack)) and _healthy(self.cluster(stack))
+
+    def bring_up(self, stack: str = DEV) -> None:
+        """Deploy the stack if it is not deployed and well."""
+        if not self.is_well(stack)():
+            self.command("pulumi", "up", "--stack", stack, "--yes", "--skip-preview")
+            self.until("the stack is well", self.is_well(stack), 180)
+
+    def until(self, what: str, holds: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                raise Failed(f"after {seconds:.0f} s it is not so that {what}")
+            time.sleep(_WATCH_EVERY)
+
+    def check(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise Failed(otherwise)
+
+    def kubectl(self, *words: str, stack: str = DEV) -> str:
+        """kubectl on the stack's cluster, as its administrator."""
+        file = self.home.root / "kubeconfig"
+        cluster = self.the_cluster(stack)
+        write_kubeconfig(self.home, [cluster], self.daemon.token)
+        done = subprocess.run(
+            ["kubectl", "--kubeconfig", str(file), "--context", cluster["context"], *words],
+            env=self.pulumi.env,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Failed(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def api(self, method: str, path: str) -> httpx.Response:
+        """A request to DigitalOcean's API, as someone in the control panel makes it."""
+        answer = httpx.request(
+            method,
+            f"{self.daemon.url}{path}",
+            headers={"Authorization": f"Bearer {self.daemon.token}"},
+            timeout=60,
+            trust_env=False,
+        )
+        if answer.is_error:
+            raise Failed(f"{method} {path}: {answer.status_code} {answer.text}")
+        return answer
+
+    def unchanged(self, stack: str = DEV) -> None:
+        """Check that the stack is whole again: another run would change nothing."""
+        self.command("pulumi", "preview", "--stack", stack, "--expect-no-changes")
+
+    def pods(self, stack: str = DEV) -> set[str]:
+        """The workloads' pods by namespace and name: a restarted one has another name."""
+        namespace = f"microservices-demo-{stack}"
+        return set(self.kubectl("-n", namespace, "get", "pods", "-o", "name", stack=stack).split())
+
+    def revision(self) -> str:
+        """The commit that Git is at."""
+        repository = self.home.root / "git" / "monorepo.git"
+        return subprocess.run(
+            ["git", "-C", str(repository), "rev-parse", "HEAD"],
+            check=True,
+            text=True,
+            capture_output=True,
+        ).stdout.strip()
+
+    @contextmanager
+    def clone(self) -> Iterator[Path]:
+        """A clone of the monorepo to commit in and push from."""
+        with tempfile.TemporaryDirectory(prefix="drill-") as folder:
+            clone = Path(folder) / "monorepo"
+            self.command(str(REPOSITORY / "bin" / "sandbox"), "clone", str(clone))
+            yield clone
+
+    def git(self, folder: Path, *words: str) -> str:
+        done = subprocess.run(
+            [
+                "git", "-C", str(folder), "-c", "user.name=drill", "-c",
+                "user.email=drill@localhost", *words,
+            ],
+            text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise Failed(f"git {' '.join(words)}: {done.stderr.strip()}")
+        return done.stdout
+
+
+class _Watch:
+    """Notes when the cluster, Argo CD and the applications have come back."""
+
+    def __init__(self, context: Context, stack: str) -> None:
+        self._context, self._stack = context, stack
+        self._begin = context.elapsed
+        self._seen: dict[str, float] = {}
+        self._stop = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_WATCH_EVERY):
+            cluster = self._context.cluster(self._stack)
+            now = self._context.elapsed
+            for name, holds in (
+                ("cluster", cluster is not None and cluster["state"] == "running"),
+                ("Argo CD", _argocd_ready(cluster)),
+                ("applications", _healthy(cluster)),
+            ):
+                if holds:
+                    self._seen.setdefault(name, now)
+                else:
+                    self._seen.pop(name, None)
+
+    def phases(self, end: float) -> Sequence[Phase]:
+        phases, begin = [Phase("until the command", 0, self._begin)], self._begin
+        for name in ("cluster", "Argo CD"):
+            ready = max(begin, min(self._seen.get(name, end), end))
+            phases.append(Phase(name, begin, ready))
+            begin = ready
+        return [*phases, Phase("applications", begin, end)]
+
+
+def _argocd_ready(cluster: dict[str, Any] | None) -> bool:
+    workloads = cluster["argocd"] if cluster else []
+    return bool(workloads) and all(each["ready"] for each in workloads)
+
+
+def _healthy(cluster: dict[str, Any] | None) -> bool:
+    applications = cluster["applications"] if cluster else []
+    return bool(applications) and all(
+        (each["sync"], each["health"]) == ("Synced", "Healthy") for each in applications
+    )

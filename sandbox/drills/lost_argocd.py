@@ -1,0 +1,27 @@
+"""Argo CD's namespace is deleted; the cluster and the workloads are not."""
+
+from sandbox.drills.drill import Context, Drill
+
+
+def run(context: Context) -> None:
+    context.bring_up()
+    pods, revision = context.pods(), context.revision()
+    context.kubectl("delete", "namespace", "argocd", "--wait=false")
+    context.until("Argo CD is gone", lambda: not _processes(context), 60)
+    context.lose("Argo CD and its namespace")
+    context.recover("bin/recover", "dev")
+    context.check(context.pods() == pods, "workloads were restarted")
+    context.check(context.revision() == revision, "Git was touched")
+    context.unchanged()
+
+
+def _processes(context: Context) -> list[str]:
+    return context.kubectl("-n", "argocd", "get", "pods", "-o", "name").split()
+
+
+DRILL = Drill(
+    "lost-argocd",
+    "An Argo CD that is gone comes back, takes over the workloads and restarts none of them.",
+    run,
+    limit=15,
+)

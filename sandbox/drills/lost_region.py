@@ -1,0 +1,32 @@
+"""A whole region is gone, and the stack moves to another one."""
+
+from sandbox.drills.drill import Context, Drill
+
+_KEY = ("config", "set", "--stack", "dev", "--path", "doks-gitops:cluster.region")
+
+
+def run(context: Context) -> None:
+    context.bring_up()
+    before = context.the_cluster()
+    region = before["context"].split("-")[1]
+    elsewhere = "sfo3" if region != "sfo3" else "nyc1"
+    [fault] = [context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})]
+    try:
+        context.lose(f"the region {region}")
+        refused = context.command("bin/recover", "dev", fails=True)
+        context.check("is not lost" in refused, f"it does not say that it kept all:\n{refused}")
+        context.command("pulumi", *_KEY, elsewhere)
+        context.recover("bin/recover", "dev")
+        after = context.the_cluster()
+        context.check(after["id"] != before["id"], "it is the same cluster")
+        context.check(after["context"].split("-")[1] == elsewhere, "it is in the same region")
+        context.unchanged()
+    finally:
+        context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
+
+
+DRILL = Drill(
+    "lost-region",
+    "A stack whose region is gone is redeployed into another one by changing one key.",
+    run,
+)
