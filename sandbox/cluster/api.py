@@ -69,10 +69,9 @@ class Api:
             content=None if body is None else json.dumps(body),
             headers={"Content-Type": content_type},
         )
-        content: Object = answer.json() if answer.content else {}
         if answer.is_error:
-            message = content.get("message", answer.text)
-            raise ApiError(answer.status_code, f"{method} {path}: {message}")
+            raise ApiError(answer.status_code, f"{method} {path}: {_message(answer)}")
+        content: Object = answer.json() if answer.content else {}
         return content
 
     async def get(self, path: str) -> Object | None:
@@ -207,3 +206,11 @@ def write_kubeconfig(
         "current-context": "cluster",
     }
     write_private(path, yaml.safe_dump(config).encode())
+
+
+def _message(answer: httpx.Response) -> str:
+    """The server's own words; a path that it does not know it answers in plain text."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        return answer.text.strip()

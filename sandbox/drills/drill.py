@@ -114,10 +114,12 @@ class Context:
         return output
 
     def cluster(self, stack: str = DEV) -> dict[str, Any] | None:
-        """The status of the stack's cluster; None if there is none."""
+        """The status of the stack's cluster; None if there is none that is to stay."""
         name = self.pulumi.cluster_name(stack)
         found = [
-            each for each in self.daemon.get("/sandbox/status")["clusters"] if each["name"] == name
+            each
+            for each in self.daemon.get("/sandbox/status")["clusters"]
+            if each["name"] == name and each["state"] != "deleting"
         ]
         if len(found) > 1:
             raise Failed(f"there are {len(found)} clusters named {name}")
