@@ -18,13 +18,11 @@ from components.chart_values import (
     merge,
     secret_data,
 )
+from components.names import ADMIN_SECRET, RELEASE_NAME
 from components.options import child_options
 from components.password import password_hash
 from components.project import IN_CLUSTER
 
-RELEASE_NAME = "argocd"
-"""Makes the chart name its Deployments argocd-server, argocd-repo-server and so on."""
-ADMIN_SECRET = "argocd-admin-password"  # noqa: S105 (a name)
 IN_CLUSTER_NAME = "in-cluster"
 """What Argo CD calls the cluster that it runs in."""
 

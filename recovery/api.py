@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from components.argocd import ADMIN_SECRET, RELEASE_NAME
+from components.names import ADMIN_SECRET, RELEASE_NAME
 from recovery.facts import Inside, Revision
 from settings import Settings
 
