@@ -93,10 +93,9 @@ class Faults:
 
     def clear(self, which: str | None = None) -> list[Standing]:
         """Clear those of that number or kind (None: all); returns them."""
-        cleared = [
-            each for each in self._standing if which in (None, str(each.id), each.fault.kind)
-        ]
-        self._standing = [each for each in self._standing if each not in cleared]
+        standing = self.all()
+        cleared = [each for each in standing if which in (None, str(each.id), each.fault.kind)]
+        self._standing = [each for each in standing if each not in cleared]
         return cleared
 
     def all(self) -> list[Standing]:
