@@ -24,7 +24,16 @@ PROJECT = "doks-gitops"
 MONOREPO = "monorepo"
 """The name of the repository that the stacks sync from, here and in their stack files."""
 STACKS = ("dev", "staging", "prod")
-_LINKED = ("Pulumi.yaml", "__main__.py", "settings", "account", "components", "bin", ".venv")
+_LINKED = (
+    "Pulumi.yaml",
+    "__main__.py",
+    "settings",
+    "account",
+    "components",
+    "policy",
+    "bin",
+    ".venv",
+)
 _RESOURCE_PLUGINS = {"digitalocean": "pulumi_digitalocean", "kubernetes": "pulumi_kubernetes"}
 
 

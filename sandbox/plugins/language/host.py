@@ -6,16 +6,18 @@ import importlib.metadata
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 from google.protobuf import empty_pb2, json_format  # type: ignore[import-untyped]
 from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_pb2
 
 from sandbox.plugins.common import Failure
 from sandbox.plugins.language import run
 from sandbox.plugins.language.interpreter import Distribution, NoInterpreter, installed, interpreter
+from sandbox.processes import dying_with_me
 
 
 def _python(info: language_pb2.ProgramInfo) -> Path:
@@ -132,6 +134,53 @@ class LanguageHost(LanguageRuntimeServicer):
         if code:
             return language_pb2.RunResponse(error=f"Program exited with non-zero exit code: {code}")
         return language_pb2.RunResponse()
+
+    async def RunPlugin(
+        self, request: language_pb2.RunPluginRequest, context: Any
+    ) -> AsyncIterator[language_pb2.RunPluginResponse]:
+        """Runs a policy pack, which the SDK has a module for, until the engine hangs up."""
+        if request.kind != "analyzer":
+            await context.abort(
+                grpc.StatusCode.UNIMPLEMENTED, f"no {request.kind} plugin in Python is run here"
+            )
+        python, pack = _python(request.info), request.info.program_directory
+        command = [str(python), "-u", "-m", "pulumi.policy", *request.args, pack]
+        plugin = await asyncio.create_subprocess_exec(
+            *dying_with_me(command),
+            cwd=request.pwd,
+            env=dict(each.split("=", 1) for each in request.env) or None,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said: asyncio.Queue[language_pb2.RunPluginResponse] = asyncio.Queue()
+
+        async def follow(
+            stream: asyncio.StreamReader | None,
+            response: Callable[[bytes], language_pb2.RunPluginResponse],
+        ) -> None:
+            assert stream is not None
+            while part := await stream.read(65536):
+                said.put_nowait(response(part))
+
+        async def end() -> None:
+            await asyncio.gather(
+                follow(plugin.stdout, lambda part: language_pb2.RunPluginResponse(stdout=part)),
+                follow(plugin.stderr, lambda part: language_pb2.RunPluginResponse(stderr=part)),
+            )
+            said.put_nowait(language_pb2.RunPluginResponse(exitcode=await plugin.wait()))
+
+        following = asyncio.create_task(end())
+        try:
+            while True:
+                part = await said.get()
+                yield part
+                if part.HasField("exitcode"):
+                    return
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                plugin.kill()
+            await following
 
     async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
         for program in self._programs:

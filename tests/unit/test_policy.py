@@ -1,0 +1,266 @@
+"""The policies, each both ways: what it lets through and what it stops."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pulumi_policy import EnforcementLevel
+
+from account import Account, Version
+from policy import rules
+from policy.pack import POLICIES
+from policy.preview import check
+from policy.rules import RULES, Resource
+from tests.unit.stackfiles import STACKS, configuration, own_files
+from tests.unit.test_program import platform
+
+BY_NAME = {rule.name: rule for rule in RULES}
+
+
+def resource(type: str, stack: str = "prod", protect: bool = False, **properties: Any) -> Resource:
+    return Resource(f"urn:pulumi:{stack}::doks-gitops::{type}::it", type, properties, protect)
+
+
+CLUSTER = resource(
+    rules.CLUSTER,
+    protect=True,
+    ha=True,
+    tags=["environment:prod"],
+    maintenancePolicy={"day": "sunday", "startTime": "04:00"},
+    nodePool={"name": "default", "autoScale": True, "minNodes": 3, "maxNodes": 6},
+)
+POOL = resource(rules.NODE_POOL, name="burst", autoScale=False, nodeCount=3)
+REGISTRY = resource(rules.REGISTRY, protect=True, name="team")
+PROVIDER = resource(rules.KUBERNETES, deleteUnreachable="false")
+SSO = {"configs": {"cm": {"oidc.config": "name: SSO"}}}
+RELEASE = resource(
+    rules.RELEASE,
+    chart="argo-cd",
+    version="10.1.1",
+    repositoryOpts={"repo": "https://argoproj.github.io/argo-helm"},
+    values={"server": {"replicas": 2}},
+)
+PROJECT = resource(
+    rules.PROJECT,
+    spec={
+        "description": "All * of it",
+        "sourceRepos": ["https://git.example.com/team/monorepo"],
+        "destinations": [{"server": "https://kubernetes.default.svc", "namespace": "shop"}],
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+    },
+)
+APPLICATION = resource(
+    rules.APPLICATION,
+    spec={
+        "source": {"targetRevision": "main", "path": "kustomize/prod"},
+        "syncPolicy": {"automated": {"selfHeal": True}},
+    },
+)
+KEPT = (CLUSTER, POOL, REGISTRY, PROVIDER, RELEASE, PROJECT, APPLICATION)
+
+
+def changed(good: Resource, **properties: Any) -> Resource:
+    return replace(good, properties={**good.properties, **properties})
+
+
+def in_dev(bad: Resource) -> Resource:
+    return replace(bad, urn=bad.urn.replace(":prod:", ":dev:"))
+
+
+def pool(**properties: Any) -> Resource:
+    return resource(rules.NODE_POOL, name="burst", **properties)
+
+
+def spec(good: Resource, **fields: Any) -> Resource:
+    return changed(good, spec={**good.properties["spec"], **fields})
+
+
+def source(revision: str) -> Resource:
+    return spec(APPLICATION, source={"targetRevision": revision})
+
+
+def values(**given: Any) -> Resource:
+    return changed(RELEASE, values=given)
+
+
+INGRESS = {"server": {"ingress": {"enabled": True, "tls": True}}}
+BROKEN = [
+    ("prod-cluster-is-highly-available", changed(CLUSTER, ha=False)),
+    ("prod-cluster-is-protected", replace(CLUSTER, protect=False)),
+    ("prod-cluster-keeps-its-data", changed(CLUSTER, destroyAllAssociatedResources=True)),
+    ("prod-cluster-has-a-maintenance-window", changed(CLUSTER, maintenancePolicy=None)),
+    ("prod-cluster-has-a-maintenance-window", changed(CLUSTER, maintenancePolicy={"day": "any"})),
+    ("cluster-is-tagged", in_dev(changed(CLUSTER, tags=None))),
+    ("cluster-is-tagged", changed(CLUSTER, tags=["team:shop"])),
+    ("pools-have-room", changed(CLUSTER, nodePool={"name": "default", "nodeCount": 2})),
+    ("pools-have-room", pool(nodeCount=2)),
+    ("pools-have-room", pool(autoScale=True, minNodes=1, maxNodes=5)),
+    ("pools-have-room", in_dev(pool(autoScale=True, minNodes=3, maxNodes=3))),
+    ("registry-is-protected", in_dev(replace(REGISTRY, protect=False))),
+    ("kubernetes-forgets-nothing", in_dev(changed(PROVIDER, deleteUnreachable="true"))),
+    ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=None)),
+    ("chart-is-pinned", in_dev(changed(RELEASE, version=None))),
+    ("chart-is-pinned", changed(RELEASE, version="10.x")),
+    ("chart-is-pinned", changed(RELEASE, version=">=10.1.1")),
+    ("chart-is-pinned", resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd")),
+    ("argocd-is-not-public-without-tls-and-sso", in_dev(values(**INGRESS))),
+    (
+        "argocd-is-not-public-without-tls-and-sso",
+        values(server={"service": {"type": "LoadBalancer"}}),
+    ),
+    ("argocd-is-not-public-without-tls-and-sso", values(server={"httproute": {"enabled": True}})),
+    (
+        "argocd-is-not-public-without-tls-and-sso",
+        values(**SSO, server={"ingress": {"enabled": True}}),
+    ),
+    (
+        "argocd-is-not-public-without-tls-and-sso",
+        values(
+            configs={**SSO["configs"], "params": {"server.insecure": True}},
+            server={"service": {"type": "LoadBalancer"}},
+        ),
+    ),
+    ("project-has-no-wildcard", in_dev(spec(PROJECT, sourceRepos=["*"]))),
+    ("project-has-no-wildcard", spec(PROJECT, sourceRepos=["https://git.example.com/team/*"])),
+    ("project-has-no-wildcard", spec(PROJECT, destinations=[{"server": "*", "namespace": "a"}])),
+    ("project-has-no-wildcard", spec(PROJECT, destinations=[{"namespace": "shop-*"}])),
+    (
+        "project-has-no-wildcard",
+        spec(PROJECT, clusterResourceWhitelist=[{"group": "apps", "kind": "*"}]),
+    ),
+    ("prod-revision-is-pinned", source("HEAD")),
+    ("prod-revision-is-pinned", source("a-branch")),
+    ("prod-revision-is-pinned", source("v1.*")),
+    ("prod-revision-is-pinned", source("5f3c2a1")),
+    ("prod-revision-is-pinned", spec(APPLICATION, source={})),
+    (
+        "prod-revision-is-pinned",
+        spec(APPLICATION, source=None, sources=[{"targetRevision": "main"}, {}]),
+    ),
+    (
+        "prod-revision-is-pinned",
+        replace(APPLICATION, config={"protectedBranches": ["release"]}),
+    ),
+    ("application-heals-itself", in_dev(spec(APPLICATION, syncPolicy={}))),
+]
+LET_THROUGH = [
+    *((rule.name, good) for rule in RULES for good in KEPT if good.type in rule.types),
+    ("prod-cluster-is-highly-available", in_dev(changed(CLUSTER, ha=False))),
+    ("prod-cluster-is-protected", in_dev(replace(CLUSTER, protect=False))),
+    ("prod-cluster-keeps-its-data", in_dev(changed(CLUSTER, destroyAllAssociatedResources=True))),
+    ("prod-cluster-has-a-maintenance-window", in_dev(changed(CLUSTER, maintenancePolicy=None))),
+    ("cluster-is-tagged", changed(CLUSTER, tags=["team:shop", "environment:blue"])),
+    ("pools-have-room", in_dev(pool(autoScale=False, nodeCount=1))),
+    ("pools-have-room", in_dev(pool(autoScale=True, minNodes=1, maxNodes=2))),
+    ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=False)),
+    ("chart-is-pinned", resource(rules.RELEASE, chart="./charts/argo-cd-10.1.1.tgz")),
+    (
+        "chart-is-pinned",
+        resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd", version="10.1.1"),
+    ),
+    ("argocd-is-not-public-without-tls-and-sso", values(**SSO, **INGRESS)),
+    (
+        "argocd-is-not-public-without-tls-and-sso",
+        values(**SSO, server={"service": {"type": "LoadBalancer"}}),
+    ),
+    ("argocd-is-not-public-without-tls-and-sso", changed(RELEASE, values=None)),
+    ("prod-revision-is-pinned", source("v1.2.3")),
+    ("prod-revision-is-pinned", source("5f3c2a1b" * 5)),
+    ("prod-revision-is-pinned", in_dev(source("HEAD"))),
+    (
+        "prod-revision-is-pinned",
+        replace(source("release"), config={"protectedBranches": ["main", "release"]}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "bad"), BROKEN)
+def test_what_breaks_a_rule_is_told_with_what_would_be_right(name: str, bad: Resource) -> None:
+    [violation] = BY_NAME[name].violations(bad)
+    assert violation.endswith(".")
+    assert any(word in violation for word in ("set ", "give ", "add ", "make ", "name ", "take "))
+
+
+@pytest.mark.parametrize(("name", "good"), LET_THROUGH)
+def test_what_keeps_a_rule_is_let_through(name: str, good: Resource) -> None:
+    assert list(BY_NAME[name].violations(good)) == []
+
+
+def test_every_rule_is_tried_both_ways_and_is_a_policy_of_its_level() -> None:
+    names = [rule.name for rule in RULES]
+    assert set(names) == {name for name, _ in BROKEN} == {name for name, _ in LET_THROUGH}
+    assert [policy.name for policy in POLICIES] == names
+    for rule, policy in zip(RULES, POLICIES, strict=True):
+        mandatory = policy.enforcement_level is EnforcementLevel.MANDATORY
+        assert mandatory == rule.mandatory
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_repositorys_own_stacks_keep_all_rules(
+    stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = own_files()
+    config, _ = configuration(files[f"Pulumi.{stack}.yaml"])
+    config["doks-gitops:environment"] = stack
+    config["digitalocean:token"] = "token"
+    config["doks-gitops:repositories"]["monorepo"]["url"] = "https://git.example.com/team/monorepo"
+    team = Account(
+        regions=("nyc1",),
+        sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
+        versions=(Version.of("1.34.1-do.0"),),
+        clusters=(),
+        registries=("microservices-demo",),
+    )
+    made = platform(monkeypatch, config=config, team=team, stack=stack)
+    asked = {
+        each.type: Resource(each.urn, each.type, each.inputs, protect=each.protect)
+        for each in made.asked.values()
+    }
+    for rule in RULES:
+        for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:
+            assert list(rule.violations(asked[type])) == [], rule.name
+
+
+def step(given: Resource, op: str = "create", **state: Any) -> dict[str, Any]:
+    new = {"urn": given.urn, "type": given.type, "inputs": given.properties, **state}
+    return {"op": op, "urn": given.urn, "newState": new}
+
+
+def test_a_preview_is_forbidden_by_a_mandatory_rule_and_that_is_told_first() -> None:
+    said = {
+        "steps": [
+            step(spec(APPLICATION, syncPolicy={})),
+            step(CLUSTER),
+            step(RELEASE),
+        ]
+    }
+    verdict = check("prod", said)
+    assert verdict.forbidden
+    first, second = verdict.messages
+    assert first.startswith("prod-cluster-is-protected (prod, it): ")
+    assert second.startswith("application-heals-itself (prod, it): ")
+
+
+def test_a_preview_that_only_goes_against_advice_is_allowed() -> None:
+    verdict = check("prod", {"steps": [step(spec(APPLICATION, syncPolicy={}))]})
+    assert (len(verdict.messages), verdict.forbidden) == (1, False)
+
+
+def test_a_preview_that_keeps_all_rules_says_nothing() -> None:
+    verdict = check("prod", {"steps": [step(each, protect=each.protect) for each in KEPT]})
+    assert verdict == check("prod", {"steps": None})
+    assert (verdict.messages, verdict.forbidden) == ((), False)
+
+
+def test_what_is_being_deleted_is_not_asked_anything() -> None:
+    said = {"steps": [step(CLUSTER, "delete"), {"op": "delete", "newState": None}]}
+    assert check("prod", said).messages == ()
+
+
+@pytest.mark.parametrize("hidden", ["[secret]", "04da6b54-80e4-46f7-96ec-b56ff0331ba9"])
+def test_a_value_that_a_preview_does_not_show_is_said_and_forbids_nothing(hidden: str) -> None:
+    verdict = check("prod", {"steps": [step(changed(RELEASE, values=hidden))]})
+    [message] = verdict.messages
+    assert message.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): not asked")
+    assert ".values" in message
+    assert not verdict.forbidden
