@@ -48,7 +48,7 @@ class DigitalOcean:
     def __init__(self, settings: Settings, cluster: str) -> None:
         account = settings.digitalocean
         self._url = f"{account.api_endpoint.rstrip('/')}/v2/kubernetes/clusters/{cluster}"
-        self._token = account.token.get_secret_value()
+        self._session = _session(account.token.get_secret_value())
 
     def details(self) -> Details:
         said = self._get("")["kubernetes_cluster"]
@@ -63,14 +63,15 @@ class DigitalOcean:
         return base64.b64decode(said["certificate_authority_data"])
 
     def _get(self, path: str) -> Any:
-        return _answer("GET", self._url + path, self._token)
+        return _answer(self._session, "GET", self._url + path)
 
 
 class Cluster:
     """A cluster's own API, as the account's token sees it."""
 
     def __init__(self, endpoint: str, authority: str, token: str) -> None:
-        self._endpoint, self._authority, self._token = endpoint, authority, token
+        self._endpoint = endpoint
+        self._session = _session(token, authority)
 
     def inside(self, namespace: str) -> Inside:
         """Raises `Unanswered` if the cluster does not answer or does not take the token."""
@@ -97,11 +98,14 @@ class Cluster:
     def free(self, namespace: str, *, seconds: float = 120) -> None:
         """Take the finalizers off what holds a namespace that is being deleted, until it is gone.
 
-        What the Applications deployed stays: nobody is told to remove it.
+        What the Applications deployed stays: nobody is told to remove it. Once the namespace is
+        seen to be empty it is finalized, as Kubernetes itself would do some seconds later.
+        https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
         """
         deadline = time.monotonic() + seconds
         kinds = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
-        while self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True) is not None:
+        path = f"/api/v1/namespaces/{namespace}"
+        while (found := self._call("GET", path, missing=True)) is not None:
             if time.monotonic() > deadline:
                 raise Unanswered(
                     f"the namespace {namespace} is still being deleted after {seconds:.0f} s:"
@@ -116,7 +120,22 @@ class Cluster:
                             {"metadata": {"finalizers": None}},
                             missing=True,
                         )
-            time.sleep(0.3)
+            if self._is_empty(namespace):
+                found["spec"]["finalizers"] = []
+                self._call("PUT", f"{path}/finalize", found, missing=True)
+            else:
+                time.sleep(0.3)
+
+    def _is_empty(self, namespace: str) -> bool:
+        """Whether no object of any kind is left in the namespace."""
+        groups = self._call("GET", "/apis")["groups"]
+        versions = ["/api/v1", *(f"/apis/{g['preferredVersion']['groupVersion']}" for g in groups)]
+        return not any(
+            self._list(f"{version}/namespaces/{namespace}/{kind['name']}?limit=1")
+            for version in versions
+            for kind in self._call("GET", version)["resources"]
+            if kind["namespaced"] and "list" in kind["verbs"] and "delete" in kind["verbs"]
+        )
 
     @staticmethod
     def _secret(namespace: str, name: str) -> str:
@@ -128,9 +147,7 @@ class Cluster:
 
     def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
         """The answer; None if it is 404 and `missing` allows that."""
-        return _answer(
-            method, self._endpoint + path, self._token, body, self._authority, missing=missing
-        )
+        return _answer(self._session, method, self._endpoint + path, body, missing=missing)
 
 
 @contextmanager
@@ -141,24 +158,27 @@ def cluster(endpoint: str, authority: bytes, token: str) -> Iterator[Cluster]:
         yield Cluster(endpoint, file.name, token)
 
 
-def _answer(
-    method: str,
-    url: str,
-    token: str,
-    body: object = None,
-    authority: str | None = None,
-    *,
-    missing: bool = False,
-) -> Any:
-    headers = {"Authorization": f"Bearer {token}"}
-    if method == "PATCH":
-        headers["Content-Type"] = "application/merge-patch+json"
+def _session(token: str, authority: str | None = None) -> requests.Session:
     session = requests.Session()
     # No proxy, and no .netrc in place of the token.
     session.trust_env = False
+    session.headers["Authorization"] = f"Bearer {token}"
+    session.verify = authority or True
+    return session
+
+
+def _answer(
+    session: requests.Session,
+    method: str,
+    url: str,
+    body: object = None,
+    *,
+    missing: bool = False,
+) -> Any:
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
     try:
         answer = session.request(
-            method, url, headers=headers, json=body, timeout=TIMEOUT, verify=authority or True
+            method, url, headers={"Content-Type": kind}, json=body, timeout=TIMEOUT
         )
     except requests.RequestException as error:
         raise Unanswered(f"{method} {url}: {error}") from error

@@ -1,0 +1,199 @@
+"""What recovery does is decided by what state, account and cluster say, and by nothing else."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import settings
+from account import RunningCluster, Version
+from recovery.facts import Facts, Inside, Known, Revision
+from recovery.plan import (
+    ClearInterrupted,
+    DropRevisions,
+    Forget,
+    FreeNamespace,
+    Refused,
+    Up,
+    Wait,
+    plan,
+)
+from settings import Settings
+
+ID, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+POOL, VPC = "33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444444444444"
+PROVIDER = "urn:pulumi:dev::doks-gitops::pulumi:providers:kubernetes::kubernetes"
+CLUSTER_URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster::cluster"
+KNOWN = Known(ID, CLUSTER_URN, PROVIDER, release=True)
+DEPLOYED = Revision("sh.helm.release.v1.argocd.v1", "deployed")
+
+
+def stack(**cluster: Any) -> Settings:
+    pools = [
+        {"name": "default", "size": "s-2vcpu-4gb", "count": 3},
+        {"name": "burst", "size": "s-2vcpu-4gb", "count": 1},
+    ]
+    config = {
+        "digitalocean:token": "dop_v1_token",
+        "doks-gitops:cluster": {
+            "name": "demo",
+            "region": "nyc1",
+            "version": "1.34",
+            "nodePools": pools,
+            **cluster,
+        },
+        "doks-gitops:registry": {"name": "team"},
+        "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
+        "doks-gitops:repositories": {"monorepo": {"url": "https://git.test/m"}},
+        "doks-gitops:project": {"namespaces": ["shop"]},
+    }
+    return settings.parse("dev", config, {})
+
+
+def running(**given: Any) -> RunningCluster:
+    return RunningCluster(
+        **{
+            "id": ID,
+            "name": "demo",
+            "region": "nyc1",
+            "version": Version.of("1.34.1-do.0"),
+            "ha": False,
+            "state": "running",
+            "registry_enabled": True,
+            **given,
+        }
+    )
+
+
+def facts(**given: Any) -> Facts:
+    return Facts(
+        **{
+            "settings": stack(),
+            "known": KNOWN,
+            "running": (running(),),
+            "region_up": True,
+            "inside": Inside(revisions=(DEPLOYED,)),
+            "node_pools": {"default": OTHER, "burst": POOL},
+            "vpc": VPC,
+            **given,
+        }
+    )
+
+
+def test_stack_that_lost_nothing_is_only_deployed() -> None:
+    assert plan(facts()) == [Up()]
+
+
+def test_what_was_in_a_cluster_is_forgotten_once_the_account_says_that_it_is_gone() -> None:
+    forget, up = plan(facts(running=(), inside=None))
+    assert isinstance(forget, Forget)
+    assert forget.urn == PROVIDER
+    assert up == Up()
+
+
+def test_first_deployment_has_nothing_to_forget() -> None:
+    assert plan(facts(known=Known(), running=(), inside=None)) == [Up()]
+
+
+@pytest.mark.parametrize("state", ["running", "degraded", "upgrading", "error"])
+def test_nothing_is_forgotten_of_a_cluster_that_is_there_and_does_not_answer(state: str) -> None:
+    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was forgotten"):
+        plan(facts(running=(running(state=state),), inside=None))
+
+
+def test_refusal_in_a_region_that_is_down_says_how_to_move_to_another() -> None:
+    with pytest.raises(Refused, match=r"cluster\.region REGION --stack dev, then bin/recover dev"):
+        plan(facts(inside=None, region_up=False))
+    with pytest.raises(Refused) as refused:
+        plan(facts(inside=None))
+    assert "cluster.region" not in str(refused.value)
+
+
+def test_stack_that_moves_forgets_a_cluster_that_does_not_answer_and_replaces_it() -> None:
+    forget, up = plan(facts(settings=stack(region="sfo3"), inside=None))
+    assert isinstance(forget, Forget)
+    assert forget.urn == PROVIDER
+    assert up == Up()
+
+
+def test_stack_that_moves_forgets_nothing_of_a_cluster_that_answers() -> None:
+    assert plan(facts(settings=stack(region="sfo3"))) == [Up()]
+
+
+def test_protected_cluster_is_not_given_up_without_being_told_to() -> None:
+    moved = stack(region="sfo3", protect=True)
+    with pytest.raises(Refused, match=r"protect false --stack dev.*\n?.*state unprotect"):
+        plan(facts(settings=moved, inside=None))
+
+
+def test_cluster_that_the_state_does_not_know_is_taken_over_with_pools_and_password() -> None:
+    inside = Inside(admin_password=True, revisions=(DEPLOYED,))
+    drop, up = plan(facts(known=Known(), inside=inside))
+    # Helm would refuse to install a release of a name that it has a record of.
+    assert drop == DropRevisions("argocd", (DEPLOYED,))
+    assert up == Up({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": True})
+
+
+def test_vpc_is_taken_over_only_where_the_stack_makes_one() -> None:
+    own = stack(vpc={"ipRange": "10.10.0.0/20"})
+    [up] = plan(facts(settings=own, known=Known(), inside=Inside()))
+    assert isinstance(up, Up)
+    assert up.adopt["vpc"] == VPC
+    [up] = plan(facts(known=Known(), inside=Inside()))
+    assert isinstance(up, Up)
+    assert "vpc" not in up.adopt
+
+
+def test_cluster_that_is_still_being_made_is_waited_for_and_then_taken_over() -> None:
+    making = running(state="provisioning")
+    urn = CLUSTER_URN
+    steps = plan(facts(known=Known(interrupted=(urn,)), running=(making,), inside=None))
+    assert steps == [
+        ClearInterrupted((urn,)),
+        Wait(making),
+        Up({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": False}),
+    ]
+
+
+def test_cluster_of_which_the_state_knows_another_is_taken_over_in_its_place() -> None:
+    steps = plan(facts(known=replace(KNOWN, cluster=OTHER)))
+    assert [step.urn for step in steps if isinstance(step, Forget)] == [PROVIDER, CLUSTER_URN]
+    assert isinstance(steps[-1], Up)
+    assert steps[-1].adopt["cluster"] == ID
+
+
+def test_namespace_that_waits_for_a_dead_argocd_is_let_go() -> None:
+    assert plan(facts(inside=Inside(terminating=True))) == [FreeNamespace("argocd"), Up()]
+
+
+def test_release_that_was_cut_off_loses_only_the_record_of_that() -> None:
+    cut_off = Revision("sh.helm.release.v1.argocd.v2", "pending-upgrade")
+    drop, up = plan(facts(inside=Inside(revisions=(DEPLOYED, cut_off))))
+    assert drop == DropRevisions("argocd", (cut_off,))
+    assert up == Up()
+
+
+def test_two_clusters_of_one_name_are_for_a_person_to_decide() -> None:
+    with pytest.raises(Refused, match=f"{ID} and {OTHER}"):
+        plan(facts(running=(running(), running(id=OTHER))))
+
+
+def test_state_is_read_from_what_pulumi_exports() -> None:
+    export = {
+        "deployment": {
+            "resources": [
+                {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": ID,
+                 "urn": CLUSTER_URN},
+                {"type": "pulumi:providers:kubernetes", "id": "x", "urn": PROVIDER},
+                {"type": "kubernetes:helm.sh/v3:Release", "id": "argocd/argocd", "urn": "r"},
+                {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": OTHER,
+                 "urn": CLUSTER_URN, "delete": True},
+            ],
+            "pending_operations": [
+                {"type": "creating", "resource": {"urn": "created"}},
+                {"type": "updating", "resource": {"urn": "updated"}},
+            ],
+        }
+    }  # fmt: skip
+    assert Known.of(export) == replace(KNOWN, interrupted=("created",))
+    assert Known.of({"deployment": None}) == Known()
