@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import timedelta
 
 import httpx
@@ -25,7 +26,7 @@ from rich.console import Console
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from sandbox import toolchain
@@ -81,6 +82,7 @@ class Sandbox:
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
             Route("/clock", self._move_clock, methods=["POST"]),
+            Route("/requests", self._follow_requests),
             Route("/faults", self._get_faults),
             Route("/faults", self._add_fault, methods=["POST"]),
             Route("/faults/clear", self._clear_faults, methods=["POST"]),
@@ -204,6 +206,17 @@ class Sandbox:
         seconds = (await request.json())["seconds"]
         now = self.account.advance_clock(timedelta(seconds=seconds))
         return JSONResponse({"now": now.isoformat()})
+
+    async def _follow_requests(self, request: Request) -> StreamingResponse:
+        """The requests that the account answers from now on, one JSON object a line; an empty line
+        comes first, when none is missed any more."""
+        self._authorize(request)
+
+        async def lines() -> AsyncIterator[str]:
+            async for record in self.account.journal.follow():
+                yield f"{json.dumps(asdict(record), default=str) if record else ''}\n"
+
+        return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def _get_faults(self, request: Request) -> JSONResponse:
         self._authorize(request)

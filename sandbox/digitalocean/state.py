@@ -4,7 +4,6 @@ import hashlib
 import ipaddress
 import os
 import secrets
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 
 from sandbox.digitalocean.catalogue import version_key
 from sandbox.digitalocean.clock import Clock
+from sandbox.digitalocean.journal import Journal
 from sandbox.digitalocean.models import (
     AccountData,
     Credential,
@@ -35,16 +35,6 @@ _VPC_SPACE = ipaddress.IPv4Network("10.100.0.0/14")
 
 class StateUnreadable(Exception):
     """The state file can't be used; says which file, why, and what to do."""
-
-
-@dataclass(frozen=True)
-class RequestRecord:
-    """One answered request. Holds no query, header or body, so nothing secret."""
-
-    at: datetime
-    method: str
-    path: str
-    status: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +72,7 @@ class AccountState:
     def __init__(self, path: Path, data: AccountData) -> None:
         self.data = data
         self.clock = Clock(data.clock_offset)
-        self.journal: deque[RequestRecord] = deque(maxlen=1000)
+        self.journal = Journal()
         self.faults = Faults()
         self._path = path
 

@@ -11,8 +11,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.digitalocean.errors import error_response
+from sandbox.digitalocean.journal import RequestRecord
 from sandbox.digitalocean.operations import bearer_token
-from sandbox.digitalocean.state import AccountState, RequestRecord
+from sandbox.digitalocean.state import AccountState
 
 REQUESTS_PER_HOUR = 5000
 

@@ -141,10 +141,10 @@ def test_a_body_that_is_not_json_is_a_bad_request(do: Emulator) -> None:
 def test_the_journal_tells_requests_but_no_secrets(do: Emulator) -> None:
     cluster = do.running_cluster()
     do.http().get(f"/v2/kubernetes/clusters/{cluster['id']}/credentials?expiry_seconds=60")
-    last = do.account.journal[-1]
+    *_, last = do.account.journal
     assert (last.method, last.status) == ("GET", 200)
     assert last.path == f"/v2/kubernetes/clusters/{cluster['id']}/credentials"
-    assert do.token not in str(do.account.journal)
+    assert do.token not in str(list(do.account.journal))
 
 
 # Pages
