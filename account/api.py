@@ -33,6 +33,9 @@ RETRIES = Retry(
 PER_PAGE = 200
 """The most that the API gives at once."""
 
+DEFAULT_POOL_TAG = "terraform:default-node-pool"
+"""How the provider marks the pool that it made a cluster with.
+https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/"""
 TOKENS_PAGE = "https://cloud.digitalocean.com/account/api/tokens"
 GONE = ("deleting", "deleted")
 
@@ -100,6 +103,11 @@ class _Status(BaseModel):
     message: str = ""
 
 
+class _Pool(BaseModel):
+    size: str
+    tags: list[str] = []
+
+
 class _Cluster(BaseModel):
     id: str
     name: str
@@ -109,6 +117,8 @@ class _Cluster(BaseModel):
     status: _Status
     registry_enabled: bool = False
     endpoint: str = ""
+    vpc_uuid: str | None = None
+    node_pools: list[_Pool] = []
 
 
 class _Pages(BaseModel):
@@ -190,6 +200,15 @@ class _Api:
                         registry_enabled=cluster.registry_enabled,
                         endpoint=cluster.endpoint,
                         message=cluster.status.message,
+                        vpc=cluster.vpc_uuid,
+                        default_pool_size=next(
+                            (
+                                pool.size
+                                for pool in cluster.node_pools
+                                if DEFAULT_POOL_TAG in pool.tags
+                            ),
+                            None,
+                        ),
                     )
             # Counted instead of followed: the link could lead the token to another host.
             if not (answer.links and answer.links.pages and answer.links.pages.next):

@@ -175,6 +175,40 @@ def _running(settings: Settings, account: Account) -> Iterator[Fault]:
                 "true: DigitalOcean can't take it back, so the cluster would be replaced",
                 "true",
             )
+        if cluster.protect:
+            yield from _replaced(settings, running)
+
+
+def _replaced(settings: Settings, running: RunningCluster) -> Iterator[Fault]:
+    """What would replace a cluster that is protected from it, told before anything is touched.
+
+    Each of these is fixed when a cluster is made
+    (https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/).
+    """
+    cluster = settings.cluster
+    fixed = [
+        (("cluster", "region"), cluster.region, running.region),
+        (
+            ("cluster", "nodePools", 0, "size"),
+            cluster.node_pools[0].size,
+            running.default_pool_size,
+        ),
+    ]
+    if cluster.vpc is not None and cluster.vpc.id is not None:
+        fixed.append((("cluster", "vpc", "id"), cluster.vpc.id, running.vpc))
+    protect = key_of(NAMESPACE, ("cluster", "protect"))
+    for path, wanted, now in fixed:
+        if now not in (None, wanted):
+            yield _fault(
+                settings,
+                path,
+                f'"{wanted}", but the protected cluster "{running.name}" ({running.id}) was made '
+                f'with "{now}"',
+                f'"{now}": anything else replaces the cluster and all in it. If that is what you '
+                f"want, give up its protection first: "
+                f"{set_command(settings.stack, protect, 'false')}",
+                now,
+            )
 
 
 def _fault(

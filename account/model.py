@@ -25,6 +25,10 @@ class RunningCluster:
     """URL of its API; empty as long as it has never run."""
     message: str = ""
     """What DigitalOcean says of its state."""
+    vpc: str | None = None
+    """ID of the VPC that it is in."""
+    default_pool_size: str | None = None
+    """Of the nodes in the pool that it was made with; None: no pool is marked as that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,7 +123,7 @@ class DoksClusterArgs:
     cluster counts as created, so it is in place before anything is deployed. A registry must
     exist: make the cluster depend on it."""
     protect: bool = False
-    """Pulumi refuses to destroy or replace the cluster."""
+    """Pulumi refuses to destroy or replace the cluster and the VPC that was made for it."""
     adopt: Existing | None = None
     """Take over this cluster in place of making one; means nothing once it is in the state."""
 
@@ -170,7 +170,11 @@ class DoksCluster(pulumi.ComponentResource):
                 opts=child_options(
                     self,
                     opts,
-                    pulumi.ResourceOptions(import_=existing.vpc if existing else None),
+                    pulumi.ResourceOptions(
+                        # Another VPC is another cluster.
+                        protect=args.protect,
+                        import_=existing.vpc if existing else None,
+                    ),
                 ),
             ).id
 

@@ -37,7 +37,11 @@ def cluster(name: str, state: str = "running") -> dict[str, Any]:
         "ha": True,
         "registry_enabled": True,
         "status": {"state": state},
-        "node_pools": [],
+        "vpc_uuid": f"vpc-of-{name}",
+        "node_pools": [
+            {"name": "burst", "size": "s-4vcpu-8gb", "tags": ["k8s"]},
+            {"name": "default", "size": "s-2vcpu-4gb", "tags": ["terraform:default-node-pool"]},
+        ],
     }
 
 
@@ -116,6 +120,7 @@ def test_account_is_what_the_api_says(api: Api) -> None:
     assert (only.id, only.name, only.ha) == ("id-of-shop", "shop", True)
     assert only.version == Version.of("1.34.9-do.0")
     assert only.registry_enabled
+    assert (only.vpc, only.default_pool_size) == ("vpc-of-shop", "s-2vcpu-4gb")
     assert read.clusters_named("shop") == (only,)
     assert {sent for _, sent in api.asked} == {f"Bearer {TOKEN}"}
 

@@ -19,6 +19,7 @@ def stack(
     region: str = "nyc1",
     size: str = "s-2vcpu-4gb",
     registry: dict[str, object] | None = None,
+    **cluster: object,
 ) -> Settings:
     return parse(
         "dev",
@@ -34,6 +35,7 @@ def stack(
                     {"name": "default", "size": "s-2vcpu-4gb", "count": 2},
                     {"name": "burst", "size": size, "count": 2},
                 ],
+                **cluster,
             },
             "doks-gitops:registry": registry or {"name": "shop"},
             "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
@@ -190,6 +192,45 @@ def test_cluster_that_was_never_made_is_told_with_the_command_that_frees_its_nam
 def test_cluster_that_has_run_before_its_trouble_is_never_said_to_be_deletable() -> None:
     troubled = replace(running("1.34.9-do.0"), state="error", endpoint="https://x.example.com")
     account.check(stack(), team(troubled))
+
+
+VPCS = ("0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01", "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a02")
+LARGER = [{"name": "default", "size": "s-4vcpu-8gb", "count": 2}]
+WITHIN_A_VPC = replace(
+    running("1.34.9-do.0"), region="ams3", vpc=VPCS[0], default_pool_size="s-2vcpu-4gb"
+)
+
+
+def test_replacement_of_a_protected_cluster_is_refused_with_how_to_go_on() -> None:
+    wanted = stack(protect=True, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
+    with pytest.raises(SettingsError) as refusal:
+        account.check(wanted, team(WITHIN_A_VPC))
+    faults = {
+        fault.key.removeprefix("doks-gitops:cluster."): fault for fault in refusal.value.faults
+    }
+    assert set(faults) == {"region", "nodePools[0].size", "vpc.id"}
+    assert '"nyc1", but the protected cluster "shop" (id-1) was made with "ams3"' in str(
+        refusal.value
+    )
+    for key, now in {"region": "ams3", "nodePools[0].size": "s-2vcpu-4gb"}.items():
+        assert faults[key].command == (
+            f"pulumi config set --path 'doks-gitops:cluster.{key}' {now} --stack dev"
+        ), "back to where it was"
+        assert faults[key].right.endswith(
+            "pulumi config set --path 'doks-gitops:cluster.protect' false --stack dev"
+        )
+
+
+def test_replacement_of_a_cluster_that_is_not_protected_is_let_through() -> None:
+    wanted = stack(protect=False, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
+    account.check(wanted, team(WITHIN_A_VPC))
+
+
+def test_protected_cluster_that_stays_what_it_is_is_let_through() -> None:
+    account.check(stack(protect=True, region="ams3", vpc={"id": VPCS[0]}), team(WITHIN_A_VPC))
+    account.check(stack(protect=True, region="ams3"), team(WITHIN_A_VPC))
+    unmarked = replace(WITHIN_A_VPC, default_pool_size=None)
+    account.check(stack(protect=True, region="ams3", nodePools=LARGER), team(unmarked))
 
 
 def test_versions_are_compared_as_numbers() -> None:

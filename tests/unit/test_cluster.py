@@ -126,6 +126,11 @@ def test_protected_cluster_can_not_be_deleted() -> None:
     assert not run(program()).one("KubernetesCluster").protect
 
 
+def test_vpc_of_a_protected_cluster_can_not_be_deleted_either() -> None:
+    assert run(program(protect=True, vpc_ip_range="10.10.0.0/20")).one("Vpc").protect
+    assert not run(program(vpc_ip_range="10.10.0.0/20")).one("Vpc").protect
+
+
 def test_cluster_that_took_its_upgrade_itself_is_not_asked_to_again() -> None:
     before = run(program(version="1.34.1-do.0"))
     after = run(program(version="1.34.2-do.0", hold_version=True), previous=before)
