@@ -86,7 +86,9 @@ class _Monitor(mocks.MockMonitor):
         urn = self.make_urn(request.parent, request.type, request.name)
         for key in request.ignoreChanges:
             if urn in self.previous:
-                request.object.fields[key].CopyFrom(self.previous[urn].raw.fields[key])
+                request.object.fields.pop(key, None)
+                if key in self.previous[urn].raw.fields:
+                    request.object.fields[key].CopyFrom(self.previous[urn].raw.fields[key])
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         inputs = rpc.deserialize_properties(request.object)
         plain, _ = rpc.deserialize_properties_unwrap_secrets(request.object)
