@@ -98,8 +98,9 @@ class Cluster:
     def free(self, namespace: str, *, seconds: float = 120) -> None:
         """Take the finalizers off what holds a namespace that is being deleted, until it is gone.
 
-        What the Applications deployed stays: nobody is told to remove it. Once the namespace is
-        seen to be empty it is finalized, as Kubernetes itself would do some seconds later.
+        What the Applications deployed stays: nobody is told to remove it. The rest is done as
+        Kubernetes itself would some seconds later: what is in the namespace is deleted, and once
+        it is seen to be empty it is finalized.
         https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
         """
         deadline = time.monotonic() + seconds
@@ -120,22 +121,29 @@ class Cluster:
                             {"metadata": {"finalizers": None}},
                             missing=True,
                         )
-            if self._is_empty(namespace):
+            if self._emptied(namespace):
                 found["spec"]["finalizers"] = []
                 self._call("PUT", f"{path}/finalize", found, missing=True)
             else:
-                time.sleep(0.3)
+                time.sleep(0.1)
 
-    def _is_empty(self, namespace: str) -> bool:
-        """Whether no object of any kind is left in the namespace."""
+    def _emptied(self, namespace: str) -> bool:
+        """Delete what is left in the namespace, of any kind; whether nothing was."""
         groups = self._call("GET", "/apis")["groups"]
         versions = ["/api/v1", *(f"/apis/{g['preferredVersion']['groupVersion']}" for g in groups)]
-        return not any(
-            self._list(f"{version}/namespaces/{namespace}/{kind['name']}?limit=1")
+        left = [
+            path
             for version in versions
             for kind in self._call("GET", version)["resources"]
-            if kind["namespaced"] and "list" in kind["verbs"] and "delete" in kind["verbs"]
-        )
+            if kind["namespaced"]
+            and {"list", "delete", "deletecollection"} <= set(kind["verbs"])
+            and self._list(
+                (path := f"{version}/namespaces/{namespace}/{kind['name']}") + "?limit=1"
+            )
+        ]
+        for path in left:
+            self._call("DELETE", path, missing=True)
+        return not left
 
     @staticmethod
     def _secret(namespace: str, name: str) -> str:
