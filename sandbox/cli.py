@@ -269,6 +269,16 @@ def clock(
     console.print(f"The account's clock shows {answer['now']}.")
 
 
+@app.command()
+def token(
+    scopes: Annotated[
+        list[str], typer.Argument(help="Scopes, such as kubernetes:read.", metavar="SCOPE...")
+    ],
+) -> None:
+    """Make an API token of the account that may do this and nothing else, and print it."""
+    print(_daemon().post("/sandbox/tokens", {"scopes": scopes})["token"])
+
+
 def _daemon() -> Daemon:
     return client.required(Home.default())
 

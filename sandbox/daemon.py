@@ -82,6 +82,7 @@ class Sandbox:
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
             Route("/clock", self._move_clock, methods=["POST"]),
+            Route("/tokens", self._add_token, methods=["POST"]),
             Route("/requests", self._follow_requests),
             Route("/faults", self._get_faults),
             Route("/faults", self._add_fault, methods=["POST"]),
@@ -206,6 +207,11 @@ class Sandbox:
         seconds = (await request.json())["seconds"]
         now = self.account.advance_clock(timedelta(seconds=seconds))
         return JSONResponse({"now": now.isoformat()})
+
+    async def _add_token(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        scopes = [str(scope) for scope in (await request.json())["scopes"]]
+        return JSONResponse({"token": self.account.add_token(" ".join(scopes), scopes)})
 
     async def _follow_requests(self, request: Request) -> StreamingResponse:
         """The requests that the account answers from now on, one JSON object a line; an empty line
