@@ -434,7 +434,7 @@ async def test_an_install_that_fails_is_kept_and_the_next_run_makes_it_good(
     assert repaired.state["status"]["status"] == "deployed"
 
 
-async def test_an_install_that_was_killed_half_way_is_taken_up_by_the_next_run(
+async def test_an_install_that_was_killed_half_way_has_to_be_cleared_away_first(
     kubeconfig: dict[str, Any], chart: Path
 ) -> None:
     stuck = release(chart, "cut", timeout=60, values={"nodeSelector": {"no": "such-node"}})
@@ -447,9 +447,12 @@ async def test_an_install_that_was_killed_half_way_is_taken_up_by_the_next_run(
         with pytest.raises(PluginError):
             await creating
     async with Plugin.serving(kubeconfig=kubeconfig) as plugin:
-        made = await plugin.create(RELEASE, "cut", release(chart, "cut"))
-        assert made.state["status"]["status"] == "deployed"
-        assert any("was left pending-install by a run that was cut off" in x for x in plugin.said)
+        with pytest.raises(PluginError, match="cannot re-use a name that is still in use"):
+            await plugin.create(RELEASE, "cut", release(chart, "cut"))
+        left = await plugin.read(Resource(urn(RELEASE, "cut"), "default/cut", {}, {}))
+        kept = Resource(urn(RELEASE, "cut"), "default/cut", stuck, left.state)
+        with pytest.raises(PluginError, match="is in progress"):
+            await plugin.update(kept, release(chart, "cut"))
 
 
 def running_helm(name: str) -> psutil.Process | None:

@@ -177,7 +177,7 @@ class Releases:
             )
         id = f"{inputs['namespace']}/{inputs['name']}"
         found = await self._latest(inputs)
-        if found is not None and found.status in ("deployed", "superseded"):
+        if found is not None and found.status != "uninstalled":
             raise Failure(f"cannot re-use a name that is still in use: {id}")
         error = await self._install(urn, inputs, found)
         return id, await self._result(
@@ -216,21 +216,10 @@ class Releases:
     ) -> HelmFailed | None:
         """Install or upgrade; the error if helm failed. Raises Failure if it could not start.
 
-        A run that was cut off leaves a release that is `failed`, or `pending-...` for ever, and
-        helm refuses to touch the latter ("another operation is in progress"). Only one run at a
-        time holds the stack's lock, so a pending revision is such a remnant: its record is dropped,
-        and helm goes on from what is in the cluster, which carries its marks of ownership. Then
-        `upgrade --install` does the right thing whether or not a first install ever ended.
+        A run that was cut off leaves a release that is `pending-...` for ever, which helm refuses
+        to touch ("another operation is in progress"), as it does in the real plugin.
         """
-        cluster, _ = self._session.reached()
-        if found is not None and found.pending:
-            await self._session.engine.warning(
-                urn,
-                f"Helm release {found.namespace}/{found.name} was left {found.status} by a run"
-                f" that was cut off; revision {found.number} is done anew",
-            )
-            await helm_storage.drop(cluster, found)
-        first = found is None or (found.pending and found.number == 1)
+        first = found is None or (found.number == 1 and found.status == "failed")
         try:
             chart = await self._helm.chart(_source(inputs))
             arguments = [

@@ -36,11 +36,6 @@ class Revision:
     secret: str
     """The name of the Secret that holds it."""
 
-    @property
-    def pending(self) -> bool:
-        """True while helm works on it, and ever after if helm was killed at that."""
-        return self.status.startswith("pending-") or self.status == "uninstalling"
-
     def resource_names(self) -> dict[str, list[str]]:
         """The release's objects by `Kind.group/apiVersion`, each with its namespace if it says."""
         found: dict[str, set[str]] = {}
@@ -67,11 +62,6 @@ async def latest(cluster: Cluster, namespace: str, name: str) -> Revision | None
         if item.get("type") == _KEPT_TYPE
     ]
     return max(revisions, key=lambda revision: revision.number, default=None)
-
-
-async def drop(cluster: Cluster, revision: Revision) -> None:
-    """Remove one revision from Helm's records; what it put into the cluster stays."""
-    await cluster.delete(_SECRET, revision.namespace, revision.secret, propagation="Background")
 
 
 def _parse(item: Object) -> Revision:
