@@ -22,6 +22,7 @@ from components.registry import ContainerRegistry
 stack = settings.load()
 team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
 account.check(stack, team)
+account.restore_integration(stack, team)
 version = account.resolve_version(stack, team)
 runs_it = any(str(each.version) == version for each in team.clusters_named(stack.cluster.name))
 

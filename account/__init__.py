@@ -3,6 +3,7 @@ runs in it, and whether a stack's settings fit."""
 
 from account.api import AccountError, read
 from account.check import check, resolve_version
+from account.integration import restore_integration
 from account.model import Account, RunningCluster
 from account.version import Version
 
@@ -14,4 +15,5 @@ __all__ = [
     "check",
     "read",
     "resolve_version",
+    "restore_integration",
 ]

@@ -77,6 +77,12 @@ def read(token: str, api_url: str) -> Account:
         )
 
 
+def allow_pulls(token: str, api_url: str, cluster: str, registry: str) -> None:
+    """Let the cluster pull from the registry. Raises `AccountError` if that is refused."""
+    with _Api(token, api_url) as api:
+        api.integrate(cluster, registry)
+
+
 _Version = Annotated[Version, BeforeValidator(Version.of)]
 
 
@@ -225,6 +231,26 @@ class _Api:
             answer = self._get("/v2/registries", scope, _RegistriesAnswer)
             return tuple(registry.name for registry in answer.registries)
         return (self._checked(response, path, scope, _RegistryAnswer).registry.name,)
+
+    def integrate(self, cluster: str, registry: str) -> None:
+        path = "/v2/kubernetes/registries"
+        body = {"cluster_uuids": [cluster], "registries": [registry]}
+        try:
+            response = self._session.post(
+                self._url + path, json=body, timeout=TIMEOUT, allow_redirects=False
+            )
+        except requests.RequestException as error:
+            raise AccountError(
+                f"The cluster could not be allowed to pull from the registry: {_reason(error)}\n"
+                "Run the command again."
+            ) from None
+        if not response.ok:
+            raise AccountError(
+                f"The cluster could not be allowed to pull from the registry {registry}"
+                f" ({response.status_code} at {self._url}{path}).\nThe token needs the scopes"
+                " kubernetes:create and kubernetes:update; or allow it in the control panel"
+                " (Container Registry, Settings)."
+            )
 
     def _get(self, path: str, scope: str, answer: type[_Answer]) -> _Answer:
         return self._checked(self._response(path), path, scope, answer)

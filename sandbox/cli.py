@@ -260,6 +260,18 @@ def clone(
     )
 
 
+@app.command("push-image")
+def push_image(
+    image: Annotated[str, typer.Argument(help="REPOSITORY:TAG, in the team's registry.")],
+) -> None:
+    """Put an image into the team's registry; pods that use another tag of it wait for theirs."""
+    repository, _, tag = image.partition(":")
+    if not repository or not tag:
+        raise SandboxError(f"{image!r} is not REPOSITORY:TAG, such as shop/cart:1.4.2")
+    answer = _daemon().post("/sandbox/images", {"repository": repository, "tag": tag})
+    console.print(f"Pushed {answer['image']}.")
+
+
 @app.command()
 def clock(
     days: Annotated[float, typer.Option(help="Days to set it forward.", min=0)] = 0,

@@ -42,6 +42,7 @@ from sandbox.faults.requests import Faulty
 from sandbox.git import GitServer
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
+from sandbox.seed import images_in
 from sandbox.status import status_of
 
 PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
@@ -82,6 +83,7 @@ class Sandbox:
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
             Route("/clock", self._move_clock, methods=["POST"]),
+            Route("/images", self._push_image, methods=["POST"]),
             Route("/tokens", self._add_token, methods=["POST"]),
             Route("/requests", self._follow_requests),
             Route("/faults", self._get_faults),
@@ -200,7 +202,21 @@ class Sandbox:
             )
         else:
             await self.git.import_from(source, MONOREPO)
+        await self._push_images()
         return await self._get_repository(request)
+
+    async def _push_images(self) -> None:
+        """What the monorepo's manifests ask of the team's registry is in it, as in real life."""
+        path = self._home.root / "git" / f"{MONOREPO}.git"
+        for registry, image, tag in await asyncio.to_thread(images_in, path):
+            if registry == REGISTRY and not self.account.has_image(image, tag):
+                self.account.push_image(image, tag)
+
+    async def _push_image(self, request: Request) -> JSONResponse:
+        """Put an image into the team's registry: `repository` and `tag`."""
+        self._authorize(request)
+        body = await request.json()
+        return JSONResponse({"image": self.account.push_image(body["repository"], body["tag"])})
 
     async def _move_clock(self, request: Request) -> JSONResponse:
         self._authorize(request)

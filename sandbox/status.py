@@ -93,11 +93,12 @@ def _application(found: Object) -> Status:
 
 
 async def _items(api: Api, path: str) -> list[Object]:
-    """The objects there; none while the kind is unknown to the cluster or it does not answer."""
+    """The objects there; none while the cluster does not know the kind, has not prepared its
+    storage yet (429: "storage is (re)initializing") or does not answer."""
     try:
         return await api.items(path)
     except ApiError as error:
-        if error.code == 404:
+        if error.code in (404, 429):
             return []
         raise
     except httpx.TransportError:

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
+from sandbox.cluster import cloud, images
 from sandbox.cluster.api import Api
-from sandbox.cluster.cloud import Account, CloudController
+from sandbox.cluster.cloud import CloudController
 from sandbox.cluster.controlplane import ControlPlane
+from sandbox.cluster.images import ImagePuller
 from sandbox.cluster.kubelet import Kubelet
 from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready, provider_id
 from sandbox.cluster.refusal import set_refusal
@@ -49,6 +52,7 @@ class _Cluster:
     kubelet: Kubelet
     nodes: NodePlan
     cloud: CloudController | None
+    images: ImagePuller | None
     refuses_statefulsets: bool | None = None
     """None: what an earlier process left it with is not known."""
 
@@ -56,16 +60,22 @@ class _Cluster:
         await self.entrance.stop()
         if self.cloud is not None:
             await self.cloud.stop()
+        if self.images is not None:
+            await self.images.stop()
         await self.kubelet.stop()
         await self.plane.stop()
+
+
+class Account(cloud.Account, images.Account, Protocol):
+    """What clusters need of the account that they are in."""
 
 
 class Clusters:
     """Runs the clusters as a `sandbox.digitalocean.backend.ClusterBackend`.
 
     Each has a folder in `folder`, by its id. `authenticate_url` gives, for a cluster's id, the URL
-    that answers its TokenReviews. Load balancers are made in `account`; without one, Services of
-    type LoadBalancer wait for theirs for ever.
+    that answers its TokenReviews. Load balancers are made in `account`, and images pulled from its
+    registry; without one, Services of type LoadBalancer and pods with such images wait for ever.
     """
 
     def __init__(
@@ -93,6 +103,7 @@ class Clusters:
             )
             kubelet = Kubelet(plane, self._tools, cluster_subnet=spec.cluster_subnet)
             cloud = CloudController(spec.id, self._account) if self._account else None
+            images = ImagePuller(spec.id, self._account) if self._account else None
             async with AsyncExitStack() as undo:
                 await plane.start()
                 undo.push_async_callback(plane.stop)
@@ -104,7 +115,10 @@ class Clusters:
                 undo.pop_all()
             if cloud is not None:
                 cloud.start(plane.api)
-            cluster = _Cluster(plane, entrance, kubelet, NodePlan(spec.cluster_subnet), cloud)
+            if images is not None:
+                images.start(plane.api)
+            nodes = NodePlan(spec.cluster_subnet)
+            cluster = _Cluster(plane, entrance, kubelet, nodes, cloud, images)
             self._clusters[spec.id] = cluster
         return ClusterAccess(
             endpoint=f"https://127.0.0.1:{cluster.entrance.port}",

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from sandbox.cluster.images import PULLED_OR_PUBLIC
 from sandbox.cluster.roles import NOT_OURS
 
 
@@ -31,6 +32,8 @@ def kwok_config(stage_files: Sequence[Path], forwards: Sequence[Forward]) -> str
         stage: dict[str, Any] = yaml.safe_load(file.read_text())
         if stage["spec"]["resourceRef"]["kind"] == "Pod":
             stage["spec"]["selector"]["matchExpressions"].extend(NOT_OURS)
+            if stage["metadata"]["name"] == "pod-ready":
+                stage["spec"]["selector"]["matchExpressions"].append(PULLED_OR_PUBLIC)
         documents.append(stage)
     for forward in forwards:
         target = {"address": "127.0.0.1", "port": forward.target}

@@ -22,6 +22,9 @@ REGIONS = {
     "tor1": "Toronto 1",
 }
 
+REGISTRY_HOST = "registry.digitalocean.com"
+"""Where the images of every registry are pulled from."""
+
 REGISTRY_REGIONS = ("nyc3", "sfo3", "sfo2", "ams3", "sgp1", "fra1", "blr1", "syd1")
 
 VERSIONS = (

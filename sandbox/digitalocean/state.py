@@ -13,13 +13,15 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from sandbox.digitalocean.catalogue import version_key
+from sandbox.digitalocean.catalogue import REGISTRY_HOST, version_key
 from sandbox.digitalocean.clock import Clock
 from sandbox.digitalocean.journal import Journal
 from sandbox.digitalocean.models import (
     AccountData,
     Credential,
     LoadBalancer,
+    Repository,
+    RepositoryTag,
     Token,
     Volume,
     Vpc,
@@ -290,6 +292,52 @@ class AccountState:
         )
 
     # What the workload of a cluster makes
+
+    def push_image(self, repository: str, tag: str) -> str:
+        """Put a tag into the account's first registry, as `docker push` does; the image's name.
+
+        `repository` is its name in the registry. Raises ValueError if there is no registry.
+        """
+        registry = next(iter(self.data.registries.values()), None)
+        if registry is None:
+            raise ValueError("the account has no registry")
+        digest = hashlib.sha256(f"{repository}:{tag}".encode()).hexdigest()
+        made = RepositoryTag(
+            tag=tag,
+            manifest_digest=f"sha256:{digest}",
+            compressed_size_bytes=10_000_000,
+            size_bytes=25_000_000,
+            updated_at=self.clock.now(),
+        )
+        with self.changing():
+            found = next((r for r in registry.repositories if r.name == repository), None)
+            if found is None:
+                found = Repository(name=repository, tags=[])
+                registry.repositories.append(found)
+            found.tags = [made, *(each for each in found.tags if each.tag != tag)]
+        return f"{REGISTRY_HOST}/{registry.name}/{repository}:{tag}"
+
+    def has_image(self, repository: str, tag: str) -> bool:
+        """Whether one of the account's registries has the tag."""
+        return any(
+            each.name == repository and any(known.tag == tag for known in each.tags)
+            for registry in self.data.registries.values()
+            for each in registry.repositories
+        )
+
+    def refuses_image(self, cluster_id: str, image: str) -> str | None:
+        """Why that cluster can't pull `image`, which is one of a registry here; None if it can."""
+        path, _, tag = image.removeprefix(f"{REGISTRY_HOST}/").partition(":")
+        name, _, repository = path.partition("/")
+        cluster = self.data.clusters.get(cluster_id)
+        registry = self.data.registries.get(name)
+        failed = f'failed to pull and unpack image "{image}"'
+        if registry is None or cluster is None or name not in cluster.registries:
+            return f"{failed}: unexpected status: 401 Unauthorized"
+        tags = [t.tag for r in registry.repositories if r.name == repository for t in r.tags]
+        if (tag or "latest") not in tags:
+            return f"{failed}: not found"
+        return None
 
     def add_load_balancer(self, cluster_id: str, name: str, ip: str) -> LoadBalancer:
         """Record a load balancer that a Service of the cluster asked for."""

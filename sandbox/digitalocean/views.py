@@ -15,8 +15,6 @@ from sandbox.digitalocean.models import (
     Vpc,
 )
 
-REGISTRY_HOST = "registry.digitalocean.com"
-
 
 def cluster_view(cluster: Cluster) -> dict[str, Any]:
     view = cluster.model_dump(

@@ -22,10 +22,13 @@ from sandbox.paths import Home
 # In the order in which they disturb each other least.
 MODULES = (
     "lost_argocd",
+    "lost_registry",
+    "bad_deployment",
     "expired_credentials",
     "lost_state",
     "lost_cluster",
     "lost_region",
+    "killed_up",
 )
 ALL = "all"
 console = Console(highlight=False)

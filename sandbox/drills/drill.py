@@ -168,11 +168,12 @@ class Context:
             raise Failed(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
 
-    def api(self, method: str, path: str) -> httpx.Response:
+    def api(self, method: str, path: str, body: object = None) -> httpx.Response:
         """A request to DigitalOcean's API, as someone in the control panel makes it."""
         answer = httpx.request(
             method,
             f"{self.daemon.url}{path}",
+            json=body,
             headers={"Authorization": f"Bearer {self.daemon.token}"},
             timeout=60,
             trust_env=False,

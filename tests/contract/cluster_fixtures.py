@@ -59,15 +59,20 @@ class LoadBalancer:
 
 @dataclass
 class Account:
-    """What a cluster asks of the emulated account: whether a token is good, and load balancers."""
+    """What a cluster asks of the emulated account: whether a token is good, load balancers and
+    images."""
 
     tokens: set[str] = field(default_factory=set)
+    images: set[str] = field(default_factory=set)
     load_balancers: dict[str, LoadBalancer] = field(default_factory=dict)
 
     def add_load_balancer(self, cluster_id: str, name: str, ip: str) -> LoadBalancer:
         made = LoadBalancer(str(uuid4()), name)
         self.load_balancers[made.id] = made
         return made
+
+    def refuses_image(self, cluster_id: str, image: str) -> str | None:
+        return None if image in self.images else f"{image}: not found"
 
     def remove_load_balancer(self, load_balancer_id: str) -> None:
         self.load_balancers.pop(load_balancer_id, None)

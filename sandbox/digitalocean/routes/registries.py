@@ -7,12 +7,11 @@ from datetime import timedelta
 
 from starlette.responses import JSONResponse, Response
 
-from sandbox.digitalocean.catalogue import REGISTRY_REGIONS, TIERS, Tier
+from sandbox.digitalocean.catalogue import REGISTRY_HOST, REGISTRY_REGIONS, TIERS, Tier
 from sandbox.digitalocean.errors import ApiError, invalid, not_found
 from sandbox.digitalocean.models import AccountData, Registry, Subscription
 from sandbox.digitalocean.operations import Body, Call, Operation, no_content
 from sandbox.digitalocean.views import (
-    REGISTRY_HOST,
     registry_view,
     repository_tags_view,
     repository_view,

@@ -1,0 +1,104 @@
+"""A commit asks for an image that there is not."""
+
+from pathlib import Path
+
+from sandbox.drills.drill import DEV, Context, Drill
+
+_REPOSITORY = "registry.digitalocean.com/microservices-demo/drill"
+_GOOD, _BAD = "v1", "v2-not-there"
+_DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: drill}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: drill}}
+  template:
+    metadata: {labels: {app: drill}}
+    spec: {containers: [{name: drill, image: drill}]}
+"""
+_OVERLAY = Path("kustomize") / DEV / "kustomization.yaml"
+
+
+def run(context: Context) -> None:
+    context.bring_up()
+    context.daemon.post("/sandbox/images", {"repository": "drill", "tag": _GOOD})
+    with context.clone() as clone:
+        _add(context, clone)
+        overlay = clone / _OVERLAY
+        good = overlay.read_text()
+
+        _deploy(context, clone, good.replace(_tag(_GOOD), _tag(_BAD)), "A tag that there is not")
+        context.lose("the application dev-microservices-demo, by a commit")
+        context.git(clone, "revert", "--no-edit", "HEAD")
+        context.recover("git", "-C", str(clone), "push", "--quiet", "origin", "HEAD:main")
+        context.check(_runs(context, _GOOD), "the tag from before does not run")
+
+        # This time the commit changes more, which is to stay.
+        _deploy(
+            context, clone, good.replace(_tag(_GOOD), _tag(_BAD)) + "# kept\n", "A tag, and more"
+        )
+        overlay.write_text(overlay.read_text().replace(_tag(_BAD), _tag(_GOOD)))
+        _push(context, clone, "The tag from before")
+        context.until("every application is Healthy again", context.is_well(), 120)
+        context.check(_runs(context, _GOOD), "the tag from before does not run")
+
+        context.git(clone, "rm", "--quiet", f"kustomize/{DEV}/drill.yaml")
+        overlay.write_text(context.git(clone, "show", f"HEAD~5:{_OVERLAY}"))
+        _push(context, clone, "The drill is over")
+
+
+def _tag(tag: str) -> str:
+    """The workload's tag as the overlay has it; the others have three numbers."""
+    return f"newTag: {tag}\n"
+
+
+def _add(context: Context, clone: Path) -> None:
+    """A Deployment whose image is in the team's registry."""
+    (clone / "kustomize" / DEV / "drill.yaml").write_text(_DEPLOYMENT)
+    overlay = clone / _OVERLAY
+    text = overlay.read_text().replace("resources:\n", "resources:\n  - drill.yaml\n", 1)
+    image = f"  - name: drill\n    newName: {_REPOSITORY}\n    newTag: {_GOOD}\n"
+    text = (
+        text.replace("images:\n", f"images:\n{image}", 1)
+        if "images:\n" in text
+        else f"{text.rstrip()}\nimages:\n{image}"
+    )
+    overlay.write_text(text)
+    _push(context, clone, "A workload of the drill's")
+    context.until("it runs", lambda: _runs(context, _GOOD) and context.is_well()(), 120)
+
+
+def _deploy(context: Context, clone: Path, overlay: str, message: str) -> None:
+    (clone / _OVERLAY).write_text(overlay)
+    _push(context, clone, message)
+    context.until("it is not Healthy", lambda: not context.is_well()() and _fails(context), 120)
+
+
+def _push(context: Context, clone: Path, message: str) -> None:
+    context.git(clone, "add", "--all")
+    context.git(clone, "commit", "--quiet", "--message", message)
+    context.git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+
+def _images(context: Context) -> list[str]:
+    [application] = context.the_cluster()["applications"]
+    images: list[str] = application["images"]
+    return images
+
+
+def _runs(context: Context, tag: str) -> bool:
+    return f"{_REPOSITORY}:{tag}" in _images(context)
+
+
+def _fails(context: Context) -> bool:
+    reason = "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}"
+    pods = ("get", "pods", "-l", "app=drill", "-o", reason)
+    return "ImagePullBackOff" in context.kubectl("-n", "microservices-demo-dev", *pods)
+
+
+DRILL = Drill(
+    "bad-deployment",
+    "A bad commit is taken back by reverting it, or by its image tags alone.",
+    run,
+)

@@ -1,0 +1,36 @@
+"""The cluster's right to pull from the team's registry is taken away by hand."""
+
+from sandbox.drills.drill import DEV, Context, Drill
+
+_POD = ("--restart=Never", "--image=registry.digitalocean.com/microservices-demo/drill:v1")
+
+
+def run(context: Context) -> None:
+    context.bring_up()
+    context.daemon.post("/sandbox/images", {"repository": "drill", "tag": "v1"})
+    cluster = context.the_cluster()
+    body = {"cluster_uuids": [cluster["id"]], "registries": ["microservices-demo"]}
+    context.api("DELETE", "/v2/kubernetes/registries", body)
+    context.lose("the registry integration")
+    try:
+        context.kubectl("run", "drill", *_POD)
+        context.until("a pull fails", lambda: "BackOff" in _pod(context), 30)
+        context.recover("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
+        context.until("the image is pulled", lambda: "Running" in _pod(context), 30)
+    finally:
+        context.kubectl("delete", "pod", "drill", "--ignore-not-found")
+    found = context.api("GET", f"/v2/kubernetes/clusters/{cluster['id']}").json()
+    context.check(found["kubernetes_cluster"]["registry_enabled"], "it is not integrated again")
+    context.unchanged()
+
+
+def _pod(context: Context) -> str:
+    status = "{.status.phase} {.status.containerStatuses[*].state.waiting.reason}"
+    return context.kubectl("get", "pod", "drill", "-o", f"jsonpath={status}")
+
+
+DRILL = Drill(
+    "lost-registry",
+    "A registry integration that was removed by hand is restored by `pulumi up --refresh`.",
+    run,
+)

@@ -1,0 +1,45 @@
+"""What has to be in a new account for a monorepo to run: the images that its manifests ask for."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+HOST = "registry.digitalocean.com"
+_IMAGE = re.compile(rf"image:\s*[\"']?{re.escape(HOST)}/([\w.-]+)/([\w./-]+):([\w.-]+)")
+
+
+def images_in(repository: Path) -> set[tuple[str, str, str]]:
+    """Registry, repository and tag of every image of DigitalOcean's registries that the manifests
+    at HEAD of a bare repository name, by themselves or in a Kustomization's `images`."""
+    found: set[tuple[str, str, str]] = set()
+    for path, text in _manifests(repository):
+        found.update(match.groups() for match in _IMAGE.finditer(text))  # type: ignore[misc]
+        if path.endswith("kustomization.yaml"):
+            found.update(_of_kustomization(text))
+    return found
+
+
+def _manifests(repository: Path) -> Iterator[tuple[str, str]]:
+    git = ["git", "-C", str(repository)]
+    listed = subprocess.run(
+        [*git, "grep", "-l", "-F", HOST, "HEAD", "--", "*.yaml", "*.yml"],
+        text=True, capture_output=True, check=False,
+    ).stdout  # fmt: skip
+    for name in listed.splitlines():
+        shown = subprocess.run([*git, "show", name], text=True, capture_output=True, check=True)
+        yield name, shown.stdout
+
+
+def _of_kustomization(text: str) -> Iterator[tuple[str, str, str]]:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return
+    for image in (content or {}).get("images") or []:
+        host, _, rest = str(image.get("newName") or image.get("name", "")).partition("/")
+        registry, _, repository = rest.partition("/")
+        if host == HOST and repository and image.get("newTag"):
+            yield registry, repository, str(image["newTag"])
