@@ -89,7 +89,9 @@ def environment(home: Home, *, bin_dir: Path, api_url: str, token: str) -> dict[
     return {
         "PATH": path,
         "PULUMI_HOME": str(home.folder("pulumi")),
-        "PULUMI_BACKEND_URL": home.folder("state").as_uri(),
+        # Beside each file the backend would keep another one, of no use, that it does not write
+        # whole or not at all: a run that is killed at that leaves a state that can't be read.
+        "PULUMI_BACKEND_URL": f"{home.folder('state').as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "DIGITALOCEAN_TOKEN": token,
@@ -139,6 +141,7 @@ class Engine:
         secret_values: Mapping[str, str],
     ) -> None:
         self.project = home.folder("project")
+        self._state = home.folder("state")
         self.env = {**os.environ, **env}
         self._values = values
         self._secret_values = secret_values
@@ -203,11 +206,7 @@ class Engine:
 
         A lock whose process still runs on this machine is left alone.
         """
-        locks = sorted(
-            Path(self.env["PULUMI_BACKEND_URL"].removeprefix("file://")).glob(
-                f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"
-            )
-        )
+        locks = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"))
         if not locks or any(_is_alive(json.loads(lock.read_text())["pid"]) for lock in locks):
             return False
         self.run("cancel", "--stack", stack, "--yes")
