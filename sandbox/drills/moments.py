@@ -19,6 +19,7 @@ import httpx
 import psutil
 
 from sandbox.client import Daemon
+from sandbox.drills.drill import Failed
 from sandbox.engine import Engine
 from sandbox.processes import dying_with_me
 
@@ -45,10 +46,12 @@ def spread(happenings: Sequence[str], count: int, including: Sequence[str]) -> l
     """`count` moments of a run, evenly spread from its first happening to its last, with those of
     `including` in the places of the nearest.
 
-    Raises ValueError if the run has fewer happenings, or one to be included was not in it.
+    Raises Failed if the run has fewer happenings, or one to be included was not in it.
     """
     if count > len(happenings):
-        raise ValueError(f"a run of {len(happenings)} happenings has no {count} moments")
+        raise Failed(f"only {len(happenings)} things happen in a run, fewer than {count} moments")
+    if missing := set(including) - set(happenings):
+        raise Failed(f"it never happened in a run: {', '.join(sorted(missing))}")
     last = len(happenings) - 1
     chosen = [round(number * last / max(count - 1, 1)) for number in range(count)]
     fixed: set[int] = set()
