@@ -57,7 +57,7 @@ def test_requests_about_different_clusters_have_the_same_name() -> None:
 
 
 def test_a_deployment_that_was_there_is_changed_once_for_each_generation() -> None:
-    known = {"argocd-server": 1}
+    known: dict[str, int | None] = {"argocd-server": 1}
 
     def told(type: str, name: str, generation: int) -> list[str]:
         metadata = {"name": name, "generation": generation}
