@@ -1,0 +1,49 @@
+"""What docs/permissions.md says, read as data."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "permissions.md"
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def _rows(section: str, heading: str) -> Iterator[list[str]]:
+    """The cells of the table below `section` whose first heading is `heading`."""
+    text = DOCUMENT.read_text().split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    table = text.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0]
+    for line in table.splitlines()[2:]:
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def scopes(*uses: str) -> frozenset[str]:
+    """The scopes documented for these uses: `preview`, `up`, `a registry`, `a VPC`."""
+    known = {
+        row[0].partition(":")[0]: _CODE.findall(row[1]) for row in _rows("DigitalOcean", "for")
+    }
+    return frozenset(scope for use in uses for scope in known[use])
+
+
+def requests() -> dict[tuple[str, str], frozenset[str]]:
+    """The scopes of each documented request, by method and path."""
+    found = {}
+    for request, needed, _ in _rows("DigitalOcean", "request"):
+        method, path = request.strip("`").split()
+        found[method, path] = frozenset(_CODE.findall(needed))
+    return found
+
+
+def refused(method: str, path: str) -> frozenset[str]:
+    """The scopes documented for a request that was made. Raises KeyError if it is in no table."""
+    for (known, pattern), needed in requests().items():
+        if known == method and re.fullmatch(re.sub("ID|NAME", "[^/?]+", pattern), path):
+            return needed
+    raise KeyError(f"{method} {path}")
+
+
+def workflows() -> dict[str, frozenset[str]]:
+    """The permissions documented for the token of each workflow's jobs."""
+    return {
+        name.strip("`"): frozenset(_CODE.findall(needed))
+        for name, needed, _ in _rows("GitHub", "workflow")
+    }
