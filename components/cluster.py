@@ -75,7 +75,7 @@ class Existing:
     https://www.pulumi.com/docs/iac/concepts/options/import/
     """
 
-    cluster: str
+    cluster: str | None = None
     vpc: str | None = None
     node_pools: Mapping[str, str] = field(default_factory=dict)
     """By the pool's name; those besides the first."""
@@ -125,7 +125,7 @@ class DoksClusterArgs:
     protect: bool = False
     """Pulumi refuses to destroy or replace the cluster and the VPC that was made for it."""
     adopt: Existing | None = None
-    """Take over this cluster in place of making one; means nothing once it is in the state."""
+    """Take these over in place of making them; means nothing for what is in the state."""
 
     def __post_init__(self) -> None:
         if not self.node_pools:

@@ -58,7 +58,12 @@ def secret(value: SecretStr) -> pulumi.Output[str]:
 
 def registry_args(settings: "Settings") -> ContainerRegistryArgs:
     """The registry that the stack shares or owns."""
-    return _like(ContainerRegistryArgs, settings.registry, registry_name=settings.registry.name)
+    return _like(
+        ContainerRegistryArgs,
+        settings.registry,
+        registry_name=settings.registry.name,
+        adopt=settings.adopt is not None and settings.adopt.registry,
+    )
 
 
 def cluster_args(

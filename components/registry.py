@@ -15,7 +15,7 @@ class ContainerRegistryArgs:
     https://docs.digitalocean.com/products/container-registry/
     """
 
-    registry_name: pulumi.Input[str]
+    registry_name: str
     """Unique across DigitalOcean."""
     create: bool = False
     """True: this stack makes the registry, protected from deletion since other stacks' images are
@@ -25,6 +25,8 @@ class ContainerRegistryArgs:
     """Subscription tier: starter, basic or professional. Only for a registry that is made."""
     region: pulumi.Input[str] | None = None
     """Region slug where the images are stored. Default: DigitalOcean picks one."""
+    adopt: bool = False
+    """The registry to make exists and is taken over; means nothing once it is in the state."""
 
 
 class ContainerRegistry(pulumi.ComponentResource):
@@ -47,7 +49,13 @@ class ContainerRegistry(pulumi.ComponentResource):
                 name=args.registry_name,
                 subscription_tier_slug=args.tier,
                 region=args.region,
-                opts=child_options(self, opts, pulumi.ResourceOptions(protect=True)),
+                opts=child_options(
+                    self,
+                    opts,
+                    pulumi.ResourceOptions(
+                        protect=True, import_=args.registry_name if args.adopt else None
+                    ),
+                ),
             )
         else:
             found = digitalocean.get_container_registry_output(

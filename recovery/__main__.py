@@ -11,18 +11,19 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import account
 from recovery import api
 from recovery.facts import Facts, Inside, Known
 from recovery.plan import (
-    ClearInterrupted,
     DropRevisions,
     Forget,
     FreeNamespace,
     Refused,
     Step,
+    TakeTurn,
     Up,
     Wait,
     plan,
@@ -43,11 +44,13 @@ class Recovery:
 
     def __init__(self, stack: str) -> None:
         self.stack = stack
+        self._name = stack.rpartition("/")[2]
+        """Without the organization that it may be in."""
 
     def run(self, *, cancel: bool) -> int:
         if cancel:
             self._pulumi("cancel", "--yes")
-        if self.stack not in self._stacks():
+        if self._name not in self._stacks():
             self._say(f"The backend has no stack {self.stack}; it is made anew.")
             self._pulumi("stack", "init", named=False)
         settings = self._settings()
@@ -66,19 +69,19 @@ class Recovery:
         token = settings.digitalocean.token.get_secret_value()
         team = account.read(token, settings.digitalocean.api_endpoint)
         running = team.clusters_named(settings.cluster.name)
-        region_up = settings.cluster.region in team.regions
-        if len(running) != 1:
-            return Facts(settings, known, running, region_up)
-        details = api.DigitalOcean(settings, running[0].id).details()
-        return Facts(
+        facts = Facts(
             settings,
             known,
             running,
-            region_up,
-            self._inside(settings, running[0].id, details),
-            details.node_pools,
-            details.vpc,
+            region_up=settings.cluster.region in team.regions,
+            registry=settings.registry.name in team.registries,
+            vpc=api.vpc_id(settings),
         )
+        if len(running) != 1:
+            return facts
+        details = api.DigitalOcean(settings, running[0].id).details()
+        inside = self._inside(settings, running[0].id, details)
+        return replace(facts, inside=inside, node_pools=details.node_pools)
 
     def _inside(self, settings: Settings, cluster: str, details: api.Details) -> Inside | None:
         if details.state == "provisioning":
@@ -99,9 +102,10 @@ class Recovery:
 
     def _meaning(self, step: Step) -> str:
         match step:
-            case ClearInterrupted(urns):
-                names = ", ".join(urn.rpartition("::")[2] for urn in urns)
-                return f"Take off the state's list what a killed run was creating ({names})."
+            case TakeTurn(_, interrupted):
+                names = ", ".join(urn.rpartition("::")[2] for urn in interrupted)
+                cleared = f", and that a killed run was creating {names}" if names else ""
+                return f"See that no other run is at it{cleared}."
             case Wait(cluster):
                 return f"Wait for DigitalOcean to finish the cluster {cluster.id}."
             case Forget(urn, why):
@@ -115,22 +119,17 @@ class Recovery:
                 names = ", ".join(f"{each.secret} ({each.status})" for each in revisions)
                 return f"Remove Helm's records {names}, so that it installs over what is there."
             case Up(adopt):
-                if adopt:
-                    return f"Deploy, and take over the cluster {adopt['cluster']}."
-                return "Deploy."
+                return f"Deploy, and take over {_listed(adopt)}." if adopt else "Deploy."
 
     def _do(self, step: Step, settings: Settings, facts: Facts) -> int:
         match step:
-            case ClearInterrupted():
-                self._pulumi(
-                    "refresh", "--yes", "--skip-preview", "--clear-pending-creates",
-                    "--target", f"urn:pulumi:{self.stack}::doks-gitops::pulumi:pulumi:Stack::"
-                    f"doks-gitops-{self.stack}",
-                )  # fmt: skip
+            case TakeTurn(urn):
+                self._take_turn(urn)
             case Wait(cluster):
                 self._wait(api.DigitalOcean(settings, cluster.id))
             case Forget(urn):
-                self._pulumi("state", "delete", "--yes", "--target-dependents", urn)
+                # The account says that it is gone: protection has nothing left to protect.
+                self._pulumi("state", "delete", "--yes", "--force", "--target-dependents", urn)
             case FreeNamespace(namespace):
                 with self._inside_of(settings, facts) as inside:
                     inside.free(namespace)
@@ -144,6 +143,20 @@ class Recovery:
                     ["up", "--refresh", "--yes", "--skip-preview", "--stack", self.stack], more
                 )
         return 0
+
+    def _take_turn(self, urn: str | None) -> None:
+        """A refresh of nothing but the stack itself: it takes the lock as any run does."""
+        target = ["--target", urn] if urn else []
+        try:
+            self._pulumi(
+                "refresh", "--yes", "--skip-preview", "--suppress-outputs",
+                "--clear-pending-creates", *target,
+            )  # fmt: skip
+        except Failed as failed:
+            raise Failed(
+                f"{failed}\nIf it says that a run has locked the stack, and that run is not there"
+                f" any more: bin/recover {self.stack} --cancel"
+            ) from None
 
     def _inside_of(self, settings: Settings, facts: Facts) -> AbstractContextManager[api.Cluster]:
         [running] = facts.running
@@ -163,7 +176,7 @@ class Recovery:
     def _settings(self) -> Settings:
         said = json.loads(self._read("config", "--show-secrets", "--json"))
         return parse(
-            self.stack,
+            self._name,
             {key: decoded(key, value.get("value", "")) for key, value in said.items()},
             {path.name: path.read_text() for path in Path.cwd().glob("Pulumi.*.yaml")},
             environ=os.environ,
@@ -201,6 +214,18 @@ class Recovery:
     @staticmethod
     def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
+
+
+def _listed(adopt: Mapping[str, object]) -> str:
+    """What is taken over, as a person would say it."""
+    named = {
+        "cluster": f"the cluster {adopt.get('cluster')}",
+        "vpc": f"the VPC {adopt.get('vpc')}",
+        "nodePools": "node pools",
+        "adminPassword": "the admin's password",
+        "registry": "the registry",
+    }
+    return ", ".join(words for key, words in named.items() if key in adopt)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,8 +38,27 @@ class Details:
 
     state: str
     endpoint: str
-    vpc: str | None
     node_pools: Mapping[str, str]
+
+
+def vpc_id(settings: Settings) -> str | None:
+    """The ID of the VPC in the account that has the name and the region of the one that the stack
+    makes; None if it makes none, or there is none.
+
+    https://docs.digitalocean.com/reference/api/reference/vpcs/
+    """
+    cluster, account = settings.cluster, settings.digitalocean
+    if cluster.vpc is None or cluster.vpc.ip_range is None:
+        return None
+    session = _session(account.token.get_secret_value())
+    url: str | None = f"{account.api_endpoint.rstrip('/')}/v2/vpcs?per_page=200"
+    while url:
+        said = _answer(session, "GET", url)
+        for each in said["vpcs"]:
+            if (each["name"], each["region"]) == (cluster.name, cluster.region):
+                return str(each["id"])
+        url = said.get("links", {}).get("pages", {}).get("next")
+    return None
 
 
 class DigitalOcean:
@@ -53,9 +72,7 @@ class DigitalOcean:
     def details(self) -> Details:
         said = self._get("")["kubernetes_cluster"]
         pools = {pool["name"]: pool["id"] for pool in said["node_pools"]}
-        return Details(
-            said["status"]["state"], said.get("endpoint") or "", said.get("vpc_uuid"), pools
-        )
+        return Details(said["status"]["state"], said.get("endpoint") or "", pools)
 
     def authority(self) -> bytes:
         """The certificate authority of the cluster's API, PEM."""

@@ -9,22 +9,27 @@ from typing import Any
 from account import RunningCluster
 from settings import Settings
 
+STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+VPC = "digitalocean:index/vpc:Vpc"
 PROVIDER = "pulumi:providers:kubernetes"
-RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
 @dataclass(frozen=True)
 class Known:
     """What the stack's state holds."""
 
+    stack: str | None = None
+    """URN of the stack itself; None: the state is empty."""
     cluster: str | None = None
     """ID of the cluster."""
     cluster_urn: str | None = None
+    vpc: str | None = None
+    """ID of the VPC that the stack has made."""
     provider: str | None = None
     """URN of the provider of all that is in the cluster."""
-    release: bool = False
-    """Whether Argo CD's release is recorded."""
+    ids: frozenset[str] = frozenset()
+    """Of everything; of what is in a cluster it is namespace/name."""
     interrupted: tuple[str, ...] = ()
     """What was being created when a run was killed, by URN."""
 
@@ -32,16 +37,15 @@ class Known:
     def of(cls, export: Mapping[str, Any]) -> Known:
         """What `pulumi stack export` tells."""
         deployment = export.get("deployment") or {}
-        found = {
-            each["type"]: each
-            for each in deployment.get("resources") or []
-            if not each.get("delete")
-        }
+        resources = [each for each in deployment.get("resources") or [] if not each.get("delete")]
+        found = {each["type"]: each for each in resources}
         return cls(
+            stack=found.get(STACK, {}).get("urn"),
             cluster=found.get(CLUSTER, {}).get("id"),
             cluster_urn=found.get(CLUSTER, {}).get("urn"),
+            vpc=found.get(VPC, {}).get("id"),
             provider=found.get(PROVIDER, {}).get("urn"),
-            release=RELEASE in found,
+            ids=frozenset(each["id"] for each in resources if each.get("id")),
             interrupted=tuple(
                 each["resource"]["urn"]
                 for each in deployment.get("pending_operations") or []
@@ -85,9 +89,11 @@ class Facts:
     """The account's clusters of the stack's name."""
     region_up: bool
     """Whether the stack's region takes clusters at present."""
+    registry: bool
+    """Whether the account has the registry."""
     inside: Inside | None = None
     """None: the cluster does not answer, or there is none."""
     node_pools: Mapping[str, str] | None = None
     """IDs of the running cluster's pools by name."""
     vpc: str | None = None
-    """The VPC that the running cluster is in."""
+    """ID of the VPC in the account that has the name and the region of the stack's."""

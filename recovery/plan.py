@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from account import RunningCluster
+from components.names import ADMIN_SECRET, RELEASE_NAME
 from recovery.facts import Facts, Known, Revision
 
 
@@ -13,10 +14,12 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class ClearInterrupted:
-    """Take what a killed run was creating off the state's list of pending operations."""
+class TakeTurn:
+    """See that no other run holds the stack's lock, before anything is done that needs no lock of
+    Pulumi's; and take what a killed run was creating off the state's list of pending operations."""
 
-    urns: tuple[str, ...]
+    stack: str | None
+    interrupted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Up:
     adopt: dict[str, object] = field(default_factory=dict)
 
 
-Step = ClearInterrupted | Wait | Forget | FreeNamespace | DropRevisions | Up
+Step = TakeTurn | Wait | Forget | FreeNamespace | DropRevisions | Up
 
 
 def plan(facts: Facts) -> list[Step]:
@@ -69,10 +72,15 @@ def plan(facts: Facts) -> list[Step]:
     - it is there and does not answer: nothing is forgotten
     - it is there and answers: mend what a killed run or a deleted Argo CD left
     """
+    steps = _steps(facts)
     known = facts.known
-    steps: list[Step] = []
-    if known.interrupted:
-        steps.append(ClearInterrupted(known.interrupted))
+    if known.interrupted or any(isinstance(each, FreeNamespace | DropRevisions) for each in steps):
+        steps.insert(0, TakeTurn(known.stack, known.interrupted))
+    return steps
+
+
+def _steps(facts: Facts) -> list[Step]:
+    known = facts.known
     if len(facts.running) > 1:
         raise Refused(
             f"The account has {len(facts.running)} clusters named {facts.settings.cluster.name}:"
@@ -80,34 +88,38 @@ def plan(facts: Facts) -> list[Step]:
             "Delete the one that is too much: doctl kubernetes cluster delete ID"
         )
     if not facts.running:
-        return [*steps, *_forget(known, "the cluster is gone from the account"), Up()]
+        return [*_forget(known, "the cluster is gone from the account"), Up(_adopt(facts))]
     [running] = facts.running
     if running.region != facts.settings.cluster.region:
-        return [*steps, *_moved(facts, running), Up()]
-    if running.state == "provisioning":
-        return [*steps, *_forget_other(known, running), Wait(running), _up(facts, running)]
-    if facts.inside is None:
+        return [*_moved(facts, running), Up(_adopt(facts))]
+    if running.state != "provisioning" and facts.inside is None:
         raise Refused(_unreachable(facts, running))
-    return [*steps, *_forget_other(known, running), *_mend(facts), _up(facts, running)]
+    steps: list[Step] = []
+    if known.cluster != running.id:
+        # What the state knows is of another cluster.
+        if gone := known.cluster_urn or known.provider:
+            steps.append(Forget(gone, f"its cluster {known.cluster} is gone from the account"))
+        known = replace(known, cluster=None, cluster_urn=None, provider=None, ids=frozenset())
+        facts = replace(facts, known=known)
+    if running.state == "provisioning":
+        steps.append(Wait(running))
+    return [*steps, *_mend(facts), Up(_adopt(facts, running))]
 
 
 def _forget(known: Known, why: str) -> list[Step]:
     return [Forget(known.provider, why)] if known.provider else []
 
 
-def _forget_other(known: Known, running: RunningCluster) -> list[Step]:
-    """If the state speaks of another cluster than the one that there is."""
-    if known.cluster in (None, running.id):
-        return []
-    why = f"its cluster {known.cluster} is gone from the account"
-    steps = _forget(known, why)
-    if known.cluster_urn:
-        steps.append(Forget(known.cluster_urn, why))
-    return steps
-
-
 def _moved(facts: Facts, running: RunningCluster) -> list[Step]:
     wanted = facts.settings.cluster.region
+    if facts.known.cluster != running.id:
+        raise Refused(
+            f"The stack file wants the cluster {running.name} in {wanted}. The account has it in"
+            f" {running.region}, and the stack's state does not know it. Nothing was changed.\n"
+            "To take it over: pulumi config set --path doks-gitops:cluster.region"
+            f" {running.region} --stack {facts.settings.stack}, and bin/recover again.\n"
+            f"To give it up: doctl kubernetes cluster delete {running.id}, and bin/recover again."
+        )
     if facts.settings.cluster.protect:
         raise Refused(
             f"The stack file wants the cluster {running.name} in {wanted}; it is in"
@@ -143,25 +155,33 @@ def _unreachable(facts: Facts, running: RunningCluster) -> str:
 
 def _mend(facts: Facts) -> list[Step]:
     inside, namespace = facts.inside, facts.settings.argocd.namespace
-    assert inside is not None
+    if inside is None:
+        return []
     if inside.terminating:
         return [FreeNamespace(namespace)]
-    left = tuple(each for each in inside.revisions if each.cut_off or not facts.known.release)
+    recorded = f"{namespace}/{RELEASE_NAME}" in facts.known.ids
+    left = tuple(each for each in inside.revisions if each.cut_off or not recorded)
     return [DropRevisions(namespace, left)] if left else []
 
 
-def _up(facts: Facts, running: RunningCluster) -> Up:
-    if facts.known.cluster == running.id:
-        return Up()
-    others = [pool.name for pool in facts.settings.cluster.node_pools[1:]]
-    pools = facts.node_pools or {}
-    vpc = facts.settings.cluster.vpc
-    inside = facts.inside
-    adopt: dict[str, object] = {
-        "cluster": running.id,
-        "nodePools": {name: pools[name] for name in others if name in pools},
-        "adminPassword": inside is not None and inside.admin_password and not inside.terminating,
-    }
-    if vpc is not None and vpc.ip_range is not None and facts.vpc:
-        adopt["vpc"] = facts.vpc
-    return Up(adopt)
+def _adopt(facts: Facts, running: RunningCluster | None = None) -> dict[str, object]:
+    """What there is and the state does not know; `running` is the cluster that is to stay."""
+    settings, known, inside = facts.settings, facts.known, facts.inside
+    found: dict[str, object] = {}
+    if running is not None:
+        if known.cluster != running.id:
+            found["cluster"] = running.id
+        pools = facts.node_pools or {}
+        wanted = [each.name for each in settings.cluster.node_pools[1:] if each.name in pools]
+        if new := {name: pools[name] for name in wanted if pools[name] not in known.ids}:
+            found["nodePools"] = new
+        secret = f"{settings.argocd.namespace}/{ADMIN_SECRET}"
+        if inside is not None and not inside.terminating and secret not in known.ids:
+            found |= {"adminPassword": True} if inside.admin_password else {}
+    vpc = settings.cluster.vpc
+    if vpc is not None and vpc.ip_range is not None and facts.vpc and known.vpc is None:
+        found["vpc"] = facts.vpc
+    registry = settings.registry
+    if registry.create and facts.registry and registry.name not in known.ids:
+        found["registry"] = True
+    return found

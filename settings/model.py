@@ -605,7 +605,7 @@ class DigitalOcean(Model):
 class Adopt(Model):
     """What is there already and is to be taken into the stack's state; `bin/recover` tells it."""
 
-    cluster: scalars.Uuid = Field(description="The cluster.")
+    cluster: scalars.Uuid | None = Field(default=None, description="The cluster.")
     vpc: scalars.Uuid | None = Field(default=None, description="The VPC that the stack makes.")
     node_pools: Mapping[scalars.PoolName, scalars.Uuid] = Field(
         default_factory=dict, description="Node pools besides the first, by name."
@@ -613,6 +613,7 @@ class Adopt(Model):
     admin_password: bool = Field(
         default=False, description="The Secret with Argo CD's generated admin password."
     )
+    registry: bool = Field(default=False, description="The registry that the stack makes.")
 
 
 class Settings(Model):

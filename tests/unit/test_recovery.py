@@ -9,11 +9,11 @@ import settings
 from account import RunningCluster, Version
 from recovery.facts import Facts, Inside, Known, Revision
 from recovery.plan import (
-    ClearInterrupted,
     DropRevisions,
     Forget,
     FreeNamespace,
     Refused,
+    TakeTurn,
     Up,
     Wait,
     plan,
@@ -24,11 +24,13 @@ ID, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222
 POOL, VPC = "33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444444444444"
 PROVIDER = "urn:pulumi:dev::doks-gitops::pulumi:providers:kubernetes::kubernetes"
 CLUSTER_URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster::cluster"
-KNOWN = Known(ID, CLUSTER_URN, PROVIDER, release=True)
+STACK = "urn:pulumi:dev::doks-gitops::pulumi:pulumi:Stack::doks-gitops-dev"
+INSIDE = ("argocd/argocd", "argocd/argocd-admin-password")
+KNOWN = Known(STACK, ID, CLUSTER_URN, VPC, PROVIDER, frozenset({ID, POOL, VPC, *INSIDE}))
 DEPLOYED = Revision("sh.helm.release.v1.argocd.v1", "deployed")
 
 
-def stack(**cluster: Any) -> Settings:
+def stack(*, registry: bool = False, **cluster: Any) -> Settings:
     pools = [
         {"name": "default", "size": "s-2vcpu-4gb", "count": 3},
         {"name": "burst", "size": "s-2vcpu-4gb", "count": 1},
@@ -42,7 +44,7 @@ def stack(**cluster: Any) -> Settings:
             "nodePools": pools,
             **cluster,
         },
-        "doks-gitops:registry": {"name": "team"},
+        "doks-gitops:registry": {"name": "team", "create": registry},
         "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
         "doks-gitops:repositories": {"monorepo": {"url": "https://git.test/m"}},
         "doks-gitops:project": {"namespaces": ["shop"]},
@@ -72,6 +74,7 @@ def facts(**given: Any) -> Facts:
             "known": KNOWN,
             "running": (running(),),
             "region_up": True,
+            "registry": True,
             "inside": Inside(revisions=(DEPLOYED,)),
             "node_pools": {"default": OTHER, "burst": POOL},
             "vpc": VPC,
@@ -128,7 +131,8 @@ def test_protected_cluster_is_not_given_up_without_being_told_to() -> None:
 
 def test_cluster_that_the_state_does_not_know_is_taken_over_with_pools_and_password() -> None:
     inside = Inside(admin_password=True, revisions=(DEPLOYED,))
-    drop, up = plan(facts(known=Known(), inside=inside))
+    turn, drop, up = plan(facts(known=Known(), inside=inside))
+    assert turn == TakeTurn(None)
     # Helm would refuse to install a release of a name that it has a record of.
     assert drop == DropRevisions("argocd", (DEPLOYED,))
     assert up == Up({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": True})
@@ -146,31 +150,71 @@ def test_vpc_is_taken_over_only_where_the_stack_makes_one() -> None:
 
 def test_cluster_that_is_still_being_made_is_waited_for_and_then_taken_over() -> None:
     making = running(state="provisioning")
-    urn = CLUSTER_URN
-    steps = plan(facts(known=Known(interrupted=(urn,)), running=(making,), inside=None))
+    known = Known(STACK, interrupted=(CLUSTER_URN,))
+    steps = plan(facts(known=known, running=(making,), inside=None))
     assert steps == [
-        ClearInterrupted((urn,)),
+        TakeTurn(STACK, (CLUSTER_URN,)),
         Wait(making),
-        Up({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": False}),
+        Up({"cluster": ID, "nodePools": {"burst": POOL}}),
     ]
+
+
+def test_what_a_killed_run_made_beside_the_cluster_is_taken_over() -> None:
+    own = stack(registry=True, vpc={"ipRange": "10.10.0.0/20"})
+    inside = Inside(admin_password=True, revisions=(DEPLOYED,))
+    all_known = replace(KNOWN, ids=KNOWN.ids | {"team"})
+    assert plan(facts(settings=own, known=all_known, inside=inside)) == [Up()]
+
+    unknown = replace(all_known, vpc=None, ids=frozenset({ID, "argocd/argocd"}))
+    assert plan(facts(settings=own, known=unknown, inside=inside)) == [
+        Up(
+            {
+                "nodePools": {"burst": POOL},
+                "adminPassword": True,
+                "vpc": VPC,
+                "registry": True,
+            }
+        )
+    ]
+
+
+def test_vpc_that_a_killed_run_made_is_taken_over_before_there_is_a_cluster() -> None:
+    own = stack(vpc={"ipRange": "10.10.0.0/20"})
+    known = Known(STACK, interrupted=("vpc",))
+    steps = plan(facts(settings=own, known=known, running=(), inside=None))
+    assert steps == [TakeTurn(STACK, ("vpc",)), Up({"vpc": VPC})]
+
+
+def test_registry_that_another_stack_owns_is_not_taken_over() -> None:
+    assert plan(facts(known=Known(STACK), running=())) == [Up()]
 
 
 def test_cluster_of_which_the_state_knows_another_is_taken_over_in_its_place() -> None:
     steps = plan(facts(known=replace(KNOWN, cluster=OTHER)))
-    assert [step.urn for step in steps if isinstance(step, Forget)] == [PROVIDER, CLUSTER_URN]
+    # With the cluster goes all that depends on it: its provider, and what was in it.
+    assert [step.urn for step in steps if isinstance(step, Forget)] == [CLUSTER_URN]
     assert isinstance(steps[-1], Up)
     assert steps[-1].adopt["cluster"] == ID
 
 
 def test_namespace_that_waits_for_a_dead_argocd_is_let_go() -> None:
-    assert plan(facts(inside=Inside(terminating=True))) == [FreeNamespace("argocd"), Up()]
+    # Not while somebody else's run may be the one that takes it away.
+    steps = plan(facts(inside=Inside(terminating=True)))
+    assert steps == [TakeTurn(STACK), FreeNamespace("argocd"), Up()]
 
 
 def test_release_that_was_cut_off_loses_only_the_record_of_that() -> None:
     cut_off = Revision("sh.helm.release.v1.argocd.v2", "pending-upgrade")
-    drop, up = plan(facts(inside=Inside(revisions=(DEPLOYED, cut_off))))
+    turn, drop, up = plan(facts(inside=Inside(revisions=(DEPLOYED, cut_off))))
+    # To Helm, a release that another run is working on looks the same.
+    assert turn == TakeTurn(STACK)
     assert drop == DropRevisions("argocd", (cut_off,))
     assert up == Up()
+
+
+def test_stack_that_moves_does_not_give_up_a_cluster_that_its_state_does_not_know() -> None:
+    with pytest.raises(Refused, match=r"(?s)cluster\.region nyc1 --stack dev.*cluster delete"):
+        plan(facts(settings=stack(region="sfo3"), known=Known(STACK)))
 
 
 def test_two_clusters_of_one_name_are_for_a_person_to_decide() -> None:
@@ -182,10 +226,15 @@ def test_state_is_read_from_what_pulumi_exports() -> None:
     export = {
         "deployment": {
             "resources": [
+                {"type": "pulumi:pulumi:Stack", "urn": STACK},
                 {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": ID,
                  "urn": CLUSTER_URN},
+                {"type": "digitalocean:index/vpc:Vpc", "id": VPC, "urn": "v"},
+                {"type": "digitalocean:index/kubernetesNodePool:KubernetesNodePool", "id": POOL,
+                 "urn": "n"},
                 {"type": "pulumi:providers:kubernetes", "id": "x", "urn": PROVIDER},
-                {"type": "kubernetes:helm.sh/v3:Release", "id": "argocd/argocd", "urn": "r"},
+                {"type": "kubernetes:helm.sh/v3:Release", "id": INSIDE[0], "urn": "r"},
+                {"type": "kubernetes:core/v1:Secret", "id": INSIDE[1], "urn": "s"},
                 {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": OTHER,
                  "urn": CLUSTER_URN, "delete": True},
             ],
@@ -195,5 +244,6 @@ def test_state_is_read_from_what_pulumi_exports() -> None:
             ],
         }
     }  # fmt: skip
-    assert Known.of(export) == replace(KNOWN, interrupted=("created",))
+    known = Known.of(export)
+    assert known == replace(KNOWN, ids=KNOWN.ids | {"x"}, interrupted=("created",))
     assert Known.of({"deployment": None}) == Known()
