@@ -76,6 +76,13 @@ class Repository:
         self._call("POST", f"/issues/{found['number']}/comments", {"body": why})
         return self._call("PATCH", f"/issues/{found['number']}", {"state": "closed"})
 
+    def pull_request(self, branch: str, into: str, title: str) -> str:
+        """Open a pull request, unless the branch has one open; its address."""
+        for found in self._all("/pulls", state="open"):
+            if found["head"]["ref"] == branch:
+                return str(found["html_url"])
+        return self._call("POST", "/pulls", {"head": branch, "base": into, "title": title})
+
     def _open_issue(self, name: str) -> Mapping[str, Any] | None:
         marker = MARKER.format(name=name)
         issues = self._all("/issues", state="open")

@@ -24,6 +24,8 @@ def run(context: Context) -> None:
     context.bring_up()
     context.daemon.post("/sandbox/images", {"repository": "drill", "tag": _GOOD})
     with context.clone() as clone:
+        for key, value in (("user.name", "drill"), ("user.email", "drill@localhost")):
+            context.git(clone, "config", key, value)
         before = context.git(clone, "rev-parse", "HEAD").strip()
         try:
             _rehearse(context, clone)
@@ -47,8 +49,8 @@ def _rehearse(context: Context, clone: Path) -> None:
 
     # This time the commit changes more, which is to stay.
     _deploy(context, clone, bad + "# kept\n", "A tag that there is not, and more")
-    overlay.write_text(overlay.read_text().replace(_tag(_BAD), _tag(_GOOD)))
-    _push(context, clone, "The tag from before")
+    context.command("bin/gitops", "revert-images", "microservices-demo", DEV, "--repo", str(clone))
+    context.check(overlay.read_text() == good + "# kept\n", "more than the tags went back")
     context.until(
         "every application is Healthy again",
         lambda: context.is_well()() and not _fails(context),

@@ -1,0 +1,85 @@
+"""The image tags of a Kustomize overlay, edited where they stand.
+
+https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/images/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+FILE = "kustomization.yaml"
+
+
+class OverlayError(Exception):
+    """An overlay that can't be read or edited; says which, and why."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An entry of `images:`."""
+
+    name: str
+    """What the manifests call it."""
+    reference: str
+    """What is pulled in its place, without the tag."""
+    tag: str
+
+
+@dataclass(frozen=True)
+class _Spot:
+    image: Image
+    line: int
+    column: int
+
+
+def images(text: str) -> dict[str, Image]:
+    """The images with a tag, by name. Raises `OverlayError`."""
+    return {spot.image.name: spot.image for spot in _spots(text)}
+
+
+def with_tags(text: str, tags: Mapping[str, str]) -> str:
+    """The text with these tags, by name; nothing else in it changes, comments and order included.
+
+    Raises `OverlayError` for a name that has no tag in it.
+    """
+    lines = text.splitlines(keepends=True)
+    spots = {spot.image.name: spot for spot in _spots(text)}
+    for name, tag in tags.items():
+        if name not in spots:
+            raise OverlayError(f"it has no newTag for the image {name}")
+        spot = spots[name]
+        line = lines[spot.line]
+        old = line[spot.column :]
+        quote = old[0] if old[0] in "\"'" else ""
+        end = old.index(quote, 1) + 1 if quote else len(spot.image.tag)
+        # A tag such as 1.10 is a number to YAML unless it is quoted.
+        new = f"{quote}{tag}{quote}" if quote else _scalar(tag)
+        lines[spot.line] = line[: spot.column] + new + old[end:]
+    return "".join(lines)
+
+
+def _scalar(tag: str) -> str:
+    return tag if isinstance(YAML(typ="safe").load(tag), str) else f'"{tag}"'
+
+
+def _spots(text: str) -> Iterator[_Spot]:
+    try:
+        content = YAML().load(text)
+    except YAMLError as error:
+        raise OverlayError(f"it is no YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise OverlayError("it is no Kustomization")
+    for entry in content.get("images") or []:
+        if "newTag" not in entry:
+            continue
+        line, column = entry.lc.value("newTag")
+        name = str(entry["name"])
+        shown = text.splitlines()[line][column:]
+        quoted = shown[:1] in ('"', "'")
+        # As it is written: YAML would make 1.10 a number.
+        tag = str(entry["newTag"]) if quoted else shown.split("#")[0].split(",")[0].strip(" }")
+        yield _Spot(Image(name, str(entry.get("newName", name)), tag), line, column)
