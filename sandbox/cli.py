@@ -197,6 +197,7 @@ def env() -> None:
     home = Home.default()
     daemon = _daemon()
     tools = toolchain.ensure(errors)
+    write_kubeconfig(home, daemon.get("/sandbox/status")["clusters"], daemon.token)
     for key, value in engine.environment(
         home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token
     ).items():
@@ -235,11 +236,13 @@ def run(context: typer.Context) -> None:
 @app.command()
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Bring a stack back, whatever was lost of it (bin/recover)."""
-    pulumi = _engine(Home.default(), _daemon(), toolchain.ensure(errors))
+    home, daemon = Home.default(), _daemon()
+    pulumi = _engine(home, daemon, toolchain.ensure(errors))
     if stack in engine.STACKS and pulumi.release_stale_lock(stack):
         console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
-    os.chdir(pulumi.project)
-    os.execve(REPOSITORY / "bin" / "recover", ["recover", stack], pulumi.env)
+    code = _run_with_me([str(REPOSITORY / "bin" / "recover"), stack], pulumi)
+    write_kubeconfig(home, daemon.get("/sandbox/status")["clusters"], daemon.token)
+    raise typer.Exit(code)
 
 
 @app.command()
