@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import account
 from recovery import api
-from recovery.facts import Facts, Inside, Known
+from recovery.facts import Facts, Inside, Known, clusters_of
 from recovery.plan import (
     DropRevisions,
     Forget,
@@ -48,13 +49,15 @@ class Recovery:
         """Without the organization that it may be in."""
 
     def run(self, *, cancel: bool) -> int:
-        if cancel:
-            self._pulumi("cancel", "--yes")
         if self._name not in self._stacks():
             self._say(f"The backend has no stack {self.stack}; it is made anew.")
             self._pulumi("stack", "init", named=False)
-        settings = self._settings()
-        facts = self._facts(settings)
+        elif cancel:
+            self._pulumi("cancel", "--yes")
+        with ThreadPoolExecutor() as threads:
+            reading, exporting = threads.submit(self._settings), threads.submit(self._known)
+        settings, known = reading.result(), exporting.result()
+        facts = self._facts(settings, known)
         steps = plan(facts)
         for number, step in enumerate(steps, 1):
             self._say(f"{number}/{len(steps)} {self._meaning(step)}")
@@ -63,12 +66,11 @@ class Recovery:
                 return code
         return 0
 
-    def _facts(self, settings: Settings) -> Facts:
+    def _facts(self, settings: Settings, known: Known) -> Facts:
         self._say(f"Asking the state, the account and the cluster {settings.cluster.name}.")
-        known = Known.of(json.loads(self._read("stack", "export")))
         token = settings.digitalocean.token.get_secret_value()
         team = account.read(token, settings.digitalocean.api_endpoint)
-        running = team.clusters_named(settings.cluster.name)
+        running = clusters_of(team, settings.cluster.name, known)
         facts = Facts(
             settings,
             known,
@@ -172,6 +174,9 @@ class Recovery:
                 )
             time.sleep(1)
         self._say(f"    It is {state}.")
+
+    def _known(self) -> Known:
+        return Known.of(json.loads(self._read("stack", "export")))
 
     def _settings(self) -> Settings:
         said = json.loads(self._read("config", "--show-secrets", "--json"))

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from account import RunningCluster
+from account import Account, RunningCluster
 from settings import Settings
 
 STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
 VPC = "digitalocean:index/vpc:Vpc"
+REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
 PROVIDER = "pulumi:providers:kubernetes"
 
 
@@ -26,6 +27,8 @@ class Known:
     cluster_urn: str | None = None
     vpc: str | None = None
     """ID of the VPC that the stack has made."""
+    registry: str | None = None
+    """ID of the registry that the stack has made."""
     provider: str | None = None
     """URN of the provider of all that is in the cluster."""
     ids: frozenset[str] = frozenset()
@@ -44,6 +47,7 @@ class Known:
             cluster=found.get(CLUSTER, {}).get("id"),
             cluster_urn=found.get(CLUSTER, {}).get("urn"),
             vpc=found.get(VPC, {}).get("id"),
+            registry=found.get(REGISTRY, {}).get("id"),
             provider=found.get(PROVIDER, {}).get("urn"),
             ids=frozenset(each["id"] for each in resources if each.get("id")),
             interrupted=tuple(
@@ -79,6 +83,13 @@ class Inside:
     revisions: tuple[Revision, ...] = ()
 
 
+def clusters_of(team: Account, name: str, known: Known) -> tuple[RunningCluster, ...]:
+    """The account's cluster that the state knows, whatever it is called there: the stack file may
+    have a new name for it. If there is none, the clusters of the stack's name."""
+    same = tuple(each for each in team.clusters if each.id == known.cluster)
+    return same or team.clusters_named(name)
+
+
 @dataclass(frozen=True)
 class Facts:
     """All of it."""
@@ -86,7 +97,7 @@ class Facts:
     settings: Settings
     known: Known
     running: tuple[RunningCluster, ...]
-    """The account's clusters of the stack's name."""
+    """As `clusters_of` finds them."""
     region_up: bool
     """Whether the stack's region takes clusters at present."""
     registry: bool

@@ -181,7 +181,6 @@ def _adopt(facts: Facts, running: RunningCluster | None = None) -> dict[str, obj
     vpc = settings.cluster.vpc
     if vpc is not None and vpc.ip_range is not None and facts.vpc and known.vpc is None:
         found["vpc"] = facts.vpc
-    registry = settings.registry
-    if registry.create and facts.registry and registry.name not in known.ids:
+    if settings.registry.create and facts.registry and known.registry is None:
         found["registry"] = True
     return found

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import settings
-from account import RunningCluster, Version
-from recovery.facts import Facts, Inside, Known, Revision
+from account import Account, RunningCluster, Version
+from recovery.facts import Facts, Inside, Known, Revision, clusters_of
 from recovery.plan import (
     DropRevisions,
     Forget,
@@ -26,7 +26,9 @@ PROVIDER = "urn:pulumi:dev::doks-gitops::pulumi:providers:kubernetes::kubernetes
 CLUSTER_URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster::cluster"
 STACK = "urn:pulumi:dev::doks-gitops::pulumi:pulumi:Stack::doks-gitops-dev"
 INSIDE = ("argocd/argocd", "argocd/argocd-admin-password")
-KNOWN = Known(STACK, ID, CLUSTER_URN, VPC, PROVIDER, frozenset({ID, POOL, VPC, *INSIDE}))
+KNOWN = Known(
+    STACK, ID, CLUSTER_URN, VPC, "team", PROVIDER, frozenset({ID, POOL, VPC, "team", *INSIDE})
+)
 DEPLOYED = Revision("sh.helm.release.v1.argocd.v1", "deployed")
 
 
@@ -92,6 +94,13 @@ def test_what_was_in_a_cluster_is_forgotten_once_the_account_says_that_it_is_gon
     assert isinstance(forget, Forget)
     assert forget.urn == PROVIDER
     assert up == Up()
+
+
+def test_cluster_that_has_a_new_name_in_the_stack_file_is_not_taken_for_gone() -> None:
+    team = Account((), (), (), (running(name="demo"), running(id=OTHER, name="other")), ())
+    assert clusters_of(team, "renamed", KNOWN) == (running(name="demo"),)
+    assert clusters_of(team, "demo", Known()) == (running(name="demo"),)
+    assert clusters_of(team, "renamed", Known()) == ()
 
 
 def test_first_deployment_has_nothing_to_forget() -> None:
@@ -162,10 +171,9 @@ def test_cluster_that_is_still_being_made_is_waited_for_and_then_taken_over() ->
 def test_what_a_killed_run_made_beside_the_cluster_is_taken_over() -> None:
     own = stack(registry=True, vpc={"ipRange": "10.10.0.0/20"})
     inside = Inside(admin_password=True, revisions=(DEPLOYED,))
-    all_known = replace(KNOWN, ids=KNOWN.ids | {"team"})
-    assert plan(facts(settings=own, known=all_known, inside=inside)) == [Up()]
+    assert plan(facts(settings=own, inside=inside)) == [Up()]
 
-    unknown = replace(all_known, vpc=None, ids=frozenset({ID, "argocd/argocd"}))
+    unknown = replace(KNOWN, vpc=None, registry=None, ids=frozenset({ID, "argocd/argocd"}))
     assert plan(facts(settings=own, known=unknown, inside=inside)) == [
         Up(
             {
@@ -230,6 +238,8 @@ def test_state_is_read_from_what_pulumi_exports() -> None:
                 {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": ID,
                  "urn": CLUSTER_URN},
                 {"type": "digitalocean:index/vpc:Vpc", "id": VPC, "urn": "v"},
+                {"type": "digitalocean:index/containerRegistry:ContainerRegistry", "id": "team",
+                 "urn": "c"},
                 {"type": "digitalocean:index/kubernetesNodePool:KubernetesNodePool", "id": POOL,
                  "urn": "n"},
                 {"type": "pulumi:providers:kubernetes", "id": "x", "urn": PROVIDER},
