@@ -1,17 +1,69 @@
-"""The command line: `bin/gitops`. It edits a clone of the monorepo; Argo CD does the rest."""
+"""The command line: `bin/gitops`. It edits a clone of the monorepo; Argo CD does the rest.
+
+Run it where `pulumi stack output --stack STACK` works.
+"""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 from delivery.github import GitHubError, Repository
+from gitops import status
 from gitops.checks import Account, Refused, check_healthy
+from gitops.cluster import Unseen
+from gitops.layout import TEMPLATE, App, LayoutError, Source, Wish, apps, argocd, files, sections
 from gitops.overlay import FILE, OverlayError, images, with_tags
 from gitops.repository import GitError, WorkingTree
+from settings.scalars import Environment
+
+ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
+"""In the order of promotion."""
+
+
+def layout(tree: WorkingTree, given: argparse.Namespace) -> int:
+    """Lay out the GitOps folder of an environment; what is there already is left as it is."""
+    tree.check_clean()
+    section = sections(given.stacks, given.environment)
+    wish = Wish(
+        given.environment,
+        given.url or tree.url(),
+        given.revision or tree.branch(),
+        argocd(section.get("argocd") or {}),
+        [App(*words) for words in given.app] or apps(section.get("applications") or {}),
+        Source(*given.source) if given.source else None,
+    )
+    missing = {
+        Path(path): text
+        for path, text in files(wish, given.template).items()
+        if not (tree.folder / path).exists()
+    }
+    if not missing:
+        print(f"{given.environment} is laid out already.")
+        return 0
+    for path in missing:
+        print(f"+ {path}")
+    known = {each.get("url") for each in (section.get("repositories") or {}).values()}
+    if wish.repository not in known:
+        print(
+            f"note: Argo CD can read {wish.repository} only once the stack file has it, with"
+            " exactly this URL, under doks-gitops:repositories (another spelling of it: --url)",
+            file=sys.stderr,
+        )
+    if given.dry_run:
+        return 0
+    for path, text in missing.items():
+        (tree.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree.folder / path).write_text(text)
+    message = f"Lay out the GitOps folder of {given.environment}"
+    return _push(tree, list(missing), message, f"layout/{given.environment}", given)
 
 
 def promote(tree: WorkingTree, given: argparse.Namespace) -> int:
@@ -43,6 +95,20 @@ def revert_images(tree: WorkingTree, given: argparse.Namespace) -> int:
         f" {revision[:7]}"
     )
     return _propose(tree, path, tags, message, given, given.environment)
+
+
+def status_command(tree: WorkingTree, given: argparse.Namespace) -> int:
+    """Show where each application stands in each environment, and how far behind the one before.
+
+    Exit code 1 if an environment can't be looked at.
+    """
+    try:
+        tree.git("fetch", "--quiet", "origin")
+    except GitError as error:
+        print(f"note: commits are counted with what is at hand: {error}", file=sys.stderr)
+    found = status.look(given.environments, given.stacks, tree.commits_between)
+    print(json.dumps(status.as_json(found), indent=2) if given.json else status.table(found))
+    return int(bool(found.unseen))
 
 
 def _before(
@@ -78,16 +144,22 @@ def _propose(
     if given.dry_run:
         return 0
     (tree.folder / path).write_text(new)
-    branch = f"images/{environment}-{given.application}" if given.pull_request else None
-    pushed = tree.commit(path, message, branch=branch)
+    return _push(tree, [path], message, f"images/{environment}-{given.application}", given)
+
+
+def _push(
+    tree: WorkingTree, paths: Sequence[Path], message: str, branch: str, given: argparse.Namespace
+) -> int:
+    into = tree.branch()
+    pushed = tree.commit(paths, message, branch=branch if given.pull_request else None)
     print(f"Pushed to {pushed}: {message}")
-    if branch is not None:
-        print(Repository.of_environment().pull_request(branch, "main", message))
+    if given.pull_request:
+        print(Repository.of_environment().pull_request(branch, into, message))
     return 0
 
 
 def _overlay(given: argparse.Namespace, environment: str) -> Path:
-    return Path(given.overlay.format(env=environment)) / FILE
+    return Path(given.overlay.format(env=environment, app=given.application)) / FILE
 
 
 def _read(tree: WorkingTree, path: Path) -> str:
@@ -97,34 +169,85 @@ def _read(tree: WorkingTree, path: Path) -> str:
         raise OverlayError(f"{tree.folder / path}: {error.strerror}") from error
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@contextmanager
+def _clone(repository: str) -> Iterator[WorkingTree]:
+    """The clone in that folder, or one of that URL for as long as it is needed."""
+    if "://" not in repository and ":" not in repository:
+        yield WorkingTree(Path(repository).resolve())
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        WorkingTree(Path(folder)).git("clone", "--quiet", repository, ".")
+        yield WorkingTree(Path(folder))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bin/gitops", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--repo", type=Path, default=Path(), help="clone of the monorepo")
-    common.add_argument(
-        "--overlay", default="kustomize/{env}", help="folder of an environment's overlay in it"
-    )
-    common.add_argument(
+
+    clone = argparse.ArgumentParser(add_help=False)
+    clone.add_argument("--repo", default=".", help="clone of the repository, or its URL")
+    clone.add_argument(
         "--stacks", type=Path, default=Path(), help="folder in which pulumi knows the stacks"
     )
-    common.add_argument("--dry-run", action="store_true", help="show the difference only")
-    common.add_argument(
+    edit = argparse.ArgumentParser(add_help=False, parents=[clone])
+    edit.add_argument("--dry-run", action="store_true", help="show what would change only")
+    edit.add_argument(
         "--pull-request", action="store_true", help="push a branch and open a pull request"
     )
-    one = commands.add_parser("promote", parents=[common], help=promote.__doc__)
-    one.add_argument("application")
-    one.add_argument("source", help="environment to take the tags from")
-    one.add_argument("target", help="environment to give them to")
-    two = commands.add_parser("revert-images", parents=[common], help=revert_images.__doc__)
+    overlays = argparse.ArgumentParser(add_help=False, parents=[edit])
+    overlays.add_argument(
+        "--overlay",
+        default="kustomize/{env}",
+        help="folder of an environment's overlay; {env} and {app} are put in",
+    )
+
+    one = commands.add_parser("layout", parents=[edit], help=layout.__doc__)
+    one.set_defaults(run=layout)
+    one.add_argument("environment", choices=ENVIRONMENTS)
+    one.add_argument("--url", help="the repository's URL in the stack file; default: the clone's")
+    one.add_argument("--revision", help="branch that Argo CD follows; default: the clone's")
+    one.add_argument(
+        "--app",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("NAME", "PATH", "NAMESPACE"),
+        help="an application, with the folder of its overlay; default: those in the stack file",
+    )
+    one.add_argument(
+        "--source",
+        nargs=2,
+        metavar=("URL", "REVISION"),
+        help="repository in which the applications' overlays are, if it is not this one",
+    )
+    one.add_argument("--template", type=Path, default=TEMPLATE, help="folder of another layout")
+
+    two = commands.add_parser("promote", parents=[overlays], help=promote.__doc__)
+    two.set_defaults(run=promote)
     two.add_argument("application")
-    two.add_argument("environment")
-    two.add_argument("--to", metavar="REVISION", help="default: the last one with other tags")
-    given = parser.parse_args(arguments)
-    run = promote if given.command == "promote" else revert_images
+    two.add_argument("source", help="environment to take the tags from")
+    two.add_argument("target", help="environment to give them to")
+
+    three = commands.add_parser("revert-images", parents=[overlays], help=revert_images.__doc__)
+    three.set_defaults(run=revert_images)
+    three.add_argument("application")
+    three.add_argument("environment")
+    three.add_argument("--to", metavar="REVISION", help="default: the last one with other tags")
+
+    four = commands.add_parser("status", parents=[clone], help=status.__doc__)
+    four.set_defaults(run=status_command)
+    four.add_argument("environments", nargs="*", default=ENVIRONMENTS, metavar="ENVIRONMENT")
+    four.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
     try:
-        return run(WorkingTree(given.repo.resolve()), given)
-    except (Refused, OverlayError, GitError, GitHubError) as error:
+        with _clone(given.repo) as tree:
+            code: int = given.run(tree, given)
+            return code
+    except (Refused, OverlayError, GitError, GitHubError, LayoutError, Unseen) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

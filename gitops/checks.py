@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from urllib.parse import quote
 
 import requests
 
+from gitops.cluster import applications
 from gitops.overlay import Image
 from settings.model import DigitalOcean
 
@@ -62,17 +61,20 @@ class Account:
     def _get(self, path: str) -> Any:
         session = requests.Session()
         session.trust_env = False
-        answer = session.get(
-            self.url.rstrip("/") + path,
-            headers={"Authorization": f"Bearer {self.token}"},
-            timeout=20,
-        )
+        try:
+            answer = session.get(
+                self.url.rstrip("/") + path,
+                headers={"Authorization": f"Bearer {self.token}"},
+                timeout=20,
+            )
+        except requests.RequestException as error:
+            raise Refused(f"The registry could not be asked: {error}") from None
         if answer.status_code == 404:
             return {}
         if not answer.ok:
             raise Refused(
                 f"The registry could not be asked ({answer.status_code} at {self.url}{path})."
-                " The token needs the scope registry:read."
+                " It takes DIGITALOCEAN_TOKEN with the scope registry:read."
             )
         return answer.json()
 
@@ -80,41 +82,17 @@ class Account:
 def check_healthy(stack: str, application: str, folder: Path) -> None:
     """Raises `Refused` unless the Application is Synced and Healthy in the stack's cluster.
 
-    `folder`: where `pulumi stack output --stack STACK` works, which knows how to reach the cluster.
+    `folder`: see `gitops.cluster.applications`, which may raise `Unseen`.
     """
-    namespace = _output(stack, "argocdNamespace", folder)
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as kubeconfig:
-        kubeconfig.write(_output(stack, "kubeconfig", folder))
-        kubeconfig.flush()
-        command = ["kubectl", "--kubeconfig", kubeconfig.name, "--namespace", namespace]
-        status = "jsonpath={.status.sync.status},{.status.health.status}"
-        done = subprocess.run(
-            [*command, "get", "applications.argoproj.io", application, "--output", status],
-            check=False,
-            text=True,
-            capture_output=True,
-        )
-    if done.returncode:
-        raise Refused(f"{application} could not be looked at: {done.stderr.strip()}")
-    if done.stdout != "Synced,Healthy":
+    found = {each.name: each for each in applications(stack, folder)}
+    if application not in found:
         raise Refused(
-            f"{application} is {done.stdout.replace(',', ', ')}; only what is Synced and Healthy"
-            f" is promoted.\nWhy: kubectl --namespace {namespace} describe application"
-            f" {application}"
+            f"There is no {application} to promote from; {stack} has"
+            f" {', '.join(found) or 'no application'}."
         )
-
-
-def _output(stack: str, name: str, folder: Path) -> str:
-    done = subprocess.run(
-        ["pulumi", "stack", "output", "--stack", stack, "--show-secrets", name],
-        cwd=folder,
-        check=False,
-        text=True,
-        capture_output=True,
-    )
-    if done.returncode:
+    if not found[application].is_well:
         raise Refused(
-            f"The stack {stack} has no output {name}, so there is nothing to promote from:"
-            f" {done.stderr.strip()}"
+            f"{application} is {found[application].sync}, {found[application].health}; only what is"
+            f" Synced and Healthy is promoted.\nWhy: kubectl --namespace"
+            f" {found[application].namespace} describe application {application}"
         )
-    return done.stdout.strip()

@@ -5,6 +5,7 @@ https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/images/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 FILE = "kustomization.yaml"
+_PLAIN = re.compile(r"[\w.-]+")
+"""A tag without quotes."""
 
 
 class OverlayError(Exception):
@@ -48,10 +51,11 @@ def with_tags(text: str, tags: Mapping[str, str]) -> str:
     """
     lines = text.splitlines(keepends=True)
     spots = {spot.image.name: spot for spot in _spots(text)}
-    for name, tag in tags.items():
-        if name not in spots:
-            raise OverlayError(f"it has no newTag for the image {name}")
-        spot = spots[name]
+    if missing := sorted(tags.keys() - spots.keys()):
+        raise OverlayError(f"it has no newTag for the image {', '.join(missing)}")
+    # From the end, so that what is before in a line stays where it is.
+    for name in sorted(tags, key=lambda each: (spots[each].line, spots[each].column), reverse=True):
+        spot, tag = spots[name], tags[name]
         line = lines[spot.line]
         old = line[spot.column :]
         quote = old[0] if old[0] in "\"'" else ""
@@ -79,7 +83,11 @@ def _spots(text: str) -> Iterator[_Spot]:
         line, column = entry.lc.value("newTag")
         name = str(entry["name"])
         shown = text.splitlines()[line][column:]
-        quoted = shown[:1] in ('"', "'")
-        # As it is written: YAML would make 1.10 a number.
-        tag = str(entry["newTag"]) if quoted else shown.split("#")[0].split(",")[0].strip(" }")
+        if shown[:1] in ('"', "'"):
+            tag = str(entry["newTag"])
+        elif plain := _PLAIN.match(shown):
+            # As it is written: YAML would make 1.10 a number.
+            tag = plain[0]
+        else:
+            raise OverlayError(f"the newTag of {name} is not written plainly: {shown}")
         yield _Spot(Image(name, str(entry.get("newName", name)), tag), line, column)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +36,28 @@ class WorkingTree:
         """The file as it was at a revision."""
         return self.git("show", f"{revision}:{path.as_posix()}")
 
-    def commit(self, path: Path, message: str, *, branch: str | None) -> str:
-        """Commit the file and push it, to `branch` if given (made anew), else to where the current
-        branch goes; the branch that was pushed."""
-        current = self.git("branch", "--show-current").strip()
+    def branch(self) -> str:
+        """The branch that is checked out. Raises `GitError` if none is."""
+        if name := self.git("branch", "--show-current").strip():
+            return name
+        raise GitError(f"{self.folder} has no branch checked out: git switch BRANCH")
+
+    def url(self) -> str:
+        """Where it was cloned from, without the user's credentials."""
+        url = self.git("remote", "get-url", "origin").strip()
+        scheme, separator, rest = url.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
+
+    def commit(self, paths: Sequence[Path], message: str, *, branch: str | None) -> str:
+        """Commit the files and push them, to `branch` if given (made anew), else to where the
+        current branch goes; the branch that was pushed."""
+        current = self.branch()
+        names = [str(path) for path in paths]
         if branch is not None:
             self.git("switch", "--quiet", "--force-create", branch)
         try:
-            self.git("commit", "--quiet", "--message", message, "--", str(path))
+            self.git("add", "--", *names)
+            self.git("commit", "--quiet", "--message", message, "--", *names)
             target = branch or current
             force = ["--force"] if branch is not None else []
             self.git("push", "--quiet", *force, "origin", f"HEAD:{target}")
@@ -49,10 +66,37 @@ class WorkingTree:
                 self.git("switch", "--quiet", current)
         return target
 
+    def commits_between(self, old: str, new: str) -> int | None:
+        """How many commits `new` has that `old` has not; None if one of them is not here."""
+        try:
+            return int(self.git("rev-list", "--count", f"{old}..{new}"))
+        except GitError:
+            return None
+
     def git(self, *words: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(self.folder), *words], check=False, text=True, capture_output=True
+            ["git", "-C", str(self.folder), *words],
+            env={**os.environ, **_credentials()},
+            check=False,
+            text=True,
+            capture_output=True,
         )
         if done.returncode:
             raise GitError(f"`git {' '.join(words)}` failed: {done.stderr.strip()}")
         return done.stdout
+
+
+def _credentials() -> dict[str, str]:
+    """Configuration by which GITHUB_TOKEN is used for GitHub, as a workflow's clone has no
+    credentials of its own. https://git-scm.com/docs/git-config (GIT_CONFIG_COUNT)"""
+    token = os.environ.get("GITHUB_TOKEN")
+    if not token:
+        return {}
+    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    number = int(os.environ.get("GIT_CONFIG_COUNT", "0"))
+    return {
+        "GIT_CONFIG_COUNT": str(number + 1),
+        f"GIT_CONFIG_KEY_{number}": f"http.{server}/.extraHeader",
+        f"GIT_CONFIG_VALUE_{number}": f"Authorization: Basic {basic}",
+    }

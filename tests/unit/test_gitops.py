@@ -1,13 +1,17 @@
 """Image tags edited where they stand, and proposals that are refused."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gitops import __main__ as cli
+from gitops import checks
 from gitops.checks import Account, Refused, check_healthy
+from gitops.cluster import Application
 from gitops.overlay import Image, OverlayError, images, with_tags
+from gitops.repository import GitError, WorkingTree
 
 OVERLAY = """\
 # The environment's own.
@@ -124,19 +128,47 @@ def test_image_that_is_not_in_the_registry_is_refused(monkeypatch: pytest.Monkey
         Account().check_images(images(OVERLAY).values())
 
 
-@pytest.mark.parametrize("status", ["OutOfSync,Healthy", "Synced,Degraded", "Synced,Progressing"])
+APPLICATION = Application("dev-shop", "argocd", "dev", "0123", (), "Synced", "Healthy")
+
+
+@pytest.mark.parametrize(
+    ("sync", "health"),
+    [("OutOfSync", "Healthy"), ("Synced", "Degraded"), ("Synced", "Progressing")],
+)
 def test_application_that_is_not_well_is_not_promoted_from(
-    status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sync: str, health: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, said in (("kubectl", status), ("pulumi", "an-output")):
-        script = tmp_path / name
-        script.write_text(f"#!/bin/sh\nprintf '%s' {said}\n")
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(Refused, match=f"dev-shop is {status.replace(',', ', ')}; only what"):
-        check_healthy("dev", "dev-shop", tmp_path)
-    (tmp_path / "kubectl").write_text("#!/bin/sh\nprintf '%s' Synced,Healthy\n")
-    check_healthy("dev", "dev-shop", tmp_path)
+    ill = replace(APPLICATION, sync=sync, health=health)
+    monkeypatch.setattr(checks, "applications", lambda stack, folder: [ill])
+    with pytest.raises(Refused, match=f"dev-shop is {sync}, {health}; only what is"):
+        check_healthy("dev", "dev-shop", Path())
+    monkeypatch.setattr(checks, "applications", lambda stack, folder: [APPLICATION])
+    check_healthy("dev", "dev-shop", Path())
+    with pytest.raises(Refused, match="no dev-sop to promote from; dev has dev-shop"):
+        check_healthy("dev", "dev-sop", Path())
+
+
+def test_tags_on_one_line_are_changed_each_in_its_place() -> None:
+    text = "images: [{name: a, newTag: v1}, {name: b, newTag: v2}]\n"
+    changed = text.replace("v1", "v1.10.0").replace("v2", "v2.20.0")
+    assert with_tags(text, {"a": "v1.10.0", "b": "v2.20.0"}) == changed
+
+
+def test_tag_that_can_t_be_edited_in_its_place_is_refused() -> None:
+    with pytest.raises(OverlayError, match="newTag of a is not written plainly"):
+        images("tag: &tag v1\nimages:\n  - name: a\n    newTag: *tag\n")
+
+
+def test_token_of_a_workflow_pushes_to_github_alone_and_is_in_no_argument(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "github-token")
+    tree = WorkingTree(clone)
+    header = "Authorization: Basic eC1hY2Nlc3MtdG9rZW46Z2l0aHViLXRva2Vu"
+    match = ("config", "--get-urlmatch", "http.extraHeader")
+    assert tree.git(*match, "https://github.com/team/demo.git").strip() == header
+    with pytest.raises(GitError):
+        tree.git(*match, "https://git.example.com/team/demo.git")
 
 
 def test_dry_run_shows_and_changes_nothing(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
