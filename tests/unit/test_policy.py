@@ -1,6 +1,9 @@
 """The policies, each both ways: what it lets through and what it stops."""
 
+import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from pulumi_policy import EnforcementLevel
 from account import Account, Version
 from policy import rules
 from policy.pack import POLICIES
-from policy.preview import check
+from policy.preview import check, main
 from policy.rules import RULES, Resource
 from tests.unit.stackfiles import STACKS, configuration, own_files
 from tests.unit.test_program import platform
@@ -264,3 +267,25 @@ def test_a_value_that_a_preview_does_not_show_is_said_and_forbids_nothing(hidden
     assert message.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): not asked")
     assert ".values" in message
     assert not verdict.forbidden
+
+
+def test_what_is_deployed_already_and_unchanged_is_asked_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As Pulumi's own, it lists what does not change only when told to.
+    (tmp_path / "all").write_text(json.dumps({"steps": [step(CLUSTER, "same")]}))
+    pulumi = tmp_path / "pulumi"
+    pulumi.write_text(
+        f"""#!/bin/sh
+case " $* " in
+  *" --show-sames "*) cat '{tmp_path}/all' ;;
+  *) echo '{{"steps": []}}' ;;
+esac
+"""
+    )
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert main(["prod"]) == 1
+    said = capsys.readouterr().out
+    assert "prod-cluster-is-protected (prod, it): " in said
+    assert "prod: FORBIDDEN by" in said
