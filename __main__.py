@@ -22,7 +22,6 @@ from components.registry import ContainerRegistry
 stack = settings.load()
 team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
 account.check(stack, team)
-account.restore_integration(stack, team)
 version = account.resolve_version(stack, team)
 runs_it = any(str(each.version) == version for each in team.clusters_named(stack.cluster.name))
 
@@ -34,9 +33,10 @@ digitalocean = pulumi_digitalocean.Provider(
 registry = ContainerRegistry(
     "registry", from_settings.registry_args(stack), ResourceOptions(providers=[digitalocean])
 )
+registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    from_settings.cluster_args(stack, version, registry.endpoint, hold_version=runs_it),
+    from_settings.cluster_args(stack, version, registry_endpoint, hold_version=runs_it),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
 kubernetes = pulumi_kubernetes.Provider(
@@ -56,7 +56,7 @@ kubernetes = pulumi_kubernetes.Provider(
 )
 argocd = ArgoCd(
     "argocd",
-    from_settings.argocd_args(stack, cluster.context, registry.endpoint),
+    from_settings.argocd_args(stack, cluster.context, registry_endpoint),
     ResourceOptions(providers=[kubernetes]),
 )
 project = GitOpsProject(

@@ -1,5 +1,6 @@
-"""A read-only look at the DigitalOcean account before anything is created: what it offers, what
-runs in it, and whether a stack's settings fit."""
+"""A look at the DigitalOcean account before anything is created: what it offers, what runs in it,
+and whether a stack's settings fit. Nothing in it is changed but a registry integration that was
+removed."""
 
 from account.api import AccountError, read
 from account.check import check, resolve_version

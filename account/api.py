@@ -25,7 +25,8 @@ RETRIES = Retry(
     read=2,
     backoff_factor=0.5,
     status_forcelist=(429, 500, 502, 503, 504),
-    allowed_methods=("GET",),
+    # The one POST may be sent again: it asks for what is to be, whatever is.
+    allowed_methods=("GET", "POST"),
     # The account's hourly limit may ask for most of an hour; a person is waiting.
     retry_after_max=30,
     raise_on_status=False,
@@ -167,7 +168,7 @@ class _Bearer(requests.auth.AuthBase):
 
 
 class _Api:
-    """The four calls, and what their failures mean."""
+    """The calls, and what their failures mean."""
 
     def __init__(self, token: str, url: str) -> None:
         self._url = url.rstrip("/")
@@ -223,7 +224,7 @@ class _Api:
 
     def registries(self) -> tuple[str, ...]:
         path, scope = "/v2/registry", "registry:read"
-        response = self._response(path)
+        response = self._response("GET", path)
         if response.status_code == 404:
             return ()
         if response.status_code == 412:
@@ -235,29 +236,24 @@ class _Api:
     def integrate(self, cluster: str, registry: str) -> None:
         path = "/v2/kubernetes/registries"
         body = {"cluster_uuids": [cluster], "registries": [registry]}
-        try:
-            response = self._session.post(
-                self._url + path, json=body, timeout=TIMEOUT, allow_redirects=False
-            )
-        except requests.RequestException as error:
+        response = self._response("POST", path, body)
+        self._check(response, "kubernetes:create or kubernetes:update")
+        if response.status_code >= 300:
             raise AccountError(
-                f"The cluster could not be allowed to pull from the registry: {_reason(error)}\n"
-                "Run the command again."
-            ) from None
-        if not response.ok:
-            raise AccountError(
-                f"The cluster could not be allowed to pull from the registry {registry}"
-                f" ({response.status_code} at {self._url}{path}).\nThe token needs the scopes"
-                " kubernetes:create and kubernetes:update; or allow it in the control panel"
-                " (Container Registry, Settings)."
+                f"DigitalOcean does not let the cluster {cluster} pull from the registry {registry}"
+                f" ({response.status_code} at {self._url}{path}).\n"
+                "Look at both in the control panel (Container Registry, Settings), then run the"
+                " command again."
             )
 
     def _get(self, path: str, scope: str, answer: type[_Answer]) -> _Answer:
-        return self._checked(self._response(path), path, scope, answer)
+        return self._checked(self._response("GET", path), path, scope, answer)
 
-    def _response(self, path: str) -> requests.Response:
+    def _response(self, method: str, path: str, body: object = None) -> requests.Response:
         try:
-            return self._session.get(self._url + path, timeout=TIMEOUT, allow_redirects=False)
+            return self._session.request(
+                method, self._url + path, json=body, timeout=TIMEOUT, allow_redirects=False
+            )
         except requests.RequestException as error:
             raise AccountError(
                 f"DigitalOcean's API can't be reached at {self._url}: {_reason(error)}\n"
@@ -265,9 +261,8 @@ class _Api:
                 "DIGITALOCEAN_API_URL), then run the command again."
             ) from None
 
-    def _checked(
-        self, response: requests.Response, path: str, scope: str, answer: type[_Answer]
-    ) -> _Answer:
+    def _check(self, response: requests.Response, scope: str) -> None:
+        """Raises for what may be wrong with the token or with the API itself."""
         status = response.status_code
         if status == 401:
             raise AccountError(
@@ -291,10 +286,15 @@ class _Api:
                 f"DigitalOcean's API at {self._url} answers {status}, also when asked again.\n"
                 "See https://status.digitalocean.com, then run the command again."
             )
+
+    def _checked(
+        self, response: requests.Response, path: str, scope: str, answer: type[_Answer]
+    ) -> _Answer:
+        self._check(response, scope)
         try:
-            if status == 200:
+            if response.status_code == 200:
                 return answer.model_validate_json(response.content)
-            why = f"status {status}"
+            why = f"status {response.status_code}"
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             why = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

@@ -164,10 +164,9 @@ class Sandbox:
         self._authorize(request)
         url = f"{self.url}/git/{MONOREPO}.git"
         username = self.git.access(MONOREPO).username if MONOREPO in self.git else ""
-        argocd: dict[str, object] = {
-            # No webhook tells Argo CD of a commit here; it asks more often instead.
-            "values": {"configs": {"cm": {"timeout.reconciliation": "10s"}}},
-        }
+        # No webhook tells Argo CD of a commit here; it asks more often instead.
+        asks = {"timeout.reconciliation": "10s", "timeout.reconciliation.jitter": "0s"}
+        argocd: dict[str, object] = {"values": {"configs": {"cm": asks}}}
         if not self._uses_public_chart:
             argocd["chart"] = {"repository": f"{self.url}/charts"}
         return JSONResponse(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sandbox.drills.drill import DEV, Context, Drill
+from sandbox.paths import REPOSITORY
 
 _REPOSITORY = "registry.digitalocean.com/microservices-demo/drill"
 _GOOD, _BAD = "v1", "v2-not-there"
@@ -22,16 +23,19 @@ _OVERLAY = Path("kustomize") / DEV / "kustomization.yaml"
 
 def run(context: Context) -> None:
     context.bring_up()
-    context.daemon.post("/sandbox/images", {"repository": "drill", "tag": _GOOD})
+    context.command(str(REPOSITORY / "bin" / "sandbox"), "push-image", f"drill:{_GOOD}")
     with context.clone() as clone:
         for key, value in (("user.name", "drill"), ("user.email", "drill@localhost")):
             context.git(clone, "config", key, value)
+        for key in ("user.name", "user.email"):
+            context.git(clone, "config", key, "drill@localhost")
         before = context.git(clone, "rev-parse", "HEAD").strip()
         try:
             _rehearse(context, clone)
         finally:
             context.git(clone, "checkout", "--quiet", before, "--", "kustomize")
-            context.git(clone, "rm", "--quiet", "--force", f"kustomize/{DEV}/drill.yaml")
+            added = f"kustomize/{DEV}/drill.yaml"
+            context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", added)
             _push(context, clone, "The drill is over")
 
 
@@ -57,6 +61,7 @@ def _rehearse(context: Context, clone: Path) -> None:
         120,
     )
     context.check(_runs(context, _GOOD), "the tag from before does not run")
+    context.check("# kept" in overlay.read_text(), "more than the image tags was taken back")
 
 
 def _tag(tag: str) -> str:
@@ -88,7 +93,7 @@ def _deploy(context: Context, clone: Path, overlay: str, message: str) -> None:
 
 def _push(context: Context, clone: Path, message: str) -> None:
     context.git(clone, "add", "--all")
-    context.git(clone, "commit", "--quiet", "--message", message)
+    context.git(clone, "commit", "--quiet", "--allow-empty", "--message", message)
     context.git(clone, "push", "--quiet", "origin", "HEAD:main")
 
 

@@ -328,3 +328,47 @@ async def test_a_killed_sandbox_leaves_no_process_and_its_cluster_comes_back_as_
     assert alive == []
     assert endpoint_now == endpoint
     assert found is not None
+
+
+async def test_a_pod_waits_for_an_image_of_the_registry_and_runs_once_it_is_there(
+    cluster: Running,
+) -> None:
+    image = "registry.digitalocean.com/team/shop:v2"
+    spec = {
+        "containers": [{"name": "shop", "image": image}, {"name": "side", "image": "example:1"}],
+        "initContainers": [{"name": "first", "image": "example:1"}],
+    }
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "shop"}, "spec": spec}
+    await cluster.api.call("POST", f"{DEFAULT}/pods", body)
+    reasons: list[str] = []
+
+    async def status() -> Object:
+        pod = await cluster.api.get(f"{DEFAULT}/pods/shop")
+        assert pod is not None
+        found: Object = pod["status"]
+        return found
+
+    async def backs_off() -> bool:
+        for each in (await status()).get("containerStatuses") or []:
+            if each["name"] == "shop" and each["state"]["waiting"]["reason"] not in reasons:
+                reasons.append(each["state"]["waiting"]["reason"])
+        return "ImagePullBackOff" in reasons
+
+    await until(backs_off)
+    waiting = await status()
+    cluster.account.images.add(image)
+
+    async def runs() -> bool:
+        return bool((await status())["phase"] == "Running")
+
+    await until(runs)
+    running = await status()
+
+    assert reasons == ["ErrImagePull", "ImagePullBackOff"]
+    assert waiting["phase"] == "Pending"
+    messages = {
+        each["name"]: each["state"]["waiting"].get("message")
+        for each in waiting["containerStatuses"]
+    }
+    assert messages == {"shop": f"{image}: not found", "side": None}
+    assert all(each["ready"] for each in running["containerStatuses"])

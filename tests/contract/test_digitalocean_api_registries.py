@@ -229,3 +229,45 @@ def test_deleting_a_registry_ends_its_integrations(do: Emulator) -> None:
     do.pydo().kubernetes.add_registry(body={"cluster_uuids": [cluster["id"]]})
     do.pydo().registries.delete("microservices-demo")
     assert not registry_enabled(do, cluster["id"])
+
+
+def push(do: Emulator, tag: str) -> str:
+    return do.in_server(lambda: do.account.push_image("shop/cart", tag))
+
+
+def refusal(do: Emulator, cluster_id: str, image: str) -> str | None:
+    return do.in_server(lambda: do.account.refuses_image(cluster_id, image))
+
+
+def test_a_pushed_image_is_a_tag_of_its_repository(do: Emulator) -> None:
+    create(do)
+    pushed = [push(do, tag) for tag in ("v1", "v2", "v1")]
+    assert pushed[0] == "registry.digitalocean.com/microservices-demo/shop/cart:v1"
+    tags = do.pydo().registries.list_repository_tags("microservices-demo", "shop/cart")["tags"]
+    assert [tag["tag"] for tag in tags] == ["v1", "v2"]
+    assert tags[0]["manifest_digest"] != tags[1]["manifest_digest"]
+
+
+def test_an_image_is_pulled_by_an_integrated_cluster_and_by_its_own_tag(do: Emulator) -> None:
+    create(do)
+    cluster, other = do.create_cluster(), do.create_cluster(name="other")
+    image = push(do, "v1")
+    do.pydo().kubernetes.add_registry(body={"cluster_uuids": [cluster["id"]]})
+
+    assert refusal(do, cluster["id"], image) is None
+    assert "not found" in str(refusal(do, cluster["id"], image.replace(":v1", ":v2")))
+    assert "not found" in str(refusal(do, cluster["id"], image.removesuffix(":v1")))
+    assert "not found" in str(refusal(do, cluster["id"], image.replace("cart", "carts")))
+    assert "401 Unauthorized" in str(refusal(do, other["id"], image))
+    elsewhere = image.replace("microservices-demo", "example")
+    assert "401 Unauthorized" in str(refusal(do, cluster["id"], elsewhere))
+
+
+def test_a_cluster_that_lost_its_integration_can_not_pull(do: Emulator) -> None:
+    create(do)
+    cluster = do.create_cluster()
+    image = push(do, "v1")
+    body = {"cluster_uuids": [cluster["id"]]}
+    do.pydo().kubernetes.add_registry(body=body)
+    do.pydo().kubernetes.remove_registry(body=body)
+    assert "401 Unauthorized" in str(refusal(do, cluster["id"], image))

@@ -52,6 +52,8 @@ class Api:
     url: str = ""
     answers: dict[str, list[tuple[int, Any, dict[str, str]]]] = field(default_factory=dict)
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
+    """The bodies of POSTs."""
 
     def answer(self, path: str, *answers: tuple[int, Any], **headers: str) -> None:
         """The last of `answers` is repeated."""
@@ -85,6 +87,11 @@ def api() -> Iterator[Api]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            stand_in.sent.append(json.loads(self.rfile.read(length)))
+            self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -213,3 +220,31 @@ def test_lasting_trouble_ends_with_where_to_look(api: Api) -> None:
 def test_token_never_travels_unprotected(url: str) -> None:
     with pytest.raises(AccountError, match="token would travel"):
         account.read(TOKEN, url)
+
+
+INTEGRATION = "/v2/kubernetes/registries"
+
+
+def test_pulls_are_allowed_for_one_cluster_from_one_registry_whatever_trouble_passes(
+    api: Api,
+) -> None:
+    trouble = (503, {"id": "trouble", "message": "later"})
+    api.answer(INTEGRATION, trouble, (204, ""), Retry_After="0")
+    account.api.allow_pulls(TOKEN, api.url, "id-1", "shop")
+    assert api.sent == [{"cluster_uuids": ["id-1"], "registries": ["shop"]}] * 2
+    assert api.asked == [(INTEGRATION, f"Bearer {TOKEN}")] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "refused the API token"),
+        (403, "lacks the scope kubernetes:create or kubernetes:update"),
+        (404, r"does not let the cluster id-1 pull from the registry shop \(404 "),
+        (302, r"does not let the cluster id-1 pull from the registry shop \(302 "),
+    ],
+)
+def test_refused_integration_is_told_with_its_reason(api: Api, status: int, reason: str) -> None:
+    api.answer(INTEGRATION, (status, {"id": "no", "message": "no"}), Location="/v2/registry")
+    with pytest.raises(AccountError, match=reason):
+        account.api.allow_pulls(TOKEN, api.url, "id-1", "shop")

@@ -6,7 +6,10 @@ import pulumi
 import pytest
 
 import settings
-from account import Account, RunningCluster, Version, integration
+from account import Account, AccountError, RunningCluster, Version, integration
+from tests.unit.mocked import Found, run
+
+ENDPOINT = "registry.digitalocean.com/team"
 
 
 @pytest.fixture
@@ -47,16 +50,35 @@ def team(**given: Any) -> Account:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     calls: list[tuple[str, ...]] = []
     monkeypatch.setattr(integration, "allow_pulls", lambda *given: calls.append(given))
-    monkeypatch.setattr(pulumi, "warn", lambda *_: None)
-    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: False)
     return calls
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi, "warn", warnings.append)
+    return warnings
+
+
+def restored(
+    stack: settings.Settings, account: Account, *, known: bool = True, preview: bool = False
+) -> Found:
+    """What comes of the registry's endpoint in a run; unknown: the registry is yet to be made."""
+
+    def program() -> dict[str, Any]:
+        value: Any = ENDPOINT if known else pulumi.UNKNOWN
+        endpoint: pulumi.Output[str] = pulumi.Output.from_input(value)
+        return {"endpoint": integration.restore_integration(stack, account, endpoint)}
+
+    return run(program, preview=preview).outputs["endpoint"]
+
+
 def test_running_cluster_that_may_not_pull_is_allowed_to(
-    stack: settings.Settings, asked: list[tuple[str, ...]]
+    stack: settings.Settings, asked: list[tuple[str, ...]], said: list[str]
 ) -> None:
-    integration.restore_integration(stack, team())
+    assert restored(stack, team()).value == ENDPOINT
     assert asked == [("dop_v1_token", "https://api.digitalocean.com", "id-1", "team")]
+    assert "it has been allowed again" in said[0]
 
 
 @pytest.mark.parametrize(
@@ -65,16 +87,31 @@ def test_running_cluster_that_may_not_pull_is_allowed_to(
 def test_any_other_cluster_is_left_alone(
     stack: settings.Settings, asked: list[tuple[str, ...]], given: dict[str, Any]
 ) -> None:
-    integration.restore_integration(stack, team(**given))
+    assert restored(stack, team(**given)).value == ENDPOINT
     assert not asked
 
 
 def test_preview_changes_nothing_and_says_what_would_be(
-    stack: settings.Settings, asked: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+    stack: settings.Settings, asked: list[tuple[str, ...]], said: list[str]
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", said.append)
-    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
-    integration.restore_integration(stack, team())
+    assert restored(stack, team(), preview=True).value == ENDPOINT
     assert not asked
     assert "`pulumi up` allows it again" in said[0]
+
+
+def test_registry_that_is_yet_to_be_made_is_waited_for(
+    stack: settings.Settings, asked: list[tuple[str, ...]]
+) -> None:
+    assert not restored(stack, team(), known=False, preview=True).known
+    assert not asked
+
+
+def test_what_needs_the_endpoint_fails_where_the_integration_is_refused(
+    stack: settings.Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: str) -> None:
+        raise AccountError("lacks the scope")
+
+    monkeypatch.setattr(integration, "allow_pulls", refuse)
+    with pytest.raises(AccountError, match="lacks the scope"):
+        restored(stack, team())
