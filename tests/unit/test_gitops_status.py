@@ -62,8 +62,10 @@ def test_table_says_it_at_a_glance() -> None:
     assert [re.split("  +", line) for line in table(found).splitlines()] == [
         ["APPLICATION", "ENVIRONMENT", "REVISION", "IMAGES", "SYNC", "HEALTH", "BEHIND"],
         ["shop", "dev", "a", "v2 (1), web:v1", "Synced", "Healthy", "-"],
-        ["shop", "staging", "b", "v1 (2), redis:latest", "Synced", "Healthy"]
-        + ["dev: 2 commits, cart v1 → v2"],
+        [
+            *("shop", "staging", "b", "v1 (2), redis:latest", "Synced", "Healthy"),
+            "dev: 2 commits, cart v1 → v2",
+        ],
         ["prod could not be looked at: the stack is not deployed"],
     ]
     assert len({line.index("  Synced") for line in table(found).splitlines()[1:3]}) == 1
