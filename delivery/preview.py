@@ -76,7 +76,7 @@ def preview(stack: str, *, refresh: bool = False) -> tuple[Preview, Mapping[str,
     With `refresh`, what was changed outside of Pulumi is a change too. A preview that fails is a
     result, with its error. Raises `Unreadable` if Pulumi could not even say what failed.
     """
-    command = ["pulumi", "preview", "--json", "--non-interactive", "--stack", stack]
+    command = ["pulumi", "preview", "--json", "--show-sames", "--non-interactive", "--stack", stack]
     done = subprocess.run(
         [*command, *(["--refresh"] if refresh else [])],
         check=False,
