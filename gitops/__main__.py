@@ -17,7 +17,7 @@ from typing import get_args
 
 from delivery.github import GitHubError, Repository
 from gitops import status
-from gitops.checks import Account, Refused, check_healthy
+from gitops.checks import Account, Refused, check_deployed
 from gitops.cluster import Unseen
 from gitops.layout import TEMPLATE, App, LayoutError, Source, Wish, apps, argocd, files, sections
 from gitops.overlay import FILE, OverlayError, images, with_tags
@@ -70,13 +70,14 @@ def promote(tree: WorkingTree, given: argparse.Namespace) -> int:
     """Give the overlay of one environment the tags of another's."""
     source, target = _overlay(given, given.source), _overlay(given, given.target)
     tree.check_clean()
-    check_healthy(given.source, f"{given.source}-{given.application}", given.stacks)
     wanted, present = images(_read(tree, source)), images(_read(tree, target))
     tags = {
         name: each.tag
         for name, each in wanted.items()
         if name in present and present[name].tag != each.tag
     }
+    name = f"{given.source}-{given.application}"
+    check_deployed(given.source, name, [wanted[each] for each in tags], given.stacks)
     message = f"Promote {given.application} from {given.source} to {given.target}"
     return _propose(tree, target, tags, message, given, given.target)
 

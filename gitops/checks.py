@@ -79,20 +79,30 @@ class Account:
         return answer.json()
 
 
-def check_healthy(stack: str, application: str, folder: Path) -> None:
-    """Raises `Refused` unless the Application is Synced and Healthy in the stack's cluster.
+def check_deployed(stack: str, application: str, wanted: Iterable[Image], folder: Path) -> None:
+    """Raises `Refused` unless the Application is Synced and Healthy in the stack's cluster, with
+    these images: just after a commit it is still well with those from before.
 
     `folder`: see `gitops.cluster.applications`, which may raise `Unseen`.
     """
-    found = {each.name: each for each in applications(stack, folder)}
-    if application not in found:
+    all_of_them = {each.name: each for each in applications(stack, folder)}
+    if application not in all_of_them:
         raise Refused(
             f"There is no {application} to promote from; {stack} has"
-            f" {', '.join(found) or 'no application'}."
+            f" {', '.join(all_of_them) or 'no application'}."
         )
-    if not found[application].is_well:
+    found = all_of_them[application]
+    if not found.is_well:
         raise Refused(
-            f"{application} is {found[application].sync}, {found[application].health}; only what is"
-            f" Synced and Healthy is promoted.\nWhy: kubectl --namespace"
-            f" {found[application].namespace} describe application {application}"
+            f"{application} is {found.sync}, {found.health}; only what is Synced and Healthy is"
+            f" promoted.\nWhy: kubectl --namespace {found.namespace} describe application"
+            f" {application}"
         )
+    running = [image.rpartition(":")[::2] for image in found.images]
+    for image in wanted:
+        tags = [tag for reference, tag in running if reference == image.reference]
+        if tags and image.tag not in tags:
+            raise Refused(
+                f"{application} runs {image.reference}:{tags[0]}, not yet {image.tag} as its"
+                " overlay says. Promote it when it does: bin/gitops status"
+            )

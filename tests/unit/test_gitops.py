@@ -8,7 +8,7 @@ import pytest
 
 from gitops import __main__ as cli
 from gitops import checks
-from gitops.checks import Account, Refused, check_healthy
+from gitops.checks import Account, Refused, check_deployed
 from gitops.cluster import Application
 from gitops.overlay import Image, OverlayError, images, with_tags
 from gitops.repository import GitError, WorkingTree
@@ -58,7 +58,7 @@ def test_an_image_without_a_tag_is_named() -> None:
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone with dev and staging, whose account has every image."""
     monkeypatch.setattr(Account, "check_images", lambda self, images: None)
-    monkeypatch.setattr(cli, "check_healthy", lambda stack, application, folder: None)
+    monkeypatch.setattr(cli, "check_deployed", lambda *_: None)
     origin, folder = tmp_path / "origin.git", tmp_path / "clone"
     git(tmp_path, "init", "--quiet", "--bare", "-b", "main", str(origin))
     git(tmp_path, "clone", "--quiet", str(origin), str(folder))
@@ -141,11 +141,21 @@ def test_application_that_is_not_well_is_not_promoted_from(
     ill = replace(APPLICATION, sync=sync, health=health)
     monkeypatch.setattr(checks, "applications", lambda stack, folder: [ill])
     with pytest.raises(Refused, match=f"dev-shop is {sync}, {health}; only what is"):
-        check_healthy("dev", "dev-shop", Path())
+        check_deployed("dev", "dev-shop", [], Path())
     monkeypatch.setattr(checks, "applications", lambda stack, folder: [APPLICATION])
-    check_healthy("dev", "dev-shop", Path())
+    check_deployed("dev", "dev-shop", [], Path())
     with pytest.raises(Refused, match="no dev-sop to promote from; dev has dev-shop"):
-        check_healthy("dev", "dev-sop", Path())
+        check_deployed("dev", "dev-sop", [], Path())
+
+
+def test_image_that_does_not_run_yet_is_not_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = replace(APPLICATION, images=("localhost:5000/cart:v1", "redis"))
+    monkeypatch.setattr(checks, "applications", lambda stack, folder: [runs])
+    cart = Image("cart", "localhost:5000/cart", "v2")
+    with pytest.raises(Refused, match="runs localhost:5000/cart:v1, not yet v2"):
+        check_deployed("dev", "dev-shop", [cart], Path())
+    unused = Image("web", "localhost:5000/web", "v2")
+    check_deployed("dev", "dev-shop", [replace(cart, tag="v1"), unused], Path())
 
 
 def test_tags_on_one_line_are_changed_each_in_its_place() -> None:
