@@ -11,6 +11,8 @@ import pytest
 from tests.e2e.box import REPOSITORY, Sandbox, until
 
 LIMIT_OF_ALL = 15 * 60
+SLACK = 2
+"""The limits are those of an idle machine, and nobody knows what else a test machine does."""
 
 
 def test_everything_that_can_be_lost_comes_back_in_time(
@@ -21,7 +23,8 @@ def test_everything_that_can_be_lost_comes_back_in_time(
     results_file, picture = home.parent / "drills.json", home.parent / "timeline.svg"
     output = box(
         "drill", "all", "--json", str(results_file), "--timeline", str(picture),
-        seconds=LIMIT_OF_ALL,
+        "--slack", str(SLACK),
+        seconds=LIMIT_OF_ALL * SLACK,
     )  # fmt: skip
     results = json.loads(results_file.read_text())
     listed = re.findall(r"^([a-z]+(?:-[a-z]+)+)  ", box("drill"), re.MULTILINE)
@@ -29,9 +32,9 @@ def test_everything_that_can_be_lost_comes_back_in_time(
     assert len(results) == 8
     assert all(each["passed"] for each in results)
     by_name = {each["name"]: each for each in results}
-    assert by_name["lost-cluster"]["seconds"] <= 45
-    assert by_name["lost-argocd"]["seconds"] <= 15
-    assert sum(each["total"] for each in results) <= LIMIT_OF_ALL
+    assert by_name["lost-cluster"]["seconds"] <= 45 * SLACK
+    assert by_name["lost-argocd"]["seconds"] <= 15 * SLACK
+    assert sum(each["total"] for each in results) <= LIMIT_OF_ALL * SLACK
     assert "<svg" in picture.read_text()
     # Nothing of the user's was touched, and nothing is left.
     assert not home.exists() or not any(home.iterdir())
