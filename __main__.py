@@ -17,8 +17,11 @@ from components.application import GitOpsApplication
 from components.argocd import ArgoCd
 from components.cluster import DoksCluster
 from components.project import GitOpsProject
+from components.protection import Protection
 from components.registry import ContainerRegistry
+from components.secrecy import hide_values_from_debug_messages
 
+hide_values_from_debug_messages()
 stack = settings.load()
 team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
 account.check(stack, team)
@@ -68,6 +71,12 @@ applications = [
     GitOpsApplication(name, args, ResourceOptions(providers=[kubernetes], depends_on=[project]))
     for name, args in from_settings.applications_args(stack, argocd.namespace).items()
 ]
+Protection(
+    "protection",
+    ResourceOptions(
+        protect=stack.cluster.protect, depends_on=[registry, cluster, project, *applications]
+    ),
+)
 
 pulumi.export("clusterId", cluster.id)
 pulumi.export("clusterEndpoint", cluster.endpoint)

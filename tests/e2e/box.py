@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,15 +61,20 @@ class Sandbox:
             [str(REPOSITORY / "bin" / "sandbox"), "env"],
             env=self.env, check=True, text=True, capture_output=True,
         ).stdout  # fmt: skip
-        done = subprocess.run(
-            ["bash", "-euc", f"{exports}\n{script}"],
-            cwd=self.home / "project",
-            env={**self.env, **env},
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        # Not as an argument: the exports have secrets, and everyone may see arguments.
+        with tempfile.NamedTemporaryFile("w", suffix=".sh") as file:
+            file.write(f"{exports}\n{script}\n")
+            file.flush()
+            done = subprocess.run(
+                ["bash", "-eu", file.name],
+                cwd=self.home / "project",
+                env={**self.env, **env},
+                stdin=subprocess.DEVNULL,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
         assert done.returncode == 0, f"{script}\n{done.stdout}"
         return done.stdout
 

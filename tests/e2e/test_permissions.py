@@ -85,7 +85,7 @@ def test_a_preview_fails_without_any_one_of_its_scopes(box: Sandbox, missing: st
 
 
 def test_a_preview_of_a_new_stack_works_with_its_scopes(box: Sandbox) -> None:
-    assert "+ 16 to create" in with_scopes(box, "preview", PREVIEW)
+    assert "+ 17 to create" in with_scopes(box, "preview", PREVIEW)
 
 
 @pytest.mark.parametrize("missing", ["create", "update", "access_cluster"])

@@ -1,5 +1,6 @@
 """The whole program: which part exists before which, and what comes out of it."""
 
+import copy
 import json
 import runpy
 from collections.abc import Mapping
@@ -110,6 +111,21 @@ def test_destroy_takes_applications_before_what_takes_their_finalizers_off(made:
     ]
     for later, earlier in pairwise(order):
         assert earlier.urn in made.before(later), f"{later.type} waits for {earlier.type}"
+
+
+@pytest.mark.parametrize("protect", [True, False])
+def test_protection_of_the_cluster_is_met_before_anything_is_destroyed(
+    monkeypatch: pytest.MonkeyPatch, protect: bool
+) -> None:
+    config = copy.deepcopy(CONFIG)
+    config["doks-gitops:cluster"]["protect"] = protect
+    made = platform(monkeypatch, config=config)
+    protection = made.one("Protection")
+    assert protection.protect is made.one("KubernetesCluster").protect is protect
+    deleted_later = made.before(protection)
+    for each in made.asked.values():
+        if each.type.startswith(("kubernetes:", "digitalocean:")):
+            assert each.urn in deleted_later, each.urn
 
 
 def test_only_explicit_providers_are_used(made: Run) -> None:

@@ -1,0 +1,88 @@
+"""What keeps a stack and its secrets, under the real engine."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.paths import REPOSITORY
+from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator
+from tests.contract.pulumi_stack import Stack, engine
+
+SECRETS = """
+import pulumi
+from components.secrecy import hide_values_from_debug_messages
+
+{hide}
+component = pulumi.ComponentResource("test:index:Safe", "safe")
+component.register_outputs({{"password": pulumi.Output.secret("open sesame")}})
+pulumi.export("password", pulumi.Output.secret("open sesame"))
+"""
+PROTECTED = """
+import pulumi
+import pulumi_digitalocean as do
+from components.protection import Protection
+
+vpc = do.Vpc(
+    "vpc", name="vpc", region="nyc1", ip_range="10.20.0.0/20",
+    opts=pulumi.ResourceOptions(protect={protect}),
+)
+after = do.Vpc(
+    "after", name="after", region="nyc1", ip_range="10.30.0.0/20",
+    opts=pulumi.ResourceOptions(depends_on=[vpc]),
+)
+Protection("protection", pulumi.ResourceOptions(protect={protect}, depends_on=[after]))
+"""
+
+
+@pytest.fixture
+def do(tmp_path: Path) -> Iterator[Emulator]:
+    engine()
+    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
+        yield served
+
+
+@pytest.fixture
+def stack(tmp_path: Path, do: Emulator) -> Stack:
+    # A region's first VPC is its default for good, and can't be deleted.
+    do.in_server(lambda: do.account.add_vpc("default", "nyc1"))
+    stack = Stack.new(tmp_path, api_url=do.url, token=do.token)
+    (stack.folder / "components").symlink_to(REPOSITORY / "components")
+    return stack
+
+
+def test_events_of_a_run_have_no_secret_output_in_clear(stack: Stack) -> None:
+    command = ("up", "--stack=dev", "--yes", "--skip-preview", "--json")
+    stack.program(SECRETS.format(hide=""))
+    assert "open sesame" in stack.run(*command).output, "the SDK tells no more: drop secrecy.py"
+    stack.program(SECRETS.format(hide="hide_values_from_debug_messages()"))
+    run = stack.run(*command)
+    assert run.code == 0, run.output
+    assert "register resource outputs prepared" in run.output
+    assert "open sesame" not in run.output
+
+
+@pytest.mark.parametrize("how", [(), ("--skip-preview",)])
+def test_a_protected_stack_is_not_destroyed_even_in_part(
+    stack: Stack, do: Emulator, how: tuple[str, ...]
+) -> None:
+    stack.program(PROTECTED.format(protect=True))
+    assert stack.up().code == 0
+    before = set(do.account.data.vpcs)
+    assert len(before) == 3
+    run = stack.run("destroy", "--yes", "--stack=dev", *how)
+    assert run.code != 0
+    assert "protect" in run.output
+    assert set(do.account.data.vpcs) == before
+    names = {each["urn"].rpartition("::")[2] for each in stack.resources()}
+    assert names >= {"vpc", "after", "protection"}
+
+
+def test_a_stack_whose_protection_was_given_up_is_destroyed(stack: Stack) -> None:
+    stack.program(PROTECTED.format(protect=True))
+    assert stack.up().code == 0
+    stack.program(PROTECTED.format(protect=False))
+    assert stack.up().code == 0
+    run = stack.run("destroy", "--yes", "--stack=dev", "--skip-preview")
+    assert run.code == 0, run.output
+    assert stack.resources() == []

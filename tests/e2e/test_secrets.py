@@ -1,0 +1,208 @@
+"""No secret is in clear where others look: in the arguments of processes, in what commands print,
+in events, logs, the state, stack files, and the history of repositories."""
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.box import Sandbox, until
+
+EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
+"""Makes Pulumi know `--event-log`."""
+WEBHOOK_SECRET = "a-webhook-secret-of-this-test"
+PLAIN_KEYS = ("token", "password", "rawConfig", "argocdServerAdminPassword", "githubSecret")
+"""Names of what is secret in the state, wherever in it they stand."""
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    box = Sandbox(tmp_path_factory.mktemp("box"))
+    box("start")
+    yield box
+    box("reset", "--yes")
+    until(10, "no process is left", lambda: not box.processes())
+
+
+def forms(secret: str) -> set[bytes]:
+    """The secret, and what any base64 of a text has in it if it has the secret in it."""
+    found = {secret.encode(), json.dumps(secret)[1:-1].encode()}
+    for before in range(3):
+        text = base64.b64encode(b" " * before + secret.encode())
+        # The first and the last characters depend on what stands beside the secret.
+        inside = text[4 if before else 0 : len(text) // 4 * 4 - 4]
+        found |= {inside, inside.translate(bytes.maketrans(b"+/", b"-_"))}
+    return found
+
+
+def leaks(secrets: Mapping[str, str], places: Mapping[str, bytes]) -> list[str]:
+    """Which secret is where."""
+    return [
+        f"{name} in {place}"
+        for name, secret in secrets.items()
+        for place, content in places.items()
+        if any(form in content for form in forms(secret))
+    ]
+
+
+@contextmanager
+def arguments() -> Iterator[set[bytes]]:
+    """The command lines of all processes of the machine that there are meanwhile."""
+    seen: set[bytes] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        # As often as it goes: many a process lives for milliseconds only.
+        while not done.wait(0.01):
+            for process in Path("/proc").iterdir():
+                if process.name.isdecimal():
+                    try:
+                        seen.add((process / "cmdline").read_bytes())
+                    except OSError:
+                        continue
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def plain_texts(state: object) -> Iterator[tuple[str, str]]:
+    """Every secret of `pulumi stack export --show-secrets`, by its key."""
+    if isinstance(state, dict):
+        if "plaintext" in state:
+            yield from named(json.loads(state["plaintext"]))
+        for key, value in state.items():
+            if isinstance(value, dict) and "plaintext" in value:
+                yield from named({key: json.loads(value["plaintext"])})
+            else:
+                yield from plain_texts(value)
+    elif isinstance(state, list):
+        for each in state:
+            yield from plain_texts(each)
+
+
+def named(value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if isinstance(each, str) and key in PLAIN_KEYS:
+                yield key, each
+            yield from named(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from named(each)
+
+
+@pytest.fixture(scope="module")
+def run(box: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
+    """A stack's life: the secrets in it, and whatever of it can be looked at."""
+    places: dict[str, bytes] = {}
+    stack = "--non-interactive --stack dev"
+    set_secret = "pulumi config set --stack dev --secret --path doks-gitops:argocd.webhookSecret"
+    box.shell(f'printf %s "$GIVEN" | {set_secret}', GIVEN=WEBHOOK_SECRET)
+    with arguments() as seen:
+        for name, command in {
+            "up": f"pulumi up {stack} --yes --diff --event-log events-up.json",
+            "preview": f"pulumi preview {stack} --diff --event-log events-preview.json",
+            "preview --json": f"pulumi preview {stack} --json",
+            "up --json": f"pulumi up {stack} --yes --skip-preview --json",
+            "outputs": f"pulumi stack output {stack} --json",
+            "export": f"pulumi stack export {stack}",
+            "refresh": f"pulumi refresh {stack} --yes --diff --event-log events-refresh.json",
+            "policies": "bin/policy dev",
+        }.items():
+            places[name] = box.shell(f"{command} 2>&1", **EVENTS).encode()
+        secrets = known_secrets(box)
+        places["destroy"] = box.shell(
+            f"pulumi destroy {stack} --yes --diff --event-log events-destroy.json 2>&1", **EVENTS
+        ).encode()
+    places |= {f"argv {each[:200]!r}": each for each in seen}
+    files = [
+        *(box.home / "state").rglob("*"),
+        *(box.home / "project").glob("events-*.json"),
+        *(box.home / "project").glob("Pulumi.*.yaml"),
+        *box.home.rglob("*.log"),
+        box.home / "account.json",
+    ]
+    places |= {
+        str(each.relative_to(box.home)): each.read_bytes() for each in files if each.is_file()
+    }
+    for repository in (box.home / "git").glob("*.git"):
+        places[f"history of {repository.name}"] = subprocess.run(
+            ["git", "-C", str(repository), "log", "--patch", "--all"],
+            check=True, capture_output=True,
+        ).stdout  # fmt: skip
+    return secrets, places
+
+
+def known_secrets(box: Sandbox) -> dict[str, str]:
+    state: Any = json.loads(box.shell("pulumi stack export --stack dev --show-secrets"))
+    found = {
+        "account token": (box.home / "token").read_text(),
+        "passphrase": (box.home / "passphrase").read_text(),
+        "webhook secret": WEBHOOK_SECRET,
+        "Git token": json.loads((box.home / "git" / "monorepo.access.json").read_text())["token"],
+        "admin password": box.shell(
+            "pulumi stack output --stack dev --show-secrets argocdAdminPassword"
+        ).strip(),
+    }
+    for number, (key, value) in enumerate(plain_texts(state)):
+        if value not in found.values():
+            found[f"{key} of the state ({number})"] = value
+    return found
+
+
+def test_no_secret_is_in_clear_anywhere(run: tuple[dict[str, str], dict[str, bytes]]) -> None:
+    secrets, places = run
+    assert not leaks(secrets, places), "\n".join(leaks(secrets, places))
+
+
+def test_all_kinds_of_secrets_were_looked_for(
+    run: tuple[dict[str, str], dict[str, bytes]],
+) -> None:
+    secrets, _ = run
+    kinds = {name.partition(" of the state")[0] for name in secrets}
+    assert kinds >= {"token", "rawConfig", "argocdServerAdminPassword", "webhook secret"}
+    assert all(len(secret) > 12 for secret in secrets.values())
+
+
+def test_the_places_are_those_where_a_secret_would_show(
+    run: tuple[dict[str, str], dict[str, bytes]],
+) -> None:
+    _, places = run
+    assert any(name.startswith("argv") and "helm" in name for name in places)
+    assert any(name.startswith("argv") and "pulumi" in name for name in places)
+    assert b"dev-microservices-demo" in places["preview --json"] + places["outputs"]
+    assert any(name.startswith("history of monorepo") for name in places)
+    assert {"up", "preview", "refresh", "destroy"} <= {
+        name.removeprefix("project/events-").removesuffix(".json") for name in places
+    }
+    assert any(name.startswith("state/.pulumi/history") for name in places)
+
+
+def test_a_secret_in_a_command_line_or_inside_base64_would_be_found() -> None:
+    planted = "planted-secret-of-this-test"
+    with arguments() as seen:
+        process = subprocess.Popen(
+            [sys.executable, "-c", "input()", planted], stdin=subprocess.PIPE
+        )
+        until(10, "it is seen", lambda: any(planted.encode() in each for each in set(seen)))
+        process.communicate(b"\n")
+    assert leaks({"planted": planted}, {"argv": b"\n".join(seen)})
+    for before in ("", "a", "ab", "abc"):
+        inside = base64.b64encode(f"{before}{planted}{before}".encode())
+        assert leaks({"planted": planted}, {"base64": inside})
+
+
+def test_nobody_else_can_look_into_a_sandbox(box: Sandbox) -> None:
+    assert box.home.stat().st_mode & 0o077 == 0
