@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +74,6 @@ class WorkingTree:
     def git(self, *words: str) -> str:
         done = subprocess.run(
             ["git", "-C", str(self.folder), *words],
-            env={**os.environ, **_credentials()},
             check=False,
             text=True,
             capture_output=True,
@@ -84,19 +81,3 @@ class WorkingTree:
         if done.returncode:
             raise GitError(f"`git {' '.join(words)}` failed: {done.stderr.strip()}")
         return done.stdout
-
-
-def _credentials() -> dict[str, str]:
-    """Configuration by which GITHUB_TOKEN is used for GitHub, as a workflow's clone has no
-    credentials of its own. https://git-scm.com/docs/git-config (GIT_CONFIG_COUNT)"""
-    token = os.environ.get("GITHUB_TOKEN")
-    if not token:
-        return {}
-    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
-    basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
-    number = int(os.environ.get("GIT_CONFIG_COUNT", "0"))
-    return {
-        "GIT_CONFIG_COUNT": str(number + 1),
-        f"GIT_CONFIG_KEY_{number}": f"http.{server}/.extraHeader",
-        f"GIT_CONFIG_VALUE_{number}": f"Authorization: Basic {basic}",
-    }

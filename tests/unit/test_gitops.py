@@ -11,7 +11,6 @@ from gitops import checks
 from gitops.checks import Account, Refused, check_deployed
 from gitops.cluster import Application
 from gitops.overlay import Image, OverlayError, images, with_tags
-from gitops.repository import GitError, WorkingTree
 
 OVERLAY = """\
 # The environment's own.
@@ -167,18 +166,6 @@ def test_tags_on_one_line_are_changed_each_in_its_place() -> None:
 def test_tag_that_can_t_be_edited_in_its_place_is_refused() -> None:
     with pytest.raises(OverlayError, match="newTag of a is not written plainly"):
         images("tag: &tag v1\nimages:\n  - name: a\n    newTag: *tag\n")
-
-
-def test_token_of_a_workflow_pushes_to_github_alone_and_is_in_no_argument(
-    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GITHUB_TOKEN", "github-token")
-    tree = WorkingTree(clone)
-    header = "Authorization: Basic eC1hY2Nlc3MtdG9rZW46Z2l0aHViLXRva2Vu"
-    match = ("config", "--get-urlmatch", "http.extraHeader")
-    assert tree.git(*match, "https://github.com/team/demo.git").strip() == header
-    with pytest.raises(GitError):
-        tree.git(*match, "https://git.example.com/team/demo.git")
 
 
 def test_dry_run_shows_and_changes_nothing(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
