@@ -10,9 +10,9 @@ import pulumi
 import pulumi_digitalocean
 import pytest
 
+from sandbox.plugins.bridge.schema import Field, Fields, Kind
 from sandbox.plugins.common import UNKNOWN, Failure
 from sandbox.plugins.digitalocean.provider import DigitalOceanProvider
-from sandbox.plugins.digitalocean.schema import Field, Fields, Kind
 from tests.contract.digitalocean_plugin import (
     CLUSTER,
     NODE_POOL,

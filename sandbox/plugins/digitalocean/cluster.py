@@ -4,27 +4,8 @@ from typing import Any, ClassVar
 
 from semver import Version
 
-from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, ApiError, failing
-from sandbox.plugins.digitalocean.credentials import expired, kube_config
-from sandbox.plugins.digitalocean.node_pool import (
-    CLUSTERS,
-    DEFAULT_POOL_TAG,
-    POOL_FIELDS,
-    describe_pool,
-    own_tags,
-    pool_request,
-    update_pool,
-)
-from sandbox.plugins.digitalocean.resource import (
-    CREATE_TIMEOUT,
-    Incomplete,
-    api_name,
-    go_time,
-    polls,
-    present,
-)
-from sandbox.plugins.digitalocean.schema import (
+from sandbox.plugins.bridge.resource import Incomplete, api_name, present
+from sandbox.plugins.bridge.schema import (
     Field,
     Fields,
     Properties,
@@ -38,8 +19,21 @@ from sandbox.plugins.digitalocean.schema import (
     object_of,
     one_of,
     string,
-    tags,
 )
+from sandbox.plugins.common import Failure
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
+from sandbox.plugins.digitalocean.credentials import expired, kube_config
+from sandbox.plugins.digitalocean.node_pool import (
+    CLUSTERS,
+    DEFAULT_POOL_TAG,
+    POOL_FIELDS,
+    describe_pool,
+    own_tags,
+    pool_request,
+    update_pool,
+)
+from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, go_time, polls
+from sandbox.plugins.digitalocean.tags import tags
 
 _REGISTRY = "/v2/kubernetes/registry"
 

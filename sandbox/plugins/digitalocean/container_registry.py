@@ -2,9 +2,8 @@
 
 from typing import ClassVar
 
-from sandbox.plugins.digitalocean.api import Api, failing
-from sandbox.plugins.digitalocean.resource import go_time, present
-from sandbox.plugins.digitalocean.schema import (
+from sandbox.plugins.bridge.resource import present
+from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
     integer,
@@ -12,6 +11,8 @@ from sandbox.plugins.digitalocean.schema import (
     one_of,
     string,
 )
+from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.resource import go_time
 
 HOST = "registry.digitalocean.com"
 

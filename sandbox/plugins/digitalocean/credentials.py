@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from sandbox.plugins.bridge.schema import Properties
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.schema import Properties
 
 
 def expired(kube_configs: list[Properties]) -> bool:

@@ -1,32 +1,23 @@
 """The lookups that programs can make."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, failing
-from sandbox.plugins.digitalocean.cluster import SWITCHES, KubernetesCluster, describe_cluster
-from sandbox.plugins.digitalocean.container_registry import ContainerRegistry
-from sandbox.plugins.digitalocean.node_pool import CLUSTERS
-from sandbox.plugins.digitalocean.schema import (
-    Fields,
+from sandbox.plugins.bridge.resource import Function
+from sandbox.plugins.bridge.schema import (
     Properties,
     at_least,
     integer,
     not_empty,
     string,
 )
+from sandbox.plugins.common import Failure
+from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.cluster import SWITCHES, KubernetesCluster, describe_cluster
+from sandbox.plugins.digitalocean.container_registry import ContainerRegistry
+from sandbox.plugins.digitalocean.node_pool import CLUSTERS
 from sandbox.plugins.digitalocean.vpc import PATH as VPCS
 from sandbox.plugins.digitalocean.vpc import describe as describe_vpc
-
-
-@dataclass(frozen=True)
-class Function:
-    """One lookup: `fields` are its arguments, `look_up` answers its outputs or raises Failure."""
-
-    fields: Fields
-    look_up: Callable[[Api, Properties], Awaitable[Properties]]
 
 
 async def _container_registry(api: Api, args: Properties) -> Properties:
@@ -99,7 +90,7 @@ def _token(name: str) -> str:
     return f"digitalocean:index/{name}:{name}"
 
 
-FUNCTIONS: Mapping[str, Function] = {
+FUNCTIONS: Mapping[str, Function[Api]] = {
     _token("getContainerRegistry"): Function(
         {"name": string(required=True, rule=not_empty)}, _container_registry
     ),

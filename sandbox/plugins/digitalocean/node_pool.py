@@ -3,10 +3,8 @@
 
 from typing import Any, ClassVar
 
-from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, ApiError, failing
-from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, go_time, polls, present
-from sandbox.plugins.digitalocean.schema import (
+from sandbox.plugins.bridge.resource import present
+from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
     boolean,
@@ -18,8 +16,11 @@ from sandbox.plugins.digitalocean.schema import (
     set_of,
     string,
     strings_by_key,
-    tags,
 )
+from sandbox.plugins.common import Failure
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
+from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, go_time, polls
+from sandbox.plugins.digitalocean.tags import tags
 
 CLUSTERS = "/v2/kubernetes/clusters"
 

@@ -6,9 +6,8 @@ from typing import ClassVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from sandbox.plugins.digitalocean.api import Api, ApiError, failing
-from sandbox.plugins.digitalocean.resource import go_time, present
-from sandbox.plugins.digitalocean.schema import (
+from sandbox.plugins.bridge.resource import present
+from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
     at_most_long,
@@ -17,6 +16,8 @@ from sandbox.plugins.digitalocean.schema import (
     not_empty,
     string,
 )
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
+from sandbox.plugins.digitalocean.resource import go_time
 
 PATH = "/v2/vpcs"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
 from sandbox.plugins.common import has_unknown
-from sandbox.plugins.digitalocean.schema import Field, Fields, Kind, Properties
 
 
 class How(Enum):
@@ -51,6 +51,8 @@ def _object(
 ) -> Iterator[tuple[str, Change]]:
     for name, field in fields.items():
         before, after = old.get(name), new.get(name)
+        if field.stale and field.stale(old):
+            yield prefix + name, Change(How.UPDATE, replaces=False)
         if field.output or (after is None and field.computed):
             continue
         if field.unchanged and not has_unknown(after) and field.unchanged(old, new):

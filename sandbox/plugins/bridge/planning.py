@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from sandbox.plugins.bridge.checking import DEFAULTS, RESERVED
+from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
 from sandbox.plugins.common import UNKNOWN, Unknown
-from sandbox.plugins.digitalocean.checking import DEFAULTS, RESERVED
-from sandbox.plugins.digitalocean.schema import Field, Fields, Kind, Properties
 
 
 def plan(
@@ -38,7 +38,8 @@ def _object(fields: Fields, inputs: Properties, old: Properties | None) -> Prope
         if name in inputs and not field.output:
             planned[name] = _value(field, inputs[name], before)
         elif field.output or field.computed:
-            planned[name] = UNKNOWN if old is None else before
+            anew = old is None or (field.stale is not None and field.stale(old))
+            planned[name] = UNKNOWN if anew else before
         elif before == field.kind.zero or (field.unchanged and field.unchanged(old or {}, inputs)):
             planned[name] = before
         elif field.default is not None:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
 from sandbox.plugins.common import UNKNOWN, Unknown, plain
-from sandbox.plugins.digitalocean.schema import Field, Fields, Kind, Properties
 
 DEFAULTS = "__defaults"
 """The input that lists the names of those that the program did not give."""

@@ -1,7 +1,6 @@
 """What the properties of a resource are: the plugin's one source of names, types and rules."""
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -70,6 +69,8 @@ class Field:
     """Given the old and the new object that hold the field: True if a difference is none."""
     replaces_when: Callable[[Any, Any], bool] | None = None
     """Given the old and the new value: True if this change makes another resource."""
+    stale: Callable[[Properties], bool] | None = None
+    """Given the object as it was found: True if the API has to set this output anew."""
     element: "Field | None" = None
     """Of a list or a set."""
     fields: Mapping[str, "Field"] = field(default_factory=dict)
@@ -138,17 +139,3 @@ def cidr(value: str) -> str | None:
     except ValueError:
         value = ""
     return None if "/" in value else "a range of addresses in CIDR notation, such as 10.10.0.0/20"
-
-
-_TAG = re.compile(r"[a-zA-Z0-9:\-_]{1,255}")
-
-
-def tags() -> Field:
-    """Tags of a resource; their case means nothing (docs.digitalocean.com/reference/api)."""
-
-    def rule(value: str) -> str | None:
-        if _TAG.fullmatch(value):
-            return None
-        return "letters, digits, colons, dashes and underscores, at most 255"
-
-    return set_of(string(rule=rule, normal=str.lower))

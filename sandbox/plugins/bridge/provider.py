@@ -1,0 +1,310 @@
+"""The resource provider's side of Pulumi's protocol (`pulumirpc.ResourceProvider`)."""
+
+import hashlib
+import importlib.metadata
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, Generic
+
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]
+from pulumi.runtime.proto import ResourceProviderServicer, plugin_pb2, provider_pb2
+
+from sandbox.plugins.bridge.checking import DEFAULTS, check
+from sandbox.plugins.bridge.diffing import Change, How, changed, diff
+from sandbox.plugins.bridge.planning import imported_inputs, known, plan, refreshed_inputs
+from sandbox.plugins.bridge.resource import ApiT, Function, Incomplete, Resource
+from sandbox.plugins.bridge.schema import Fields, Properties
+from sandbox.plugins.common import Failure, InitFailed, Secret, decode, encode, plain
+
+_LONGEST_NAME = 255
+_RANDOM_DIGITS = 7
+
+_KINDS = {
+    (How.ADD, False): provider_pb2.PropertyDiff.ADD,
+    (How.ADD, True): provider_pb2.PropertyDiff.ADD_REPLACE,
+    (How.UPDATE, False): provider_pb2.PropertyDiff.UPDATE,
+    (How.UPDATE, True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
+    (How.DELETE, False): provider_pb2.PropertyDiff.DELETE,
+    (How.DELETE, True): provider_pb2.PropertyDiff.DELETE_REPLACE,
+}
+
+
+class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
+    """One configured provider, which knows the given resources and lookups."""
+
+    name: ClassVar[str]
+    """Such as `digitalocean`; the SDK's package is `pulumi_<name>`."""
+
+    def __init__(
+        self, resources: Sequence[Resource[ApiT]], functions: Mapping[str, Function[ApiT]]
+    ) -> None:
+        self._resources = {resource.type: resource for resource in resources}
+        self._functions = functions
+        self._api: ApiT | None = None
+        self._keeps_secrets = False
+
+    @abstractmethod
+    def faults(self, given: Properties, *, name: str) -> list[str]:
+        """What is wrong with the configuration of the provider resource `name`."""
+
+    @abstractmethod
+    async def connect(self, given: Properties) -> ApiT:
+        """The API, as configured. Raises ValueError or Failure."""
+
+    async def GetPluginInfo(self, request: empty_pb2.Empty, context: Any) -> plugin_pb2.PluginInfo:
+        return plugin_pb2.PluginInfo(version=importlib.metadata.version(f"pulumi_{self.name}"))
+
+    async def CheckConfig(
+        self, request: provider_pb2.CheckRequest, context: Any
+    ) -> provider_pb2.CheckResponse:
+        name = request.urn.rpartition("::")[2]
+        reasons = self.faults(decode(request.news), name=name)
+        return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(reasons))
+
+    async def DiffConfig(
+        self, request: provider_pb2.DiffRequest, context: Any
+    ) -> provider_pb2.DiffResponse:
+        # No change of the configuration makes other resources: the account is still the same.
+        olds, news = plain(decode(request.old_inputs or request.olds)), plain(decode(request.news))
+        different = sorted(key for key in {*olds, *news} if olds.get(key) != news.get(key))
+        return provider_pb2.DiffResponse(changes=_some(different), diffs=different)
+
+    async def Configure(
+        self, request: provider_pb2.ConfigureRequest, context: Any
+    ) -> provider_pb2.ConfigureResponse:
+        self._keeps_secrets = request.acceptSecrets
+        try:
+            self._api = await self.connect(decode(request.args))
+        except ValueError as error:
+            raise Failure(f"could not configure {self.name}: {error}") from None
+        return provider_pb2.ConfigureResponse(
+            supportsPreview=True, supports_autonaming_configuration=True
+        )
+
+    async def Check(
+        self, request: provider_pb2.CheckRequest, context: Any
+    ) -> provider_pb2.CheckResponse:
+        name = request.urn.rpartition("::")[2]
+        inputs, reasons = check(
+            self._resource(request.urn).fields,
+            decode(request.news),
+            resource=name,
+            olds=decode(request.olds),
+            new_name=lambda: _new_name(name, request),
+        )
+        return provider_pb2.CheckResponse(inputs=encode(inputs), failures=_failures(reasons))
+
+    async def Diff(
+        self, request: provider_pb2.DiffRequest, context: Any
+    ) -> provider_pb2.DiffResponse:
+        fields = self._resource(request.urn).fields
+        olds, news = plain(decode(request.olds)), plain(decode(request.news))
+        changes = diff(fields, olds, news, request.ignoreChanges)
+        replaces = sorted(changed(path for path, change in changes.items() if change.replaces))
+        named = "name" in news and "name" not in news.get(DEFAULTS, ["name"])
+        return provider_pb2.DiffResponse(
+            changes=_some(changes),
+            diffs=sorted(changed(changes)),
+            replaces=replaces,
+            stables=sorted(
+                name for name, field in fields.items() if field.replaces and name not in replaces
+            ),
+            # Two can't have the name that the program gave.
+            deleteBeforeReplace=bool(replaces) and named,
+            detailedDiff={path: _property_diff(change) for path, change in changes.items()},
+            hasDetailedDiff=True,
+        )
+
+    async def Create(
+        self, request: provider_pb2.CreateRequest, context: Any
+    ) -> provider_pb2.CreateResponse:
+        resource = self._resource(request.urn)
+        inputs = plain(decode(request.properties))
+        planned = plan(resource.fields, inputs, None)
+        if request.preview:
+            return provider_pb2.CreateResponse(properties=self._outputs(resource.fields, planned))
+        wanted = known(planned)
+        api = self._connected
+        try:
+            id = await resource.create(api, wanted, request.timeout or None)
+        except Incomplete as error:
+            raise self._unfinished("creating", request, error.id, inputs, wanted, error) from None
+        except Failure as error:
+            raise Failure(_listed(error)) from None
+        try:
+            outputs = await resource.read(api, id, wanted)
+        except Failure as error:
+            raise self._unfinished("creating", request, id, inputs, wanted, error) from None
+        if outputs is None:
+            raise Failure(f"{request.urn} was gone as soon as it had been created (id {id})")
+        return provider_pb2.CreateResponse(
+            id=id, properties=self._outputs(resource.fields, outputs)
+        )
+
+    async def Read(
+        self, request: provider_pb2.ReadRequest, context: Any
+    ) -> provider_pb2.ReadResponse:
+        resource = self._resource(request.urn)
+        state = plain(decode(request.properties))
+        with _named("refreshing", request.urn):
+            adopted = state or await resource.adopt(self._connected, request.id)
+            outputs = await resource.read(self._connected, request.id, adopted)
+        if outputs is None:
+            return provider_pb2.ReadResponse()
+        inputs = (
+            refreshed_inputs(resource.fields, plain(decode(request.inputs)), outputs)
+            if state
+            else imported_inputs(resource.fields, outputs)
+        )
+        return provider_pb2.ReadResponse(
+            id=request.id,
+            properties=self._outputs(resource.fields, outputs),
+            inputs=encode(inputs),
+        )
+
+    async def Update(
+        self, request: provider_pb2.UpdateRequest, context: Any
+    ) -> provider_pb2.UpdateResponse:
+        resource = self._resource(request.urn)
+        olds, news = plain(decode(request.olds)), plain(decode(request.news))
+        changes = diff(resource.fields, olds, news, request.ignoreChanges)
+        planned = plan(resource.fields, news, olds, request.ignoreChanges)
+        if request.preview:
+            return provider_pb2.UpdateResponse(properties=self._outputs(resource.fields, planned))
+        wanted = known(planned)
+        api = self._connected
+        try:
+            await resource.update(api, request.id, olds, wanted, changed(changes))
+            outputs = await resource.read(api, request.id, wanted)
+        except Failure as error:
+            # As with the real plugin, the state has the new values although they failed; the next
+            # refresh finds what is true.
+            raise self._unfinished("updating", request, request.id, news, wanted, error) from None
+        if outputs is None:
+            raise Failure(
+                "Resource provider reported that the resource did not exist while updating"
+                f" {request.urn}.\n\nThis is usually a result of the resource having been deleted"
+                " outside of Pulumi, and can often be fixed by running `pulumi refresh` before"
+                " updating."
+            )
+        return provider_pb2.UpdateResponse(properties=self._outputs(resource.fields, outputs))
+
+    async def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
+        resource = self._resource(request.urn)
+        state = plain(decode(request.properties))
+        with _named("deleting", request.urn):
+            await resource.delete(self._connected, request.id, state, request.timeout or None)
+        return empty_pb2.Empty()
+
+    async def Invoke(
+        self, request: provider_pb2.InvokeRequest, context: Any
+    ) -> provider_pb2.InvokeResponse:
+        function = self._functions.get(request.tok)
+        if function is None:
+            raise Failure(self._refused("function", request.tok, self._functions))
+        args, reasons = check(
+            function.fields,
+            decode(request.args),
+            resource=request.tok.rpartition(":")[2],
+            olds={},
+            new_name=str,
+        )
+        if reasons:
+            return provider_pb2.InvokeResponse(failures=_failures(reasons))
+        del args[DEFAULTS]
+        with _named("invoking", request.tok):
+            outputs = await function.look_up(self._connected, args)
+        return provider_pb2.InvokeResponse(**{"return": encode(outputs)})
+
+    async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
+        # What is under way goes on, so that the state learns of it: the real plugin does so, too.
+        return empty_pb2.Empty()
+
+    @property
+    def _connected(self) -> ApiT:
+        if self._api is None:
+            raise Failure(f"the {self.name} provider is not configured yet")
+        return self._api
+
+    def _resource(self, urn: str) -> Resource[ApiT]:
+        token = urn.split("::")[2].rpartition("$")[2]
+        resource = self._resources.get(token)
+        if resource is None:
+            raise Failure(self._refused("resource type", token, self._resources))
+        return resource
+
+    def _refused(self, what: str, token: str, offered: Mapping[str, object]) -> str:
+        return (
+            f"unrecognized {what}: {token}. The sandbox's {self.name} plugin has only"
+            f" {', '.join(sorted(offered))}; the real plugin is needed for others"
+        )
+
+    def _outputs(self, fields: Fields, properties: Properties) -> Any:
+        return encode(self._sealed(fields, properties))
+
+    def _sealed(self, fields: Fields, properties: Properties) -> Properties:
+        if not self._keeps_secrets:
+            return properties
+        return {
+            name: Secret(value) if name in fields and fields[name].secret else value
+            for name, value in properties.items()
+        }
+
+    def _unfinished(
+        self,
+        doing: str,
+        request: Any,
+        id: str,
+        inputs: Properties,
+        wanted: Properties,
+        error: Failure,
+    ) -> InitFailed:
+        reason = f"{doing} {request.urn}: {_listed(error)}"
+        properties = self._sealed(self._resource(request.urn).fields, wanted)
+        return InitFailed(reason, id=id, properties=properties, inputs=inputs, reasons=[reason])
+
+
+def _new_name(resource: str, request: provider_pb2.CheckRequest) -> str:
+    """A name for a resource that the program gave none; the same for the same seed."""
+    if request.HasField("autonaming"):
+        options = provider_pb2.CheckRequest.AutonamingOptions
+        match request.autonaming.mode:
+            case options.DISABLE:
+                raise ValueError("automatic naming is disabled but no explicit name was provided")
+            case options.ENFORCE:
+                return request.autonaming.proposed_name
+            case _:
+                name = request.autonaming.proposed_name
+    else:
+        seed = request.randomSeed or secrets.token_bytes(32)
+        digits = hashlib.sha256(seed + resource.encode()).hexdigest()[:_RANDOM_DIGITS]
+        name = f"{resource}-{digits}"
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"calculated name '{name}' exceeds maximum length of {_LONGEST_NAME}")
+    return name
+
+
+def _failures(reasons: list[str]) -> list[provider_pb2.CheckFailure]:
+    return [provider_pb2.CheckFailure(reason=reason) for reason in reasons]
+
+
+def _some(changes: Any) -> provider_pb2.DiffResponse.DiffChanges.ValueType:
+    return provider_pb2.DiffResponse.DIFF_SOME if changes else provider_pb2.DiffResponse.DIFF_NONE
+
+
+def _property_diff(change: Change) -> provider_pb2.PropertyDiff:
+    return provider_pb2.PropertyDiff(kind=_KINDS[change.how, change.replaces])
+
+
+def _listed(error: Failure) -> str:
+    return f"1 error occurred:\n\t* {error}\n\n"
+
+
+@contextmanager
+def _named(doing: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Failure as error:
+        raise Failure(f"{doing} {what}: {_listed(error)}") from None
