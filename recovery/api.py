@@ -139,6 +139,8 @@ class Cluster:
                             missing=True,
                         )
             if self._emptied(namespace):
+                # Its controller writes it at the same time, so of which version is no matter.
+                found["metadata"].pop("resourceVersion", None)
                 found["spec"]["finalizers"] = []
                 self._call("PUT", f"{path}/finalize", found, missing=True)
             else:

@@ -1,0 +1,107 @@
+"""A namespace that is going is freed although its own controller writes to it at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from recovery.api import Cluster, Unanswered
+
+NAMESPACE = "/api/v1/namespaces/argocd"
+APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
+
+
+class Api:
+    """A cluster whose namespace is being deleted, and waits for one Application's finalizer."""
+
+    def __init__(self) -> None:
+        self.finalizers: list[str] | None = ["resources-finalizer.argocd.argoproj.io"]
+        self.namespace = True
+        self.version = 1
+        self.held = False
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        match method, path.split("?")[0]:
+            case "GET", path if path == NAMESPACE and self.namespace:
+                found = {"resourceVersion": str(self.version), "uid": "id"}
+                # Just after it was read, its controller writes to it.
+                self.version += 1
+                return 200, {"metadata": found, "spec": {"finalizers": ["kubernetes"]}}
+            case "PUT", path if path == f"{NAMESPACE}/finalize":
+                if body["metadata"].get("resourceVersion", str(self.version)) != str(self.version):
+                    return 409, {}
+                assert (body["metadata"]["uid"], body["spec"]["finalizers"]) == ("id", [])
+                self.namespace = False
+                return 200, {}
+            case "GET", path if path == APPLICATIONS:
+                there = self.finalizers is not None
+                item = {"metadata": {"name": "demo", "finalizers": self.finalizers}}
+                return 200, {"items": [item] if there else []}
+            case "PATCH", path if path == f"{APPLICATIONS}/demo" and not self.held:
+                assert body == {"metadata": {"finalizers": None}}
+                self.finalizers = None
+                return 200, {}
+            case "GET", "/apis":
+                version = {"groupVersion": "argoproj.io/v1alpha1"}
+                return 200, {"groups": [{"preferredVersion": version}]}
+            case "GET", "/api/v1":
+                return 200, {"resources": []}
+            case "GET", "/apis/argoproj.io/v1alpha1":
+                verbs = ["list", "delete", "deletecollection"]
+                kind = {"name": "applications", "namespaced": True, "verbs": verbs}
+                return 200, {"resources": [kind]}
+            case "DELETE", path if path == APPLICATIONS:
+                return 200, {}
+        return 404, {}
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def cluster(api: Api) -> Iterator[Cluster]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, said = api.answer(self.command, self.path, json.loads(sent or b"null"))
+            body = json.dumps(said).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_PATCH = do_DELETE = _answer
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield Cluster(f"http://127.0.0.1:{server.server_port}", "", "token")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_namespace_is_freed_while_its_controller_writes_to_it(api: Api, cluster: Cluster) -> None:
+    cluster.free("argocd", seconds=5)
+    assert api.finalizers is None
+    assert not api.namespace
+
+
+def test_a_namespace_that_something_holds_is_named_with_how_to_see_what(
+    api: Api, cluster: Cluster
+) -> None:
+    api.held = True
+    with pytest.raises(Unanswered, match="kubectl describe namespace argocd"):
+        cluster.free("argocd", seconds=0.5)
+    assert api.namespace
