@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+IMAGE = re.compile(r"newName: registry\.digitalocean\.com/microservices-demo/(\S+)\s+newTag: (\S+)")
+"""An image of the team's registry in an overlay: its name and its tag."""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.box import REPOSITORY, Sandbox, until
+from tests.e2e.box import IMAGE, REPOSITORY, Sandbox, until
 
 APPLICATION = "dev-microservices-demo"
 CLUSTERS = "/v2/kubernetes/clusters"
@@ -229,7 +229,8 @@ def test_git_that_is_down_is_named_and_slow_git_is_waited_for(
     clone = tmp_path / "clone"
     sandbox("clone", str(clone))
     overlay = clone / "kustomize" / "dev" / "kustomization.yaml"
-    tag = re.findall(r"newTag: (\S+)", overlay.read_text())[0]
+    image, tag = IMAGE.findall(overlay.read_text())[0]
+    sandbox("push-image", f"{image}:v9.9.9")
     overlay.write_text(overlay.read_text().replace(f"newTag: {tag}", "newTag: v9.9.9", 1))
     git = ["git", "-C", str(clone), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     subprocess.run([*git, "commit", "--quiet", "--all", "-m", "a new tag"], check=True)

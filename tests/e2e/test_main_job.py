@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.box import REPOSITORY, Sandbox, until
+from tests.e2e.box import IMAGE, REPOSITORY, Sandbox, until
 
 GIB = 2**30
 STACKS = ("dev", "staging", "prod")
@@ -106,7 +106,8 @@ def test_an_image_tag_is_rolled_out_and_reverting_the_commit_rolls_it_back(
         return " ".join(sandbox.application("dev-microservices-demo")["images"])
 
     overlay = clone / "kustomize" / "dev" / "kustomization.yaml"
-    old = re.findall(r"newTag: (\S+)", overlay.read_text())[0]
+    image, old = IMAGE.findall(overlay.read_text())[0]
+    sandbox("push-image", f"{image}:v9.9.9")
     overlay.write_text(overlay.read_text().replace(f"newTag: {old}", "newTag: v9.9.9", 1))
     subprocess.run([*git, "commit", "--quiet", "--all", "-m", "a new tag"], check=True)
     subprocess.run([*git, "push", "--quiet"], check=True)
