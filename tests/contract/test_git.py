@@ -118,8 +118,7 @@ def client_env(**env: str) -> dict[str, str]:
 def host(tmp_path: Path) -> Iterator[Host]:
     pushes: list[tuple[str, str, str, str]] = []
 
-    async def on_push(repository: str, user: str, ref: str, old: str, new: str) -> None:
-        assert user == "sandbox"
+    async def on_push(repository: str, ref: str, old: str, new: str) -> None:
         pushes.append((repository, ref, old, new))
 
     (tmp_path / "client").mkdir()
