@@ -37,6 +37,8 @@ def run(context: Context) -> None:
             added = f"kustomize/{DEV}/drill.yaml"
             context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", added)
             _push(context, clone, "The drill is over")
+            # The drills that follow look at which pods there are.
+            context.until("its workload is gone", lambda: not _pods(context), 120)
 
 
 def _rehearse(context: Context, clone: Path) -> None:
@@ -105,6 +107,12 @@ def _images(context: Context) -> list[str]:
 
 def _runs(context: Context, tag: str) -> bool:
     return f"{_REPOSITORY}:{tag}" in _images(context)
+
+
+def _pods(context: Context) -> str:
+    return context.kubectl(
+        "-n", "microservices-demo-dev", "get", "pods", "-l", "app=drill", "-o", "name"
+    ).strip()
 
 
 def _fails(context: Context) -> bool:
