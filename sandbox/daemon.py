@@ -43,7 +43,7 @@ from sandbox.git import GitServer
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
 from sandbox.seed import images_in
-from sandbox.status import status_of
+from sandbox.status import clusters_of, status_of
 
 PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
 """Where the stack files' chart comes from unless they say otherwise."""
@@ -79,6 +79,7 @@ class Sandbox:
         control = [
             Route("/ready", self._get_ready),
             Route("/status", self._get_status),
+            Route("/clusters", self._get_clusters),
             Route("/config", self._get_config),
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
@@ -158,6 +159,10 @@ class Sandbox:
     async def _get_status(self, request: Request) -> JSONResponse:
         self._authorize(request)
         return JSONResponse(await status_of(self.account, self.backend))
+
+    async def _get_clusters(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        return JSONResponse(await clusters_of(self.account, self.backend))
 
     async def _get_config(self, request: Request) -> JSONResponse:
         """What differs in the stack files here: the config of the program's namespace."""

@@ -1,5 +1,6 @@
 """What the clusters, their Argo CD and their applications are at."""
 
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -18,29 +19,44 @@ _WORKLOADS = ("deployments", "statefulsets")
 
 async def status_of(account: AccountState, backend: Backend) -> Status:
     """Everything that `bin/sandbox status` shows, as JSON. Memory is in bytes."""
-    memory = backend.memory()
-    own = psutil.Process().memory_full_info().pss
+    processes = [
+        process for process in backend.processes() if process.cluster_id in account.data.clusters
+    ]
+    names = {
+        process.cluster_id: account.data.clusters[process.cluster_id].name for process in processes
+    }
+    memory: Counter[str] = Counter()
+    for process in processes:
+        memory[process.cluster_id] += process.memory
     return {
         "clusters": [
-            await _cluster(cluster, backend, memory.get(cluster.id, 0))
-            for cluster in sorted(account.data.clusters.values(), key=lambda each: each.name)
+            {**cluster, "memory": memory[cluster["id"]]}
+            for cluster in await clusters_of(account, backend)
         ],
         "processes": [
             {
-                "cluster": account.data.clusters[process.cluster_id].name,
+                "cluster": names[process.cluster_id],
                 "name": process.name,
                 "pid": process.pid,
                 "memory": process.memory,
                 "restarts": process.restarts,
             }
-            for process in backend.processes()
-            if process.cluster_id in account.data.clusters
+            for process in processes
         ],
-        "memory": own + sum(memory.values()),
+        "memory": psutil.Process().memory_full_info().pss + memory.total(),
     }
 
 
-async def _cluster(cluster: Cluster, backend: Backend, memory: int) -> Status:
+async def clusters_of(account: AccountState, backend: Backend) -> list[Status]:
+    """The clusters and what is deployed in them, for those who ask again and again: how much memory
+    they take is not told, which takes long to find out."""
+    return [
+        await _cluster(cluster, backend)
+        for cluster in sorted(account.data.clusters.values(), key=lambda each: each.name)
+    ]
+
+
+async def _cluster(cluster: Cluster, backend: Backend) -> Status:
     api = backend.api(cluster.id)
     return {
         "id": cluster.id,
@@ -52,7 +68,6 @@ async def _cluster(cluster: Cluster, backend: Backend, memory: int) -> Status:
         "endpoint": cluster.endpoint,
         "ca_certificate": cluster.ca_certificate,
         "nodes": sum(len(pool.nodes) for pool in cluster.node_pools),
-        "memory": memory,
         "argocd_url": backend.server_url(cluster.id),
         "argocd": await _argocd(api) if api else [],
         "applications": await _applications(api) if api else [],

@@ -28,17 +28,17 @@ _COLOURS = {
 
 def render(status: dict[str, Any], console: Console) -> None:
     """Print the status as a table: a line per application, its cluster beside it."""
-    console.print(table(status))
+    console.print(table(status["clusters"]))
     total = status["memory"] / 2**20
     console.print(f"[dim]{total:,.0f} MiB in {len(status['processes'])} processes[/]")
 
 
-def table(status: dict[str, Any]) -> Table:
+def table(clusters: Sequence[dict[str, Any]]) -> Table:
     """The status table; also what is redrawn while waiting."""
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for title in ("Cluster", "Argo CD", "Application", "Sync", "Health", "Revision"):
         drawn.add_column(title, overflow="fold")
-    for cluster in status["clusters"]:
+    for cluster in clusters:
         applications = cluster["applications"] or [None]
         about = (
             f"{cluster['name']}\n"
@@ -49,7 +49,7 @@ def table(status: dict[str, Any]) -> Table:
             left = ("", "") if number else (about, _argocd(cluster["argocd"]))
             drawn.add_row(*left, *_application(application))
         drawn.add_section()
-    if not status["clusters"]:
+    if not clusters:
         drawn.add_row("[dim]no cluster yet: bin/sandbox up[/]")
     return drawn
 
@@ -83,7 +83,7 @@ def _coloured(word: str) -> str:
 
 
 def wait_until_healthy(
-    daemon: Daemon, clusters: Sequence[str], console: Console, *, seconds: float
+    daemon: Daemon, names: Sequence[str], console: Console, *, seconds: float
 ) -> None:
     """Return once every application in the named clusters is Synced and Healthy.
 
@@ -92,9 +92,9 @@ def wait_until_healthy(
     deadline = time.monotonic() + seconds
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while True:
-            status = daemon.get("/sandbox/status")
-            live.update(table(status))
-            lagging = list(_lagging(status, clusters))
+            clusters = daemon.get("/sandbox/clusters")
+            live.update(table(clusters))
+            lagging = list(_lagging(clusters, names))
             if not lagging:
                 return
             if time.monotonic() > deadline:
@@ -105,9 +105,9 @@ def wait_until_healthy(
             time.sleep(0.5)
 
 
-def _lagging(status: dict[str, Any], clusters: Sequence[str]) -> Iterable[str]:
-    by_name = {cluster["name"]: cluster for cluster in status["clusters"]}
-    for name in clusters:
+def _lagging(clusters: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterable[str]:
+    by_name = {cluster["name"]: cluster for cluster in clusters}
+    for name in names:
         if name not in by_name:
             yield f"cluster {name} is not there"
         elif not by_name[name]["applications"]:

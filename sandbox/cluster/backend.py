@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,13 +218,6 @@ class Clusters:
                     memory = _memory(process.pid)
                     found.append(ProcessInfo(cluster_id, name, process.pid, memory, restarts, log))
         return found
-
-    def memory(self) -> Mapping[str, int]:
-        """Memory of each cluster, in bytes."""
-        total = dict.fromkeys(self._clusters, 0)
-        for process in self.processes():
-            total[process.cluster_id] += process.memory
-        return total
 
 
 def _memory(pid: int) -> int:

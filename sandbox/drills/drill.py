@@ -118,7 +118,7 @@ class Context:
         name = self.pulumi.cluster_name(stack)
         found = [
             each
-            for each in self.daemon.get("/sandbox/status")["clusters"]
+            for each in self.daemon.get("/sandbox/clusters")
             if each["name"] == name and each["state"] != "deleting"
         ]
         if len(found) > 1:

@@ -46,8 +46,11 @@ def spread(happenings: Sequence[str], count: int, including: Sequence[str]) -> l
     """`count` moments of a run, evenly spread from its first happening to its last, with those of
     `including` in the places of the nearest.
 
-    Raises Failed if the run has fewer happenings, or one to be included was not in it.
+    Raises Failed if the run has fewer happenings, or if one to be included was not in it or finds
+    no place.
     """
+    if count < len(including):
+        raise Failed(f"of {len(including)} moments none is left out: {', '.join(including)}")
     if count > len(happenings):
         raise Failed(f"only {len(happenings)} things happen in a run, fewer than {count} moments")
     if missing := set(including) - set(happenings):
@@ -185,8 +188,8 @@ class _Watch:
                 )
 
     async def _endpoints(self) -> list[Mapping[str, Any]]:
-        status = await asyncio.to_thread(self._daemon.get, "/sandbox/status")
-        return [each for each in status["clusters"] if each["endpoint"]]
+        clusters = await asyncio.to_thread(self._daemon.get, "/sandbox/clusters")
+        return [each for each in clusters if each["endpoint"]]
 
     async def _follow(self, http: httpx.AsyncClient, path: str, selector: str) -> None:
         parameters = {"labelSelector": selector}

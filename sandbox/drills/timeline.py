@@ -13,6 +13,8 @@ _COLOURS = {
     "cluster": "#0069ff",
     "Argo CD": "#ef7b4d",
     "applications": "#18a957",
+    # Where the parts of a recovery are not told apart.
+    "recovery": "#7a5cff",
 }
 _WIDTH, _LEFT, _ROW, _BAR, _TOP = 860, 150, 30, 18, 44
 

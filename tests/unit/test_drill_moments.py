@@ -26,11 +26,13 @@ def test_a_moment_that_must_be_included_takes_the_place_of_the_nearest() -> None
     assert spread(RUN, 3, ["e", "g"]) == ["a", "e", "g"]
 
 
-def test_more_moments_than_happenings_or_one_that_never_comes_is_an_error() -> None:
+def test_moments_that_a_run_does_not_have_or_that_find_no_place_are_an_error() -> None:
     with pytest.raises(Failed, match="only 11 things happen"):
         spread(RUN, 12, [])
     with pytest.raises(Failed, match="never happened in a run: z"):
         spread(RUN, 3, ["z"])
+    with pytest.raises(Failed, match="none is left out: a, b"):
+        spread(RUN, 1, ["a", "b"])
 
 
 def test_what_the_engine_does_has_the_same_name_in_every_run() -> None:
