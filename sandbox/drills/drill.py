@@ -132,13 +132,19 @@ class Context:
         return found
 
     def is_well(self, stack: str = DEV) -> Callable[[], bool]:
-        """Whether cluster, Argo CD and applications of a stack are as they should be."""
-        return lambda: _argocd_ready(self.cluster(stack)) and _healthy(self.cluster(stack))
+        """Whether cluster, Argo CD and applications of a stack are as they should be: the
+        applications at the commit that Git is at, not still at the one before."""
+
+        def holds() -> bool:
+            cluster = self.cluster(stack)
+            return _argocd_ready(cluster) and healthy(cluster, self.revision())
+
+        return holds
 
     def bring_up(self, stack: str = DEV) -> None:
-        """Deploy the stack if it is not deployed and well."""
+        """Deploy the stack if it is not deployed and well, whatever an earlier drill has left."""
         if not self.is_well(stack)():
-            self.command("pulumi", "up", "--stack", stack, "--yes", "--skip-preview")
+            self.command("bin/recover", stack)
             self.until("the stack is well", self.is_well(stack), 180)
 
     def until(self, what: str, holds: Callable[[], bool], seconds: float) -> None:
@@ -223,7 +229,7 @@ class Context:
 
 
 class _Watch:
-    """Notes when the cluster, Argo CD and the applications have come back."""
+    """Notes when the cluster and Argo CD have come back."""
 
     def __init__(self, context: Context, stack: str) -> None:
         self._context, self._stack = context, stack
@@ -248,7 +254,6 @@ class _Watch:
             for name, holds in (
                 ("cluster", cluster is not None and cluster["state"] == "running"),
                 ("Argo CD", _argocd_ready(cluster)),
-                ("applications", _healthy(cluster)),
             ):
                 if holds:
                     self._seen.setdefault(name, now)
@@ -269,8 +274,10 @@ def _argocd_ready(cluster: dict[str, Any] | None) -> bool:
     return bool(workloads) and all(each["ready"] for each in workloads)
 
 
-def _healthy(cluster: dict[str, Any] | None) -> bool:
+def healthy(cluster: Mapping[str, Any] | None, revision: str) -> bool:
+    """Whether every application of a cluster's status is Synced to that commit and Healthy."""
     applications = cluster["applications"] if cluster else []
     return bool(applications) and all(
-        (each["sync"], each["health"]) == ("Synced", "Healthy") for each in applications
+        (each["sync"], each["health"], each["revision"]) == ("Synced", "Healthy", revision)
+        for each in applications
     )
