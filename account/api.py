@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import pulumi
 import requests
@@ -84,6 +84,20 @@ def allow_pulls(token: str, api_url: str, cluster: str, registry: str) -> None:
         api.integrate(cluster, registry)
 
 
+def pages(page_of: Callable[[str], Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Every page of a collection; `page_of` gets one by its query.
+
+    Counted instead of followed: the link to the next one could lead the token to another host.
+    """
+    page = 1
+    while True:
+        said = page_of(f"page={page}&per_page={PER_PAGE}")
+        yield said
+        if not (said.get("links") or {}).get("pages", {}).get("next"):
+            return
+        page += 1
+
+
 _Version = Annotated[Version, BeforeValidator(Version.of)]
 
 
@@ -111,6 +125,8 @@ class _Status(BaseModel):
 
 
 class _Pool(BaseModel):
+    id: str
+    name: str
     size: str
     tags: list[str] = []
 
@@ -208,6 +224,7 @@ class _Api:
                         endpoint=cluster.endpoint,
                         message=cluster.status.message,
                         vpc=cluster.vpc_uuid,
+                        node_pools={pool.name: pool.id for pool in cluster.node_pools},
                         default_pool_size=next(
                             (
                                 pool.size

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from account.version import Version
 
@@ -27,6 +28,8 @@ class RunningCluster:
     """What DigitalOcean says of its state."""
     vpc: str | None = None
     """ID of the VPC that it is in."""
+    node_pools: Mapping[str, str] = field(default_factory=dict)
+    """IDs of its node pools by name."""
     default_pool_size: str | None = None
     """Of the nodes in the pool that it was made with; None: no pool is marked as that."""
 

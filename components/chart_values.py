@@ -42,14 +42,11 @@ def chart_values(wanted: Wanted) -> dict[str, Any]:
     Raises ValueError for a URL that is not `https://host[:port]`: the chart makes Argo CD's
     address of the host alone.
     """
-    secret: dict[str, Any] = {}
-    if wanted.secret_apart:
-        secret["createSecret"] = False
-    elif wanted.admin_enabled and wanted.admin_password_hash is not None:
-        secret["argocdServerAdminPassword"] = wanted.admin_password_hash
-        secret["argocdServerAdminPasswordMtime"] = wanted.admin_password_set_at
-    if wanted.webhook_secret is not None and not wanted.secret_apart:
-        secret["githubSecret"] = wanted.webhook_secret
+    secret: dict[str, Any] = (
+        {"createSecret": False}
+        if wanted.secret_apart
+        else {_CHART_NAMES[key]: value for key, value in secret_data(wanted).items()}
+    )
     common = {
         "global": {"domain": _domain(wanted.url)},
         # Uninstalling the release must not delete every Application with their definition.
@@ -63,7 +60,7 @@ def chart_values(wanted: Wanted) -> dict[str, Any]:
 
 
 def secret_data(wanted: Wanted) -> dict[str, pulumi.Input[str]]:
-    """What the chart would put into `argocd-secret`, for whoever makes that Secret in its place.
+    """What is to be in `argocd-secret`, be it made by the chart or in its place.
 
     https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-secret-yaml/
     """
@@ -74,6 +71,14 @@ def secret_data(wanted: Wanted) -> dict[str, pulumi.Input[str]]:
     if wanted.webhook_secret is not None:
         data["webhook.github.secret"] = wanted.webhook_secret
     return data
+
+
+_CHART_NAMES = {
+    "admin.password": "argocdServerAdminPassword",
+    "admin.passwordMtime": "argocdServerAdminPasswordMtime",
+    "webhook.github.secret": "githubSecret",
+}
+"""What the chart calls the keys of `argocd-secret`, in its values `configs.secret`."""
 
 
 def merge(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:

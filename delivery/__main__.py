@@ -14,8 +14,8 @@ from delivery import report
 from delivery.github import GitHubError, Repository
 from delivery.preview import Preview, Unreadable, preview
 from policy.preview import check
+from settings.scalars import ENVIRONMENTS
 
-STACKS = ("dev", "staging", "prod")
 _PREVIEW, _DRIFT = "preview", "drift"
 
 
@@ -85,11 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/delivery", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("preview", help="preview stacks, with policies, as one comment")
-    one.add_argument("stacks", nargs="*", default=STACKS, metavar="STACK")
+    one.add_argument("stacks", nargs="*", default=ENVIRONMENTS, metavar="STACK")
     one.add_argument("--comment", type=int, metavar="NUMBER", help="pull request to comment on")
     one.add_argument("--file", type=Path, help="file to add the comment's text to")
     two = commands.add_parser("drift", help="what differs from what was deployed")
-    two.add_argument("stacks", nargs="*", default=STACKS, metavar="STACK")
+    two.add_argument("stacks", nargs="*", default=ENVIRONMENTS, metavar="STACK")
     two.add_argument("--issue", action="store_true", help="open, update or close an issue")
     three = commands.add_parser("deploy", help="pulumi up, if the policies allow it")
     three.add_argument("stack", metavar="STACK")

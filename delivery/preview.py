@@ -6,12 +6,12 @@ It is taken from `pulumi preview --json`, in which Pulumi has already replaced e
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from policy.preview import errors, run
 
 WORDS = {
     "create": "create",
@@ -76,30 +76,18 @@ def preview(stack: str, *, refresh: bool = False) -> tuple[Preview, Mapping[str,
     With `refresh`, what was changed outside of Pulumi is a change too. A preview that fails is a
     result, with its error. Raises `Unreadable` if Pulumi could not even say what failed.
     """
-    command = ["pulumi", "preview", "--json", "--show-sames", "--non-interactive", "--stack", stack]
-    done = subprocess.run(
-        [*command, *(["--refresh"] if refresh else [])],
-        check=False,
-        text=True,
-        capture_output=True,
-    )
-    try:
-        said = json.loads(done.stdout)
-    except ValueError:
+    done, said = run(stack, *(["--refresh"] if refresh else []))
+    if said is None:
         raise Unreadable(
             f"`pulumi preview --stack {stack}` failed (exit code {done.returncode}):\n"
             + (done.stderr.strip() or done.stdout.strip())
-        ) from None
+        )
     return of(stack, said), said
 
 
 def of(stack: str, said: Mapping[str, Any]) -> Preview:
     """The preview in what `pulumi preview --json` said."""
-    errors = [
-        each["message"].strip().removeprefix("error: ")
-        for each in said.get("diagnostics") or []
-        if each["severity"] == "error"
-    ]
+    failed = [each.strip().removeprefix("error: ") for each in errors(said)]
     return Preview(
         stack,
         tuple(
@@ -108,7 +96,7 @@ def of(stack: str, said: Mapping[str, Any]) -> Preview:
             if step["op"] in WORDS and not _type(step["urn"]).startswith("pulumi:")
         ),
         (said.get("changeSummary") or {}).get("same", 0),
-        "\n".join(errors) or None,
+        "\n".join(failed) or None,
     )
 
 

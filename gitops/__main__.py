@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 from delivery.github import GitHubError, Repository
 from gitops import status
@@ -22,10 +21,7 @@ from gitops.cluster import Unseen
 from gitops.layout import TEMPLATE, App, LayoutError, Source, Wish, apps, argocd, files, sections
 from gitops.overlay import FILE, OverlayError, images, with_tags
 from gitops.repository import GitError, WorkingTree
-from settings.scalars import Environment
-
-ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
-"""In the order of promotion."""
+from settings.scalars import ENVIRONMENTS
 
 
 def layout(tree: WorkingTree, given: argparse.Namespace) -> int:

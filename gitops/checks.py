@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 import requests
 
+from account.api import pages
 from gitops.cluster import applications
 from gitops.overlay import Image
 from settings.model import DigitalOcean
 
 HOST = "registry.digitalocean.com"
-PAGE = 200
 
 
 class Refused(Exception):
@@ -46,17 +46,12 @@ class Account:
 
     def _tags(self, reference: str) -> set[str]:
         registry, _, repository = reference.removeprefix(f"{HOST}/").partition("/")
-        tags: set[str] = set()
-        page = 1
-        while True:
-            said = self._get(
-                f"/v2/registries/{registry}/repositories/{quote(repository, '')}"
-                f"/tags?page={page}&per_page={PAGE}"
-            )
-            tags |= {each["tag"] for each in said.get("tags") or []}
-            if not (said.get("links") or {}).get("pages", {}).get("next"):
-                return tags
-            page += 1
+        path = f"/v2/registries/{registry}/repositories/{quote(repository, '')}/tags"
+        return {
+            each["tag"]
+            for said in pages(lambda query: self._get(f"{path}?{query}"))
+            for each in said.get("tags") or []
+        }
 
     def _get(self, path: str) -> Any:
         session = requests.Session()

@@ -33,12 +33,34 @@ class Verdict:
     """Whether a mandatory rule is broken."""
 
 
+def run(stack: str, *options: str) -> tuple[subprocess.CompletedProcess[str], Any]:
+    """`pulumi preview` of the stack in the working directory, and the JSON that it said: None if it
+    said none. What was wrong before a change is wrong still, so what stays is in it too."""
+    listed = ["--json", "--show-sames", "--non-interactive"]
+    done = subprocess.run(
+        ["pulumi", "preview", *listed, "--stack", stack, *options],
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    try:
+        return done, json.loads(done.stdout)
+    except ValueError:
+        return done, None
+
+
+def errors(said: Mapping[str, Any]) -> list[str]:
+    """What the JSON of a preview says that failed."""
+    diagnostics = said.get("diagnostics") or []
+    return [each["message"] for each in diagnostics if each["severity"] == "error"]
+
+
 def check(stack: str, said: Mapping[str, Any]) -> Verdict:
     """The rules' verdict on `said`, the JSON of `pulumi preview --json` of `stack`.
 
     No rule is about more than one resource, so the stack's state is never read: what is asked is
     what `said` lists. Pulumi leaves out what does not change, which the engine's own policies do
-    look at, unless it is previewed with `--show-sames`, as `bin/policy` does.
+    look at, unless it is previewed with `--show-sames`, as `run` does.
 
     A rule that needs a value which only the deployment will tell, or which is secret, says so and
     forbids nothing, as in the engine.
@@ -80,22 +102,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bin/policy", description=__doc__)
     parser.add_argument("stack", metavar="STACK")
     stack = parser.parse_args(arguments).stack
-    # What was wrong before this change is wrong still, as the engine would say.
-    listed = ["--json", "--show-sames"]
-    command = ["pulumi", "preview", *listed, "--non-interactive", "--stack", stack]
-    done = subprocess.run(command, check=False, text=True, capture_output=True)
-    try:
-        said = json.loads(done.stdout)
-    except ValueError:
-        said = {}
+    done, said = run(stack)
     if done.returncode:
-        said_wrong = [
-            each["message"] for each in said.get("diagnostics") or [] if each["severity"] == "error"
-        ]
-        print("\n".join(said_wrong) or done.stderr or done.stdout, file=sys.stderr)
-        print(f"error: {' '.join(command)} failed, so no policy was asked", file=sys.stderr)
+        print("\n".join(errors(said or {})) or done.stderr or done.stdout, file=sys.stderr)
+        print(f"error: {' '.join(done.args)} failed, so no policy was asked", file=sys.stderr)
         return done.returncode
-    verdict = check(stack, said)
+    verdict = check(stack, said or {})
     for message in verdict.messages:
         print(message)
     print(f"{stack}: {'FORBIDDEN' if verdict.forbidden else 'allowed'} by {len(RULES)} policies")

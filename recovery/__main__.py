@@ -81,15 +81,13 @@ class Recovery:
         )
         if len(running) != 1:
             return facts
-        details = api.DigitalOcean(settings, running[0].id).details()
-        inside = self._inside(settings, running[0].id, details)
-        return replace(facts, inside=inside, node_pools=details.node_pools)
+        return replace(facts, inside=self._inside(settings, running[0]))
 
-    def _inside(self, settings: Settings, cluster: str, details: api.Details) -> Inside | None:
-        if details.state == "provisioning":
+    def _inside(self, settings: Settings, running: account.RunningCluster) -> Inside | None:
+        if running.state == "provisioning":
             return None
         try:
-            with self._cluster(settings, cluster, details.endpoint) as inside:
+            with self._cluster(settings, running) as inside:
                 return inside.inside(settings.argocd.namespace)
         except api.Unanswered as why:
             self._say(f"The cluster does not answer: {why}")
@@ -97,10 +95,11 @@ class Recovery:
 
     @staticmethod
     def _cluster(
-        settings: Settings, cluster: str, endpoint: str
+        settings: Settings, running: account.RunningCluster
     ) -> AbstractContextManager[api.Cluster]:
-        authority = api.DigitalOcean(settings, cluster).authority()
-        return api.cluster(endpoint, authority, settings.digitalocean.token.get_secret_value())
+        authority = api.DigitalOcean(settings, running.id).authority()
+        token = settings.digitalocean.token.get_secret_value()
+        return api.cluster(running.endpoint, authority, token)
 
     def _meaning(self, step: Step) -> str:
         match step:
@@ -162,11 +161,11 @@ class Recovery:
 
     def _inside_of(self, settings: Settings, facts: Facts) -> AbstractContextManager[api.Cluster]:
         [running] = facts.running
-        return self._cluster(settings, running.id, running.endpoint)
+        return self._cluster(settings, running)
 
     def _wait(self, cluster: api.DigitalOcean) -> None:
         deadline = time.monotonic() + PROVISIONING_SECONDS
-        while (state := cluster.details().state) == "provisioning":
+        while (state := cluster.state()) == "provisioning":
             if time.monotonic() > deadline:
                 raise Failed(
                     "DigitalOcean has not finished the cluster in 30 minutes."

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import requests
 
+from account.api import pages
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from recovery.facts import Inside, Revision
 from settings import Settings
@@ -32,15 +32,6 @@ class Unanswered(Exception):
     """An API gave no answer, or a refusal."""
 
 
-@dataclass(frozen=True)
-class Details:
-    """What the account tells about one cluster only."""
-
-    state: str
-    endpoint: str
-    node_pools: Mapping[str, str]
-
-
 def vpc_id(settings: Settings) -> str | None:
     """The ID of the VPC in the account that has the name and the region of the one that the stack
     makes; None if it makes none, or there is none.
@@ -51,13 +42,11 @@ def vpc_id(settings: Settings) -> str | None:
     if cluster.vpc is None or cluster.vpc.ip_range is None:
         return None
     session = _session(account.token.get_secret_value())
-    url: str | None = f"{account.api_endpoint.rstrip('/')}/v2/vpcs?per_page=200"
-    while url:
-        said = _answer(session, "GET", url)
+    url = f"{account.api_endpoint.rstrip('/')}/v2/vpcs"
+    for said in pages(lambda query: _answer(session, "GET", f"{url}?{query}")):
         for each in said["vpcs"]:
             if (each["name"], each["region"]) == (cluster.name, cluster.region):
                 return str(each["id"])
-        url = said.get("links", {}).get("pages", {}).get("next")
     return None
 
 
@@ -69,10 +58,9 @@ class DigitalOcean:
         self._url = f"{account.api_endpoint.rstrip('/')}/v2/kubernetes/clusters/{cluster}"
         self._session = _session(account.token.get_secret_value())
 
-    def details(self) -> Details:
-        said = self._get("")["kubernetes_cluster"]
-        pools = {pool["name"]: pool["id"] for pool in said["node_pools"]}
-        return Details(said["status"]["state"], said.get("endpoint") or "", pools)
+    def state(self) -> str:
+        """At this moment; see `account.RunningCluster`."""
+        return str(self._get("")["kubernetes_cluster"]["status"]["state"])
 
     def authority(self) -> bytes:
         """The certificate authority of the cluster's API, PEM."""

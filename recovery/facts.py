@@ -104,7 +104,5 @@ class Facts:
     """Whether the account has the registry."""
     inside: Inside | None = None
     """None: the cluster does not answer, or there is none."""
-    node_pools: Mapping[str, str] | None = None
-    """IDs of the running cluster's pools by name."""
     vpc: str | None = None
     """ID of the VPC in the account that has the name and the region of the stack's."""

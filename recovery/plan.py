@@ -171,7 +171,7 @@ def _adopt(facts: Facts, running: RunningCluster | None = None) -> dict[str, obj
     if running is not None:
         if known.cluster != running.id:
             found["cluster"] = running.id
-        pools = facts.node_pools or {}
+        pools = running.node_pools
         wanted = [each.name for each in settings.cluster.node_pools[1:] if each.name in pools]
         if new := {name: pools[name] for name in wanted if pools[name] not in known.ids}:
             found["nodePools"] = new

@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path as FilePath
 from types import MappingProxyType
-from typing import TypeVar, cast, get_args
+from typing import TypeVar, cast
 
 import pulumi
 import pulumi.runtime.config as pulumi_config
@@ -29,7 +29,7 @@ from settings.model import (
     Settings,
 )
 from settings.report import ACCOUNT, RESERVED, Report
-from settings.scalars import Environment
+from settings.scalars import ENVIRONMENTS
 from settings.stackfile import StackFile
 
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -103,7 +103,7 @@ def parse(
 
     raw: dict[str, object] = dict(_namespace(config, NAMESPACE))
     reserved = [key for key in RESERVED if key in raw]
-    if stack in get_args(Environment):
+    if stack in ENVIRONMENTS:
         raw.setdefault("environment", stack)
     raw = complete(raw, str(raw["environment"]) if "environment" in raw else None)
     account = dict(_namespace(config, ACCOUNT))

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, SecretStr
@@ -237,6 +237,8 @@ def _url(right: str, holds: Callable[[str], bool]) -> AfterValidator:
 
 
 Environment = Literal["dev", "staging", "prod"]
+ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
+"""In the order of promotion."""
 Day = Literal["any", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Tier = Literal["starter", "basic", "professional"]

@@ -7,8 +7,17 @@ from typing import Any
 
 import yaml
 
+import settings
+
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("dev", "staging", "prod")
+CLUSTER = {
+    "name": "demo",
+    "region": "nyc1",
+    "version": "1.34",
+    "nodePools": [{"name": "default", "size": "s-2vcpu-4gb", "count": 3}],
+}
+"""The section of a small cluster."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -36,6 +45,21 @@ def as_text(config: Mapping[str, Any]) -> dict[str, str]:
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
     }
+
+
+def parsed(**sections: Any) -> settings.Settings:
+    """The settings of a small stack `dev`, with these sections in place of its own; None: without
+    that section."""
+    given = {
+        "cluster": CLUSTER,
+        "registry": {"name": "team"},
+        "argocd": {"chart": {"version": "10.1.1"}},
+        "repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
+        "project": {"namespaces": ["shop-dev"]},
+        **sections,
+    }
+    config = {f"doks-gitops:{name}": section for name, section in given.items() if section}
+    return settings.parse("dev", {**config, "digitalocean:token": "dop_v1_token"}, {})
 
 
 def own_files() -> dict[str, str]:

@@ -39,8 +39,13 @@ def cluster(name: str, state: str = "running") -> dict[str, Any]:
         "status": {"state": state},
         "vpc_uuid": f"vpc-of-{name}",
         "node_pools": [
-            {"name": "burst", "size": "s-4vcpu-8gb", "tags": ["k8s"]},
-            {"name": "default", "size": "s-2vcpu-4gb", "tags": ["terraform:default-node-pool"]},
+            {"id": "b", "name": "burst", "size": "s-4vcpu-8gb", "tags": ["k8s"]},
+            {
+                "id": "d",
+                "name": "default",
+                "size": "s-2vcpu-4gb",
+                "tags": ["terraform:default-node-pool"],
+            },
         ],
     }
 
@@ -128,6 +133,7 @@ def test_account_is_what_the_api_says(api: Api) -> None:
     assert only.version == Version.of("1.34.9-do.0")
     assert only.registry_enabled
     assert (only.vpc, only.default_pool_size) == ("vpc-of-shop", "s-2vcpu-4gb")
+    assert only.node_pools == {"burst": "b", "default": "d"}
     assert read.clusters_named("shop") == (only,)
     assert {sent for _, sent in api.asked} == {f"Bearer {TOKEN}"}
 

@@ -6,7 +6,8 @@ import pytest
 
 import account
 from account import Account, RunningCluster, Version
-from settings import Settings, SettingsError, parse
+from settings import Settings, SettingsError
+from tests.unit.stackfiles import parsed
 
 OFFERED = ("1.36.1-do.0", "1.35.2-do.0", "1.34.10-do.1", "1.34.10-do.0", "1.34.9-do.0")
 
@@ -21,28 +22,20 @@ def stack(
     registry: dict[str, object] | None = None,
     **cluster: object,
 ) -> Settings:
-    return parse(
-        "dev",
-        {
-            "digitalocean:token": "dop_v1_0123456789",
-            "doks-gitops:cluster": {
-                "name": "shop",
-                "region": region,
-                "version": version,
-                "upgrade": upgrade,
-                "highAvailability": ha,
-                "nodePools": [
-                    {"name": "default", "size": "s-2vcpu-4gb", "count": 2},
-                    {"name": "burst", "size": size, "count": 2},
-                ],
-                **cluster,
-            },
-            "doks-gitops:registry": registry or {"name": "shop"},
-            "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
-            "doks-gitops:repositories": {"monorepo": {"url": "https://git.example.com/shop"}},
-            "doks-gitops:project": {"namespaces": ["shop"]},
+    return parsed(
+        cluster={
+            "name": "shop",
+            "region": region,
+            "version": version,
+            "upgrade": upgrade,
+            "highAvailability": ha,
+            "nodePools": [
+                {"name": "default", "size": "s-2vcpu-4gb", "count": 2},
+                {"name": "burst", "size": size, "count": 2},
+            ],
+            **cluster,
         },
-        {},
+        registry=registry or {"name": "shop"},
     )
 
 

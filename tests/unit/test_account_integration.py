@@ -8,26 +8,14 @@ import pytest
 import settings
 from account import Account, AccountError, RunningCluster, Version, integration
 from tests.unit.mocked import Found, run
+from tests.unit.stackfiles import parsed
 
 ENDPOINT = "registry.digitalocean.com/team"
 
 
 @pytest.fixture
 def stack() -> settings.Settings:
-    config: dict[str, Any] = {
-        "digitalocean:token": "dop_v1_token",
-        "doks-gitops:cluster": {
-            "name": "demo",
-            "region": "nyc1",
-            "version": "1.34",
-            "nodePools": [{"name": "default", "size": "s-2vcpu-4gb", "count": 3}],
-        },
-        "doks-gitops:registry": {"name": "team"},
-        "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
-        "doks-gitops:repositories": {"monorepo": {"url": "https://git.test/m"}},
-        "doks-gitops:project": {"namespaces": ["shop"]},
-    }
-    return settings.parse("dev", config, {})
+    return parsed()
 
 
 def team(**given: Any) -> Account:

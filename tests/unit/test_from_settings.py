@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-import settings
 from components import from_settings
 from components.application import (
     Backoff,
@@ -21,29 +20,12 @@ from components.application import (
 from components.argocd import ChartSource, GitHubAppCredentials, SshCredentials, TokenCredentials
 from components.cluster import Autoscale, Maintenance, NodePool, Taint
 from components.project import ResourceKind
-from settings import Settings, model
+from settings import model
 from settings.base import Model
 from tests.unit.mocked import Found, run
+from tests.unit.stackfiles import parsed
 
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
-
-
-def parsed(**sections: Any) -> Settings:
-    given = {
-        "cluster": {
-            "name": "demo",
-            "region": "nyc1",
-            "version": "1.34",
-            "nodePools": [{"name": "default", "size": "s-2vcpu-4gb", "count": 3}],
-        },
-        "registry": {"name": "team"},
-        "argocd": {"chart": {"version": "10.1.1"}},
-        "repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
-        "project": {"namespaces": ["shop-dev"]},
-        **sections,
-    }
-    config = {f"doks-gitops:{name}": section for name, section in given.items() if section}
-    return settings.parse("dev", {**config, "digitalocean:token": "dop_v1_token"}, {})
 
 
 def secret(text: str) -> Found:

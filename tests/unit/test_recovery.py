@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-import settings
 from account import Account, RunningCluster, Version
 from recovery.facts import Facts, Inside, Known, Revision, clusters_of
 from recovery.plan import (
@@ -19,6 +18,7 @@ from recovery.plan import (
     plan,
 )
 from settings import Settings
+from tests.unit.stackfiles import CLUSTER, parsed
 
 ID, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 POOL, VPC = "33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444444444444"
@@ -37,21 +37,10 @@ def stack(*, registry: bool = False, **cluster: Any) -> Settings:
         {"name": "default", "size": "s-2vcpu-4gb", "count": 3},
         {"name": "burst", "size": "s-2vcpu-4gb", "count": 1},
     ]
-    config = {
-        "digitalocean:token": "dop_v1_token",
-        "doks-gitops:cluster": {
-            "name": "demo",
-            "region": "nyc1",
-            "version": "1.34",
-            "nodePools": pools,
-            **cluster,
-        },
-        "doks-gitops:registry": {"name": "team", "create": registry},
-        "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
-        "doks-gitops:repositories": {"monorepo": {"url": "https://git.test/m"}},
-        "doks-gitops:project": {"namespaces": ["shop"]},
-    }
-    return settings.parse("dev", config, {})
+    return parsed(
+        cluster={**CLUSTER, "nodePools": pools, **cluster},
+        registry={"name": "team", "create": registry},
+    )
 
 
 def running(**given: Any) -> RunningCluster:
@@ -64,6 +53,7 @@ def running(**given: Any) -> RunningCluster:
             "ha": False,
             "state": "running",
             "registry_enabled": True,
+            "node_pools": {"default": OTHER, "burst": POOL},
             **given,
         }
     )
@@ -78,7 +68,6 @@ def facts(**given: Any) -> Facts:
             "region_up": True,
             "registry": True,
             "inside": Inside(revisions=(DEPLOYED,)),
-            "node_pools": {"default": OTHER, "burst": POOL},
             "vpc": VPC,
             **given,
         }
