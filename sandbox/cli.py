@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
-from sandbox import client, engine, toolchain
+from sandbox import client, engine, session, toolchain
 from sandbox.client import Daemon, SandboxError
 from sandbox.drills.cli import drill
 from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
-from sandbox.paths import REPOSITORY, Home, remove_tree, write_private
+from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import dying_with_me
 from sandbox.view import render, wait_until_healthy
 
@@ -32,6 +32,10 @@ app.command()(drill)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
+Repo = Annotated[
+    str | None,
+    typer.Option(help="Git repository (folder or URL) to sync from, not the example."),
+]
 Stacks = Annotated[
     list[str] | None, typer.Argument(help="Stacks to bring up.", metavar="[STACK]...")
 ]
@@ -40,10 +44,7 @@ Stacks = Annotated[
 @app.command()
 def up(
     stacks: Stacks = None,
-    repo: Annotated[
-        str | None,
-        typer.Option(help="Git repository (folder or URL) to sync from, not the example."),
-    ] = None,
+    repo: Repo = None,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait for Synced and Healthy; 0: do not wait.")
     ] = 180,
@@ -56,10 +57,9 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = start_sandbox(home, repo)
+    daemon, pulumi = session.start(home, repo, console)
     for stack in chosen:
-        if pulumi.release_stale_lock(stack):
-            console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
+        _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
         console.rule(shlex.join(command), align="left")
         code = _run_with_me(command, pulumi)
@@ -79,46 +79,18 @@ def up(
 
 @app.command()
 def start(
-    repo: Annotated[
-        str | None,
-        typer.Option(help="Git repository (folder or URL) to sync from, not the example."),
-    ] = None,
+    repo: Repo = None,
 ) -> None:
     """Bring up the sandbox and deploy nothing: an account, a monorepo, three stacks to preview."""
-    start_sandbox(Home.default(), repo)
+    session.start(Home.default(), repo, console)
     console.print(
         "The sandbox runs. Deploy: bin/sandbox up; or any command in it: bin/sandbox run COMMAND"
     )
 
 
-def start_sandbox(home: Home, repo: str | None) -> tuple[Daemon, engine.Engine]:
-    """The sandbox of that folder, running and filled, with nothing deployed that was not."""
-    tools = toolchain.ensure(console)
-    daemon = client.start(home)
-    daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
-    return daemon, _engine(home, daemon, tools)
-
-
-def _source(repo: str | None) -> str | None:
-    if repo is None or "://" in repo or ":" in repo.split("/", 1)[0]:
-        return repo
-    path = Path(repo).resolve()
-    if not path.exists():
-        raise SandboxError(f"--repo: there is no folder {path}.")
-    return str(path)
-
-
-def _engine(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine:
-    engine.install_plugins(home)
-    git = daemon.get("/sandbox/repository")
-    pulumi = engine.Engine(
-        home,
-        engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token),
-        daemon.get("/sandbox/config"),
-        {f"repositories.{engine.MONOREPO}.credentials.password": git["password"]},
-    )
-    pulumi.prepare()
-    return pulumi
+def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
+    if pulumi.release_stale_lock(stack):
+        console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
 
 
 def _run_with_me(command: list[str], pulumi: engine.Engine) -> int:
@@ -145,14 +117,8 @@ def reset(
         return
     if not yes:
         typer.confirm(f"Remove {home.root} and all that is deployed there?", abort=True)
-    remove_sandbox(home)
+    session.remove(home)
     console.print("The sandbox is gone; the tools stay in the cache.")
-
-
-def remove_sandbox(home: Home) -> None:
-    """Stop everything of that sandbox, and forget it."""
-    client.stop(home)
-    remove_tree(home.root)
 
 
 @app.command()
@@ -197,7 +163,7 @@ def env() -> None:
     home = Home.default()
     daemon = _daemon()
     tools = toolchain.ensure(errors)
-    write_kubeconfig(home, daemon.get("/sandbox/status")["clusters"], daemon.token)
+    write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     for key, value in engine.environment(
         home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token
     ).items():
@@ -213,35 +179,37 @@ def env() -> None:
 )
 def pulumi(context: typer.Context) -> None:
     """Run any pulumi command in the sandbox, such as `pulumi preview --stack staging`."""
-    home = Home.default()
-    pulumi = _engine(home, _daemon(), toolchain.ensure(errors))
-    os.chdir(pulumi.project)
-    os.execvpe("pulumi", ["pulumi", *context.args], pulumi.env)
+    _become(["pulumi", *context.args], _daemon())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context) -> None:
     """Run any command in the sandbox's project folder, such as `bin/delivery preview`."""
-    home = Home.default()
-    pulumi = _engine(home, _daemon(), toolchain.ensure(errors))
+    daemon = _daemon()
     if not context.args:
         raise SandboxError("Say which command, for example: bin/sandbox run bin/delivery preview")
+    _become(context.args, daemon)
+
+
+def _become(command: list[str], daemon: Daemon) -> NoReturn:
+    """Go on as that command, in the sandbox's project folder."""
+    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
     os.chdir(pulumi.project)
     try:
-        os.execvpe(context.args[0], context.args, pulumi.env)
+        os.execvpe(command[0], command, pulumi.env)
     except OSError as error:
-        raise SandboxError(f"{context.args[0]} can't be run: {error.strerror}.") from error
+        raise SandboxError(f"{command[0]} can't be run: {error.strerror}.") from error
 
 
 @app.command()
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Bring a stack back, whatever was lost of it (bin/recover)."""
     home, daemon = Home.default(), _daemon()
-    pulumi = _engine(home, daemon, toolchain.ensure(errors))
-    if stack in engine.STACKS and pulumi.release_stale_lock(stack):
-        console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
+    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
+    if stack in engine.STACKS:
+        _release_stale_lock(pulumi, stack)
     code = _run_with_me([str(REPOSITORY / "bin" / "recover"), stack], pulumi)
-    write_kubeconfig(home, daemon.get("/sandbox/status")["clusters"], daemon.token)
+    write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 
 

@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from sandbox import toolchain
-from sandbox.chart import build_chart, can_be_reached, repository
+from sandbox.chart import build_chart, can_be_reached, next_patch, repository
 from sandbox.cluster.backend import Clusters as Backend
 from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
@@ -44,6 +44,7 @@ from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
 from sandbox.seed import images_in
 from sandbox.status import clusters_of, status_of
+from sandbox.tasks import end
 
 PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
 """Where the stack files' chart comes from unless they say otherwise."""
@@ -110,9 +111,7 @@ class Sandbox:
         try:
             yield
         finally:
-            starting.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await starting
+            await end(starting)
             await self.clusters.close()
             await self.backend.stop_all()
 
@@ -213,7 +212,7 @@ class Sandbox:
         """What the monorepo's manifests ask of the team's registry is in it, as in real life."""
         path = self._home.root / "git" / f"{MONOREPO}.git"
         for registry, image, tag in await asyncio.to_thread(images_in, path):
-            if registry == REGISTRY and not self.account.has_image(image, tag):
+            if registry == REGISTRY and not self.account.has_image(registry, image, tag):
                 self.account.push_image(image, tag)
 
     async def _push_image(self, request: Request) -> JSONResponse:
@@ -285,8 +284,7 @@ def _chart_versions() -> set[str]:
     for stack in STACKS:
         config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
         pinned = config[f"{PROJECT}:argocd"]["chart"]["version"]
-        minor, _, patch = pinned.rpartition(".")
-        versions |= {pinned, f"{minor}.{int(patch) + 1}"}
+        versions |= {pinned, next_patch(pinned)}
     return versions
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import yaml
 
-HOST = "registry.digitalocean.com"
-_IMAGE = re.compile(rf"image:\s*[\"']?{re.escape(HOST)}/([\w.-]+)/([\w./-]+):([\w.-]+)")
+from sandbox.digitalocean.catalogue import REGISTRY_HOST
+
+_IMAGE = re.compile(rf"image:\s*[\"']?{re.escape(REGISTRY_HOST)}/([\w.-]+)/([\w./-]+):([\w.-]+)")
 
 
 def images_in(repository: Path) -> set[tuple[str, str, str]]:
@@ -25,7 +26,7 @@ def images_in(repository: Path) -> set[tuple[str, str, str]]:
 def _manifests(repository: Path) -> Iterator[tuple[str, str]]:
     git = ["git", "-C", str(repository)]
     listed = subprocess.run(
-        [*git, "grep", "-l", "-F", HOST, "HEAD", "--", "*.yaml", "*.yml"],
+        [*git, "grep", "-l", "-F", REGISTRY_HOST, "HEAD", "--", "*.yaml", "*.yml"],
         text=True, capture_output=True, check=False,
     ).stdout  # fmt: skip
     for name in listed.splitlines():
@@ -41,5 +42,5 @@ def _of_kustomization(text: str) -> Iterator[tuple[str, str, str]]:
     for image in (content or {}).get("images") or []:
         host, _, rest = str(image.get("newName") or image.get("name", "")).partition("/")
         registry, _, repository = rest.partition("/")
-        if host == HOST and repository and image.get("newTag"):
+        if host == REGISTRY_HOST and repository and image.get("newTag"):
             yield registry, repository, str(image["newTag"])

@@ -1,7 +1,7 @@
 """Argo CD's own manifests as a Helm chart, for where the public argo-cd chart can't be reached."""
 
-from sandbox.chart.build import ChartError, build_chart
+from sandbox.chart.build import ChartError, build_chart, next_patch
 from sandbox.chart.public import can_be_reached
 from sandbox.chart.repository import repository
 
-__all__ = ["ChartError", "build_chart", "can_be_reached", "repository"]
+__all__ = ["ChartError", "build_chart", "can_be_reached", "next_patch", "repository"]

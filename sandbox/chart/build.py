@@ -52,6 +52,12 @@ class ChartError(Exception):
     """Manifests that are not there, or not what an Argo CD release has."""
 
 
+def next_patch(version: str) -> str:
+    """The chart version after `version`: the one that there is to upgrade to."""
+    minor, _, patch = version.rpartition(".")
+    return f"{minor}.{int(patch) + 1}"
+
+
 def build_chart(manifests: Path, version: str, out: Path) -> Path:
     """Package `manifests` (that folder of an Argo CD release) as `<out>/argo-cd-<version>.tgz`.
 

@@ -2,13 +2,13 @@
 (https://docs.digitalocean.com/products/kubernetes/how-to/add-load-balancers/)."""
 
 import asyncio
-import contextlib
 import logging
 from typing import Protocol
 
 import httpx
 
 from sandbox.cluster.api import Api, ApiError, Change, Object
+from sandbox.tasks import end
 
 ADDRESS = "127.0.0.1"
 """The address of every load balancer. Nothing listens behind it: pods have no network here."""
@@ -50,11 +50,8 @@ class CloudController:
         self._task = asyncio.create_task(self._follow(api), name="cloud controller")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _follow(self, api: Api) -> None:
         async for change in api.watch("/api/v1/services"):

@@ -7,24 +7,25 @@ https://docs.digitalocean.com/products/container-registry/how-to/use-registry-do
 """
 
 import asyncio
-import contextlib
 import logging
 from typing import Any, Protocol
 
 import httpx
 
 from sandbox.cluster.api import Api, ApiError, Object
+from sandbox.digitalocean.catalogue import REGISTRY_HOST
+from sandbox.tasks import end
 
 PULLED = "sandbox.doks-gitops/pulled"
 """Annotation of a pod whose images of the registry have been pulled."""
-HOST = "registry.digitalocean.com/"
+_PREFIX = f"{REGISTRY_HOST}/"
 _EVERY = 1.0
 _PENDING = "/api/v1/pods?fieldSelector=status.phase%3DPending"
 
 PULLED_OR_PUBLIC: dict[str, Any] = {
     "key": (
         f'((.metadata.annotations["{PULLED}"] // "") == "true") or ([(.spec.containers[].image),'
-        f' (.spec.initContainers // [] | .[].image)] | any(startswith("{HOST}")) | not)'
+        f' (.spec.initContainers // [] | .[].image)] | any(startswith("{_PREFIX}")) | not)'
         " | tostring"
     ),
     "operator": "In",
@@ -54,11 +55,8 @@ class ImagePuller:
         self._task = asyncio.create_task(self._pull(api), name="image puller")
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _pull(self, api: Api) -> None:
         while True:
@@ -72,7 +70,7 @@ class ImagePuller:
 
     async def _consider(self, api: Api, pod: Object) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
-        ours = [each for each in _containers(pod) if each["image"].startswith(HOST)]
+        ours = [each for each in _containers(pod) if each["image"].startswith(_PREFIX)]
         if not ours or not spec.get("nodeName") or "deletionTimestamp" in metadata:
             return
         if PULLED in (metadata.get("annotations") or {}):

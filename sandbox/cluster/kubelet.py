@@ -1,7 +1,6 @@
 """Runs the pods of Argo CD in one cluster as processes of this machine."""
 
 import asyncio
-import contextlib
 import hashlib
 import ipaddress
 import logging
@@ -24,6 +23,7 @@ from sandbox.cluster.roles import Role, role_of
 from sandbox.cluster.stages import Forward
 from sandbox.cluster.tools import ClusterTools
 from sandbox.paths import remove_tree
+from sandbox.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -92,11 +92,8 @@ class Kubelet:
 
     async def stop(self) -> None:
         """End all processes; the pods stay in the API, and run again after the next `start`."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
         if self._removals:
             _, late = await asyncio.wait(self._removals, timeout=_REMOVED_WITHIN)
             for removal in late:

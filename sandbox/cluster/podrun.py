@@ -17,6 +17,7 @@ from sandbox.cluster.roles import Role, runs_redis_password
 from sandbox.cluster.supervise import Backoff
 from sandbox.paths import remove_tree, write_private
 from sandbox.processes import Process
+from sandbox.tasks import end
 
 _RETRY = 0.5
 _PROBE_UNTIL_READY = 0.1
@@ -88,11 +89,8 @@ class PodRun:
 
     async def stop(self, *, seconds: float = 5) -> None:
         """End its process; the pod stays as it is in the API."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
         if self.process is not None:
             await self.process.stop(seconds=seconds)
             self.process = None

@@ -1,12 +1,12 @@
 """Keeps a process running: what dies is started again, and what is stopped stays stopped."""
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
 from sandbox.processes import Process
+from sandbox.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -68,11 +68,8 @@ class Supervised:
 
     async def stop(self, *, seconds: float) -> None:
         """End it for good; it is killed if it has not ended after `seconds`."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await end(self._task)
+        self._task = None
         if self.process is not None:
             await self.process.stop(seconds=seconds)
             self.process = None

@@ -317,25 +317,23 @@ class AccountState:
             found.tags = [made, *(each for each in found.tags if each.tag != tag)]
         return f"{REGISTRY_HOST}/{registry.name}/{repository}:{tag}"
 
-    def has_image(self, repository: str, tag: str) -> bool:
-        """Whether one of the account's registries has the tag."""
-        return any(
+    def has_image(self, registry: str, repository: str, tag: str) -> bool:
+        """Whether the account has that registry, and the tag is in it."""
+        found = self.data.registries.get(registry)
+        return found is not None and any(
             each.name == repository and any(known.tag == tag for known in each.tags)
-            for registry in self.data.registries.values()
-            for each in registry.repositories
+            for each in found.repositories
         )
 
     def refuses_image(self, cluster_id: str, image: str) -> str | None:
         """Why that cluster can't pull `image`, which is one of a registry here; None if it can."""
         path, _, tag = image.removeprefix(f"{REGISTRY_HOST}/").partition(":")
-        name, _, repository = path.partition("/")
+        registry, _, repository = path.partition("/")
         cluster = self.data.clusters.get(cluster_id)
-        registry = self.data.registries.get(name)
         failed = f'failed to pull and unpack image "{image}"'
-        if registry is None or cluster is None or name not in cluster.registries:
+        if cluster is None or registry not in cluster.registries:
             return f"{failed}: unexpected status: 401 Unauthorized"
-        tags = [t.tag for r in registry.repositories if r.name == repository for t in r.tags]
-        if (tag or "latest") not in tags:
+        if not self.has_image(registry, repository, tag or "latest"):
             return f"{failed}: not found"
         return None
 

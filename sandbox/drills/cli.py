@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sandbox import session
 from sandbox.client import SandboxError
 from sandbox.drills import timeline
 from sandbox.drills.drill import Context, Drill, Failed, Phase
@@ -81,14 +82,12 @@ def drill(
 
 def run(chosen: list[Drill], options: dict[str, Any], *, keep: bool) -> list[dict[str, Any]]:
     """Run the drills one after the other in one sandbox."""
-    from sandbox import cli
-
     users = Home.default()
     own = Home(users.root.with_name(f"{users.root.name}-drills"))
     os.environ["SANDBOX_HOME"] = str(own.root)
     results = []
     try:
-        daemon, pulumi = cli.start_sandbox(own, None)
+        daemon, pulumi = session.start(own, None, console)
         for each in chosen:
             console.rule(f"{each.name}: {each.promise}", align="left")
             context = Context(own, daemon, pulumi, console, options)
@@ -114,7 +113,7 @@ def run(chosen: list[Drill], options: dict[str, Any], *, keep: bool) -> list[dic
             )
     finally:
         if not keep:
-            cli.remove_sandbox(own)
+            session.remove(own)
     return results
 
 

@@ -22,7 +22,9 @@ from sandbox.paths import REPOSITORY, Home
 from sandbox.processes import dying_with_me
 
 DEV = "dev"
-"""The stack that most drills are about."""
+"""The stack that the drills are about."""
+NAMESPACE = f"microservices-demo-{DEV}"
+"""Where its workloads are."""
 _WATCH_EVERY = 0.25
 
 
@@ -78,14 +80,14 @@ class Context:
         assert self._lost is not None
         return time.monotonic() - self._lost
 
-    def command(self, *words: str, fails: bool = False, **variables: str) -> str:
+    def command(self, *words: str, fails: bool = False) -> str:
         """Run a command in the project's folder, as a person would; its output, which is kept in
         `drills.log` too. Raises `Failed` if it fails (or, with `fails`, if it does not)."""
         self.say(f"$ {' '.join(words)}")
         done = subprocess.run(
             dying_with_me(list(words), "INT"),
             cwd=self.pulumi.project,
-            env={**self.pulumi.env, **variables},
+            env=self.pulumi.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -102,20 +104,23 @@ class Context:
             )
         return done.stdout
 
-    def recover(self, *words: str, stack: str = DEV, seconds: float = 300) -> str:
+    def sandbox(self, *words: str) -> str:
+        """`command` of the sandbox's own."""
+        return self.command(str(REPOSITORY / "bin" / "sandbox"), *words)
+
+    def recover(self, *words: str, seconds: float = 300) -> None:
         """Run the command that is to bring the stack back, and wait until all is well; measures."""
-        watch = _Watch(self, stack)
+        watch = _Watch(self)
         with watch.running():
-            output = self.command(*words)
-            self.until("every application is Synced and Healthy", self.is_well(stack), seconds)
+            self.command(*words)
+            self.until("every application is Synced and Healthy", self.is_well, seconds)
         self.seconds = self.elapsed
         self.phases += watch.phases(self.seconds)
         self.say(f"all well after {self.seconds:.1f} s")
-        return output
 
-    def cluster(self, stack: str = DEV) -> dict[str, Any] | None:
+    def cluster(self) -> dict[str, Any] | None:
         """The status of the stack's cluster; None if there is none that is to stay."""
-        name = self.pulumi.cluster_name(stack)
+        name = self.pulumi.cluster_name(DEV)
         found = [
             each
             for each in self.daemon.get("/sandbox/clusters")
@@ -126,26 +131,22 @@ class Context:
         cluster: dict[str, Any] | None = found[0] if found else None
         return cluster
 
-    def the_cluster(self, stack: str = DEV) -> dict[str, Any]:
-        if (found := self.cluster(stack)) is None:
-            raise Failed(f"there is no cluster of {stack}")
+    def the_cluster(self) -> dict[str, Any]:
+        if (found := self.cluster()) is None:
+            raise Failed(f"there is no cluster of {DEV}")
         return found
 
-    def is_well(self, stack: str = DEV) -> Callable[[], bool]:
-        """Whether cluster, Argo CD and applications of a stack are as they should be: the
-        applications at the commit that Git is at, not still at the one before."""
+    def is_well(self) -> bool:
+        """Whether cluster, Argo CD and applications are as they should be: the applications at the
+        commit that Git is at, not still at the one before."""
+        cluster = self.cluster()
+        return _argocd_ready(cluster) and healthy(cluster, self.revision())
 
-        def holds() -> bool:
-            cluster = self.cluster(stack)
-            return _argocd_ready(cluster) and healthy(cluster, self.revision())
-
-        return holds
-
-    def bring_up(self, stack: str = DEV) -> None:
+    def bring_up(self) -> None:
         """Deploy the stack if it is not deployed and well, whatever an earlier drill has left."""
-        if not self.is_well(stack)():
-            self.command("bin/recover", stack)
-            self.until("the stack is well", self.is_well(stack), 180)
+        if not self.is_well():
+            self.command("bin/recover", DEV)
+            self.until("the stack is well", self.is_well, 180)
 
     def until(self, what: str, holds: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -158,10 +159,10 @@ class Context:
         if not holds:
             raise Failed(otherwise)
 
-    def kubectl(self, *words: str, stack: str = DEV) -> str:
+    def kubectl(self, *words: str) -> str:
         """kubectl on the stack's cluster, as its administrator."""
         file = self.home.root / "kubeconfig"
-        cluster = self.the_cluster(stack)
+        cluster = self.the_cluster()
         write_kubeconfig(self.home, [cluster], self.daemon.token)
         done = subprocess.run(
             ["kubectl", "--kubeconfig", str(file), "--context", cluster["context"], *words],
@@ -188,14 +189,13 @@ class Context:
             raise Failed(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer
 
-    def unchanged(self, stack: str = DEV) -> None:
+    def unchanged(self) -> None:
         """Check that the stack is whole again: another run would change nothing."""
-        self.command("pulumi", "preview", "--stack", stack, "--expect-no-changes")
+        self.command("pulumi", "preview", "--stack", DEV, "--expect-no-changes")
 
-    def pods(self, stack: str = DEV) -> set[str]:
-        """The workloads' pods by namespace and name: a restarted one has another name."""
-        namespace = f"microservices-demo-{stack}"
-        return set(self.kubectl("-n", namespace, "get", "pods", "-o", "name", stack=stack).split())
+    def pods(self, *selector: str) -> set[str]:
+        """The workloads' pods by name: a restarted one has another name."""
+        return set(self.kubectl("-n", NAMESPACE, "get", "pods", "-o", "name", *selector).split())
 
     def revision(self) -> str:
         """The commit that Git is at."""
@@ -212,17 +212,16 @@ class Context:
         """A clone of the monorepo to commit in and push from."""
         with tempfile.TemporaryDirectory(prefix="drill-") as folder:
             clone = Path(folder) / "monorepo"
-            self.command(str(REPOSITORY / "bin" / "sandbox"), "clone", str(clone))
+            self.sandbox("clone", str(clone))
+            # In the clone itself, for the commands that commit there too.
+            self.git(clone, "config", "user.name", "drill")
+            self.git(clone, "config", "user.email", "drill@localhost")
             yield clone
 
     def git(self, folder: Path, *words: str) -> str:
         done = subprocess.run(
-            [
-                "git", "-C", str(folder), "-c", "user.name=drill", "-c",
-                "user.email=drill@localhost", *words,
-            ],
-            text=True, capture_output=True, check=False,
-        )  # fmt: skip
+            ["git", "-C", str(folder), *words], text=True, capture_output=True, check=False
+        )
         if done.returncode:
             raise Failed(f"git {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout
@@ -231,8 +230,8 @@ class Context:
 class _Watch:
     """Notes when the cluster and Argo CD have come back."""
 
-    def __init__(self, context: Context, stack: str) -> None:
-        self._context, self._stack = context, stack
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._begin = context.elapsed
         self._seen: dict[str, float] = {}
         self._stop = threading.Event()
@@ -249,7 +248,7 @@ class _Watch:
 
     def _watch(self) -> None:
         while not self._stop.wait(_WATCH_EVERY):
-            cluster = self._context.cluster(self._stack)
+            cluster = self._context.cluster()
             now = self._context.elapsed
             for name, holds in (
                 ("cluster", cluster is not None and cluster["state"] == "running"),

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import yaml
 
+from sandbox.chart import next_patch
 from sandbox.drills import moments
 from sandbox.drills.drill import DEV, Context, Drill, Failed, Phase
 from sandbox.drills.moments import Run
@@ -68,7 +69,7 @@ class _Rehearsal:
         run = self._up(config)
         if run.exit_code:
             raise Failed(f"a run that nobody disturbed failed: {run.errors}")
-        self._context.until("the stack is well", self._context.is_well(), 180)
+        self._context.until("the stack is well", self._context.is_well, 180)
         return run
 
     def holdings(self) -> Holdings:
@@ -101,7 +102,7 @@ class _Rehearsal:
             # Not by `context.recover`: to watch all the while is work, twenty times over.
             context.command("bin/recover", DEV, "--cancel")
             ended = context.elapsed
-            context.until("the stack is well", context.is_well(), 180)
+            context.until("the stack is well", context.is_well, 180)
             self._note(ended, context.elapsed)
             context.unchanged()
             context.until(
@@ -156,8 +157,7 @@ def _changed(config: _Config) -> _Config:
     cluster["maintenance"] = {"day": "sunday", "startTime": "05:00"}
     cluster["nodePools"].append({"name": "burst", "size": "s-2vcpu-4gb", "count": 1})
     chart = values[f"{PROJECT}:argocd"]["chart"]
-    minor, _, patch = chart["version"].rpartition(".")
-    chart["version"] = f"{minor}.{int(patch) + 1}"
+    chart["version"] = next_patch(chart["version"])
     values[f"{PROJECT}:project"]["description"] = "Changed"
     return config
 

@@ -1,14 +1,13 @@
 """The cluster's right to pull from the team's registry is taken away by hand."""
 
 from sandbox.drills.drill import DEV, Context, Drill
-from sandbox.paths import REPOSITORY
 
 _POD = ("--restart=Never", "--image=registry.digitalocean.com/microservices-demo/drill:v1")
 
 
 def run(context: Context) -> None:
     context.bring_up()
-    context.command(str(REPOSITORY / "bin" / "sandbox"), "push-image", "drill:v1")
+    context.sandbox("push-image", "drill:v1")
     cluster = context.the_cluster()
     body = {"cluster_uuids": [cluster["id"]], "registries": ["microservices-demo"]}
     context.api("DELETE", "/v2/kubernetes/registries", body)

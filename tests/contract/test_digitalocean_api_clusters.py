@@ -2,9 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,21 +12,13 @@ from azure.core.exceptions import HttpResponseError
 from sandbox.digitalocean.backend import Taint
 from tests.contract.digitalocean_api import (
     Emulator,
-    InMemoryBackend,
     cluster_request,
-    emulator,
     error_of,
     pool_request,
     until,
 )
 
 CLUSTERS = "/v2/kubernetes/clusters"
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
-        yield served
 
 
 def refusal(do: Emulator, method: str, path: str, body: object) -> tuple[int, str]:

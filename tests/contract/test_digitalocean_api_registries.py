@@ -1,19 +1,11 @@
 """Container registries and their integration with clusters, as DigitalOcean's client sees them."""
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from sandbox.digitalocean.models import Registry, Repository, RepositoryTag
-from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator, error_of
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
-        yield served
+from tests.contract.digitalocean_api import Emulator, error_of
 
 
 def create(do: Emulator, name: str = "microservices-demo", tier: str = "basic") -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,12 @@ from sandbox.faults.requests import Faulty
 from sandbox.git import GitServer
 from tests.contract.digitalocean_api import (
     Emulator,
-    InMemoryBackend,
     cluster_request,
-    emulator,
     error_of,
     pool_request,
 )
 
 CLUSTERS = "/v2/kubernetes/clusters"
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
-        yield served
 
 
 def test_a_rate_limit_says_when_to_come_again_and_ends_after_its_times(do: Emulator) -> None:

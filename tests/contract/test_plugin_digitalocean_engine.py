@@ -1,12 +1,11 @@
 """The digitalocean plugin and the language host under the real engine, on an emulated account."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator
-from tests.contract.pulumi_stack import Stack, engine
+from tests.contract.digitalocean_api import Emulator
+from tests.contract.pulumi_stack import Stack
 
 PROGRAM = """
 import pulumi
@@ -32,13 +31,6 @@ pulumi.export("kubeconfig", cluster.kube_configs[0].raw_config)
 pulumi.export("registry", found.endpoint)
 pulumi.export("pool", pool.name)
 """
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    engine()
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
-        yield served
 
 
 @pytest.fixture

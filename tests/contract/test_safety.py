@@ -1,13 +1,12 @@
 """What keeps a stack and its secrets, under the real engine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox.paths import REPOSITORY
-from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator
-from tests.contract.pulumi_stack import Stack, engine
+from tests.contract.digitalocean_api import Emulator
+from tests.contract.pulumi_stack import Stack
 
 SECRETS = """
 import pulumi
@@ -33,13 +32,6 @@ after = do.Vpc(
 )
 Protection("protection", pulumi.ResourceOptions(protect={protect}, depends_on=[after]))
 """
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    engine()
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
-        yield served
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,15 @@ def until(seconds: float, what: str, condition: Callable[[], bool]) -> float:
         assert time.monotonic() - start < seconds, f"not within {seconds:g} s: {what}"
         time.sleep(0.3)
     return time.monotonic() - start
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator["Sandbox"]:
+    """A sandbox in that folder, which is gone afterwards with all that it ran."""
+    box = Sandbox(folder)
+    yield box
+    box("reset", "--yes")
+    until(10, "no process is left", lambda: not box.processes())
 
 
 @dataclass

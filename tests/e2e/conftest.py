@@ -1,4 +1,4 @@
-"""One sandbox for all end-to-end tests."""
+"""Sandboxes for the end-to-end tests."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.box import REPOSITORY, Sandbox, until
+from tests.e2e.box import REPOSITORY, Sandbox, temporary
 
 REAL_MONOREPO = REPOSITORY.parent / "shared" / "data" / "microservices-demo"
 
@@ -30,7 +30,13 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    box = Sandbox(tmp_path_factory.mktemp("sandbox"))
-    yield box
-    box("reset", "--yes")
-    until(10, "no process is left", lambda: not box.processes())
+    with temporary(tmp_path_factory.mktemp("sandbox")) as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One for the tests of a module, in which nothing is deployed at first."""
+    with temporary(tmp_path_factory.mktemp("box")) as box:
+        box("start")
+        yield box

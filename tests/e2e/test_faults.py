@@ -20,13 +20,9 @@ REFRESH = ("pulumi", "refresh", "--stack", "dev", "--yes", "--skip-preview")
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One in which nothing is deployed at first; its tests build on each other."""
-    box = Sandbox(tmp_path_factory.mktemp("faults"))
-    box("start")
-    yield box
-    box("reset", "--yes")
-    until(10, "no process is left", lambda: not box.processes())
+def sandbox(box: Sandbox) -> Sandbox:
+    """One in which nothing is deployed at first; these tests build on each other."""
+    return box
 
 
 @pytest.fixture(autouse=True)

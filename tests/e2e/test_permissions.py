@@ -22,15 +22,6 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    box = Sandbox(tmp_path_factory.mktemp("box"))
-    box("start")
-    yield box
-    box("reset", "--yes")
-    until(10, "no process is left", lambda: not box.processes())
-
-
-@pytest.fixture(scope="module")
 def answered(box: Sandbox) -> Iterator[set[tuple[str, str, int]]]:
     """Method, path and status of every request that the account has answered."""
     daemon = json.loads((box.home / "daemon.json").read_text())

@@ -22,15 +22,6 @@ PLAIN_KEYS = ("token", "password", "rawConfig", "argocdServerAdminPassword", "gi
 """Names of what is secret in the state, wherever in it they stand."""
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    box = Sandbox(tmp_path_factory.mktemp("box"))
-    box("start")
-    yield box
-    box("reset", "--yes")
-    until(10, "no process is left", lambda: not box.processes())
-
-
 def forms(secret: str) -> set[bytes]:
     """The secret, and what any base64 of a text has in it if it has the secret in it."""
     found = {secret.encode(), json.dumps(secret)[1:-1].encode()}

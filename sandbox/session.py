@@ -1,0 +1,49 @@
+"""A sandbox that runs, for whoever has something to do in it."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from sandbox import client, engine, toolchain
+from sandbox.client import Daemon, SandboxError
+from sandbox.paths import Home, remove_tree
+
+
+def start(home: Home, repo: str | None, console: Console) -> tuple[Daemon, engine.Engine]:
+    """The sandbox of that folder, running and filled, with nothing deployed that was not.
+
+    `repo`: what its monorepo is filled from if it is new; None: the example.
+    """
+    tools = toolchain.ensure(console)
+    daemon = client.start(home)
+    daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
+    return daemon, engine_of(home, daemon, tools)
+
+
+def _source(repo: str | None) -> str | None:
+    if repo is None or "://" in repo or ":" in repo.split("/", 1)[0]:
+        return repo
+    path = Path(repo).resolve()
+    if not path.exists():
+        raise SandboxError(f"--repo: there is no folder {path}.")
+    return str(path)
+
+
+def engine_of(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine:
+    """The engine of a sandbox that runs, ready to act on it."""
+    engine.install_plugins(home)
+    git = daemon.get("/sandbox/repository")
+    pulumi = engine.Engine(
+        home,
+        engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token),
+        daemon.get("/sandbox/config"),
+        {f"repositories.{engine.MONOREPO}.credentials.password": git["password"]},
+    )
+    pulumi.prepare()
+    return pulumi
+
+
+def remove(home: Home) -> None:
+    """Stop everything of that sandbox, and forget it."""
+    client.stop(home)
+    remove_tree(home.root)
