@@ -6,6 +6,8 @@ import os
 import re
 import secrets
 import shutil
+import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from sandbox.git import rules
 from sandbox.processes import Process
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "example"
@@ -32,6 +35,8 @@ _CONFIG = """\
 [user]
 	name = sandbox
 	email = sandbox@localhost
+[core]
+	hooksPath = {hooks}
 [gc]
 	auto = 0
 [http]
@@ -41,6 +46,13 @@ _CONFIG = """\
 [uploadpack]
 	allowFilter = true
 	allowReachableSHA1InWant = true
+"""
+
+# Costs a push that no rules apply to next to nothing.
+_HOOK = f"""\
+#!/bin/sh
+[ -n "${{{rules.VARIABLE}:-}}" ] || exit 0
+exec '{sys.executable}' -I '{rules.__file__}'
 """
 
 
@@ -73,7 +85,11 @@ class Repositories:
         self.root = root.resolve()
         self.log = self.root / "git.log"
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.root / "gitconfig").write_text(_CONFIG)
+        hooks = self.root / "hooks"
+        hooks.mkdir(exist_ok=True)
+        (hooks / "pre-receive").write_text(_HOOK)
+        (hooks / "pre-receive").chmod(stat.S_IRWXU)
+        (self.root / "gitconfig").write_text(_CONFIG.format(hooks=hooks))
         # Left by a Git that was killed while it moved a branch; nobody can push until it is gone.
         for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
             lock.unlink()
@@ -81,7 +97,7 @@ class Repositories:
             shutil.rmtree(unfinished)
 
     def __contains__(self, name: str) -> bool:
-        return _NAME.fullmatch(name) is not None and self._path(name).is_dir()
+        return _NAME.fullmatch(name) is not None and self.path(name).is_dir()
 
     def names(self) -> list[str]:
         """The names of all repositories, sorted."""
@@ -125,13 +141,18 @@ class Repositories:
         """The repository of that name, filled with the example monorepo if it is not there yet."""
         return self.access(name) if name in self else await self.import_from(EXAMPLE, name)
 
+    def default_branch(self, name: str) -> str:
+        """The branch that a clone begins with. Raises GitError if there is no such repository."""
+        self._require(name)
+        return (self.path(name) / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
+
     async def head(self, name: str, branch: str | None = None) -> str | None:
         """The commit that a branch (None: the default branch) is at; None if it has none yet.
 
         Raises GitError if there is no such repository.
         """
         self._require(name)
-        git_dir = f"--git-dir={self._path(name)}"
+        git_dir = f"--git-dir={self.path(name)}"
         ref = f"refs/heads/{branch}" if branch else await self.git(git_dir, "symbolic-ref", "HEAD")
         return (await self.refs(name)).get(ref.strip())
 
@@ -142,7 +163,7 @@ class Repositories:
         """
         self._require(name)
         listing = await self.git(
-            f"--git-dir={self._path(name)}", "for-each-ref", "--format=%(refname) %(objectname)"
+            f"--git-dir={self.path(name)}", "for-each-ref", "--format=%(refname) %(objectname)"
         )
         return dict(line.split() for line in listing.splitlines())
 
@@ -212,13 +233,14 @@ class Repositories:
             access.touch(mode=0o600)
             access.write_text(json.dumps(asdict(Access.new(public=public))))
             access.replace(self._access_path(name))
-            (Path(folder) / "repository").rename(self._path(name))
+            (Path(folder) / "repository").rename(self.path(name))
 
     def _require(self, name: str) -> None:
         if name not in self:
             raise GitError(f"there is no repository {name!r}; there are: {self.names()}")
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """The bare repository's folder."""
         return self.root / f"{name}.git"
 
     def _access_path(self, name: str) -> Path:

@@ -9,7 +9,9 @@ import binascii
 import hmac
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -17,25 +19,43 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from sandbox.git.repositories import Access, Repositories
+from sandbox.git.repositories import Repositories
+from sandbox.git.rules import NO_COMMIT, VARIABLE, Rules
 
-NO_COMMIT = "0" * 40
-"""What stands for the commit of a ref that is not there, as in Git's own hooks."""
+OnPush = Callable[[str, str, str, str, str], Awaitable[None]]
+"""Called with repository, user, ref, old and new object of a ref that the user's push has moved."""
 
-OnPush = Callable[[str, str, str, str], Awaitable[None]]
-"""Called with repository, ref, old and new object of a ref that a push has moved."""
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody with a token that is not the repository's own."""
+
+    name: str
+    reads: bool
+    writes: bool
+
+
+class Guard(Protocol):
+    """What a host knows of its users and of what they may do to branches."""
+
+    def visitor(self, repository: str, token: str) -> Visitor | None:
+        """Whose token it is; None if nobody's."""
+
+    def rules(self, repository: str, user: str) -> Rules | None:
+        """What a push of that user must hold to; None if there is nothing."""
 
 
 class GitServer(Repositories):
     """The repositories below `root`, served by `app`.
 
     `on_push`, if given, is awaited for each ref that a push has moved, right after its client was
-    answered.
+    answered. A `guard`, if set, lets in more than the repositories' own tokens do.
     """
 
     def __init__(self, root: Path, on_push: OnPush | None = None) -> None:
         super().__init__(root)
-        self._on_push = on_push
+        self.on_push = on_push
+        self.guard: Guard | None = None
         self._told: dict[str, dict[str, str]] = {}
         self._telling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -51,15 +71,15 @@ class GitServer(Repositories):
 
     async def watch(self, name: str) -> None:
         """Before a push: take the refs as they are for what `on_push` knows."""
-        if self._on_push is None:
+        if self.on_push is None:
             return
         async with self._telling[name]:
             if name not in self._told:
                 self._told[name] = await self.refs(name)
 
-    async def tell(self, name: str) -> None:
-        """After a push: tell `on_push` of each ref that moved since it was last told."""
-        if self._on_push is None:
+    async def tell(self, name: str, user: str) -> None:
+        """After a push of `user`: tell `on_push` of each ref that moved since it was last told."""
+        if self.on_push is None:
             return
         # Pushes run side by side; each ref's moves are told once and in their order.
         async with self._telling[name]:
@@ -68,7 +88,7 @@ class GitServer(Repositories):
             for ref in sorted(old.keys() | new.keys()):
                 before, after = old.get(ref, NO_COMMIT), new.get(ref, NO_COMMIT)
                 if before != after:
-                    await self._on_push(name, ref, before, after)
+                    await self.on_push(name, user, ref, before, after)
 
 
 class _Endpoint:
@@ -90,20 +110,21 @@ class _Endpoint:
                 service = command
             case _:
                 service = None
-        if refusal := self._refuse(request, name, service):
-            await refusal(scope, receive, send)
+        user = self._admit(request, name, service)
+        if isinstance(user, Response):
+            await user(scope, receive, send)
             return
         pushing = command == "git-receive-pack"
         if pushing:
             await self._server.watch(name)
         try:
-            await self._run(request, name, command, send)
+            await self._run(request, name, command, user, send)
         finally:
             if pushing:
-                await self._server.tell(name)
+                await self._server.tell(name, user)
 
-    def _refuse(self, request: Request, name: str, service: str | None) -> Response | None:
-        """The answer to a request that Git must not see; None for one that it may."""
+    def _admit(self, request: Request, name: str, service: str | None) -> str | Response:
+        """Who asks, empty for anybody; or the answer to a request that Git must not see."""
         if name not in self._server:
             return PlainTextResponse(f"there is no repository {name!r} here\n", 404)
         if service not in ("git-upload-pack", "git-receive-pack"):
@@ -111,15 +132,26 @@ class _Endpoint:
         access = self._server.access(name)
         authorization = request.headers.get("authorization")
         reading = service == "git-upload-pack"
-        if _is_owner(access, authorization) or (access.public and reading and not authorization):
-            return None
-        return PlainTextResponse(
-            f"{name} wants the user and token of this repository\n",
-            401,
-            headers={"WWW-Authenticate": f'Basic realm="{name}", charset="UTF-8"'},
-        )
+        if access.public and reading and not authorization:
+            return ""
+        user, token = _credentials(authorization)
+        if hmac.compare_digest(
+            f"{user}:{token}".encode(), f"{access.username}:{access.token}".encode()
+        ):
+            return access.username
+        guard = self._server.guard
+        visitor = guard.visitor(name, token) if guard else None
+        if visitor is None:
+            return PlainTextResponse(
+                f"{name} wants the user and token of this repository\n",
+                401,
+                headers={"WWW-Authenticate": f'Basic realm="{name}", charset="UTF-8"'},
+            )
+        if visitor.reads if reading else visitor.writes:
+            return visitor.name
+        return PlainTextResponse(f"Permission to {name} denied to {visitor.name}.\n", 403)
 
-    async def _run(self, request: Request, name: str, command: str, send: Send) -> None:
+    async def _run(self, request: Request, name: str, command: str, user: str, send: Send) -> None:
         with self._server.log.open("ab") as log:
             git = await asyncio.create_subprocess_exec(
                 "git",
@@ -127,7 +159,7 @@ class _Endpoint:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env=self._environment(request, name, command),
+                env=self._environment(request, name, command, user),
             )
         assert git.stdin is not None
         assert git.stdout is not None
@@ -142,7 +174,7 @@ class _Endpoint:
                 git.terminate()
                 await git.wait()
 
-    def _environment(self, request: Request, name: str, command: str) -> dict[str, str]:
+    def _environment(self, request: Request, name: str, command: str, user: str) -> dict[str, str]:
         """The CGI variables of https://www.rfc-editor.org/rfc/rfc3875 that http-backend reads."""
         headers = {
             "CONTENT_TYPE": "content-type",
@@ -160,21 +192,25 @@ class _Endpoint:
         for variable, header in headers.items():
             if value := request.headers.get(header):
                 environment[variable] = value
-        if "authorization" in request.headers:
+        if user:
             # Git lets nobody push without it.
-            environment["REMOTE_USER"] = self._server.access(name).username
+            environment["REMOTE_USER"] = user
+        guard = self._server.guard
+        if guard and command == "git-receive-pack" and (rules := guard.rules(name, user)):
+            environment[VARIABLE] = rules.to_json()
         return environment
 
 
-def _is_owner(access: Access, authorization: str | None) -> bool:
-    scheme, _, credentials = (authorization or "").partition(" ")
+def _credentials(authorization: str | None) -> tuple[str, str]:
+    """User and password, empty if there are none that can be read."""
+    scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
-        return False
+        return "", ""
     try:
-        given = base64.b64decode(credentials, validate=True)
-    except binascii.Error:
-        return False
-    return hmac.compare_digest(given, f"{access.username}:{access.token}".encode())
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
 
 
 async def _feed(request: Request, stdin: asyncio.StreamWriter) -> None:

@@ -118,7 +118,8 @@ def client_env(**env: str) -> dict[str, str]:
 def host(tmp_path: Path) -> Iterator[Host]:
     pushes: list[tuple[str, str, str, str]] = []
 
-    async def on_push(repository: str, ref: str, old: str, new: str) -> None:
+    async def on_push(repository: str, user: str, ref: str, old: str, new: str) -> None:
+        assert user == "sandbox"
         pushes.append((repository, ref, old, new))
 
     (tmp_path / "client").mkdir()

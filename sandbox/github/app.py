@@ -1,0 +1,49 @@
+"""The emulated API as a Starlette application."""
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+
+from sandbox.github.errors import ApiError, on_api_error, on_http_exception
+from sandbox.github.host import GitHub
+from sandbox.github.operations import PREFIX, Operation
+from sandbox.github.routes import (
+    actions,
+    environments,
+    hooks,
+    issues,
+    keys,
+    owners,
+    pulls,
+    repositories,
+    rulesets,
+    statuses,
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    *owners.OPERATIONS,
+    *repositories.OPERATIONS,
+    *keys.OPERATIONS,
+    *hooks.OPERATIONS,
+    *rulesets.OPERATIONS,
+    *environments.OPERATIONS,
+    *actions.OPERATIONS,
+    *issues.OPERATIONS,
+    *pulls.OPERATIONS,
+    *statuses.OPERATIONS,
+)
+"""Every operation that is emulated, with the permissions that it needs."""
+
+PERMISSIONS = tuple(
+    sorted({each.partition(":")[0] for operation in OPERATIONS for each in operation.permissions})
+)
+"""All that a token may be given."""
+
+
+def create_app(github: GitHub) -> Starlette:
+    """The API of one organization, as GitHub Enterprise Server has it below its base URL."""
+    routes = [operation.route(github) for operation in OPERATIONS]
+    return Starlette(
+        routes=[Mount(PREFIX, routes=routes)],
+        exception_handlers={ApiError: on_api_error, HTTPException: on_http_exception},
+    )

@@ -1,0 +1,164 @@
+"""Issues and comments; a pull request is an issue, too (https://docs.github.com/en/rest/issues)."""
+
+from typing import Any, Literal
+
+from starlette.responses import Response
+
+from sandbox.github.errors import invalid
+from sandbox.github.models import Comment, Issue, PullRequest, Repository
+from sandbox.github.operations import Body, Call, Operation, found, iso
+from sandbox.github.routes import REPOSITORY
+from sandbox.github.state import now
+
+_ISSUES = f"{REPOSITORY}/issues"
+_ISSUE = f"{_ISSUES}/{{number:int}}"
+_COMMENTS = f"{_ISSUE}/comments"
+_COMMENT = f"{_ISSUES}/comments/{{id:int}}"
+
+_READ = ("issues:read", "pull_requests:read")
+_WRITE = ("issues:write", "pull_requests:write")
+
+
+class _New(Body):
+    title: str
+    body: str | None = None
+
+
+class _Changed(Body):
+    title: str | None = None
+    body: str | None = None
+    state: Literal["open", "closed"] | None = None
+
+
+class _Text(Body):
+    body: str
+
+
+def add_issue(
+    call: Call, repository: Repository, title: str, body: str | None, pull: PullRequest | None
+) -> Issue:
+    """A new issue, or pull request. Ends the request if it has no title."""
+    if not title.strip():
+        raise invalid("Issue", "title can't be blank", "title")
+    with call.state.changing():
+        issue = Issue(
+            id=call.state.new_id(),
+            number=len(repository.issues) + 1,
+            title=title,
+            body=body,
+            state="open",
+            user=call.user.login,
+            created_at=now(),
+            updated_at=now(),
+            pull_request=pull,
+        )
+        repository.issues.append(issue)
+    return issue
+
+
+async def change_issue(call: Call) -> Issue:
+    """The issue in the path, changed as the body says."""
+    body, issue = await call.body(_Changed), call.issue
+    with call.state.changing():
+        issue.title = body.title or issue.title
+        issue.body = body.body if body.body is not None else issue.body
+        issue.state = body.state or issue.state
+        issue.updated_at = now()
+    return issue
+
+
+def describe_issue(call: Call, issue: Issue) -> dict[str, Any]:
+    page = call.github.page(call.path["repository"])
+    kind = "pull" if issue.pull_request else "issues"
+    described: dict[str, Any] = {
+        "id": issue.id,
+        "number": issue.number,
+        "title": issue.title,
+        "body": issue.body,
+        "state": issue.state,
+        "user": {"login": issue.user},
+        "html_url": f"{page}/{kind}/{issue.number}",
+        "created_at": iso(issue.created_at),
+        "updated_at": iso(issue.updated_at),
+    }
+    if issue.pull_request:
+        described["pull_request"] = {"html_url": described["html_url"]}
+    return described
+
+
+def wanted(call: Call, issue: Issue) -> bool:
+    """Whether it is of the state that a list asks for."""
+    state = call.request.query_params.get("state", "open")
+    return state in ("all", issue.state)
+
+
+def _describe_comment(call: Call, comment: Comment) -> dict[str, Any]:
+    page = call.github.page(call.path["repository"])
+    return {
+        "id": comment.id,
+        "body": comment.body,
+        "user": {"login": comment.user},
+        "html_url": f"{page}/issues/{comment.issue}#issuecomment-{comment.id}",
+        "created_at": iso(comment.created_at),
+        "updated_at": iso(comment.updated_at),
+    }
+
+
+async def _list(call: Call) -> Response:
+    """Newest first."""
+    issues = [each for each in reversed(call.repository.issues) if wanted(call, each)]
+    return call.pages([describe_issue(call, each) for each in issues])
+
+
+async def _create(call: Call) -> Response:
+    body, repository = await call.body(_New), call.repository
+    issue = add_issue(call, repository, body.title, body.body, None)
+    return call.answer(describe_issue(call, issue), 201)
+
+
+async def _get(call: Call) -> Response:
+    return call.answer(describe_issue(call, call.issue))
+
+
+async def _change(call: Call) -> Response:
+    return call.answer(describe_issue(call, await change_issue(call)))
+
+
+async def _comments(call: Call) -> Response:
+    repository, issue = call.repository, call.issue
+    comments = [each for each in repository.comments if each.issue == issue.number]
+    return call.pages([_describe_comment(call, each) for each in comments])
+
+
+async def _add_comment(call: Call) -> Response:
+    body, issue = await call.body(_Text), call.issue
+    with call.state.changing():
+        comment = Comment(
+            id=call.state.new_id(),
+            issue=issue.number,
+            body=body.body,
+            user=call.user.login,
+            created_at=now(),
+            updated_at=now(),
+        )
+        call.repository.comments.append(comment)
+    return call.answer(_describe_comment(call, comment), 201)
+
+
+async def _change_comment(call: Call) -> Response:
+    body = await call.body(_Text)
+    comment = found(each for each in call.repository.comments if each.id == call.path["id"])
+    with call.state.changing():
+        comment.body, comment.updated_at = body.body, now()
+    return call.answer(_describe_comment(call, comment))
+
+
+OPERATIONS = (
+    Operation("GET", _ISSUES, _list, ("issues:read",)),
+    Operation("POST", _ISSUES, _create, ("issues:write",)),
+    Operation("PATCH", _COMMENT, _change_comment, _WRITE),
+    Operation("GET", _ISSUE, _get, _READ),
+    Operation("PATCH", _ISSUE, _change, _WRITE),
+    Operation("GET", _COMMENTS, _comments, _READ),
+    Operation("POST", _COMMENTS, _add_comment, _WRITE),
+)

@@ -1,0 +1,63 @@
+"""Commit statuses: what checks say of a commit (https://docs.github.com/en/rest/commits/statuses)."""
+
+from typing import Any, Literal
+
+from starlette.responses import Response
+
+from sandbox.git import GitError
+from sandbox.github.errors import ApiError
+from sandbox.github.models import Status
+from sandbox.github.operations import Body, Call, Operation, iso
+from sandbox.github.routes import REPOSITORY
+from sandbox.github.state import now
+
+
+class _New(Body):
+    state: Literal["error", "failure", "pending", "success"]
+    context: str = "default"
+    description: str | None = None
+
+
+def _describe(status: Status) -> dict[str, Any]:
+    return {
+        "id": status.id,
+        "state": status.state,
+        "context": status.context,
+        "description": status.description,
+        "created_at": iso(status.created_at),
+    }
+
+
+async def _create(call: Call) -> Response:
+    body, repository, commit = await call.body(_New), call.repository, call.path["commit"]
+    git = call.github.git
+    try:
+        await git.git(
+            f"--git-dir={git.path(repository.name)}", "cat-file", "-e", f"{commit}^{{commit}}"
+        )
+    except GitError:
+        raise ApiError(422, f"No commit found for SHA: {commit}") from None
+    with call.state.changing():
+        status = Status(
+            id=call.state.new_id(),
+            commit=commit,
+            context=body.context,
+            state=body.state,
+            description=body.description,
+            created_at=now(),
+        )
+        repository.statuses.append(status)
+    return call.answer(_describe(status), 201)
+
+
+async def _list(call: Call) -> Response:
+    """Newest first."""
+    commit = call.path["commit"]
+    statuses = [each for each in reversed(call.repository.statuses) if each.commit == commit]
+    return call.pages([_describe(each) for each in statuses])
+
+
+OPERATIONS = (
+    Operation("POST", f"{REPOSITORY}/statuses/{{commit}}", _create, ("statuses:write",)),
+    Operation("GET", f"{REPOSITORY}/commits/{{commit}}/statuses", _list, ("statuses:read",)),
+)
