@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sandbox.github.models import Level
+
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "permissions.md"
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -46,4 +48,15 @@ def workflows() -> dict[str, frozenset[str]]:
     return {
         name.strip("`"): frozenset(_CODE.findall(needed))
         for name, needed, _ in _rows("GitHub", "workflow")
+    }
+
+
+def github_parts() -> dict[str, dict[str, Level]]:
+    """The permissions, by name, documented for each part that a stack has on GitHub."""
+    return {
+        part.strip("`"): {
+            name: "write" if level == "write" else "read"
+            for name, level in (each.split(": ") for each in _CODE.findall(needed))
+        }
+        for part, needed, _ in _rows("GitHub", "part")
     }

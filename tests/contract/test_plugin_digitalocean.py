@@ -13,12 +13,12 @@ import pytest
 from sandbox.plugins.bridge.schema import Field, Fields, Kind
 from sandbox.plugins.common import UNKNOWN, Failure
 from sandbox.plugins.digitalocean.provider import DigitalOceanProvider
+from tests.contract.bridged_plugin import Plugin
 from tests.contract.digitalocean_plugin import (
     CLUSTER,
     NODE_POOL,
     REGISTRY,
     VPC,
-    Plugin,
     cluster_inputs,
 )
 

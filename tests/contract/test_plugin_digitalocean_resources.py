@@ -17,14 +17,13 @@ from sandbox.plugins.digitalocean import resource
 from sandbox.plugins.digitalocean.api import Api
 from sandbox.plugins.digitalocean.configuration import Configuration
 from sandbox.plugins.digitalocean.provider import DigitalOceanProvider
+from tests.contract.bridged_plugin import Created, Plugin
 from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator, until
 from tests.contract.digitalocean_plugin import (
     CLUSTER,
     NODE_POOL,
     REGISTRY,
     VPC,
-    Created,
-    Plugin,
     cluster_inputs,
 )
 

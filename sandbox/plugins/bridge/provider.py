@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic
 
@@ -15,7 +15,7 @@ from sandbox.plugins.bridge.checking import DEFAULTS, check
 from sandbox.plugins.bridge.diffing import Change, How, changed, diff
 from sandbox.plugins.bridge.planning import imported_inputs, known, plan, refreshed_inputs
 from sandbox.plugins.bridge.resource import ApiT, Function, Incomplete, Resource
-from sandbox.plugins.bridge.schema import Fields, Properties
+from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
 from sandbox.plugins.common import Failure, InitFailed, Secret, decode, encode, plain
 
 _LONGEST_NAME = 255
@@ -38,8 +38,14 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     """Such as `digitalocean`; the SDK's package is `pulumi_<name>`."""
 
     def __init__(
-        self, resources: Sequence[Resource[ApiT]], functions: Mapping[str, Function[ApiT]]
+        self,
+        resources: Sequence[Resource[ApiT]],
+        functions: Mapping[str, Function[ApiT]],
+        *,
+        gone_first: Collection[str] = (),
     ) -> None:
+        """`gone_first`: types of which the old one is deleted before a new one takes its place."""
+        self._gone_first = gone_first
         self._resources = {resource.type: resource for resource in resources}
         self._functions = functions
         self._api: ApiT | None = None
@@ -99,7 +105,8 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     async def Diff(
         self, request: provider_pb2.DiffRequest, context: Any
     ) -> provider_pb2.DiffResponse:
-        fields = self._resource(request.urn).fields
+        resource = self._resource(request.urn)
+        fields = resource.fields
         olds, news = plain(decode(request.olds)), plain(decode(request.news))
         changes = diff(fields, olds, news, request.ignoreChanges)
         replaces = sorted(changed(path for path, change in changes.items() if change.replaces))
@@ -112,7 +119,7 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
                 name for name, field in fields.items() if field.replaces and name not in replaces
             ),
             # Two can't have the name that the program gave.
-            deleteBeforeReplace=bool(replaces) and named,
+            deleteBeforeReplace=bool(replaces) and (named or resource.type in self._gone_first),
             detailedDiff={path: _property_diff(change) for path, change in changes.items()},
             hasDetailedDiff=True,
         )
@@ -248,9 +255,16 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         if not self._keeps_secrets:
             return properties
         return {
-            name: Secret(value) if name in fields and fields[name].secret else value
+            name: self._seal(fields[name], value) if name in fields else value
             for name, value in properties.items()
         }
+
+    def _seal(self, field: Field, value: Any) -> Any:
+        if field.secret:
+            return Secret(value)
+        if field.kind is Kind.OBJECT and isinstance(value, dict):
+            return self._sealed(field.fields, value)
+        return value
 
     def _unfinished(
         self,

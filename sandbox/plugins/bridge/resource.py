@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from sandbox.plugins.bridge.schema import Fields, Properties
@@ -62,3 +63,12 @@ def api_name(name: str) -> str:
 def present(properties: Properties) -> Properties:
     """Those that have a value other than the zero one: Go's clients send no others."""
     return {name: value for name, value in properties.items() if value}
+
+
+def go_time(text: str | None) -> str:
+    """A time of the API as Go prints it, which is how the real plugin keeps it:
+    `2026-03-01 12:00:00 +0000 UTC`."""
+    moment = datetime.fromisoformat(text).astimezone(UTC) if text else datetime.min
+    seconds, _, fraction = moment.replace(tzinfo=None).isoformat(sep=" ").partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{seconds}{'.' if fraction else ''}{fraction} +0000 UTC"

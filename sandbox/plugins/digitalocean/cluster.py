@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from semver import Version
 
-from sandbox.plugins.bridge.resource import Incomplete, api_name, present
+from sandbox.plugins.bridge.resource import Incomplete, api_name, go_time, present
 from sandbox.plugins.bridge.schema import (
     Field,
     Fields,
@@ -32,7 +32,7 @@ from sandbox.plugins.digitalocean.node_pool import (
     pool_request,
     update_pool,
 )
-from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, go_time, polls
+from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, polls
 from sandbox.plugins.digitalocean.tags import tags
 
 _REGISTRY = "/v2/kubernetes/registry"

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from sandbox.plugins.bridge.resource import present
+from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
@@ -12,7 +12,6 @@ from sandbox.plugins.bridge.schema import (
     string,
 )
 from sandbox.plugins.digitalocean.api import Api, failing
-from sandbox.plugins.digitalocean.resource import go_time
 
 HOST = "registry.digitalocean.com"
 

@@ -3,7 +3,7 @@
 
 from typing import Any, ClassVar
 
-from sandbox.plugins.bridge.resource import present
+from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
@@ -19,7 +19,7 @@ from sandbox.plugins.bridge.schema import (
 )
 from sandbox.plugins.common import Failure
 from sandbox.plugins.digitalocean.api import Api, ApiError, failing
-from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, go_time, polls
+from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, polls
 from sandbox.plugins.digitalocean.tags import tags
 
 CLUSTERS = "/v2/kubernetes/clusters"

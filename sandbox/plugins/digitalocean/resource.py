@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 from sandbox.plugins.common import Failure
 
@@ -22,12 +21,3 @@ async def polls(seconds: float, *, of: str) -> AsyncIterator[None]:
         yield
         if time.monotonic() > deadline:
             raise Failure(f"Timeout waiting to {of}")
-
-
-def go_time(text: str | None) -> str:
-    """A time of the API as Go prints it, which is how the real plugin keeps it:
-    `2026-03-01 12:00:00 +0000 UTC`."""
-    moment = datetime.fromisoformat(text).astimezone(UTC) if text else datetime.min
-    seconds, _, fraction = moment.replace(tzinfo=None).isoformat(sep=" ").partition(".")
-    fraction = fraction.rstrip("0")
-    return f"{seconds}{'.' if fraction else ''}{fraction} +0000 UTC"

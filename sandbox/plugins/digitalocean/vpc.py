@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from sandbox.plugins.bridge.resource import present
+from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
@@ -17,7 +17,6 @@ from sandbox.plugins.bridge.schema import (
     string,
 )
 from sandbox.plugins.digitalocean.api import Api, ApiError, failing
-from sandbox.plugins.digitalocean.resource import go_time
 
 PATH = "/v2/vpcs"
 

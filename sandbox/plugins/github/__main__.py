@@ -1,0 +1,11 @@
+"""`pulumi-resource-github`: the engine starts this, and reads its port from its output."""
+
+from pulumi.runtime.proto import add_ResourceProviderServicer_to_server
+
+from sandbox.plugins import common
+from sandbox.plugins.github.provider import GitHubProvider
+
+if __name__ == "__main__":
+    common.main(
+        lambda server, engine: add_ResourceProviderServicer_to_server(GitHubProvider(), server)
+    )

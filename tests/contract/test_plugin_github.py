@@ -1,0 +1,378 @@
+"""The github plugin against the emulated GitHub: what the real plugin does and does not do."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sandbox.plugins.common import Failure, Secret, plain
+from sandbox.plugins.github.api import Api
+from sandbox.plugins.github.configuration import Configuration
+from sandbox.plugins.github.provider import GitHubProvider
+from tests.contract.bridged_plugin import Plugin
+from tests.contract.github_api import OWNER, REPO, Emulator, emulator
+from tests.contract.test_github_api import KEY
+from tests.permissions import github_parts
+
+DEPLOY_KEY = "github:index/repositoryDeployKey:RepositoryDeployKey"
+WEBHOOK = "github:index/repositoryWebhook:RepositoryWebhook"
+RULESET = "github:index/repositoryRuleset:RepositoryRuleset"
+ENVIRONMENT = "github:index/repositoryEnvironment:RepositoryEnvironment"
+SECRET = "github:index/actionsSecret:ActionsSecret"
+ENVIRONMENT_SECRET = "github:index/actionsEnvironmentSecret:ActionsEnvironmentSecret"
+VARIABLE = "github:index/actionsVariable:ActionsVariable"
+ENVIRONMENT_VARIABLE = "github:index/actionsEnvironmentVariable:ActionsEnvironmentVariable"
+
+
+@pytest.fixture
+def gh(tmp_path: Path) -> Iterator[Emulator]:
+    with emulator(tmp_path) as served:
+        yield served
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def plugin(gh: Emulator, runner: asyncio.Runner) -> Plugin:
+    plugin = Plugin(runner, GitHubProvider())
+    configure(plugin, gh)
+    return plugin
+
+
+def configure(plugin: Plugin, gh: Emulator, **changes: object) -> None:
+    # Pauses and retries have tests of their own.
+    given = {
+        "token": gh.token, "owner": OWNER, "baseUrl": gh.base_url,
+        "writeDelayMs": 0, "retryDelayMs": 0,
+    }  # fmt: skip
+    plugin.configure(**(given | changes))
+
+
+def webhook(gh: Emulator, **changes: object) -> dict[str, Any]:
+    configuration = {"url": gh.receiver.url, "contentType": "json", "secret": "s3cret"}
+    return {"repository": "shop", "events": ["push"], "configuration": configuration, **changes}
+
+
+def ruleset(**changes: object) -> dict[str, Any]:
+    return {
+        "repository": "shop",
+        "name": "main",
+        "target": "branch",
+        "enforcement": "active",
+        "conditions": {"refName": {"includes": ["~DEFAULT_BRANCH"], "excludes": []}},
+        "rules": {"deletion": True, "pullRequest": {"requiredApprovingReviewCount": 1}},
+        **changes,
+    }
+
+
+def environment(**changes: object) -> dict[str, Any]:
+    return {"repository": "shop", "environment": "dev", **changes}
+
+
+def everything(gh: Emulator) -> list[tuple[str, dict[str, Any]]]:
+    gh.token_of("reviewer")
+    number = gh.call("GET", "/users/reviewer", status=200)["id"]
+    return [
+        (DEPLOY_KEY, {"repository": "shop", "title": "dev", "key": f"{KEY} me"}),
+        (WEBHOOK, webhook(gh)),
+        (RULESET, ruleset()),
+        (ENVIRONMENT, environment(reviewers=[{"users": [number]}], waitTimer=3)),
+        (SECRET, {"repository": "shop", "secretName": "A", "value": "1"}),
+        (ENVIRONMENT_SECRET, environment(secretName="A", value="1")),
+        (VARIABLE, {"repository": "shop", "variableName": "A", "value": "1"}),
+        (ENVIRONMENT_VARIABLE, environment(variableName="A", value="1")),
+    ]
+
+
+def test_what_was_made_differs_in_nothing_and_is_gone_when_deleted(
+    plugin: Plugin, gh: Emulator
+) -> None:
+    made = []
+    for type, inputs in everything(gh):
+        created = plugin.create(type, inputs)
+        assert not plugin.diff(type, created.outputs, created.inputs).diffs, type
+        found = plugin.read(created)
+        assert found is not None
+        assert plain(found.outputs) == plain(created.outputs), type
+        assert not plugin.diff(type, found.outputs, created.inputs).diffs, type
+        made.append(created)
+    for created in reversed(made):
+        plugin.delete(created)
+        assert plugin.read(created) is None, created.type
+
+
+def test_secrets_are_secret_in_the_state_however_deep(plugin: Plugin, gh: Emulator) -> None:
+    hook = plugin.create(WEBHOOK, webhook(gh))
+    assert isinstance(hook.outputs["configuration"]["secret"], Secret)
+    assert isinstance(hook.outputs["configuration"]["url"], Secret)
+    secret = plugin.create(SECRET, {"repository": "shop", "secretName": "A", "value": "1"})
+    assert isinstance(secret.outputs["value"], Secret)
+
+
+def test_a_webhooks_secret_that_was_changed_by_hand_is_not_noticed(
+    plugin: Plugin, gh: Emulator
+) -> None:
+    hook = plugin.create(WEBHOOK, webhook(gh))
+    config = {"url": gh.receiver.url, "content_type": "json", "secret": "other"}
+    gh.call("PATCH", f"{REPO}/hooks/{hook.id}", {"config": config}, status=200)
+    found = plugin.read(hook)
+    assert found is not None
+    assert plain(found.outputs)["configuration"]["secret"] == "s3cret"
+    gh.call("PATCH", f"{REPO}/hooks/{hook.id}", {"config": {"url": gh.receiver.url}}, status=200)
+    found = plugin.read(hook)
+    assert found is not None
+    assert plugin.diff(WEBHOOK, found.outputs, hook.inputs).diffs == ["configuration"]
+
+
+def test_a_webhook_is_changed_in_place(plugin: Plugin, gh: Emulator) -> None:
+    hook = plugin.create(WEBHOOK, webhook(gh))
+    inputs = webhook(gh, active=False)
+    changed = plugin.update(hook, inputs)
+    assert not gh.github.state.repository("shop").hooks[0].active
+    assert gh.github.state.repository("shop").hooks[0].config.secret == "s3cret"
+    assert not plugin.diff(WEBHOOK, changed.outputs, changed.inputs).diffs
+
+
+def test_a_deploy_key_is_replaced_and_the_old_one_goes_first(plugin: Plugin) -> None:
+    key = plugin.create(DEPLOY_KEY, {"repository": "shop", "title": "dev", "key": KEY})
+    inputs = key.inputs
+    assert plain(key.outputs)["readOnly"]
+    assert not plugin.diff(DEPLOY_KEY, key.outputs, inputs | {"key": f"{KEY} comment"}).diffs
+    answer = plugin.diff(DEPLOY_KEY, key.outputs, inputs | {"title": "other"})
+    assert (list(answer.replaces), answer.deleteBeforeReplace) == (["title"], True)
+
+
+def test_a_ruleset_is_changed_in_place_whatever_the_order_of_its_actors(plugin: Plugin) -> None:
+    admins = {"actorType": "OrganizationAdmin", "bypassMode": "pull_request"}
+    writers = {"actorId": 4, "actorType": "RepositoryRole", "bypassMode": "always"}
+    made = plugin.create(RULESET, ruleset(bypassActors=[admins, writers]))
+    again = plugin.checked(RULESET, ruleset(bypassActors=[writers, admins]))
+    assert not plugin.diff(RULESET, made.outputs, again).diffs
+    checks = {"requiredChecks": [{"context": "tests"}]}
+    wanted = ruleset(rules={"nonFastForward": True, "requiredStatusChecks": checks})
+    changed = plugin.update(made, wanted)
+    assert changed.outputs["etag"] != made.outputs["etag"]
+    assert not plugin.diff(RULESET, changed.outputs, changed.inputs).diffs
+    assert changed.outputs["rules"]["nonFastForward"]
+    assert "pullRequest" not in changed.outputs["rules"]
+
+
+def test_reviewers_that_were_taken_away_by_hand_are_not_noticed(
+    plugin: Plugin, gh: Emulator
+) -> None:
+    [inputs] = [inputs for type, inputs in everything(gh) if type == ENVIRONMENT]
+    made = plugin.create(ENVIRONMENT, inputs)
+    gh.call("PUT", f"{REPO}/environments/dev", {}, status=200)
+    found = plugin.read(made)
+    assert found is not None
+    assert plugin.diff(ENVIRONMENT, found.outputs, made.inputs).diffs == ["waitTimer"]
+
+
+@pytest.mark.parametrize("type", [SECRET, ENVIRONMENT_SECRET])
+def test_a_secret_that_was_written_by_others_is_written_again(
+    plugin: Plugin, gh: Emulator, type: str
+) -> None:
+    plugin.create(ENVIRONMENT, environment())
+    scope = environment() if type == ENVIRONMENT_SECRET else {"repository": "shop"}
+    made = plugin.create(type, {**scope, "secretName": "A", "value": "1"})
+    changed = plugin.update(made, {**scope, "secretName": "A", "value": "2"})
+    assert not plugin.diff(type, changed.outputs, changed.inputs).diffs
+    known = gh.github.state.repository("shop")
+    vault = known.environments[0].vault if type == ENVIRONMENT_SECRET else known.vault
+    assert vault.secrets["A"].value == "2"
+    later = vault.secrets["A"].updated_at.replace(year=2199)
+
+    def write() -> None:
+        with gh.github.state.changing():
+            vault.secrets["A"].value, vault.secrets["A"].updated_at = "stolen", later
+
+    gh.in_server(write)
+    found = plugin.read(changed)
+    assert found is not None
+    assert plugin.diff(type, found.outputs, found.inputs).diffs == ["updatedAt"]
+    mended = plugin.update(found, {**scope, "secretName": "A", "value": "2"})
+    assert vault.secrets["A"].value == "2"
+    assert not plugin.diff(type, mended.outputs, mended.inputs).diffs
+
+
+def test_a_secret_that_is_gone_already_can_not_be_deleted(plugin: Plugin, gh: Emulator) -> None:
+    made = plugin.create(SECRET, {"repository": "shop", "secretName": "A", "value": "1"})
+    gh.call("DELETE", f"{REPO}/actions/secrets/A", status=204)
+    with pytest.raises(Failure, match="404 Not Found"):
+        plugin.delete(made)
+
+
+def test_a_variable_that_is_there_already_is_an_error(plugin: Plugin, gh: Emulator) -> None:
+    gh.call("POST", f"{REPO}/actions/variables", {"name": "A", "value": "x"}, status=201)
+    with pytest.raises(Failure, match="409 Already exists"):
+        plugin.create(VARIABLE, {"repository": "shop", "variableName": "A", "value": "1"})
+
+
+def test_what_exists_can_be_imported(plugin: Plugin, gh: Emulator) -> None:
+    for type, inputs in everything(gh):
+        made = plugin.create(type, inputs)
+        if type in (WEBHOOK, RULESET, SECRET, ENVIRONMENT_SECRET):
+            continue
+        found = plugin.import_(type, made.id)
+        assert found is not None, type
+        assert plain(found.outputs) == plain(made.outputs), type
+
+
+PARTS = {
+    "deployKey": (DEPLOY_KEY,),
+    "webhook": (WEBHOOK,),
+    "ruleset": (RULESET,),
+    "environments": (ENVIRONMENT, ENVIRONMENT_SECRET, ENVIRONMENT_VARIABLE),
+    "secrets": (SECRET,),
+    "variables": (VARIABLE,),
+}
+
+
+def live(plugin: Plugin, gh: Emulator, part: str) -> None:
+    """Make, read and delete all of a part."""
+    made = [plugin.create(type, inputs) for type, inputs in everything(gh) if type in PARTS[part]]
+    for each in reversed(made):
+        assert plugin.read(each)
+        plugin.delete(each)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_needs_the_documented_permissions_and_no_others(
+    plugin: Plugin, gh: Emulator, part: str
+) -> None:
+    needed = github_parts()[part]
+    configure(plugin, gh, token=gh.token_of("u", "admin", needed))
+    live(plugin, gh, part)
+    for name in needed:
+        fewer = {each: level for each, level in needed.items() if each != name}
+        configure(plugin, gh, token=gh.token_of("u", "admin", fewer))
+        with pytest.raises(Failure, match="403 Resource not accessible"):
+            live(plugin, gh, part)
+
+
+def test_teams_need_a_permission_of_the_organization(plugin: Plugin, gh: Emulator) -> None:
+    gh.in_server(lambda: gh.github.state.add_team("ops", []))
+    needed = github_parts()["teams"]
+    configure(plugin, gh, token=gh.token_of("u", "admin", needed))
+    plugin.invoke("getTeam", slug="ops", summaryOnly=True)
+    configure(plugin, gh, token=gh.token_of("u", "admin", {"administration": "write"}))
+    with pytest.raises(Failure, match="403"):
+        plugin.invoke("getTeam", slug="ops", summaryOnly=True)
+
+
+@pytest.mark.parametrize("name", ["1A", "A-B", "GITHUB_TOKEN"])
+def test_a_name_that_github_refuses_is_refused_before(plugin: Plugin, name: str) -> None:
+    inputs = {"repository": "shop", "secretName": name, "value": "1"}
+    _, failures = plugin.check(SECRET, inputs)
+    assert failures
+
+
+def test_people_and_teams_are_found_by_name(plugin: Plugin, gh: Emulator) -> None:
+    gh.token_of("reviewer")
+    team = gh.in_server(lambda: gh.github.state.add_team("ops", ["reviewer"]))
+    user = gh.call("GET", "/users/reviewer", status=200)
+    found, _ = plugin.invoke("getUser", username="reviewer")
+    assert found["id"] == str(user["id"])
+    found, _ = plugin.invoke("getTeam", slug="ops", summaryOnly=True)
+    assert found["teamId"] == team.id
+    with pytest.raises(Failure, match="404 Not Found"):
+        plugin.invoke("getUser", username="nobody")
+
+
+def test_an_owner_or_token_that_github_does_not_know_is_told_at_once(
+    plugin: Plugin, gh: Emulator
+) -> None:
+    with pytest.raises(Failure, match='failed to lookup owner "nobody"'):
+        configure(plugin, gh, owner="nobody")
+    with pytest.raises(Failure, match="401 Bad credentials"):
+        configure(plugin, gh, token="wrong")
+
+
+def test_without_an_owner_it_is_whoever_the_token_is_of(
+    plugin: Plugin, gh: Emulator, runner: asyncio.Runner
+) -> None:
+    given = {"token": gh.token, "baseUrl": gh.base_url}
+    api = Api(Configuration.model_validate(given))
+    runner.run(api.connect())
+    assert api.owner == OWNER
+    runner.run(api.close())
+
+
+def test_a_refusal_names_the_request_and_githubs_reason(plugin: Plugin, gh: Emulator) -> None:
+    plugin.create(WEBHOOK, webhook(gh))
+    with pytest.raises(Failure) as refused:
+        plugin.create(WEBHOOK, webhook(gh))
+    said = str(refused.value)
+    assert f"POST {gh.api_url}{REPO}/hooks: 422 Validation Failed" in said
+    assert "Message:Hook already exists on this repository" in said
+
+
+def answering(statuses: list[int], **headers: str) -> httpx.MockTransport:
+    return httpx.MockTransport(
+        lambda request: httpx.Response(statuses.pop(0), headers=headers, json={"message": "no"})
+    )
+
+
+def api_of(transport: httpx.MockTransport, **changes: object) -> Api:
+    given = {"token": "t", "retryDelayMs": 0, **changes}
+    return Api(Configuration.model_validate(given), transport=transport)
+
+
+def test_a_server_error_is_tried_again_three_times(runner: asyncio.Runner) -> None:
+    statuses = [502, 503, 500, 200]
+    runner.run(api_of(answering(statuses)).get("x"))
+    assert not statuses
+    with pytest.raises(Failure, match="502"):
+        runner.run(api_of(answering([502] * 4)).get("x"))
+
+
+def test_a_rate_limit_is_waited_for(runner: asyncio.Runner) -> None:
+    began = time.monotonic()
+    runner.run(api_of(answering([403, 200], **{"retry-after": "1"})).get("x"))
+    assert time.monotonic() - began >= 1
+    with pytest.raises(Failure, match="403"):
+        runner.run(api_of(answering([403])).get("x"))
+
+
+def test_it_pauses_after_each_request_that_writes(runner: asyncio.Runner) -> None:
+    api = api_of(answering([200] * 3), writeDelayMs=300)
+
+    async def timed() -> tuple[float, float]:
+        await api.get("x")
+        began = time.monotonic()
+        await api.send("POST", "x", {})
+        written = time.monotonic() - began
+        await api.get("x")
+        return written, time.monotonic() - began - written
+
+    written, read = runner.run(timed())
+    assert written < 0.3 <= read
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("https://api.github.com/", "https://api.github.com/x"),
+        ("https://github.example.com", "https://github.example.com/api/v3/x"),
+        ("https://github.example.com/api/v3/", "https://github.example.com/api/v3/x"),
+    ],
+)
+def test_a_server_of_ones_own_has_its_api_below_its_address(
+    runner: asyncio.Runner, base: str, url: str
+) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json={})
+
+    runner.run(api_of(httpx.MockTransport(answer), baseUrl=base).get("x"))
+    assert asked == [url]
