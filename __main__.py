@@ -62,13 +62,33 @@ argocd = ArgoCd(
     from_settings.argocd_args(stack, cluster.context, registry_endpoint),
     ResourceOptions(providers=[kubernetes]),
 )
+delivery = []
+if stack.github is not None:
+    # Half a second that only a stack on GitHub has to spend.
+    import pulumi_github
+
+    from components.github import GitHubDelivery
+
+    github = pulumi_github.Provider(
+        "github",
+        owner=stack.github.owner,
+        token=from_settings.secret(stack.github.token),
+        base_url=stack.github.base_url,
+    )
+    delivery = [
+        GitHubDelivery(
+            "github", from_settings.github_args(stack), ResourceOptions(providers=[github])
+        )
+    ]
 project = GitOpsProject(
     "project",
     from_settings.project_args(stack, argocd.namespace),
     ResourceOptions(providers=[kubernetes], depends_on=[argocd]),
 )
 applications = [
-    GitOpsApplication(name, args, ResourceOptions(providers=[kubernetes], depends_on=[project]))
+    GitOpsApplication(
+        name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
+    )
     for name, args in from_settings.applications_args(stack, argocd.namespace).items()
 ]
 Protection(

@@ -4,6 +4,7 @@ The components name their arguments as the settings do, so most of it is carried
 Secrets, which the settings hold as SecretStr, become secret outputs here.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,10 +36,12 @@ from components.argocd import (
 from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool, Taint
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
+from settings.ssh_key import public_key
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from components.github import GitHubDeliveryArgs
     from settings import Settings, model
 
 PLATFORM = "platform"
@@ -214,6 +217,54 @@ def _app_of_apps(
         source=None if managed_by_git else Directory(exclude=SELF),
         sync=Sync(options=()),
     )
+
+
+def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
+    """What the stack has around its repository on GitHub."""
+    # Half a second that only a stack on GitHub has to spend.
+    from components import github as parts
+
+    github = settings.github
+    assert github is not None
+    webhook = deploy_key = None
+    if github.webhook is not None:
+        assert settings.argocd.webhook_secret is not None
+        webhook = parts.Webhook(
+            url=github.webhook.url or f"{settings.argocd.url}/api/webhook",
+            secret=secret(settings.argocd.webhook_secret),
+        )
+    if github.deploy_key is not None:
+        credentials = settings.repositories[github.deploy_key].credentials
+        assert credentials is not None
+        assert credentials.ssh_private_key is not None
+        deploy_key = parts.DeployKey(
+            title=f"{settings.cluster.name} (Argo CD)",
+            key=public_key(credentials.ssh_private_key.get_secret_value()),
+        )
+    return _like(
+        parts.GitHubDeliveryArgs,
+        github,
+        deploy_key=deploy_key,
+        webhook=webhook,
+        ruleset=(
+            _like(
+                parts.Ruleset,
+                github.ruleset,
+                bypass=tuple(_like(parts.Bypass, each) for each in github.ruleset.bypass),
+            )
+            if github.ruleset is not None
+            else None
+        ),
+        environments={
+            name: _like(parts.Environment, environment, secrets=_secrets(environment.secrets))
+            for name, environment in github.environments.items()
+        },
+        secrets=_secrets(github.secrets),
+    )
+
+
+def _secrets(values: Mapping[str, SecretStr]) -> dict[str, pulumi.Output[str]]:
+    return {name: secret(value) for name, value in values.items()}
 
 
 def _like(kind: type[Dataclass], model: object, **others: Any) -> Dataclass:

@@ -17,6 +17,7 @@ from settings import rules
 from settings.base import Model, Path
 from settings.defaults import complete
 from settings.errors import Fault, SettingsError, closest, remove_command, stack_file
+from settings.github import GitHub
 from settings.model import (
     NAMESPACE,
     Application,
@@ -40,6 +41,13 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Where the account's keys come from if the stack has none, as in DigitalOcean's own provider
 (https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
+
+GITHUB = "github"
+GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"token": ("GITHUB_TOKEN",), "baseUrl": ("GITHUB_BASE_URL",)}
+)
+"""The same for the keys of `github`, in a stack that has that section
+(https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
 
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON, for the one run of `bin/recover` that
@@ -107,7 +115,11 @@ def parse(
         raw.setdefault("environment", stack)
     raw = complete(raw, str(raw["environment"]) if "environment" in raw else None)
     account = dict(_namespace(config, ACCOUNT))
-    origins = _from_environment(account, environ)
+    origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
+    if isinstance(raw.get(GITHUB), Mapping):
+        github = dict(cast(Mapping[str, object], raw[GITHUB]))
+        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, environ)
+        raw[GITHUB] = github
     raw.update({"stack": stack, ACCOUNT: account})
     if environ.get(ADOPT):
         raw["adopt"] = json.loads(environ[ADOPT])
@@ -150,14 +162,19 @@ def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Fa
         )
 
 
-def _from_environment(account: dict[str, object], environ: Mapping[str, str]) -> dict[Path, str]:
-    """Fills gaps in `account` from the environment; says which variable filled which."""
+def _from_environment(
+    at: Path,
+    section: dict[str, object],
+    known: Mapping[str, tuple[str, ...]],
+    environ: Mapping[str, str],
+) -> dict[Path, str]:
+    """Fills gaps in `section` from the environment; says which variable filled which."""
     origins: dict[Path, str] = {}
-    for key, variables in ENVIRONMENT_VARIABLES.items():
+    for key, variables in known.items():
         for variable in variables:
-            if key not in account and environ.get(variable):
-                account[key] = environ[variable]
-                origins[(ACCOUNT, key)] = f"environment variable {variable}"
+            if key not in section and environ.get(variable):
+                section[key] = environ[variable]
+                origins[(*at, key)] = f"environment variable {variable}"
     return origins
 
 
@@ -173,6 +190,7 @@ def _draft(raw: Mapping[str, object]) -> rules.Draft:
         argocd=_if_valid(Argocd, raw.get("argocd")),
         project=_if_valid(Project, raw.get("project")),
         app_of_apps=_if_valid(AppOfApps, raw.get("appOfApps")),
+        github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
         repository_names=tuple(repositories) if isinstance(repositories, Mapping) else (),

@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue
 
 from settings import scalars
 from settings.base import Listed, Model, Wrong, one_of
+from settings.github import GitHub
 from settings.scalars import is_ssh_url
 
 NAMESPACE = "doks-gitops"
@@ -636,6 +637,9 @@ class Settings(Model):
     )
     app_of_apps: AppOfApps | None = Field(
         default=None, description="In place of `project` and `applications`: they come from Git."
+    )
+    github: GitHub | None = Field(
+        default=None, description="What stands around the repository on GitHub, if it is there."
     )
     adopt: Adopt | None = Field(
         default=None, description="What exists, for one run that takes it over."

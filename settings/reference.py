@@ -102,7 +102,7 @@ def _value(spot: schema.Spot) -> str:
     if get_origin(spot.kind) in (tuple, Mapping):
         item = spot.child(0 if get_origin(spot.kind) is tuple else "")
         # Chart values are anything that JSON can say: no type of ours.
-        inner = _value(item) if item and (item.model or item.scalar) else "anything"
+        inner = _value(item) if item and (item.model or item.scalar or item.secret) else "anything"
         if get_origin(spot.kind) is tuple:
             return f"list; each item {inner}"
         return f"map by name; each value {inner}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from settings.base import Wrong
 from settings.errors import closest, stack_file
+from settings.github import GitHub
 from settings.model import (
     NAMESPACE,
     Application,
@@ -21,7 +22,8 @@ from settings.model import (
     Registry,
     Repository,
 )
-from settings.stackfile import StackFile
+from settings.ssh_key import public_key
+from settings.stackfile import Kept, StackFile
 
 DNS_LABEL = 63
 """An application's name becomes a label value (https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/)."""
@@ -42,6 +44,7 @@ class Draft:
     argocd: Argocd | None = None
     project: Project | None = None
     app_of_apps: AppOfApps | None = None
+    github: GitHub | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
@@ -53,6 +56,8 @@ def between_sections(draft: Draft) -> Iterator[Wrong]:
     yield from _applications(draft)
     yield from _app_of_apps(draft)
     yield from _same_repository_twice(draft)
+    if draft.github is not None:
+        yield from _github(draft.github, draft)
     if draft.cluster is not None and draft.argocd is not None:
         yield from _too_few_nodes(draft.cluster, draft.argocd)
 
@@ -62,6 +67,8 @@ def between_stacks(stack: str, draft: Draft, files: Mapping[str, StackFile]) -> 
     others = {name: file for name, file in files.items() if name != stack_file(stack)}
     if draft.registry is not None:
         yield from _second_owner(draft.registry, others)
+    if draft.github is not None:
+        yield from _second_owner_on_github(draft.github, others)
     if draft.cluster is not None:
         for name, file in sorted(others.items()):
             if file.text(f"{NAMESPACE}:cluster", "name") == draft.cluster.name:
@@ -86,6 +93,75 @@ def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterat
             right=f'one stack at most owns the registry "{registry.name}"; the others look it up, '
             "with create: false",
             example="false",
+        )
+
+
+def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> Iterator[Wrong]:
+    key = f"{NAMESPACE}:github"
+    shared: list[tuple[str, ...]] = [
+        *([("ruleset",)] if github.ruleset is not None else []),
+        *(("environments", name) for name in sorted(github.environments)),
+        *(("secrets", name) for name in sorted(github.secrets)),
+        *(("variables", name) for name in sorted(github.variables)),
+    ]
+    for name, file in sorted(others.items()):
+        theirs = file.text(key, "owner"), file.text(key, "repository")
+        if theirs != (github.owner, github.repository):
+            continue
+        for path in shared:
+            if file.kept(key, path) is not Kept.ABSENT:
+                yield Wrong(
+                    at=("github", *path),
+                    found=f"the same as in {name}",
+                    right="one stack at most that owns it",
+                )
+
+
+def _github(github: GitHub, draft: Draft) -> Iterator[Wrong]:
+    if github.webhook is not None and draft.argocd is not None:
+        if draft.argocd.webhook_secret is None:
+            yield Wrong(
+                at=("argocd", "webhookSecret"),
+                found="nothing, but github.webhook",
+                right="the secret that GitHub is to sign with; without it Argo CD believes anybody",
+            )
+        if github.webhook.url is None and draft.argocd.url is None:
+            yield Wrong(
+                at=("github", "webhook", "url"),
+                found="nothing, and no argocd.url",
+                right="where GitHub reaches Argo CD",
+                example="https://argocd.example.com/api/webhook",
+            )
+    if github.deploy_key is not None:
+        yield from _deploy_key(github.deploy_key, draft)
+
+
+def _deploy_key(name: str, draft: Draft) -> Iterator[Wrong]:
+    if name not in draft.repository_names:
+        yield Wrong(
+            at=("github", "deployKey"),
+            found=f'"{name}"',
+            right=_one_of_names(name, draft.repository_names),
+        )
+        return
+    repository = draft.repositories.get(name)
+    if repository is None:
+        return
+    key = repository.credentials.ssh_private_key if repository.credentials else None
+    if key is None:
+        yield Wrong(
+            at=("github", "deployKey"),
+            found=f'"{name}", which has no sshPrivateKey',
+            right="a repository whose credentials are an sshPrivateKey",
+        )
+        return
+    try:
+        public_key(key.get_secret_value())
+    except ValueError as error:
+        yield Wrong(
+            at=("repositories", name, "credentials", "sshPrivateKey"),
+            found=f"a key that {error}",
+            right="a key as `ssh-keygen -t ed25519 -N ''` makes it",
         )
 
 

@@ -374,6 +374,52 @@ ApiEndpoint = Annotated[
         is_api_endpoint,
     ),
 ]
+WebhookUrl = Annotated[
+    str,
+    _url(
+        "an https:// URL without a password in it (http:// only to a loopback or private address)",
+        _is_web_url,
+    ),
+]
+Login = Annotated[
+    str,
+    _text(
+        "a GitHub login: at most 39 letters, digits and '-', starting and ending with a letter "
+        "or digit (a bot's ends in [bot])",
+        _matches(r"[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?(\[bot\])?"),
+    ),
+]
+TeamSlug = Annotated[
+    str, _text("a team's name as in URLs, such as platform-team", _matches(r"[a-z0-9_-]+", 100))
+]
+GitHubRepository = Annotated[
+    str,
+    _text(
+        "a repository's name without its owner: at most 100 letters, digits, '-', '_' and '.'",
+        _matches(r"[A-Za-z0-9._-]+", 100),
+    ),
+]
+EnvironmentName = Annotated[
+    str,
+    _text(
+        "an environment's name: at most 255 letters, digits, '-', '_' and '.'",
+        _matches(r"[A-Za-z0-9._-]+"),
+    ),
+]
+BranchPattern = Annotated[
+    str,
+    _text(
+        "a branch, a pattern such as release/*, or ~DEFAULT_BRANCH; not starting with refs/",
+        _matches(r"~DEFAULT_BRANCH|~ALL|(?!refs/)[^\s~^:\\]+"),
+    ),
+]
+ActionsName = Annotated[
+    str,
+    _text(
+        "a name of capitals, digits and '_', starting with no digit and not with GITHUB_",
+        _matches(r"(?!GITHUB_)[A-Z_][A-Z0-9_]*"),
+    ),
+]
 Rfc3339 = Annotated[
     str, _text("a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z", _is_rfc3339)
 ]
@@ -417,6 +463,9 @@ Token = Annotated[
 ]
 Password = Annotated[
     SecretStr, AfterValidator(SecretRule("a password or access token", lambda text: text != ""))
+]
+ActionsSecret = Annotated[
+    SecretStr, AfterValidator(SecretRule("a text that is not empty", lambda text: text != ""))
 ]
 WebhookSecret = Annotated[
     SecretStr,

@@ -14,6 +14,8 @@ from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
 PROJECT = "doks-gitops"
+NUMBERS = {"ada": 11, "bot": 12, "ops": 21}
+"""By which GitHub knows these people and teams."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,17 @@ class _Provider(mocks.Mocks):
     """What DigitalOcean and Kubernetes would add to what was asked for."""
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        assert args.token == "digitalocean:index/getContainerRegistry:getContainerRegistry"
-        assert "pulumi:providers:digitalocean::" in args.provider, "stacks have no default provider"
-        name = args.args["name"]
-        return {"name": name, "endpoint": f"registry.digitalocean.com/{name}"}, []
+        package = args.token.partition(":")[0]
+        assert f"pulumi:providers:{package}::" in args.provider, "stacks have no default provider"
+        match args.token:
+            case "digitalocean:index/getContainerRegistry:getContainerRegistry":
+                name = args.args["name"]
+                return {"name": name, "endpoint": f"registry.digitalocean.com/{name}"}, []
+            case "github:index/getUser:getUser":
+                return {"id": str(NUMBERS[args.args["username"]])}, []
+            case "github:index/getTeam:getTeam":
+                return {"id": str(NUMBERS[args.args["slug"]])}, []
+        raise AssertionError(args.token)
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)

@@ -1,0 +1,206 @@
+"""What stands around the repository on GitHub, from the stack file to what is asked for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pytest
+
+import settings
+from components import from_settings
+from components.github import (
+    Bypass,
+    DeployKey,
+    Environment,
+    GitHubDelivery,
+    GitHubDeliveryArgs,
+    Ruleset,
+    Webhook,
+)
+from settings.ssh_key import public_key
+from tests.unit.mocked import NUMBERS, Run, run
+from tests.unit.test_from_settings import parsed
+from tests.unit.test_program import CONFIG, platform
+from tests.unit.test_ssh_key import private
+
+GITHUB = {"owner": "team", "repository": "monorepo", "token": "github_pat_1"}
+KEY = private()
+SSH = {
+    "monorepo": {"url": "git@github.com:team/monorepo.git", "credentials": {"sshPrivateKey": KEY}}
+}
+URL = "https://argocd.example.com/api/webhook"
+
+
+def delivery(**given: Any) -> Run:
+    def program() -> Mapping[str, Any]:
+        import pulumi_github
+
+        provider = pulumi_github.Provider("github", owner="team", token="token")
+        GitHubDelivery(
+            "github",
+            GitHubDeliveryArgs("monorepo", **given),
+            pulumi.ResourceOptions(providers=[provider]),
+        )
+        return {}
+
+    return run(program)
+
+
+def own(made: Run) -> list[str]:
+    return sorted(each.name for each in made.asked.values() if each.type.startswith("github:"))
+
+
+def test_nothing_is_made_that_is_not_asked_for() -> None:
+    assert own(delivery()) == []
+
+
+def test_deploy_key_may_only_read() -> None:
+    key = delivery(deploy_key=DeployKey("dev", "ssh-ed25519 AAAA")).one("RepositoryDeployKey")
+    assert key.inputs == {
+        "repository": "monorepo", "title": "dev", "key": "ssh-ed25519 AAAA", "readOnly": True,
+    }  # fmt: skip
+
+
+def test_webhook_is_told_of_pushes_and_signs_them() -> None:
+    hook = delivery(webhook=Webhook(URL, "a webhook secret")).one("RepositoryWebhook")
+    assert hook.inputs["events"] == ["push"]
+    assert hook.inputs["configuration"] == {
+        "url": URL, "contentType": "json", "secret": "a webhook secret", "insecureSsl": False,
+    }  # fmt: skip
+    assert "configuration" in hook.secret
+
+
+def test_ruleset_names_everybody_who_may_break_it() -> None:
+    bypass = (
+        Bypass(user="bot"),
+        Bypass(team="ops", mode="pull_request"),
+        Bypass(app=7),
+        Bypass(organization_admins=True),
+    )
+    rules = Ruleset("main", ("~DEFAULT_BRANCH", "release/*"), 2, ("tests",), bypass)
+    made = delivery(ruleset=rules).one("RepositoryRuleset").inputs
+    assert made["conditions"]["refName"]["includes"] == ["~DEFAULT_BRANCH", "refs/heads/release/*"]
+    assert made["bypassActors"] == [
+        {"actorType": "User", "actorId": NUMBERS["bot"], "bypassMode": "always"},
+        {"actorType": "Team", "actorId": NUMBERS["ops"], "bypassMode": "pull_request"},
+        {"actorType": "Integration", "actorId": 7, "bypassMode": "always"},
+        {"actorType": "OrganizationAdmin", "bypassMode": "always"},
+    ]
+    assert made["rules"] == {
+        "deletion": True,
+        "nonFastForward": True,
+        "pullRequest": {"requiredApprovingReviewCount": 2, "dismissStaleReviewsOnPush": True},
+        "requiredStatusChecks": {
+            "requiredChecks": [{"context": "tests"}], "doNotEnforceOnCreate": True,
+        },
+    }  # fmt: skip
+
+
+def test_ruleset_without_checks_asks_for_none() -> None:
+    assert "requiredStatusChecks" not in delivery(ruleset=Ruleset("x")).one(
+        "RepositoryRuleset"
+    ).inputs["rules"]  # fmt: skip
+
+
+def test_environment_asks_its_reviewers_and_keeps_its_secrets() -> None:
+    environment = Environment(("ada",), ("ops",), True, 5, {"TOKEN": "hush"}, {"REGION": "nyc1"})
+    made = delivery(environments={"prod": environment})
+    asked = made.one("RepositoryEnvironment")
+    assert asked.inputs == {
+        "repository": "monorepo",
+        "environment": "prod",
+        "preventSelfReview": True,
+        "waitTimer": 5,
+        "reviewers": [{"users": [NUMBERS["ada"]], "teams": [NUMBERS["ops"]]}],
+    }
+    secret = made.one("ActionsEnvironmentSecret")
+    assert (secret.inputs["secretName"], secret.inputs["value"]) == ("TOKEN", "hush")
+    assert "value" in secret.secret
+    variable = made.one("ActionsEnvironmentVariable")
+    assert (variable.inputs["variableName"], variable.inputs["value"]) == ("REGION", "nyc1")
+    for inside in (secret, variable):
+        assert asked.urn in made.before(inside)
+
+
+def test_secrets_and_variables_of_all_workflows_are_the_repositorys() -> None:
+    made = delivery(secrets={"A": "hush"}, variables={"B": "x"})
+    assert made.one("ActionsSecret").inputs["value"] == "hush"
+    assert "value" in made.one("ActionsSecret").secret
+    assert made.one("ActionsVariable").inputs["value"] == "x"
+
+
+def arguments(**github: Any) -> GitHubDeliveryArgs:
+    given = parsed(
+        github=GITHUB | github,
+        repositories=SSH,
+        argocd={
+            "chart": {"version": "10.1.1"},
+            "url": "https://argocd.example.com",
+            "webhookSecret": "a webhook secret",
+        },
+    )
+    return from_settings.github_args(given)
+
+
+def test_webhook_goes_to_argocds_own_address_unless_another_is_given() -> None:
+    webhook = arguments(webhook={}).webhook
+    assert webhook is not None
+    assert webhook.url == URL
+    webhook = arguments(webhook={"url": "https://hooks.example.com/x"}).webhook
+    assert webhook is not None
+    assert webhook.url == "https://hooks.example.com/x"
+
+
+def test_deploy_key_is_the_public_half_of_what_argocd_reads_with() -> None:
+    key = arguments(deployKey="monorepo").deploy_key
+    assert key == DeployKey("demo (Argo CD)", public_key(KEY))
+
+
+def test_every_part_of_the_stack_file_arrives() -> None:
+    made = arguments(
+        ruleset={"branches": ["main"], "approvals": 2, "bypass": [{"team": "ops"}]},
+        environments={"prod": {"users": ["ada"], "variables": {"A": "1"}, "secrets": {"B": "x"}}},
+        secrets={"C": "y"},
+        variables={"D": "z"},
+    )
+    assert made.repository == "monorepo"
+    assert made.ruleset == Ruleset("doks-gitops", ("main",), 2, (), (Bypass(team="ops"),))
+    assert made.environments["prod"].users == ("ada",)
+    assert made.environments["prod"].variables == {"A": "1"}
+    assert set(made.environments["prod"].secrets) == {"B"}
+    assert set(made.secrets) == {"C"}
+    assert made.variables == {"D": "z"}
+
+
+def test_token_and_address_come_from_the_environment_if_the_stack_has_none() -> None:
+    config = {
+        **CONFIG,
+        "doks-gitops:github": {"owner": "team", "repository": "monorepo"},
+    }
+    environ = {"GITHUB_TOKEN": "github_pat_2", "GITHUB_BASE_URL": "https://github.example.com/"}
+    github = settings.parse("dev", config, {}, environ=environ).github
+    assert github is not None
+    assert github.token.get_secret_value() == "github_pat_2"
+    assert github.base_url == "https://github.example.com/"
+    with pytest.raises(settings.SettingsError, match=r"github\.token"):
+        settings.parse("dev", config, {})
+    assert settings.parse("dev", CONFIG, {}, environ=environ).github is None
+
+
+def test_stack_without_github_asks_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not platform(monkeypatch).all("pulumi:providers:github")
+
+
+def test_github_depends_on_nothing_in_the_cluster_and_applications_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    github = GITHUB | {"webhook": {"url": URL}, "ruleset": {}}
+    made = platform(monkeypatch, config={**CONFIG, "doks-gitops:github": github})
+    hook = made.one("RepositoryWebhook")
+    assert hook.provider.startswith(made.one("pulumi:providers:github").urn)
+    assert not [urn for urn in made.before(hook) if "kubernetes" in urn.lower()]
+    assert hook.urn in made.before(made.one("Application"))
+    for each in made.asked.values():
+        for key, value in each.inputs.items():
+            if "github_pat_1" in str(value):
+                assert key in each.secret
