@@ -45,6 +45,10 @@ Stacks = Annotated[
 def up(
     stacks: Stacks = None,
     repo: Repo = None,
+    webhooks: Annotated[
+        bool | None,
+        typer.Option(help="Tell Argo CD of commits by webhook, as GitHub does, not by polling."),
+    ] = None,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait for Synced and Healthy; 0: do not wait.")
     ] = 180,
@@ -57,7 +61,7 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console)
+    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks)
     for stack in chosen:
         _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
@@ -164,9 +168,7 @@ def env() -> None:
     daemon = _daemon()
     tools = toolchain.ensure(errors)
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
-    for key, value in engine.environment(
-        home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token
-    ).items():
+    for key, value in session.environment(home, daemon, tools).items():
         print(f"export {key}={shlex.quote(value)}")
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ class Daemon:
     url: str
     token: str
     """DigitalOcean token of the sandbox's account; opens the control routes too."""
+    github: Mapping[str, str]
+    """`api`, `repository` and `token`: what a workflow of the monorepo has."""
 
     def get(self, path: str, *, seconds: float = 30) -> Any:
         return self._call("GET", path, None, seconds)
@@ -66,7 +69,7 @@ def running(home: Home) -> Daemon | None:
         return None
     if not _is_daemon(said["pid"], said["started"]):
         return None
-    return Daemon(said["pid"], said["url"], said["token"])
+    return Daemon(said["pid"], said["url"], said["token"], said["github"])
 
 
 def required(home: Home) -> Daemon:

@@ -11,11 +11,13 @@ import hmac
 import json
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import psutil
@@ -36,10 +38,17 @@ from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
-from sandbox.engine import MONOREPO, PROJECT, STACKS
+from sandbox.engine import MONOREPO, PROJECT, STACKS, cluster_of
 from sandbox.faults import Fault
 from sandbox.faults.requests import Faulty
 from sandbox.git import GitServer
+from sandbox.github.app import PERMISSIONS
+from sandbox.github.app import create_app as create_github
+from sandbox.github.control import control_routes
+from sandbox.github.host import BASE, GitHub
+from sandbox.github.operations import PREFIX
+from sandbox.github.state import OWNER
+from sandbox.ingress import webhook_of_argocd, webhook_url
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.processes import free_port
 from sandbox.seed import images_in
@@ -52,6 +61,7 @@ REGISTRY = "microservices-demo"
 """The team's registry, which is in the account before the first stack is."""
 
 _TOKEN_FILE = "token"  # noqa: S105 (a file's name)
+_GITHUB_TOKEN_FILE = "github-token"  # noqa: S105 (a file's name)
 
 
 class Sandbox:
@@ -63,6 +73,8 @@ class Sandbox:
         self.account = AccountState.load(home.root / "account.json")
         self.token = _account_token(home, self.account)
         self.git = GitServer(home.folder("git"))
+        self.github = GitHub(home.root / "github.json", self.git, self.url)
+        self.github_token = _github_token(home, self.github)
         self.backend = Backend(
             home.folder("clusters"),
             tools,
@@ -82,6 +94,8 @@ class Sandbox:
             Route("/status", self._get_status),
             Route("/clusters", self._get_clusters),
             Route("/config", self._get_config),
+            Mount("/github", routes=control_routes(self.github.state, self._authorize)),
+            Route("/webhooks", self._set_webhooks, methods=["POST"]),
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
             Route("/clock", self._move_clock, methods=["POST"]),
@@ -96,7 +110,9 @@ class Sandbox:
             routes=[
                 Mount("/sandbox", routes=control),
                 Mount("/git", self.git.app),
+                Mount(BASE, create_github(self.github)),
                 Mount("/charts", repository(self.charts)),
+                webhook_of_argocd(self.account, self.backend),
                 webhook_route(self.account),
                 # Last, since it answers whatever else is asked as DigitalOcean does.
                 Mount("/", create_app(self.account, self.clusters)),
@@ -112,6 +128,7 @@ class Sandbox:
             yield
         finally:
             await end(starting)
+            await self.github.webhooks.close()
             await self.clusters.close()
             await self.backend.stop_all()
 
@@ -164,21 +181,49 @@ class Sandbox:
         return JSONResponse(await clusters_of(self.account, self.backend))
 
     async def _get_config(self, request: Request) -> JSONResponse:
-        """What differs in the stack files here: the config of the program's namespace."""
+        """What differs in the stack files here, by stack: the config of the program's namespace,
+        as `values`, and as `secrets` the secrets in it by the path of their key."""
         self._authorize(request)
-        url = f"{self.url}/git/{MONOREPO}.git"
-        username = self.git.access(MONOREPO).username if MONOREPO in self.git else ""
-        # No webhook tells Argo CD of a commit here; it asks more often instead.
-        asks = {"timeout.reconciliation": "10s", "timeout.reconciliation.jitter": "0s"}
-        argocd: dict[str, object] = {"values": {"configs": {"cm": asks}}}
+        return JSONResponse({stack: self._config_of(stack) for stack in STACKS})
+
+    def _config_of(self, stack: str) -> dict[str, object]:
+        access = self.git.access(MONOREPO) if MONOREPO in self.git else None
+        repository = {
+            "url": f"{self.url}/git/{MONOREPO}.git",
+            "credentials": {"username": access.username if access else ""},
+        }
+        hidden = {f"repositories.{MONOREPO}.credentials.password": access.token if access else ""}
+        argocd: dict[str, object] = {}
+        values: dict[str, object] = {"repositories": {MONOREPO: repository}, "argocd": argocd}
         if not self._uses_public_chart:
             argocd["chart"] = {"repository": f"{self.url}/charts"}
-        return JSONResponse(
-            {
-                "repositories": {MONOREPO: {"url": url, "credentials": {"username": username}}},
-                "argocd": argocd,
+        if self._webhook_secret.exists():
+            values["github"] = {
+                "owner": OWNER,
+                "repository": MONOREPO,
+                "baseUrl": f"{self.url}{BASE}/",
+                "webhook": {"url": webhook_url(self.url, cluster_of(stack))},
             }
-        )
+            hidden["argocd.webhookSecret"] = self._webhook_secret.read_text()
+        else:
+            # No webhook tells Argo CD of a commit; it asks more often instead.
+            asks = {"timeout.reconciliation": "10s", "timeout.reconciliation.jitter": "0s"}
+            argocd["values"] = {"configs": {"cm": asks}}
+        return {"values": values, "secrets": hidden}
+
+    @property
+    def _webhook_secret(self) -> Path:
+        """The file whose being there means that Argo CD is told of commits by webhook."""
+        return self._home.root / "webhook-secret"
+
+    async def _set_webhooks(self, request: Request) -> JSONResponse:
+        """Whether, from the next `pulumi up` on, Argo CD is told of commits by webhook."""
+        self._authorize(request)
+        if not (await request.json())["on"]:
+            self._webhook_secret.unlink(missing_ok=True)
+        elif not self._webhook_secret.exists():
+            write_private(self._webhook_secret, secrets.token_urlsafe(24).encode())
+        return JSONResponse({})
 
     async def _get_repository(self, request: Request) -> JSONResponse:
         self._authorize(request)
@@ -278,6 +323,16 @@ def _account_token(home: Home, account: AccountState) -> str:
     return token
 
 
+def _github_token(home: Home, github: GitHub) -> str:
+    """The token of the organization's owner on GitHub, who may do everything."""
+    path = home.root / _GITHUB_TOKEN_FILE
+    if path.exists() and github.state.find_token(token := path.read_text()):
+        return token
+    token = github.state.add_token(OWNER, dict.fromkeys(PERMISSIONS, "write"))
+    write_private(path, token.encode())
+    return token
+
+
 def _chart_versions() -> set[str]:
     """The chart versions that the stack files pin, and the patch after each: one to upgrade to."""
     versions = set()
@@ -342,6 +397,11 @@ def _announce(home: Home, sandbox: Sandbox) -> None:
         "started": me.create_time(),
         "url": sandbox.url,
         "token": sandbox.token,
+        "github": {
+            "api": f"{sandbox.url}{BASE}{PREFIX}",
+            "repository": f"{OWNER}/{MONOREPO}",
+            "token": sandbox.github_token,
+        },
     }
     write_private(home.root / "daemon.json", json.dumps(said).encode())
 

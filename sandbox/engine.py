@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -34,7 +35,11 @@ _LINKED = (
     "bin",
     ".venv",
 )
-_RESOURCE_PLUGINS = {"digitalocean": "pulumi_digitalocean", "kubernetes": "pulumi_kubernetes"}
+_RESOURCE_PLUGINS = {
+    "digitalocean": "pulumi_digitalocean",
+    "github": "pulumi_github",
+    "kubernetes": "pulumi_kubernetes",
+}
 
 
 def install_plugins(home: Home) -> list[str]:
@@ -77,10 +82,18 @@ def _write_launcher(path: Path, module: str) -> None:
     path.chmod(stat.S_IRWXU)
 
 
-def environment(home: Home, *, bin_dir: Path, api_url: str, token: str) -> dict[str, str]:
+def environment(
+    home: Home,
+    *,
+    bin_dir: Path,
+    api_url: str,
+    token: str,
+    github: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """What a shell needs for plain `pulumi`, `kubectl`, `helm` and `argocd` to act on the sandbox.
 
-    `bin_dir` holds the tools. Only additions: the caller lays them over its own environment.
+    `bin_dir` holds the tools; `github` are the `api`, `repository` and `token` that a workflow has.
+    Only additions: the caller lays them over its own environment.
     """
     passphrase = home.root / "passphrase"
     if not passphrase.exists():
@@ -97,7 +110,23 @@ def environment(home: Home, *, bin_dir: Path, api_url: str, token: str) -> dict[
         "DIGITALOCEAN_TOKEN": token,
         "DIGITALOCEAN_API_URL": api_url,
         "KUBECONFIG": str(home.root / "kubeconfig"),
+        **(
+            {
+                "GITHUB_API_URL": github["api"],
+                "GITHUB_REPOSITORY": github["repository"],
+                "GITHUB_TOKEN": github["token"],
+            }
+            if github
+            else {}
+        ),
     }
+
+
+def cluster_of(stack: str) -> str:
+    """The name of the stack's cluster, as its stack file in the checkout has it."""
+    content = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())
+    name: str = content["config"][f"{PROJECT}:cluster"]["name"]
+    return name
 
 
 def _derive(source: Path, sandbox_values: Mapping[str, object]) -> dict[str, object]:
@@ -128,23 +157,21 @@ def _merge(under: object, over: object) -> object:
 class Engine:
     """The `pulumi` command, run in the sandbox's project folder.
 
-    `values` (config of the program's namespace, without the prefix) are what is put into every
-    stack file here, `secret_values` the secrets among them, by the path of their key. `env` is laid
-    over this process's own environment.
+    `config` is what is put into each stack file here, by stack: `values` (config of the program's
+    namespace, without the prefix), and `secrets` by the path of their key. `env` is laid over this
+    process's own environment.
     """
 
     def __init__(
         self,
         home: Home,
         env: Mapping[str, str],
-        values: Mapping[str, object],
-        secret_values: Mapping[str, str],
+        config: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self.project = home.folder("project")
         self._state = home.folder("state")
         self.env = {**os.environ, **env}
-        self._values = values
-        self._secret_values = secret_values
+        self._config = config
 
     def prepare(self) -> None:
         """Lay out the project folder and make the stacks.
@@ -157,7 +184,7 @@ class Engine:
             link.symlink_to(REPOSITORY / name)
         for stack in STACKS:
             source = REPOSITORY / f"Pulumi.{stack}.yaml"
-            made_of = json.dumps([source.read_text(), self._values, self._secret_values])
+            made_of = json.dumps([source.read_text(), self._config[stack]])
             digest = hashlib.sha256(made_of.encode()).hexdigest()
             known = self.project / f".{stack}.sha256"
             if not known.exists() or known.read_text() != digest:
@@ -168,14 +195,14 @@ class Engine:
     def _make_stack(self, stack: str, source: Path) -> None:
         target = self.project / source.name
         old = yaml.safe_load(target.read_text()) if target.exists() else {}
-        content: dict[str, object] = {"config": _derive(source, self._values)}
+        content: dict[str, object] = {"config": _derive(source, self._config[stack]["values"])}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt
         new = target.with_suffix(".new")
         new.write_text(yaml.safe_dump(content, sort_keys=False))
         new.replace(target)
         self.run("stack", "select", "--create", stack)
-        for key, value in self._secret_values.items():
+        for key, value in self._config[stack]["secrets"].items():
             self.run(
                 "config", "set", "--stack", stack, "--secret", "--path", f"{PROJECT}:{key}",
                 stdin=value,

@@ -9,13 +9,18 @@ from sandbox.client import Daemon, SandboxError
 from sandbox.paths import Home, remove_tree
 
 
-def start(home: Home, repo: str | None, console: Console) -> tuple[Daemon, engine.Engine]:
+def start(
+    home: Home, repo: str | None, console: Console, *, webhooks: bool | None = None
+) -> tuple[Daemon, engine.Engine]:
     """The sandbox of that folder, running and filled, with nothing deployed that was not.
 
-    `repo`: what its monorepo is filled from if it is new; None: the example.
+    `repo`: what its monorepo is filled from if it is new; None: the example. `webhooks`: whether
+    Argo CD is told of commits; None: as before, at first not.
     """
     tools = toolchain.ensure(console)
     daemon = client.start(home)
+    if webhooks is not None:
+        daemon.post("/sandbox/webhooks", {"on": webhooks})
     daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
     return daemon, engine_of(home, daemon, tools)
 
@@ -32,15 +37,20 @@ def _source(repo: str | None) -> str | None:
 def engine_of(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine:
     """The engine of a sandbox that runs, ready to act on it."""
     engine.install_plugins(home)
-    git = daemon.get("/sandbox/repository")
-    pulumi = engine.Engine(
-        home,
-        engine.environment(home, bin_dir=tools.bin_dir, api_url=daemon.url, token=daemon.token),
-        daemon.get("/sandbox/config"),
-        {f"repositories.{engine.MONOREPO}.credentials.password": git["password"]},
-    )
+    pulumi = engine.Engine(home, environment(home, daemon, tools), daemon.get("/sandbox/config"))
     pulumi.prepare()
     return pulumi
+
+
+def environment(home: Home, daemon: Daemon, tools: toolchain.Tools) -> dict[str, str]:
+    """What a shell needs to act on a sandbox that runs."""
+    return engine.environment(
+        home,
+        bin_dir=tools.bin_dir,
+        api_url=daemon.url,
+        token=daemon.token,
+        github=daemon.github,
+    )
 
 
 def remove(home: Home) -> None:

@@ -44,7 +44,7 @@ def test_packages_that_need_a_plugin_are_told_with_the_sdks_version(
     found = {package.name: (package.kind, package.version) for package in answer.packages}
     assert found == {
         name: ("resource", "v" + version(f"pulumi_{name}"))
-        for name in ("digitalocean", "kubernetes")
+        for name in ("digitalocean", "github", "kubernetes")
     }
 
 

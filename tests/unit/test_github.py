@@ -19,7 +19,7 @@ from components.github import (
 )
 from settings.ssh_key import public_key
 from tests.unit.mocked import NUMBERS, Run, run
-from tests.unit.test_from_settings import parsed
+from tests.unit.stackfiles import parsed
 from tests.unit.test_program import CONFIG, platform
 from tests.unit.test_ssh_key import private
 

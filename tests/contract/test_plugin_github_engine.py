@@ -1,0 +1,110 @@
+"""GitHubDelivery with the github plugin under the real engine, on an emulated GitHub."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.paths import REPOSITORY
+from tests.contract.github_api import OWNER, REPO, Emulator, emulator
+from tests.contract.pulumi_stack import Stack, engine
+from tests.contract.test_github_api import KEY
+
+PROGRAM = """
+import pulumi
+import pulumi_github
+from components import github as parts
+
+provider = pulumi_github.Provider(
+    "github", owner="{owner}", token=pulumi.Output.secret("{token}"), base_url="{base_url}",
+    write_delay_ms=0,
+)
+parts.GitHubDelivery(
+    "github",
+    parts.GitHubDeliveryArgs(
+        "shop",
+        deploy_key=parts.DeployKey("dev", "{key}"),
+        webhook=parts.Webhook("{hook}", "a webhook secret"),
+        ruleset=parts.Ruleset(
+            "main", checks=("tests",), approvals={approvals},
+            bypass=(parts.Bypass(team="ops"), parts.Bypass(organization_admins=True)),
+        ),
+        environments={{
+            "dev": parts.Environment(
+                users=("ada",), secrets={{"TOKEN": "hush hush"}}, variables={{"REGION": "nyc1"}}
+            )
+        }},
+        secrets={{"TOKEN": "hush hush"}},
+        variables={{"REGION": "nyc1"}},
+    ),
+    pulumi.ResourceOptions(providers=[provider]),
+)
+"""
+
+
+@pytest.fixture
+def gh(tmp_path: Path) -> Iterator[Emulator]:
+    engine()
+    with emulator(tmp_path) as served:
+        served.token_of("ada")
+        served.in_server(lambda: served.github.state.add_team("ops", ["ada"]))
+        yield served
+
+
+def test_a_stack_lives_through_all_of_its_life(tmp_path: Path, gh: Emulator) -> None:
+    (tmp_path / "stack").mkdir()
+    stack = Stack.new(tmp_path / "stack")
+    stack.env["PYTHONPATH"] = str(REPOSITORY)
+
+    def program(approvals: int) -> None:
+        stack.program(
+            PROGRAM.format(
+                owner=OWNER, token=gh.token, base_url=gh.base_url, key=KEY, hook=gh.receiver.url,
+                approvals=approvals,
+            )
+        )  # fmt: skip
+
+    program(1)
+    preview = stack.run("preview", "--diff")
+    assert preview.code == 0, preview.output
+    assert gh.call("GET", f"{REPO}/hooks", status=200) == []
+    created = stack.up()
+    assert created.code == 0, created.output
+    known = gh.github.state.repository("shop")
+    assert [each.key for each in known.keys] == [KEY]
+    assert known.hooks[0].config.secret == "a webhook secret"
+    assert [each.actor_type for each in known.rulesets[0].bypass_actors] == [
+        "Team",
+        "OrganizationAdmin",
+    ]
+    [environment] = known.environments
+    assert [each.type for each in environment.reviewers] == ["User"]
+    for vault in (known.vault, environment.vault):
+        assert vault.secrets["TOKEN"].value == "hush hush"
+        assert vault.variables["REGION"].value == "nyc1"
+    exported = json.dumps(stack.resources())
+    for secret in ("a webhook secret", "hush hush", gh.token):
+        assert secret not in exported
+        assert secret not in preview.output + created.output
+
+    count = sum(created.changes.values())
+    assert stack.up().changes == {"same": count}
+    assert stack.refresh().changes == {"same": count}
+
+    program(2)
+    gh.call("DELETE", f"{REPO}/hooks/{known.hooks[0].id}", status=204)
+    mended = stack.up("--refresh")
+    assert mended.code == 0, mended.output
+    assert mended.changes["update"] == 1
+    assert mended.changes["create"] == 1
+    rules = known.rulesets[0].parameters("pull_request")
+    assert rules is not None
+    assert rules["required_approving_review_count"] == 2
+
+    destroyed = stack.destroy()
+    assert destroyed.code == 0, destroyed.output
+    left = (known.keys, known.hooks, known.rulesets, known.environments)
+    assert left == ([], [], [], [])
+    assert not known.vault.secrets
+    assert not known.vault.variables
