@@ -2,19 +2,21 @@
 and whether a stack's settings fit. Nothing in it is changed but a registry integration that was
 removed."""
 
-from account.api import AccountError, read
+from account.api import AccountError, read, read_prices
 from account.check import check, resolve_version
 from account.integration import restore_integration
-from account.model import Account, RunningCluster
+from account.model import Account, Prices, RunningCluster
 from account.version import Version
 
 __all__ = [
     "Account",
     "AccountError",
+    "Prices",
     "RunningCluster",
     "Version",
     "check",
     "read",
+    "read_prices",
     "resolve_version",
     "restore_integration",
 ]

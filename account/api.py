@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 
 import pulumi
@@ -12,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from account.model import Account, RunningCluster
+from account.model import Account, Prices, RunningCluster
 from account.version import Version
 from settings.scalars import is_api_endpoint
 
@@ -51,12 +52,7 @@ def read(token: str, api_url: str) -> Account:
     Needs the scopes `kubernetes:read` and `registry:read`. Raises `AccountError` if the token is
     refused, lacks a scope, would travel unprotected, or the API can't be reached.
     """
-    if not is_api_endpoint(api_url):
-        raise AccountError(
-            f"The API address {api_url} is neither https:// nor http:// on loopback: the account's "
-            "token would travel where others can read it.\n"
-            "Set another: pulumi config set digitalocean:apiEndpoint https://api.digitalocean.com"
-        )
+    _require_protected(api_url)
     with _Api(token, api_url) as api, ThreadPoolExecutor(max_workers=3) as threads:
         options = threads.submit(api.options)
         clusters = threads.submit(lambda: tuple(api.clusters()))
@@ -75,6 +71,31 @@ def read(token: str, api_url: str) -> Account:
             versions=tuple(sorted((each.slug for each in offered.versions), reverse=True)),
             clusters=clusters.result(),
             registries=registries.result(),
+        )
+
+
+def read_prices(token: str, api_url: str) -> Prices:
+    """What sizes and registries cost the account of `token`.
+
+    Needs the scopes `sizes:read` and `registry:read`. Raises `AccountError` as `read` does.
+    https://docs.digitalocean.com/reference/api/reference/droplets/ (sizes),
+    https://docs.digitalocean.com/reference/api/reference/container-registries/ (options)
+    """
+    _require_protected(api_url)
+    with _Api(token, api_url) as api:
+        return Prices(
+            sizes={size.slug: size.price_monthly for size in api.sizes()},
+            tiers={tier.slug: tier.price for tier in api.tiers()},
+            tier=api.subscribed(),
+        )
+
+
+def _require_protected(api_url: str) -> None:
+    if not is_api_endpoint(api_url):
+        raise AccountError(
+            f"The API address {api_url} is neither https:// nor http:// on loopback: the account's "
+            "token would travel where others can read it.\n"
+            "Set another: pulumi config set digitalocean:apiEndpoint https://api.digitalocean.com"
         )
 
 
@@ -152,9 +173,12 @@ class _Links(BaseModel):
     pages: _Pages | None = None
 
 
-class _ClustersAnswer(BaseModel):
-    kubernetes_clusters: list[_Cluster]
+class _Page(BaseModel):
     links: _Links | None = None
+
+
+class _ClustersAnswer(_Page):
+    kubernetes_clusters: list[_Cluster]
 
 
 class _Registry(BaseModel):
@@ -169,7 +193,42 @@ class _RegistriesAnswer(BaseModel):
     registries: list[_Registry]
 
 
+class _Size(BaseModel):
+    slug: str
+    price_monthly: Decimal
+
+
+class _SizesAnswer(_Page):
+    sizes: list[_Size]
+
+
+class _Tier(BaseModel):
+    slug: str
+    monthly_price_in_cents: int
+
+    @property
+    def price(self) -> Decimal:
+        return Decimal(self.monthly_price_in_cents) / 100
+
+
+class _Tiers(BaseModel):
+    subscription_tiers: list[_Tier]
+
+
+class _TiersAnswer(BaseModel):
+    options: _Tiers
+
+
+class _Subscription(BaseModel):
+    tier: _Slug
+
+
+class _SubscriptionAnswer(BaseModel):
+    subscription: _Subscription
+
+
 _Answer = TypeVar("_Answer", bound=BaseModel)
+_Paged = TypeVar("_Paged", bound=_Page)
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -203,14 +262,26 @@ class _Api:
     def options(self) -> _Options:
         return self._get("/v2/kubernetes/options", "kubernetes:read", _OptionsAnswer).options
 
+    def sizes(self) -> Iterator[_Size]:
+        for answer in self._pages("/v2/sizes", "sizes:read", _SizesAnswer):
+            yield from answer.sizes
+
+    def tiers(self) -> list[_Tier]:
+        answer = self._get("/v2/registries/options", "registry:read", _TiersAnswer)
+        return answer.options.subscription_tiers
+
+    def subscribed(self) -> str | None:
+        """The tier of the account's registry subscription, if it has one."""
+        path = "/v2/registries/subscription"
+        response = self._response("GET", path)
+        if response.status_code == 404:
+            return None
+        answer = self._checked(response, path, "registry:read", _SubscriptionAnswer)
+        return answer.subscription.tier.slug
+
     def clusters(self) -> Iterator[RunningCluster]:
-        page = 1
-        while True:
-            answer = self._get(
-                f"/v2/kubernetes/clusters?page={page}&per_page={PER_PAGE}",
-                "kubernetes:read",
-                _ClustersAnswer,
-            )
+        path, scope = "/v2/kubernetes/clusters", "kubernetes:read"
+        for answer in self._pages(path, scope, _ClustersAnswer):
             for cluster in answer.kubernetes_clusters:
                 if cluster.status.state not in GONE:
                     yield RunningCluster(
@@ -234,10 +305,6 @@ class _Api:
                             None,
                         ),
                     )
-            # Counted instead of followed: the link could lead the token to another host.
-            if not (answer.links and answer.links.pages and answer.links.pages.next):
-                return
-            page += 1
 
     def registries(self) -> tuple[str, ...]:
         path, scope = "/v2/registry", "registry:read"
@@ -262,6 +329,16 @@ class _Api:
                 "Look at both in the control panel (Container Registry, Settings), then run the"
                 " command again."
             )
+
+    def _pages(self, path: str, scope: str, kind: type[_Paged]) -> Iterator[_Paged]:
+        page = 1
+        while True:
+            answer = self._get(f"{path}?page={page}&per_page={PER_PAGE}", scope, kind)
+            yield answer
+            # Counted instead of followed: the link could lead the token to another host.
+            if not (answer.links and answer.links.pages and answer.links.pages.next):
+                return
+            page += 1
 
     def _get(self, path: str, scope: str, answer: type[_Answer]) -> _Answer:
         return self._checked(self._response("GET", path), path, scope, answer)

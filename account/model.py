@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from account.version import Version
 
@@ -49,3 +50,15 @@ class Account:
     def clusters_named(self, name: str) -> tuple[RunningCluster, ...]:
         """The clusters of this name: DigitalOcean doesn't keep names unique for ever."""
         return tuple(cluster for cluster in self.clusters if cluster.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What an account pays, in US dollars per month, before taxes and discounts."""
+
+    sizes: Mapping[str, Decimal]
+    """Of a node, by its Droplet size."""
+    tiers: Mapping[str, Decimal]
+    """Of a container registry subscription, by its tier."""
+    tier: str | None
+    """The tier that the account has subscribed to; None: it has no registry."""

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 import pulumi
 import pulumi.runtime.config as pulumi_config
+import yaml
 from pydantic import ValidationError
 
 from settings import rules
@@ -52,6 +53,8 @@ GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON, for the one run of `bin/recover` that
 takes over what exists."""
+
+_Shape = TypeVar("_Shape", bound=Model)
 
 NAMESPACES = (NAMESPACE, ACCOUNT, "pulumi")
 """Namespaces of configuration that mean something to this project."""
@@ -141,6 +144,36 @@ def parse(
     return settings
 
 
+def paid_for(stack: str, text: str) -> tuple[Cluster, Registry]:
+    """What a stack asks of the account, from its stack file alone: nothing is decrypted, and no
+    other section has to be right yet. Pure. Raises `SettingsError`."""
+    try:
+        file = StackFile(text)
+    except ValueError as broken:
+        raise SettingsError(
+            [Fault(stack_file(stack), "the whole file", f"broken YAML: {broken}", "YAML")]
+        ) from None
+    config = (yaml.safe_load(text) or {}).get("config") or {}
+    raw = dict(_namespace(config, NAMESPACE))
+    raw = complete(raw, str(raw.get("environment", stack)))
+    report = Report(stack, raw, file, {}, None)
+    faults: list[Fault] = []
+
+    def section(key: str, model: type[_Shape]) -> _Shape | None:
+        try:
+            return model.model_validate(raw.get(key))
+        except ValidationError as invalid:
+            for error in invalid.errors(include_url=False):
+                error["loc"] = (key, *error["loc"])
+                faults.extend(report.of_error(error))
+            return None
+
+    cluster, registry = section("cluster", Cluster), section("registry", Registry)
+    if cluster is None or registry is None:
+        raise SettingsError(faults)
+    return cluster, registry
+
+
 def _namespace(config: Mapping[str, object], namespace: str) -> Iterator[tuple[str, object]]:
     for key, value in config.items():
         if key.startswith(f"{namespace}:"):
@@ -176,9 +209,6 @@ def _from_environment(
                 section[key] = environ[variable]
                 origins[(*at, key)] = f"environment variable {variable}"
     return origins
-
-
-_Shape = TypeVar("_Shape", bound=Model)
 
 
 def _draft(raw: Mapping[str, object]) -> rules.Draft:

@@ -105,6 +105,13 @@ class NodePool(Model):
             return self.autoscale.min
         return self.count or 0
 
+    @property
+    def most(self) -> int:
+        """How many nodes it has at most."""
+        if self.autoscale is not None:
+            return self.autoscale.max
+        return self.count or 0
+
 
 class Cluster(Model):
     """The DOKS cluster."""

@@ -19,6 +19,7 @@ from sandbox.digitalocean.routes import (
     kubernetes,
     node_pools,
     registries,
+    sizes,
     vpcs,
 )
 from sandbox.digitalocean.state import AccountState
@@ -30,6 +31,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *node_pools.OPERATIONS,
     *associated_resources.OPERATIONS,
     *registries.OPERATIONS,
+    *sizes.OPERATIONS,
     *vpcs.OPERATIONS,
 )
 """Every operation that is emulated, with the scopes that it needs."""

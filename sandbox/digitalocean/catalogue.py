@@ -49,35 +49,36 @@ VERSION_FEATURES = (
 
 @dataclass(frozen=True)
 class Size:
-    """A Droplet that can be a worker node: memory in MiB, disk in GiB."""
+    """A Droplet that can be a worker node: memory in MiB, disk in GiB, list price in US dollars."""
 
     slug: str
     vcpus: int
     memory: int
     disk: int
+    price_monthly: int
 
 
 SIZES = {
     size.slug: size
     for size in (
-        Size("s-1vcpu-2gb", 1, 2048, 50),
-        Size("s-2vcpu-2gb", 2, 2048, 60),
-        Size("s-2vcpu-4gb", 2, 4096, 80),
-        Size("s-4vcpu-8gb", 4, 8192, 160),
-        Size("s-8vcpu-16gb", 8, 16384, 320),
-        Size("s-2vcpu-4gb-amd", 2, 4096, 80),
-        Size("s-4vcpu-8gb-amd", 4, 8192, 160),
-        Size("s-2vcpu-4gb-intel", 2, 4096, 80),
-        Size("s-4vcpu-8gb-intel", 4, 8192, 160),
-        Size("c-2", 2, 4096, 25),
-        Size("c-4", 4, 8192, 50),
-        Size("c-8", 8, 16384, 100),
-        Size("g-2vcpu-8gb", 2, 8192, 25),
-        Size("g-4vcpu-16gb", 4, 16384, 50),
-        Size("g-8vcpu-32gb", 8, 32768, 100),
-        Size("m-2vcpu-16gb", 2, 16384, 50),
-        Size("m-4vcpu-32gb", 4, 32768, 100),
-        Size("so-2vcpu-16gb", 2, 16384, 300),
+        Size("s-1vcpu-2gb", 1, 2048, 50, 12),
+        Size("s-2vcpu-2gb", 2, 2048, 60, 18),
+        Size("s-2vcpu-4gb", 2, 4096, 80, 24),
+        Size("s-4vcpu-8gb", 4, 8192, 160, 48),
+        Size("s-8vcpu-16gb", 8, 16384, 320, 96),
+        Size("s-2vcpu-4gb-amd", 2, 4096, 80, 28),
+        Size("s-4vcpu-8gb-amd", 4, 8192, 160, 56),
+        Size("s-2vcpu-4gb-intel", 2, 4096, 80, 28),
+        Size("s-4vcpu-8gb-intel", 4, 8192, 160, 56),
+        Size("c-2", 2, 4096, 25, 42),
+        Size("c-4", 4, 8192, 50, 84),
+        Size("c-8", 8, 16384, 100, 168),
+        Size("g-2vcpu-8gb", 2, 8192, 25, 63),
+        Size("g-4vcpu-16gb", 4, 16384, 50, 126),
+        Size("g-8vcpu-32gb", 8, 32768, 100, 252),
+        Size("m-2vcpu-16gb", 2, 16384, 50, 84),
+        Size("m-4vcpu-32gb", 4, 32768, 100, 168),
+        Size("so-2vcpu-16gb", 2, 16384, 300, 131),
     )
 }
 

@@ -41,6 +41,15 @@ def pool_of(do: Emulator, cluster_id: str, pool_id: str) -> dict[str, Any]:
 # What is on offer
 
 
+def test_sizes_have_their_list_price_by_month_and_by_hour(do: Emulator) -> None:
+    sizes = do.pydo().sizes.list(per_page=200)["sizes"]
+    offered = {each["slug"] for each in do.pydo().kubernetes.list_options()["options"]["sizes"]}
+    assert {each["slug"] for each in sizes} == offered
+    [size] = [each for each in sizes if each["slug"] == "s-2vcpu-4gb"]
+    assert (size["price_monthly"], size["price_hourly"]) == (24.0, 0.03571)
+    assert (size["vcpus"], size["memory"], size["disk"]) == (2, 4096, 80)
+
+
 def test_options_name_versions_regions_and_sizes(do: Emulator) -> None:
     options = do.pydo().kubernetes.list_options()["options"]
     slugs = [version["slug"] for version in options["versions"]]

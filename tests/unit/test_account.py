@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -254,3 +255,35 @@ def test_refused_integration_is_told_with_its_reason(api: Api, status: int, reas
     api.answer(INTEGRATION, (status, {"id": "no", "message": "no"}), Location="/v2/registry")
     with pytest.raises(AccountError, match=reason):
         account.api.allow_pulls(TOKEN, api.url, "id-1", "shop")
+
+
+def sell(api: Api) -> None:
+    tiers = [{"slug": "starter", "monthly_price_in_cents": 0}]
+    tiers += [{"slug": "basic", "monthly_price_in_cents": 550}]
+    more = {"pages": {"next": "https://attacker.example.com/v2/sizes?page=2"}}
+    small, large = ({"slug": slug, "price_monthly": cost} for slug, cost in (("s", 4.8), ("l", 96)))
+    api.answer("/v2/sizes#1", (200, {"sizes": [small], "links": more}))
+    api.answer("/v2/sizes#2", (200, {"sizes": [large], "links": {}}))
+    api.answer("/v2/registries/options", (200, {"options": {"subscription_tiers": tiers}}))
+    api.answer("/v2/registries/subscription", (200, {"subscription": {"tier": tiers[1]}}))
+
+
+def test_prices_are_what_the_api_says_to_the_cent(api: Api) -> None:
+    sell(api)
+    prices = account.read_prices(TOKEN, api.url)
+    assert prices.sizes == {"s": Decimal("4.8"), "l": Decimal(96)}
+    assert prices.tiers == {"starter": Decimal(0), "basic": Decimal("5.5")}
+    assert prices.tier == "basic"
+
+
+def test_account_without_a_registry_subscribes_to_no_tier(api: Api) -> None:
+    sell(api)
+    api.answer("/v2/registries/subscription", (404, {"id": "not_found", "message": "none"}))
+    assert account.read_prices(TOKEN, api.url).tier is None
+
+
+def test_prices_need_the_scope_that_is_named(api: Api) -> None:
+    sell(api)
+    api.answer("/v2/sizes#1", (403, {"id": "Forbidden", "message": "not authorized"}))
+    with pytest.raises(AccountError, match="lacks the scope sizes:read"):
+        account.read_prices(TOKEN, api.url)

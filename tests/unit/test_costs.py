@@ -1,0 +1,193 @@
+"""What stacks cost: exact sums of the stack files and an account's prices."""
+
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+
+import account
+from account import Prices
+from costs import __main__ as command
+from costs import bill
+from sandbox.digitalocean.catalogue import SIZES, TIERS
+from settings import SettingsError
+from settings.load import paid_for
+from tests.unit.stackfiles import CLUSTER, ROOT, STACKS
+
+PRICES = Prices(
+    sizes={slug: Decimal(size.price_monthly) for slug, size in SIZES.items()},
+    tiers={slug: Decimal(tier.monthly_price_in_cents) / 100 for slug, tier in TIERS.items()},
+    tier="basic",
+)
+ARGOCD = {"values": {"server": {"service": {"type": "LoadBalancer"}}}}
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The accounts that were asked for prices, by token and address."""
+    accounts: list[tuple[str, str]] = []
+
+    def read_prices(token: str, api_url: str) -> Prices:
+        accounts.append((token, api_url))
+        return PRICES
+
+    monkeypatch.setattr(account, "read_prices", read_prices)
+    monkeypatch.setenv("DIGITALOCEAN_TOKEN", "dop_v1_environment")
+    for name in ("DIGITALOCEAN_ACCESS_TOKEN", "DIGITALOCEAN_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return accounts
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the stack files of this project, which is the working directory."""
+    for stack in STACKS:
+        file = f"Pulumi.{stack}.yaml"
+        (tmp_path / file).write_text((ROOT / file).read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(project: Path, stack: str, **sections: object) -> None:
+    """Put these sections into a stack file in place of its own."""
+    file = project / f"Pulumi.{stack}.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["config"] |= {
+        key if ":" in key else f"doks-gitops:{key}": value for key, value in sections.items()
+    }
+    file.write_text(yaml.safe_dump(content))
+
+
+def span(costs: bill.Line | bill.Bill) -> tuple[float, float]:
+    return float(costs.least), float(costs.most)
+
+
+def amounts(*stacks: str) -> list[tuple[float, float]]:
+    return [span(each) for each in command.bills(stacks)]
+
+
+def test_the_projects_own_stacks_cost_what_their_files_ask_for(project: Path) -> None:
+    del project
+    dev, staging, prod, shared = amounts(*STACKS)
+    assert dev == (24, 24)
+    assert staging == (2 * 24, 2 * 24)
+    assert prod == (3 * 48 + 40, 6 * 48 + 40)
+    assert shared == (5, 5)
+
+
+def test_pools_add_up_and_those_that_grow_have_two_ends(project: Path) -> None:
+    pools = [
+        {"name": "default", "size": "s-2vcpu-4gb", "count": 3},
+        {"name": "burst", "size": "c-4", "autoscale": {"min": 1, "max": 5}},
+    ]
+    write(project, "dev", cluster={**CLUSTER, "nodePools": pools})
+    [dev, _] = command.bills(["dev"])
+    assert [span(line) for line in dev.lines] == [(72, 72), (84, 420), (0, 0)]
+    assert span(dev) == (156, 492)
+
+
+def test_a_replicated_control_plane_is_prods_default_and_can_be_chosen(project: Path) -> None:
+    write(project, "prod", cluster=CLUSTER)
+    write(project, "dev", cluster={**CLUSTER, "highAvailability": True})
+    write(project, "staging", cluster=CLUSTER)
+    assert amounts(*STACKS)[:3] == [(112, 112), (72, 72), (112, 112)]
+
+
+def test_the_registry_is_paid_once_by_the_tier_of_the_stack_that_creates_it(project: Path) -> None:
+    name = "microservices-demo"
+    write(project, "prod", registry={"name": name, "create": True, "tier": "professional"})
+    [dev, staging, shared] = command.bills(["dev", "staging"])
+    [line] = shared.lines
+    assert (line.what, span(line)) == (f"registry {name}", (20, 20))
+    assert line.details == "professional, created by prod"
+    assert span(bill.total([dev, staging, shared])) == (92, 92)
+
+
+def test_an_account_without_a_registry_pays_for_none() -> None:
+    nothing = bill.of_registry("team", None, Prices(PRICES.sizes, PRICES.tiers, None))
+    assert span(nothing) == (0, 0)
+
+
+def test_a_load_balancer_that_the_stack_file_gives_argocd_is_in_it(project: Path) -> None:
+    write(project, "dev", argocd=ARGOCD)
+    assert amounts("dev")[0] == (36, 36)
+
+
+def test_a_size_that_the_account_does_not_have_is_told_with_its_key(project: Path) -> None:
+    pool = {"name": "default", "size": "s-2vcpu-5gb", "count": 1}
+    write(project, "dev", cluster={**CLUSTER, "nodePools": [pool]})
+    with pytest.raises(SettingsError) as error:
+        command.bills(["dev"])
+    assert "Pulumi.dev.yaml: doks-gitops:cluster.nodePools[0].size" in str(error.value)
+    assert '"s-2vcpu-5gb", which is no size for this account' in str(error.value)
+    assert "did you mean s-2vcpu-4gb?" in str(error.value)
+
+
+def test_faults_of_what_is_paid_for_are_all_told(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = {"name": "default", "size": "s-2vcpu-4gb", "count": 0}
+    write(project, "dev", cluster={**CLUSTER, "nodePools": [pool]}, registry={"nmae": "x"})
+    assert command.main(["dev"]) == 1
+    said = capsys.readouterr().err
+    assert "doks-gitops:cluster.nodePools[0].count" in said
+    assert "doks-gitops:registry.nmae" in said
+    assert "doks-gitops:registry.name" in said
+
+
+def test_secrets_and_sections_that_are_not_set_yet_are_not_needed() -> None:
+    text = (ROOT / "Pulumi.dev.yaml").read_text()
+    assert "monorepo: {}" in text
+    cluster, registry = paid_for("dev", text)
+    assert (cluster.name, registry.name) == ("microservices-demo-dev", "microservices-demo")
+
+
+def test_broken_yaml_is_told_with_its_file() -> None:
+    with pytest.raises(SettingsError, match=r"Pulumi\.dev\.yaml: the whole file"):
+        paid_for("dev", "config: [")
+
+
+def test_each_account_is_asked_once_with_the_stacks_own_token_before_the_environments(
+    project: Path, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project, "prod", **{"digitalocean:token": {"secure": "v1:encrypted"}})
+    pulumi = project / "pulumi"
+    pulumi.write_text("#!/bin/sh\necho dop_v1_of_$5\n")
+    pulumi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{project}{os.pathsep}{os.environ['PATH']}")
+    assert len(command.bills(STACKS)) == len(STACKS) + 2, "each account has its registry"
+    address = "https://api.digitalocean.com"
+    assert asked == [("dop_v1_environment", address), ("dop_v1_of_prod", address)]
+
+
+def test_without_a_token_both_ways_to_the_prices_are_told(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del project
+    monkeypatch.delenv("DIGITALOCEAN_TOKEN")
+    assert command.main([]) == 1
+    said = capsys.readouterr().err
+    assert "export DIGITALOCEAN_TOKEN" in said
+    assert "bin/sandbox run bin/costs" in said
+
+
+def test_a_stack_without_a_file_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    del project
+    assert command.main(["qa"]) == 1
+    assert "Pulumi.qa.yaml can't be read here" in capsys.readouterr().err
+
+
+def test_table_and_json_say_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    del project
+    assert command.main([]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert command.main(["--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["least"], said["most"]) == (261, 405)
+    [last] = [line for line in table if line.startswith("all together")]
+    assert last.endswith(" 261.00 to 405.00")
+    assert said["notIncluded"][0] in table[-1]
+    assert max(map(len, table[:-1])) <= 80
