@@ -46,7 +46,7 @@ kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,
     # Another cluster is another provider: what was in the old one is made anew.
-    cluster_identifier=cluster.id,
+    cluster_identifier=cluster.cluster_id,
     enable_server_side_apply=True,
     # What somebody has changed by hand is put back, and a new credential replaces the old in place.
     enable_patch_force=True,
@@ -98,7 +98,7 @@ Protection(
     ),
 )
 
-pulumi.export("clusterId", cluster.id)
+pulumi.export("clusterId", cluster.cluster_id)
 pulumi.export("clusterEndpoint", cluster.endpoint)
 pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("kubeContext", cluster.context)

@@ -151,12 +151,22 @@ class GitOpsApplicationArgs:
     """Where objects go that name none; one of the project's."""
     revision: str = "HEAD"
     """Branch, tag or commit."""
-    source: Kustomize | Directory | Helm | None = None
-    """None: Argo CD sees for itself what is in the folder."""
+    kustomize: Kustomize | None = None
+    directory: Directory | None = None
+    helm: Helm | None = None
+    """At most one of `kustomize`, `directory` and `helm`. None: Argo CD sees for itself what is in
+    the folder."""
     sync: Sync = field(default_factory=Sync)
     ignore_differences: Sequence[IgnoreDifference] = ()
     finalizer: bool = True
     """Deleting the Application deletes what it deployed."""
+
+    def __post_init__(self) -> None:
+        if [self.kustomize, self.directory, self.helm].count(None) < 2:
+            raise ValueError(
+                f"application {self.application_name}: give at most one of kustomize, directory"
+                " and helm"
+            )
 
 
 class GitOpsApplication(pulumi.ComponentResource):
@@ -202,13 +212,9 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "path": args.path,
         "targetRevision": args.revision,
     }
-    match args.source:
-        case Kustomize():
-            source["kustomize"] = _as_argo(args.source)
-        case Directory():
-            source["directory"] = _as_argo(args.source)
-        case Helm():
-            source["helm"] = _as_argo(args.source)
+    for kind in ("kustomize", "directory", "helm"):
+        if (given := getattr(args, kind)) is not None:
+            source[kind] = _as_argo(given)
     policy: dict[str, Any] = {
         "retry": _as_argo(args.sync.retry),
         "syncOptions": list(args.sync.options),

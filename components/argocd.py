@@ -64,22 +64,7 @@ class ChartSource:
 
 
 @dataclass(frozen=True)
-class TokenCredentials:
-    """Over HTTPS, a user and a token or password; for most hosts any user goes with a token."""
-
-    username: pulumi.Input[str]
-    password: pulumi.Input[str]
-
-
-@dataclass(frozen=True)
-class SshCredentials:
-    """A deploy key. The host's key must be among the chart's `configs.ssh.knownHosts`."""
-
-    ssh_private_key: pulumi.Input[str]
-
-
-@dataclass(frozen=True)
-class GitHubAppCredentials:
+class GitHubApp:
     """A GitHub App, so that no person's token is needed.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/private-repositories/#github-app-credential
@@ -90,7 +75,24 @@ class GitHubAppCredentials:
     private_key: pulumi.Input[str]
 
 
-Credentials = TokenCredentials | SshCredentials | GitHubAppCredentials
+@dataclass(frozen=True)
+class Credentials:
+    """How Argo CD reads a private repository: exactly one of `password`, `ssh_private_key` and
+    `github_app`."""
+
+    username: pulumi.Input[str] = "git"
+    """With `password`; for most hosts any user goes with a token."""
+    password: pulumi.Input[str] | None = None
+    """Password or access token, over HTTPS."""
+    ssh_private_key: pulumi.Input[str] | None = None
+    """Deploy key. The host's key must be among the chart's `configs.ssh.knownHosts`."""
+    github_app: GitHubApp | None = None
+
+    def __post_init__(self) -> None:
+        if [self.password, self.ssh_private_key, self.github_app].count(None) != 2:
+            raise ValueError(
+                "credentials: give exactly one of password, ssh_private_key and github_app"
+            )
 
 
 @dataclass(frozen=True)
@@ -327,18 +329,17 @@ def _repository_fields(repository: GitRepository) -> dict[str, pulumi.Input[str]
     """https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#repositories"""
     fields: dict[str, pulumi.Input[str]] = {"type": "git", "url": repository.url}
     match repository.credentials:
-        case TokenCredentials(username, password):
-            return fields | {"username": username, "password": password}
-        case SshCredentials(ssh_private_key):
-            return fields | {"sshPrivateKey": ssh_private_key}
-        case GitHubAppCredentials(id, installation_id, private_key):
-            return fields | {
+        case Credentials(password=password, username=username) if password is not None:
+            fields |= {"username": username, "password": password}
+        case Credentials(ssh_private_key=key) if key is not None:
+            fields |= {"sshPrivateKey": key}
+        case Credentials(github_app=GitHubApp(id, installation_id, private_key)):
+            fields |= {
                 "githubAppID": id,
                 "githubAppInstallationID": installation_id,
                 "githubAppPrivateKey": private_key,
             }
-        case None:
-            return fields
+    return fields
 
 
 def _encoded(fields: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Output[str]]:

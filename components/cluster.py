@@ -142,7 +142,7 @@ class DoksCluster(pulumi.ComponentResource):
     the API's message; what was made until then is kept and continued by the next `pulumi up`.
     """
 
-    id: pulumi.Output[str]
+    cluster_id: pulumi.Output[str]
     cluster_urn: pulumi.Output[str]
     """`do:kubernetes:<id>`, as DigitalOcean projects and firewalls name the cluster."""
     endpoint: pulumi.Output[str]
@@ -246,7 +246,7 @@ class DoksCluster(pulumi.ComponentResource):
                 ),
             )
 
-        self.id = cluster.id
+        self.cluster_id = cluster.id
         self.cluster_urn = cluster.cluster_urn
         self.endpoint = cluster.endpoint
         self.version = cluster.version
@@ -265,7 +265,7 @@ class DoksCluster(pulumi.ComponentResource):
         )
         self.register_outputs(
             {
-                "id": self.id,
+                "clusterId": self.cluster_id,
                 "clusterUrn": self.cluster_urn,
                 "endpoint": self.endpoint,
                 "version": self.version,

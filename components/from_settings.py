@@ -28,10 +28,8 @@ from components.argocd import (
     ArgoCdArgs,
     ChartSource,
     Credentials,
-    GitHubAppCredentials,
+    GitHubApp,
     GitRepository,
-    SshCredentials,
-    TokenCredentials,
 )
 from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool, Taint
 from components.project import GitOpsProjectArgs, ResourceKind
@@ -183,7 +181,9 @@ def applications_args(
             project_name=project.name,
             argocd_namespace=argocd_namespace,
             repo_url=settings.repositories[application.repository].url,
-            source=_source(application),
+            kustomize=_kustomize(application.kustomize),
+            directory=_like(Directory, application.directory) if application.directory else None,
+            helm=_helm(application.helm),
             sync=_like(
                 Sync,
                 application.sync,
@@ -214,7 +214,7 @@ def _app_of_apps(
         path=f"{wanted.path}/{BOOTSTRAP}",
         namespace=settings.argocd.namespace,
         # Where the stack owns Argo CD, Git must not own it too.
-        source=None if managed_by_git else Directory(exclude=SELF),
+        directory=None if managed_by_git else Directory(exclude=SELF),
         sync=Sync(options=()),
     )
 
@@ -287,34 +287,31 @@ def _node_pool(pool: "model.NodePool") -> NodePool:
 
 
 def _credentials(credentials: "model.Credentials | None") -> Credentials | None:
-    match credentials:
-        case None:
-            return None
-        case _ if credentials.github_app is not None:
-            app = credentials.github_app
-            return GitHubAppCredentials(
-                str(app.id), str(app.installation_id), secret(app.private_key)
-            )
-        case _ if credentials.ssh_private_key is not None:
-            return SshCredentials(secret(credentials.ssh_private_key))
-        case _:
-            assert credentials.password is not None
-            return TokenCredentials(credentials.username, secret(credentials.password))
+    if credentials is None:
+        return None
+    password, key, app = credentials.password, credentials.ssh_private_key, credentials.github_app
+    return Credentials(
+        username=credentials.username,
+        password=secret(password) if password else None,
+        ssh_private_key=secret(key) if key else None,
+        github_app=(
+            # A Secret holds nothing but text.
+            GitHubApp(str(app.id), str(app.installation_id), secret(app.private_key))
+            if app
+            else None
+        ),
+    )
 
 
-def _source(application: "model.Application") -> Kustomize | Directory | Helm | None:
-    if application.kustomize is not None:
-        return _like(
-            Kustomize,
-            application.kustomize,
-            replicas=tuple(_like(Replicas, each) for each in application.kustomize.replicas),
-        )
-    if application.directory is not None:
-        return _like(Directory, application.directory)
-    if application.helm is not None:
-        return _like(
-            Helm,
-            application.helm,
-            parameters=tuple(_like(HelmParameter, each) for each in application.helm.parameters),
-        )
-    return None
+def _kustomize(given: "model.Kustomize | None") -> Kustomize | None:
+    if given is None:
+        return None
+    return _like(Kustomize, given, replicas=tuple(_like(Replicas, each) for each in given.replicas))
+
+
+def _helm(given: "model.Helm | None") -> Helm | None:
+    if given is None:
+        return None
+    return _like(
+        Helm, given, parameters=tuple(_like(HelmParameter, each) for each in given.parameters)
+    )

@@ -1,7 +1,7 @@
 """What stands around the team's repository on GitHub: a key to read it, word of each push to
 Argo CD, protected branches, and the environments of its workflows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -77,12 +77,12 @@ class Ruleset:
     """
 
     name: str
-    branches: tuple[str, ...] = ("~DEFAULT_BRANCH",)
+    branches: Sequence[str] = ("~DEFAULT_BRANCH",)
     """Names or patterns without `refs/heads/`; `~DEFAULT_BRANCH` and `~ALL` as GitHub has them."""
     approvals: int = 1
-    checks: tuple[str, ...] = ()
+    checks: Sequence[str] = ()
     """What must have passed, by the name of its job or status."""
-    bypass: tuple[Bypass, ...] = ()
+    bypass: Sequence[Bypass] = ()
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ class Environment:
     https://docs.github.com/en/actions/reference/workflows-and-actions/deployments-and-environments
     """
 
-    users: tuple[str, ...] = ()
+    users: Sequence[str] = ()
     """Logins; with `teams` at most six."""
-    teams: tuple[str, ...] = ()
+    teams: Sequence[str] = ()
     """Slugs."""
     prevent_self_review: bool = False
     wait_minutes: int = 0

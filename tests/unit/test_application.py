@@ -20,7 +20,7 @@ from components.application import (
     Sync,
     application_spec,
 )
-from tests.unit.mocked import kubernetes_provider, run
+from tests.unit.mocked import kubernetes_provider, refused, run
 
 
 def arguments(**given: Any) -> GitOpsApplicationArgs:
@@ -117,9 +117,15 @@ def test_application_follows_git_unless_told_otherwise() -> None:
     ],
 )
 def test_source_is_written_as_argocd_reads_it(source: Any, asked: dict[str, Any]) -> None:
-    spec = application_spec(arguments(source=source))
+    [kind] = asked
+    spec = application_spec(arguments(**{kind: source}))
     assert {key: spec["source"][key] for key in asked} == asked
     assert set(spec["source"]) == {"repoURL", "path", "targetRevision", *asked}
+
+
+def test_two_kinds_of_source_are_refused() -> None:
+    with refused("application shop: give at most one of kustomize"):
+        arguments(kustomize=Kustomize(), helm=Helm())
 
 
 def test_application_that_is_not_automated_is_left_to_people() -> None:

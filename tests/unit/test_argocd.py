@@ -14,10 +14,8 @@ from components.argocd import (
     ArgoCdArgs,
     ChartSource,
     Credentials,
-    GitHubAppCredentials,
+    GitHubApp,
     GitRepository,
-    SshCredentials,
-    TokenCredentials,
 )
 from tests.unit.mocked import Asked, Run, kubernetes_provider, refused, run
 
@@ -104,14 +102,21 @@ def test_chart_without_an_exact_version_is_refused() -> None:
         ChartSource(version="1.0.0")
 
 
+def test_credentials_of_no_kind_or_of_two_are_refused() -> None:
+    with refused("exactly one of password, ssh_private_key and github_app"):
+        Credentials("robot")
+    with refused("exactly one of password, ssh_private_key and github_app"):
+        Credentials(password="token", ssh_private_key="-----KEY")
+
+
 @pytest.mark.parametrize(
     ("credentials", "fields"),
     [
         (None, {}),
-        (TokenCredentials("git", "token"), {"username": "git", "password": "token"}),
-        (SshCredentials("-----KEY"), {"sshPrivateKey": "-----KEY"}),
+        (Credentials("robot", password="token"), {"username": "robot", "password": "token"}),
+        (Credentials(ssh_private_key="-----KEY"), {"sshPrivateKey": "-----KEY"}),
         (
-            GitHubAppCredentials("1", "2", "-----KEY"),
+            Credentials(github_app=GitHubApp("1", "2", "-----KEY")),
             {
                 "githubAppID": "1",
                 "githubAppInstallationID": "2",
@@ -135,7 +140,7 @@ def test_argocd_can_read_the_repository_when_it_starts(
 def test_secrets_are_secret_wherever_they_go() -> None:
     made = run(
         program(
-            repositories={"m": GitRepository("https://git.test/m", TokenCredentials("u", "tok"))},
+            repositories={"m": GitRepository("https://git.test/m", Credentials(password="tok"))},
             admin=Admin(password="correct horse", password_set_at="2026-01-31T12:00:00Z"),
             webhook_secret="webhook",
         )

@@ -34,7 +34,7 @@ def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
     def body() -> Mapping[str, Any]:
         cluster = DoksCluster("cluster", args, ResourceOptions(providers=[digitalocean_provider()]))
         return {
-            "id": cluster.id,
+            "id": cluster.cluster_id,
             "endpoint": cluster.endpoint,
             "context": cluster.context,
             "kubeconfig": cluster.kubeconfig,

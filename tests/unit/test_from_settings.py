@@ -17,7 +17,7 @@ from components.application import (
     Retry,
     Sync,
 )
-from components.argocd import ChartSource, GitHubAppCredentials, SshCredentials, TokenCredentials
+from components.argocd import ChartSource, Credentials, GitHubApp
 from components.cluster import Autoscale, Maintenance, NodePool, Taint
 from components.project import ResourceKind
 from settings import model
@@ -57,30 +57,27 @@ def test_no_setting_is_lost_on_the_way(argument: Any, setting: type[Model]) -> N
 
 
 @pytest.mark.parametrize(
-    ("url", "credentials", "kind", "texts"),
+    ("url", "credentials", "texts"),
     [
         (
             "https://git.example.com/team/monorepo",
             {"username": "robot", "password": "token"},
-            TokenCredentials,
             {"password": "token"},
         ),
         (
             "git@git.example.com:team/monorepo",
             {"sshPrivateKey": KEY},
-            SshCredentials,
             {"ssh_private_key": KEY},
         ),
         (
             "https://git.example.com/team/monorepo",
             {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}},
-            GitHubAppCredentials,
             {"private_key": KEY},
         ),
     ],
 )
 def test_credentials_arrive_as_secrets(
-    url: str, credentials: dict[str, Any], kind: type, texts: dict[str, str]
+    url: str, credentials: dict[str, Any], texts: dict[str, str]
 ) -> None:
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": credentials}})
 
@@ -89,8 +86,9 @@ def test_credentials_arrive_as_secrets(
             "monorepo"
         ]
         assert repository.url == url
-        assert isinstance(repository.credentials, kind)
-        return {name: getattr(repository.credentials, name) for name in texts}
+        assert isinstance(repository.credentials, Credentials)
+        holder = repository.credentials.github_app or repository.credentials
+        return {name: getattr(holder, name) for name in texts}
 
     assert run(program).outputs == {name: secret(text) for name, text in texts.items()}
 
@@ -104,8 +102,10 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
         repository = from_settings.argocd_args(stack, "context", "registry").repositories[
             "monorepo"
         ]
-        assert isinstance(repository.credentials, GitHubAppCredentials)
-        return {"id": repository.credentials.id, "at": repository.credentials.installation_id}
+        assert repository.credentials is not None
+        app = repository.credentials.github_app
+        assert isinstance(app, GitHubApp)
+        return {"id": app.id, "at": app.installation_id}
 
     assert {name: each.value for name, each in run(program).outputs.items()} == {
         "id": "1",
@@ -194,7 +194,8 @@ def test_application_s_source_is_of_the_kind_that_is_given(
     shop = {"path": "shop", "namespace": "shop-dev", **given}
     stack = parsed(applications={"shop": shop})
     args = from_settings.applications_args(stack, "argocd")["shop"]
-    assert args.source == source
+    kinds = {"kustomize": args.kustomize, "directory": args.directory, "helm": args.helm}
+    assert kinds == {**dict.fromkeys(kinds), **dict.fromkeys(given, source)}
     assert args.sync == Sync()
 
 
@@ -236,5 +237,5 @@ def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_k
     folder = "gitops/dev" if managed_by == "git" else "argocd/dev"
     assert application.path == f"{folder}/bootstrap"
     # Argo CD has one owner: the stack, or the file in Git.
-    assert application.source == source
+    assert application.directory == source
     assert from_settings.argocd_args(stack, "c", "r").managed_by_git == (managed_by == "git")
