@@ -5,6 +5,10 @@ Everything is built in this order and destroyed in the reverse one. That matters
 what an Application deployed before the Application itself goes, so it has to outlive them all.
 """
 
+import gc
+
+gc.disable()  # The SDKs make a million objects as they are imported, none of them garbage.
+
 import pulumi
 import pulumi_digitalocean
 import pulumi_kubernetes
@@ -21,6 +25,8 @@ from components.protection import Protection
 from components.registry import ContainerRegistry
 from components.secrecy import hide_values_from_debug_messages
 
+gc.freeze()
+gc.enable()
 hide_values_from_debug_messages()
 stack = settings.load()
 team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)

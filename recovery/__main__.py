@@ -49,14 +49,18 @@ class Recovery:
         """Without the organization that it may be in."""
 
     def run(self, *, cancel: bool) -> int:
-        if self._name not in self._stacks():
+        with ThreadPoolExecutor() as threads:
+            listing = threads.submit(self._stacks)
+            reading, exporting = threads.submit(self._settings), threads.submit(self._known)
+        if self._name not in listing.result():
             self._say(f"The backend has no stack {self.stack}; it is made anew.")
             self._pulumi("stack", "init", named=False)
+            settings, known = self._settings(), self._known()
         elif cancel:
             self._pulumi("cancel", "--yes")
-        with ThreadPoolExecutor() as threads:
-            reading, exporting = threads.submit(self._settings), threads.submit(self._known)
-        settings, known = reading.result(), exporting.result()
+            settings, known = reading.result(), self._known()
+        else:
+            settings, known = reading.result(), exporting.result()
         facts = self._facts(settings, known)
         steps = plan(facts)
         for number, step in enumerate(steps, 1):

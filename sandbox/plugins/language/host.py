@@ -16,7 +16,13 @@ from pulumi.runtime.proto import LanguageRuntimeServicer, language_pb2, plugin_p
 
 from sandbox.plugins.common import Failure
 from sandbox.plugins.language import run
-from sandbox.plugins.language.interpreter import Distribution, NoInterpreter, installed, interpreter
+from sandbox.plugins.language.interpreter import (
+    Distribution,
+    NoInterpreter,
+    installed,
+    interpreter,
+    version,
+)
 from sandbox.processes import dying_with_me
 
 
@@ -28,11 +34,11 @@ def _python(info: language_pb2.ProgramInfo) -> Path:
 
 
 def _package(sdk: Distribution, plugin: Mapping[str, Any]) -> plugin_pb2.PackageDependency:
-    version = str(plugin.get("version", sdk.version))
+    wanted = str(plugin.get("version", sdk.version))
     return plugin_pb2.PackageDependency(
         name=plugin.get("name", sdk.name.replace("_", "-").removeprefix("pulumi-")),
         kind="resource",
-        version="v" + version.removeprefix("v"),
+        version="v" + wanted.removeprefix("v"),
         server=plugin.get("server", ""),
     )
 
@@ -60,15 +66,13 @@ class LanguageHost(LanguageRuntimeServicer):
         self, request: language_pb2.AboutRequest, context: Any
     ) -> language_pb2.AboutResponse:
         python = _python(request.info)
-        return language_pb2.AboutResponse(
-            executable=str(python), version=(await installed(python)).version
-        )
+        return language_pb2.AboutResponse(executable=str(python), version=await version(python))
 
     async def GetRequiredPackages(
         self, request: language_pb2.GetRequiredPackagesRequest, context: Any
     ) -> language_pb2.GetRequiredPackagesResponse:
         found = await installed(_python(request.info))
-        packages = [_package(item, item.plugin) for item in found.distributions if item.plugin]
+        packages = [_package(item, item.plugin) for item in found if item.plugin]
         return language_pb2.GetRequiredPackagesResponse(packages=packages)
 
     async def GetRequiredPlugins(
@@ -84,9 +88,16 @@ class LanguageHost(LanguageRuntimeServicer):
         return language_pb2.GetProgramDependenciesResponse(
             dependencies=[
                 language_pb2.DependencyInfo(name=item.name, version=item.version)
-                for item in sorted(found.distributions, key=lambda item: item.name.lower())
+                for item in sorted(found, key=lambda item: item.name.lower())
             ]
         )
+
+    async def InstallDependencies(
+        self, request: language_pb2.InstallDependenciesRequest, context: Any
+    ) -> AsyncIterator[language_pb2.InstallDependenciesResponse]:
+        """Installs nothing: the virtual environment that is named must be complete."""
+        python = _python(request.info)
+        yield language_pb2.InstallDependenciesResponse(stdout=f"using {python}\n".encode())
 
     async def RuntimeOptionsPrompts(
         self, request: language_pb2.RuntimeOptionsRequest, context: Any
@@ -138,13 +149,19 @@ class LanguageHost(LanguageRuntimeServicer):
     async def RunPlugin(
         self, request: language_pb2.RunPluginRequest, context: Any
     ) -> AsyncIterator[language_pb2.RunPluginResponse]:
-        """Runs a policy pack, which the SDK has a module for, until the engine hangs up."""
-        if request.kind != "analyzer":
-            await context.abort(
-                grpc.StatusCode.UNIMPLEMENTED, f"no {request.kind} plugin in Python is run here"
-            )
-        python, pack = _python(request.info), request.info.program_directory
-        command = [str(python), "-u", "-m", "pulumi.policy", *request.args, pack]
+        """Runs a policy pack, which the SDK has a module for, or a package of components until the
+        engine hangs up."""
+        folder = request.info.program_directory
+        match request.kind:
+            case "analyzer":
+                arguments = ["-m", "pulumi.policy", *request.args, folder]
+            case "resource":
+                arguments = [folder, *request.args]
+            case _:
+                await context.abort(
+                    grpc.StatusCode.UNIMPLEMENTED, f"no {request.kind} plugin in Python is run here"
+                )
+        command = [str(_python(request.info)), "-u", *arguments]
         plugin = await asyncio.create_subprocess_exec(
             *dying_with_me(command),
             cwd=request.pwd,

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+_VERSION = "import platform; print(platform.python_version())"
 _LIST_DISTRIBUTIONS = """
-import importlib.metadata as m, json, sys
-print(json.dumps({
-    "version": ".".join(map(str, sys.version_info[:3])),
-    "distributions": [
-        [d.metadata["Name"], d.version, [
-            str(d.locate_file(f)) for f in d.files or () if f.name == "pulumi-plugin.json"
-        ]]
-        for d in m.distributions()
-    ],
-}))
+import importlib.metadata as m, json
+print(json.dumps([
+    [d.metadata["Name"], d.version, [
+        str(d.locate_file(f)) for f in d.files if f.name == "pulumi-plugin.json"
+    ] if "pulumi-plugin.json" in (d.read_text("RECORD") or "") else []]
+    for d in m.distributions()
+]))
 """
 
 
@@ -34,13 +32,6 @@ class Distribution:
     version: str
     plugin: Mapping[str, Any] | None
     """Its `pulumi-plugin.json`, if it is an SDK of a resource plugin."""
-
-
-@dataclass(frozen=True)
-class Installed:
-    version: str
-    """Of Python, such as `3.11.7`."""
-    distributions: tuple[Distribution, ...]
 
 
 def interpreter(root: Path, options: Mapping[str, Any]) -> Path:
@@ -63,22 +54,25 @@ def interpreter(root: Path, options: Mapping[str, Any]) -> Path:
     return python
 
 
-async def installed(python: Path) -> Installed:
+async def version(python: Path) -> str:
+    """Of Python, such as `3.11.7`. Raises NoInterpreter if it can't say."""
+    return (await _ask(python, _VERSION, "its version")).strip()
+
+
+async def installed(python: Path) -> tuple[Distribution, ...]:
     """What is installed for `python`. Raises NoInterpreter if it can't say."""
+    said = json.loads(await _ask(python, _LIST_DISTRIBUTIONS, "its packages"))
+    return tuple(Distribution(name, version, _plugin(files)) for name, version, files in said)
+
+
+async def _ask(python: Path, script: str, what: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        python, "-c", _LIST_DISTRIBUTIONS, stdout=asyncio.subprocess.PIPE
+        python, "-c", script, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     if process.returncode:
-        raise NoInterpreter(f"{python} can't list its packages: exit code {process.returncode}")
-    answer = json.loads(output)
-    return Installed(
-        answer["version"],
-        tuple(
-            Distribution(name, version, _plugin(files))
-            for name, version, files in answer["distributions"]
-        ),
-    )
+        raise NoInterpreter(f"{python} can't tell {what}: exit code {process.returncode}")
+    return output.decode()
 
 
 def _plugin(files: list[str]) -> Mapping[str, Any] | None:
