@@ -142,7 +142,9 @@ class GitOpsApplicationArgs:
     application_name: str
     """Without the project: Argo CD knows the Application as `<project>-<application_name>`."""
     project_name: str
+    """The project that it is in."""
     argocd_namespace: pulumi.Input[str]
+    """Where Argo CD runs."""
     repo_url: pulumi.Input[str]
     """One of the project's."""
     path: str
@@ -152,12 +154,16 @@ class GitOpsApplicationArgs:
     revision: str = "HEAD"
     """Branch, tag or commit."""
     kustomize: Kustomize | None = None
+    """Changes of a Kustomize folder. At most one of `kustomize`, `directory` and `helm`; of none,
+    Argo CD sees for itself what is in the folder."""
     directory: Directory | None = None
+    """Which files of a folder of plain manifests."""
     helm: Helm | None = None
-    """At most one of `kustomize`, `directory` and `helm`. None: Argo CD sees for itself what is in
-    the folder."""
+    """Values of a chart in the folder."""
     sync: Sync = field(default_factory=Sync)
+    """Default: automatic, what is gone from Git is deleted, what was changed by hand undone."""
     ignore_differences: Sequence[IgnoreDifference] = ()
+    """Fields that Argo CD is to leave to others."""
     finalizer: bool = True
     """Deleting the Application deletes what it deployed."""
 
@@ -179,6 +185,7 @@ class GitOpsApplication(pulumi.ComponentResource):
     """
 
     full_name: pulumi.Output[str]
+    """As Argo CD knows it: `<project>-<application>`."""
 
     def __init__(
         self, name: str, args: GitOpsApplicationArgs, opts: pulumi.ResourceOptions | None = None

@@ -124,6 +124,7 @@ class ArgoCdArgs:
     """What to install. https://argo-cd.readthedocs.io/en/stable/operator-manual/"""
 
     chart: ChartSource
+    """What Helm is to install, in an exact version."""
     namespace: str = "argocd"
     """Made by this component, and deleted with everything in it when it is destroyed."""
     high_availability: bool = False
@@ -134,7 +135,9 @@ class ArgoCdArgs:
     repositories: Mapping[str, GitRepository] = field(default_factory=dict)
     """By a short name of the stack's own, which goes into the Secret's name."""
     admin: Admin = field(default_factory=Admin)
+    """The user `admin`. Default: enabled, with a generated password."""
     webhook_secret: pulumi.Input[str] | None = None
+    """What the Git host signs its webhooks with. None: webhooks are not believed."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Laid deeply over this component's values (`components.chart_values.merge`)."""
     kube_context: pulumi.Input[str] | None = None

@@ -116,6 +116,7 @@ class DoksClusterArgs:
     vpc_ip_range: pulumi.Input[str] | None = None
     """Make a VPC named after the cluster with this range (/16 to /24, private addresses)."""
     tags: Sequence[str] = ()
+    """On the cluster, in DigitalOcean."""
     destroy_associated_resources: pulumi.Input[bool] = False
     """Destroying the cluster also destroys the load balancers and volumes that it made."""
     registry_integration: pulumi.Input[bool] = False

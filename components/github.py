@@ -109,13 +109,18 @@ class GitHubDeliveryArgs:
     repository: str
     """Its name; its owner is the provider's."""
     deploy_key: DeployKey | None = None
+    """With which Argo CD reads it."""
     webhook: Webhook | None = None
+    """Tells Argo CD of pushes."""
     ruleset: Ruleset | None = None
+    """Protects branches."""
     environments: Mapping[str, Environment] = field(default_factory=dict)
+    """By name."""
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Of all workflows. GitHub never shows them again: one that was changed by hand is written anew
     when Pulumi sees, by its date, that it was."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    """Of all workflows."""
 
 
 class GitHubDelivery(pulumi.ComponentResource):

@@ -34,6 +34,7 @@ class GitOpsProjectArgs:
     """
 
     project_name: str
+    """As Argo CD knows it."""
     argocd_namespace: pulumi.Input[str]
     """Where Argo CD runs; it reads projects nowhere else."""
     source_repos: Sequence[pulumi.Input[str]]
@@ -41,6 +42,7 @@ class GitOpsProjectArgs:
     namespaces: Sequence[str]
     """Where Applications may deploy, in the cluster that Argo CD runs in."""
     description: str = ""
+    """Shown by Argo CD."""
     cluster_resources: Sequence[ResourceKind] = (ResourceKind("", "Namespace"),)
     """Cluster-scoped kinds that may be deployed. Default: namespaces."""
     namespace_resources: Sequence[ResourceKind] = ()
@@ -75,6 +77,7 @@ class GitOpsProject(pulumi.ComponentResource):
     """
 
     project_name: pulumi.Output[str]
+    """For Applications, which then wait for the project."""
 
     def __init__(
         self, name: str, args: GitOpsProjectArgs, opts: pulumi.ResourceOptions | None = None

@@ -6,6 +6,9 @@ https://www.pulumi.com/docs/iac/guides/building-extending/packages/ and the SDK'
 
 import asyncio
 import contextlib
+import importlib
+import importlib.metadata
+import json
 import math
 import os
 import signal
@@ -18,6 +21,7 @@ from typing import Any, Final, cast
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import grpc.aio  # type: ignore[import-untyped]
 from google.protobuf import struct_pb2  # type: ignore[import-untyped]  # so does protobuf
+from pulumi._types import input_type_types
 from pulumi.runtime import rpc
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2, status_pb2
@@ -136,6 +140,24 @@ def has_unknown(value: Any) -> bool:
             return any(has_unknown(item) for item in value)
         case _:
             return False
+
+
+_ANY: Final = "pulumi.json#/Any"
+_SCHEMA_TYPES: Final = {str: "string", bool: "boolean", int: "integer", float: "number"}
+
+
+def schema(name: str) -> str:
+    """What a language without a generated SDK asks of the package `name`, as far as components go:
+    the settings of its provider (https://www.pulumi.com/docs/iac/extending-pulumi/schema/)."""
+    settings = importlib.import_module(f"pulumi_{name}").ProviderArgs
+    properties = {
+        key: {"type": _SCHEMA_TYPES[kind]} if kind in _SCHEMA_TYPES else {"$ref": _ANY}
+        for key, kind in input_type_types(settings).items()
+    }
+    version = importlib.metadata.version(f"pulumi_{name}")
+    return json.dumps(
+        {"name": name, "version": version, "provider": {"inputProperties": properties}}
+    )
 
 
 class Failure(Exception):

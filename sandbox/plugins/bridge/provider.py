@@ -16,7 +16,7 @@ from sandbox.plugins.bridge.diffing import Change, How, changed, diff
 from sandbox.plugins.bridge.planning import imported_inputs, known, plan, refreshed_inputs
 from sandbox.plugins.bridge.resource import ApiT, Function, Incomplete, Resource
 from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
-from sandbox.plugins.common import Failure, InitFailed, Secret, decode, encode, plain
+from sandbox.plugins.common import Failure, InitFailed, Secret, decode, encode, plain, schema
 
 _LONGEST_NAME = 255
 _RANDOM_DIGITS = 7
@@ -61,6 +61,11 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
 
     async def GetPluginInfo(self, request: empty_pb2.Empty, context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=importlib.metadata.version(f"pulumi_{self.name}"))
+
+    async def GetSchema(
+        self, request: provider_pb2.GetSchemaRequest, context: Any
+    ) -> provider_pb2.GetSchemaResponse:
+        return provider_pb2.GetSchemaResponse(schema=schema(self.name))
 
     async def CheckConfig(
         self, request: provider_pb2.CheckRequest, context: Any

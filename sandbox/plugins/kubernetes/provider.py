@@ -9,7 +9,7 @@ import httpx
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # protobuf ships no types
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from sandbox.plugins.common import Engine, Failure, decode, encode, plain
+from sandbox.plugins.common import Engine, Failure, decode, encode, plain, schema
 from sandbox.plugins.kubernetes import config, resources
 from sandbox.plugins.kubernetes.client import ApiError
 from sandbox.plugins.kubernetes.helm import TYPE as RELEASE
@@ -72,6 +72,11 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     async def GetPluginInfo(self, request: Any, context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=VERSION)
+
+    async def GetSchema(
+        self, request: provider_pb2.GetSchemaRequest, context: Any
+    ) -> provider_pb2.GetSchemaResponse:
+        return provider_pb2.GetSchemaResponse(schema=schema("kubernetes"))
 
     async def Handshake(
         self, request: provider_pb2.ProviderHandshakeRequest, context: Any
