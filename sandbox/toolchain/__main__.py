@@ -1,5 +1,6 @@
 """Finds or builds every tool, and prints which they are: `python -m sandbox.toolchain`."""
 
+import argparse
 import sys
 import time
 
@@ -7,13 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from sandbox import toolchain
+from sandbox.toolchain.recipes import FOR_TESTS, RECIPES
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.toolchain", description=__doc__)
+    parser.add_argument("--for-tests", action="store_true", help="also what only tests need")
+    for_tests = parser.parse_args().for_tests
     console = Console(stderr=True)
     start = time.monotonic()
     try:
-        tools = toolchain.ensure(console)
+        tools = toolchain.ensure(console, RECIPES + (FOR_TESTS if for_tests else ()))
     except toolchain.ToolchainError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 1

@@ -198,4 +198,18 @@ HELM = Recipe(
     stamps={"helm.sh/helm/v3/internal/version.version": "v{v}"},
 )
 
+PULUMI_YAML = Recipe(
+    name="pulumi-yaml",
+    module="github.com/pulumi/pulumi-yaml",
+    binaries=(
+        Binary("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml"),
+    ),
+    # It does not tell its version, so one on the machine is never taken.
+    suitable=_as_new,
+    stamps={"github.com/pulumi/pulumi-yaml/pkg/version.Version": "v{v}"},
+)
+
 RECIPES = (ETCD, KUSTOMIZE, KUBERNETES, ARGOCD, PULUMI, KWOK, HELM)
+"""What every sandbox needs."""
+FOR_TESTS = (PULUMI_YAML,)
+"""What only tests need."""

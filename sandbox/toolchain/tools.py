@@ -1,6 +1,6 @@
 """All tools of the sandbox, in one folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sandbox import paths
 from sandbox.toolchain import build, machine
-from sandbox.toolchain.recipes import ARGOCD, ARGOCD_ROLES, KWOK, RECIPES, VERIFY_WRAPPER
+from sandbox.toolchain.recipes import ARGOCD, ARGOCD_ROLES, KWOK, RECIPES, VERIFY_WRAPPER, Recipe
 from sandbox.toolchain.store import Store
 
 BUILT = "built from source"
@@ -56,8 +56,8 @@ class Tools:
         return {tool.name: tool.version for tool in self.all}
 
 
-def ensure(console: Console) -> Tools:
-    """Find or build every tool; `console` shows the progress of what has to be built.
+def ensure(console: Console, recipes: Sequence[Recipe] = RECIPES) -> Tools:
+    """Find or build the tools of `recipes`; `console` shows the progress of what has to be built.
 
     Minutes when something has to be built, a fraction of a second otherwise. Suitable tools of the
     machine go before built ones (see `machine.find`). May be called by several processes at once.
@@ -66,10 +66,10 @@ def ensure(console: Console) -> Tools:
     git = machine.git()
     redis, redis_version = machine.redis()
     store = Store(paths.cache_dir() / "tools")
-    with ThreadPoolExecutor(len(RECIPES)) as pool:
-        names = [recipe.name for recipe in RECIPES]
-        found = dict(zip(names, pool.map(machine.find, RECIPES), strict=True))
-    kept = {recipe.name: build.Kept.of(recipe, store) for recipe in RECIPES}
+    with ThreadPoolExecutor(len(recipes)) as pool:
+        names = [recipe.name for recipe in recipes]
+        found = dict(zip(names, pool.map(machine.find, recipes), strict=True))
+    kept = {recipe.name: build.Kept.of(recipe, store) for recipe in recipes}
     built = frozenset(name for name in names if found[name] is None)
     build.complete(tuple(kept.values()), built, store, paths.cache_dir() / "logs", console)
 
@@ -77,7 +77,7 @@ def ensure(console: Console) -> Tools:
         Tool("git", str(git.version), MACHINE, git.path),
         Tool("redis-server", redis_version, PACKAGE, redis),
     ]
-    for recipe in RECIPES:
+    for recipe in recipes:
         for binary in recipe.binaries:
             if own := found[recipe.name]:
                 program = own[binary.name]

@@ -76,7 +76,9 @@ require (
         versions.required(go_mod, "k8s.io/api")
 
 
-@pytest.mark.parametrize("recipe", recipes.RECIPES, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe", recipes.RECIPES + recipes.FOR_TESTS, ids=lambda recipe: recipe.name
+)
 def test_every_package_built_is_a_tool_of_its_locked_module(recipe: Recipe) -> None:
     words = (recipe.folder / "go.mod").read_text().split()
     assert recipe.version > Version(0, 0, 0)
