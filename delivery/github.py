@@ -25,6 +25,7 @@ class Repository:
     """A repository, as the token of a workflow (or of a person) sees it."""
 
     def __init__(self, name: str, token: str, api_url: str) -> None:
+        self._owner = name.partition("/")[0]
         self._url = f"{api_url.rstrip('/')}/repos/{name}"
         self._session = requests.Session()
         self._session.headers.update(
@@ -78,9 +79,9 @@ class Repository:
 
     def pull_request(self, branch: str, into: str, title: str) -> str:
         """Open a pull request, unless the branch has one open; its address."""
-        for found in self._all("/pulls", state="open"):
-            if found["head"]["ref"] == branch:
-                return str(found["html_url"])
+        # A fork may have a branch of that name, too.
+        for found in self._all("/pulls", state="open", head=f"{self._owner}:{branch}", base=into):
+            return str(found["html_url"])
         return self._call("POST", "/pulls", {"head": branch, "base": into, "title": title})
 
     def _open_issue(self, name: str) -> Mapping[str, Any] | None:
@@ -115,5 +116,18 @@ class Repository:
             404: " Look at GITHUB_REPOSITORY, and whether the token may see it.",
         }.get(answer.status_code, "")
         raise GitHubError(
-            f"{method} {self._url}{path}: {answer.status_code} {answer.reason}.{hint}"
+            f"{method} {self._url}{path}: {answer.status_code} {_said(answer)}.{hint}"
         )
+
+
+def _said(answer: requests.Response) -> str:
+    """Why GitHub refused, in its own words."""
+    try:
+        said = answer.json()
+    except requests.JSONDecodeError:
+        return answer.reason
+    errors = [
+        each if isinstance(each, str) else each.get("message", "")
+        for each in said.get("errors", ())
+    ]
+    return ": ".join(each for each in (said.get("message"), *errors) if each).rstrip(".")

@@ -26,7 +26,7 @@ from settings.scalars import ENVIRONMENTS
 
 def layout(tree: WorkingTree, given: argparse.Namespace) -> int:
     """Lay out the GitOps folder of an environment; what is there already is left as it is."""
-    tree.check_clean()
+    _check(tree, given)
     section = sections(given.stacks, given.environment)
     wish = Wish(
         given.environment,
@@ -65,7 +65,7 @@ def layout(tree: WorkingTree, given: argparse.Namespace) -> int:
 def promote(tree: WorkingTree, given: argparse.Namespace) -> int:
     """Give the overlay of one environment the tags of another's."""
     source, target = _overlay(given, given.source), _overlay(given, given.target)
-    tree.check_clean()
+    _check(tree, given)
     wanted, present = images(_read(tree, source)), images(_read(tree, target))
     tags = {
         name: each.tag
@@ -81,7 +81,7 @@ def promote(tree: WorkingTree, given: argparse.Namespace) -> int:
 def revert_images(tree: WorkingTree, given: argparse.Namespace) -> int:
     """Give the overlay of an environment the tags that it had before, and nothing else."""
     path = _overlay(given, given.environment)
-    tree.check_clean()
+    _check(tree, given)
     present = images(_read(tree, path))
     revision, before = _before(tree, path, given.to, {n: i.tag for n, i in present.items()})
     tags = {
@@ -106,6 +106,14 @@ def status_command(tree: WorkingTree, given: argparse.Namespace) -> int:
     found = status.look(given.environments, given.stacks, tree.commits_between)
     print(json.dumps(status.as_json(found), indent=2) if given.json else status.table(found))
     return int(bool(found.unseen))
+
+
+def _check(tree: WorkingTree, given: argparse.Namespace) -> None:
+    """Raises `GitError` for a clone that nothing can be proposed from."""
+    tree.check_clean()
+    tree.check_current()
+    if given.pull_request:
+        tree.check_begun()
 
 
 def _before(

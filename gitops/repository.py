@@ -26,6 +26,29 @@ class WorkingTree:
                 "Commit them, or put them aside with: git stash"
             )
 
+    def check_current(self) -> None:
+        """Raises `GitError` if the branch lacks commits that origin's has."""
+        self.git("fetch", "--quiet", "origin")
+        upstream = f"origin/{self.branch()}"
+        if lacking := self.commits_between("HEAD", upstream):
+            commits = f"{lacking} commit{'s' * (lacking != 1)}"
+            raise GitError(f"{self.folder} lacks {commits} of {upstream}: git pull")
+
+    def check_begun(self) -> None:
+        """Raises `GitError` if there is no commit yet."""
+        if self.head() is None:
+            raise GitError(
+                f"{self.folder} has no commit yet, which a pull request needs to be merged into."
+                " The first push of a branch is free: leave out --pull-request"
+            )
+
+    def head(self) -> str | None:
+        """The commit that is checked out; None if there is none yet."""
+        try:
+            return self.git("rev-parse", "--verify", "--quiet", "HEAD").strip()
+        except GitError:
+            return None
+
     def history(self, path: Path) -> list[str]:
         """The commits that touched the file, newest first."""
         return self.git("log", "--format=%H", "--", str(path)).split()
@@ -48,8 +71,8 @@ class WorkingTree:
 
     def commit(self, paths: Sequence[Path], message: str, *, branch: str | None) -> str:
         """Commit the files and push them, to `branch` if given (made anew), else to where the
-        current branch goes; the branch that was pushed."""
-        current = self.branch()
+        current branch goes; the branch that was pushed. What can't be pushed is not kept."""
+        current, before = self.branch(), self.head()
         names = [str(path) for path in paths]
         if branch is not None:
             self.git("switch", "--quiet", "--force-create", branch)
@@ -59,6 +82,11 @@ class WorkingTree:
             target = branch or current
             force = ["--force"] if branch is not None else []
             self.git("push", "--quiet", *force, "origin", f"HEAD:{target}")
+        except GitError:
+            # Else the next run would find the change made, and propose nothing.
+            if before is not None:
+                self.git("reset", "--quiet", "--keep", before)
+            raise
         finally:
             if branch is not None:
                 self.git("switch", "--quiet", current)

@@ -1,8 +1,10 @@
 """Previews as data and as a comment; comments and issues that are updated in place."""
 
+import json
 from typing import Any
 
 import pytest
+import requests
 
 from delivery import preview, report
 from delivery.github import GitHubError, Repository
@@ -104,3 +106,13 @@ def test_missing_environment_is_named_with_what_to_set(monkeypatch: pytest.Monke
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     with pytest.raises(GitHubError, match="export GITHUB_REPOSITORY=OWNER/NAME"):
         Repository.of_environment()
+
+
+def test_what_github_refuses_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = requests.Response()
+    answer.status_code = 422
+    errors = [{"message": "No commits between main and a"}]
+    answer._content = json.dumps({"message": "Validation Failed", "errors": errors}).encode()
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: answer)
+    with pytest.raises(GitHubError, match=r"422 Validation Failed: No commits between main and a"):
+        Repository("team/demo", "token", "https://github.example.com").comment(1, "preview", "")

@@ -121,6 +121,36 @@ def test_dirty_tree_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) 
     assert overlay(clone, "dev") == OVERLAY
 
 
+def test_clone_that_lacks_commits_is_refused(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = clone.parent / "other"
+    git(clone.parent, "clone", "--quiet", str(clone.parent / "origin.git"), str(other))
+    git(other, "config", "user.name", "t")
+    git(other, "config", "user.email", "t@localhost")
+    write(other, "staging", OVERLAY.replace("v1.0.0", "v1.1.0"))
+    commit(other, "new in staging")
+    assert cli.main(["promote", "shop", "staging", "dev", "--repo", str(clone)]) == 1
+    assert "lacks 1 commit of origin/main: git pull" in capsys.readouterr().err
+
+
+def test_what_can_t_be_pushed_is_not_kept_and_so_is_proposed_again(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(clone, "dev", OVERLAY.replace("v1.0.0", "v1.1.0"))
+    commit(clone, "new in dev")
+    hook = clone.parent / "origin.git" / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    promote = ["promote", "shop", "dev", "staging", "--repo", str(clone)]
+    assert cli.main(promote) == 1
+    assert git(clone, "status", "--porcelain", "--branch") == "## main...origin/main\n"
+    hook.unlink()
+    assert cli.main(promote) == 0
+    assert "v1.1.0" in overlay(clone, "staging")
+    assert "has these image tags already" not in capsys.readouterr().out
+
+
 def test_image_that_is_not_in_the_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Account, "_tags", lambda self, reference: {"v1"})
     with pytest.raises(Refused, match=r"has no registry.digitalocean.com/team/cart:v1.0.0"):

@@ -173,6 +173,14 @@ def test_layout_is_one_commit_in_an_empty_repository(clone: Path) -> None:
     assert shown == files(WISH)[BOOTSTRAP / "root.yaml"]
 
 
+def test_pull_request_in_an_empty_repository_is_refused(
+    clone: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lay_out(clone, "--pull-request") == 1
+    assert "no commit yet" in capsys.readouterr().err
+    assert not (clone / "argocd").exists()
+
+
 def test_what_people_changed_is_never_overwritten(
     clone: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
