@@ -20,14 +20,15 @@ from components import from_settings
 from components.application import GitOpsApplication
 from components.argocd import ArgoCd
 from components.cluster import DoksCluster
+from components.pace import send_before_waiting
 from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
-from components.secrecy import hide_values_from_debug_messages
+from components.secrecy import silence_debug_messages
 
 gc.freeze()
 gc.enable()
-hide_values_from_debug_messages()
+silence_debug_messages()
 stack = settings.load()
 team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
 account.check(stack, team)
@@ -115,3 +116,5 @@ pulumi.export("argocdPortForward", argocd.port_forward)
 pulumi.export("argocdAdminPassword", argocd.admin_password)
 pulumi.export("project", project.project_name)
 pulumi.export("applications", [application.full_name for application in applications])
+
+send_before_waiting()

@@ -11,8 +11,8 @@ from pulumi.provider import main
 # The engine runs this folder, wherever it is called from.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.secrecy import hide_values_from_debug_messages
+from components.secrecy import silence_debug_messages
 from package.host import Components
 
-hide_values_from_debug_messages()
+silence_debug_messages()
 main(Components(), sys.argv[1:])

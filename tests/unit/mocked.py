@@ -175,7 +175,9 @@ def run(
     def whole() -> pulumi.Output[None]:
         root = get_root_resource()
         assert isinstance(root, Stack)
+        # The root outlives the run before this one, which may have called `pulumi.run`.
         root.outputs.clear()
+        root._async_program, root._async_program_registration_closed = None, False
         outputs = program() or root.outputs
         return pulumi.Output.from_input(look(dict(outputs)))
 
