@@ -9,6 +9,10 @@ import yaml
 
 from settings.base import Path
 
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""Keeps every scalar as the text it is: no date, no number in base 60. In C, where PyYAML was built
+with it: twenty times as fast, which 500 applications feel."""
+
 
 class Kept(Enum):
     """How a stack file keeps a value."""
@@ -23,8 +27,7 @@ class StackFile:
 
     def __init__(self, text: str) -> None:
         try:
-            # The base loader keeps every scalar as the text it is: no date, no number in base 60.
-            document = yaml.load(text, Loader=yaml.BaseLoader)
+            document = yaml.load(text, Loader=_LOADER)
         except yaml.YAMLError as error:
             raise ValueError(str(error).replace("\n", " ")) from None
         config = document.get("config") if isinstance(document, Mapping) else None
