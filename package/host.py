@@ -97,16 +97,16 @@ class Components(ComponentProvider):
             raise InputPropertyError(at, str(error)) from error
 
     def _value(self, definition: PropertyDefinition, value: Any, where: str) -> Any:
+        kind = self.get_type_definition(definition) if definition.ref is not None else None
+        if definition.ref is not None and kind is None:
+            return value
         if isinstance(value, pulumi.Output):
             if definition.plain:
                 raise InputPropertyError(
                     where, "it must be known at once, not be an output of another resource"
                 )
             return value
-        if definition.ref is not None:
-            kind = self.get_type_definition(definition)
-            if kind is None:
-                return value
+        if kind is not None:
             return self._make(
                 kind.python_type, kind.properties, kind.properties_mapping, value, at=where
             )

@@ -207,6 +207,14 @@ PULUMI_YAML = Recipe(
     # It does not tell its version, so one on the machine is never taken.
     suitable=_as_new,
     stamps={"github.com/pulumi/pulumi-yaml/pkg/version.Version": "v{v}"},
+    # Schemas from the engine, which has them: by itself it would start each plugin once more.
+    edits=(
+        Edit(
+            "cmd/pulumi-language-yaml/main.go",
+            "false /* useRPCLoader */",
+            "true /* useRPCLoader */",
+        ),
+    ),
 )
 
 RECIPES = (ETCD, KUSTOMIZE, KUBERNETES, ARGOCD, PULUMI, KWOK, HELM)

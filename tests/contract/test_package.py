@@ -1,0 +1,332 @@
+"""The components as programs in other languages use them: here in YAML, by the real engine."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox import paths
+from sandbox.cluster.controlplane import ControlPlane
+from sandbox.paths import REPOSITORY
+from sandbox.toolchain import build
+from sandbox.toolchain.recipes import PULUMI_YAML
+from sandbox.toolchain.store import Store
+from tests.contract import github_api
+from tests.contract.digitalocean_api import Emulator
+from tests.contract.github_api import OWNER
+from tests.contract.kubernetes_plugin import tools
+from tests.contract.pulumi_stack import Stack
+from tests.contract.test_github_api import KEY
+
+pytest_plugins = ["tests.contract.kubernetes_fixtures"]
+pytestmark = pytest.mark.anyio
+
+PACKAGE = REPOSITORY / "package"
+SCHEMA = Path(__file__).with_name("package_schema.txt")
+"""Each input, output and field of the package; changed together with the components."""
+PASSWORD = "correct horse battery staple"
+HOOK_SECRET = "hush hush, hook"
+
+
+def language_host() -> Path:
+    """The folder of `pulumi-language-yaml`; skips the test where there is none."""
+    kept = build.Kept.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
+    if not kept.has_binaries:
+        pytest.skip("not built here; python -m sandbox.toolchain --for-tests builds it")
+    return kept.binary("pulumi-language-yaml").parent
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    # Its default provider has no account: only the program's own provider leads to one.
+    found = Stack.new(tmp_path)
+    found.env["PATH"] = os.pathsep.join([found.env["PATH"], str(language_host())])
+    return found
+
+
+@pytest.fixture
+def github(tmp_path: Path) -> Iterator[github_api.Emulator]:
+    (tmp_path / "github").mkdir()
+    with github_api.emulator(tmp_path / "github") as served:
+        yield served
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Path:
+    """A chart that installs what Argo CD's does for the components: its kinds."""
+    folder = tmp_path / "chart"
+    shutil.copytree(tools().argocd_manifests / "crds", folder / "crds")
+    (folder / "crds" / "kustomization.yaml").unlink()
+    (folder / "Chart.yaml").write_text("apiVersion: v2\nname: argo-cd\nversion: 1.0.0\n")
+    return folder
+
+
+def write(stack: Stack, resources: Mapping[str, object], **outputs: str) -> None:
+    # JSON is YAML, too.
+    program = {
+        "name": "tests",
+        "runtime": "yaml",
+        "packages": {"doks-gitops": str(PACKAGE)},
+        "resources": resources,
+        "outputs": outputs,
+    }
+    (stack.folder / "Pulumi.yaml").write_text(json.dumps(program))
+
+
+def account(do: Emulator) -> dict[str, Any]:
+    return {
+        "type": "pulumi:providers:digitalocean",
+        "properties": {"token": {"fn::secret": do.token}, "apiEndpoint": do.url},
+    }
+
+
+def component(
+    kind: str, provider: str, properties: Mapping[str, object], *after: str
+) -> dict[str, Any]:
+    return {
+        "type": f"doks-gitops:{kind}",
+        "properties": properties,
+        "options": {
+            "providers": [f"${{{provider}}}"],
+            "dependsOn": [f"${{{each}}}" for each in after],
+        },
+    }
+
+
+def doks(do: Emulator, **changes: object) -> dict[str, Any]:
+    given = {
+        "clusterName": "shop-dev",
+        "region": "nyc1",
+        "version": "1.34.11-do.0",
+        "nodePools": [{"name": "default", "size": "s-2vcpu-4gb", "count": 2}],
+        "accessToken": {"fn::secret": do.token},
+        **changes,
+    }
+    return component("DoksCluster", "account", given, "registry")
+
+
+async def test_a_program_in_yaml_makes_a_whole_platform(
+    stack: Stack,
+    do: Emulator,
+    github: github_api.Emulator,
+    cluster: ControlPlane,
+    kubeconfig: dict[str, Any],
+    chart: Path,
+) -> None:
+    stack.env["PATH"] = os.pathsep.join([stack.env["PATH"], str(tools().bin_dir)])
+
+    def program(*, most: int = 3) -> None:
+        pools = [
+            {
+                "name": "default",
+                "size": "s-2vcpu-4gb",
+                "count": 2,
+                "labels": {"team": "shop"},
+            },
+            {"name": "burst", "size": "s-2vcpu-4gb", "autoscale": {"min": 1, "max": most}},
+        ]
+        resources = {
+            "account": account(do),
+            "registry": component(
+                "ContainerRegistry", "account", {"registryName": "shop", "create": True}
+            ),
+            "cluster": doks(do, nodePools=pools, maintenance={"day": "sunday"}),
+            "kubernetes": {
+                "type": "pulumi:providers:kubernetes",
+                "properties": {
+                    "kubeconfig": {"fn::secret": json.dumps(kubeconfig)},
+                    "clusterIdentifier": "${cluster.clusterId}",
+                    "enableServerSideApply": True,
+                },
+            },
+            "argocd": component(
+                "ArgoCd",
+                "kubernetes",
+                {
+                    "chart": {"path": str(chart)},
+                    "repositories": {
+                        "shop": {
+                            "url": "https://git.test/shop",
+                            "credentials": {"password": {"fn::secret": PASSWORD}},
+                        }
+                    },
+                    "admin": {"password": {"fn::secret": PASSWORD}},
+                    "clusterAnnotations": {"registry-endpoint": "${registry.endpoint}"},
+                    "kubeContext": "${cluster.context}",
+                    "timeout": 60,
+                },
+            ),
+            "project": component(
+                "GitOpsProject",
+                "kubernetes",
+                {
+                    "projectName": "dev",
+                    "argocdNamespace": "${argocd.namespace}",
+                    "sourceRepos": ["https://git.test/shop"],
+                    "namespaces": ["shop-dev"],
+                    "clusterResources": [{"group": "", "kind": "Namespace"}],
+                },
+                "argocd",
+            ),
+            "application": component(
+                "GitOpsApplication",
+                "kubernetes",
+                {
+                    "applicationName": "shop",
+                    "projectName": "dev",
+                    "argocdNamespace": "${argocd.namespace}",
+                    "repoUrl": "https://git.test/shop",
+                    "path": "kustomize/dev",
+                    "namespace": "shop-dev",
+                    "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
+                    "sync": {"selfHeal": False, "retry": {"limit": 3}},
+                },
+                "project",
+            ),
+            "github": {
+                "type": "pulumi:providers:github",
+                "properties": {
+                    "owner": OWNER,
+                    "token": {"fn::secret": github.token},
+                    "baseUrl": github.base_url,
+                    "writeDelayMs": 0,
+                },
+            },
+            "delivery": component(
+                "GitHubDelivery",
+                "github",
+                {
+                    "repository": "shop",
+                    "deployKey": {"title": "dev", "key": KEY},
+                    "webhook": {
+                        "url": github.receiver.url,
+                        "secret": {"fn::secret": HOOK_SECRET},
+                    },
+                    "ruleset": {"name": "main", "approvals": 2},
+                    "environments": {"dev": {"variables": {"CLUSTER": "${cluster.clusterId}"}}},
+                },
+            ),
+        }
+        write(
+            stack,
+            resources,
+            cluster="${cluster.clusterId}",
+            kubeconfig="${cluster.kubeconfig}",
+            portForward="${argocd.portForward}",
+            application="${application.fullName}",
+        )
+
+    program()
+    preview = stack.run("preview", "--diff")
+    assert preview.code == 0, preview.output
+    assert not do.account.data.clusters
+    created = stack.up()
+    assert created.code == 0, created.output
+
+    [made] = do.account.data.clusters.values()
+    assert [each.name for each in do.account.data.registries.values()] == ["shop"]
+    pools = {each.name: each for each in made.node_pools}
+    assert (pools["default"].count, pools["default"].labels) == (2, {"team": "shop"})
+    assert (pools["burst"].min_nodes, pools["burst"].max_nodes) == (1, 3)
+    outputs = stack.outputs()
+    assert outputs["cluster"] == made.id
+    assert do.token in outputs["kubeconfig"]
+    assert outputs["application"] == "dev-shop"
+    assert outputs["portForward"].startswith("kubectl --context do-nyc1-shop-dev ")
+
+    argo = "/apis/argoproj.io/v1alpha1/namespaces/argocd"
+    project = await cluster.api.get(f"{argo}/appprojects/dev")
+    assert project is not None
+    assert project["spec"]["destinations"][0]["namespace"] == "shop-dev"
+    application = await cluster.api.get(f"{argo}/applications/dev-shop")
+    assert application is not None
+    assert application["spec"]["source"]["kustomize"] == {
+        "replicas": [{"name": "shop", "count": 2}]
+    }
+    policy = application["spec"]["syncPolicy"]
+    assert (policy["automated"]["selfHeal"], policy["retry"]["limit"]) == (False, 3)
+    in_cluster = await cluster.api.get("/api/v1/namespaces/argocd/secrets/cluster-in-cluster")
+    assert in_cluster is not None
+    assert in_cluster["metadata"]["annotations"]["registry-endpoint"] == (
+        "registry.digitalocean.com/shop"
+    )
+
+    repository = github.github.state.repository("shop")
+    assert [each.key for each in repository.keys] == [KEY]
+    assert repository.hooks[0].config.secret == HOOK_SECRET
+    [environment] = repository.environments
+    assert environment.vault.variables["CLUSTER"].value == made.id
+
+    exported = json.dumps(stack.resources())
+    for secret in (do.token, github.token, PASSWORD, HOOK_SECRET):
+        assert secret not in exported
+        assert secret not in preview.output + created.output
+
+    program(most=5)
+    changed = stack.up()
+    assert changed.code == 0, changed.output
+    assert changed.changes == {"same": sum(created.changes.values()) - 1, "update": 1}
+    assert {each.max_nodes for each in made.node_pools} == {0, 5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"nodePools": [{"name": "a", "size": "s-2vcpu-4gb"}]},
+            "node pool a: give either count or autoscale",
+        ),
+        (
+            {"tags": ["${registry.endpoint}"]},
+            "tags[0]",
+        ),
+    ],
+)
+def test_what_no_component_can_be_made_of_is_refused_by_name(
+    stack: Stack, do: Emulator, changes: dict[str, object], told: str
+) -> None:
+    registry = component("ContainerRegistry", "account", {"registryName": "shop", "create": True})
+    write(stack, {"account": account(do), "registry": registry, "cluster": doks(do, **changes)})
+    preview = stack.run("preview")
+    assert preview.code != 0
+    assert told in preview.output
+
+
+def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(stack: Stack) -> None:
+    shown = stack.run("package", "get-schema", str(PACKAGE))
+    assert shown.code == 0, shown.output
+    schema = json.loads(shown.output[shown.output.index("{\n") :])
+    lines = []
+    for name, part in schema["resources"].items():
+        assert part["description"], name
+        inputs, outputs = part.get("inputProperties", {}), part.get("properties", {})
+        assert [key for key, each in inputs.items() if not each.get("description")] == [], name
+        lines += listed(f"{name} takes", inputs, part.get("requiredInputs", []))
+        lines += listed(f"{name} gives", outputs, part.get("required", []))
+    for name, part in schema["types"].items():
+        lines += listed(f"{name} has", part["properties"], part.get("required", []))
+    assert lines == SCHEMA.read_text().splitlines()
+
+
+def listed(what: str, properties: Mapping[str, Any], required: list[str]) -> list[str]:
+    what = what.removeprefix("doks-gitops:index:")
+    return [
+        f"{what} {key}{'' if key in required else '?'}: {written(each)}"
+        for key, each in properties.items()
+    ]
+
+
+def written(part: Mapping[str, Any]) -> str:
+    """A property's type, with an exclamation mark if its value must be known at once."""
+    mark = "!" if part.get("plain") else ""
+    if "$ref" in part:
+        return str(part["$ref"]).rpartition(":")[2].rpartition("/")[2] + mark
+    if "items" in part:
+        return f"[{written(part['items'])}]{mark}"
+    if "additionalProperties" in part:
+        return f"{{{written(part['additionalProperties'])}}}{mark}"
+    return str(part["type"]) + mark
