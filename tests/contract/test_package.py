@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,10 +27,18 @@ pytest_plugins = ["tests.contract.kubernetes_fixtures"]
 pytestmark = pytest.mark.anyio
 
 PACKAGE = REPOSITORY / "package"
+PAGE = REPOSITORY / "docs" / "package.md"
 SCHEMA = Path(__file__).with_name("package_schema.txt")
 """Each input, output and field of the package; changed together with the components."""
 PASSWORD = "correct horse battery staple"
 HOOK_SECRET = "hush hush, hook"
+
+
+def example(language: str) -> str:
+    """The page's program in that language."""
+    found = re.search(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert found is not None, language
+    return found[1]
 
 
 def language_host() -> Path:
@@ -46,6 +55,15 @@ def stack(tmp_path: Path) -> Stack:
     found = Stack.new(tmp_path)
     found.env["PATH"] = os.pathsep.join([found.env["PATH"], str(language_host())])
     return found
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `pulumi package get-schema` says of the package."""
+    shown = Stack.new(tmp_path_factory.mktemp("schema")).run("package", "get-schema", str(PACKAGE))
+    assert shown.code == 0, shown.output
+    said: dict[str, Any] = json.loads(shown.output[shown.output.index("{\n") :])
+    return said
 
 
 @pytest.fixture
@@ -296,10 +314,9 @@ def test_what_no_component_can_be_made_of_is_refused_by_name(
     assert told in preview.output
 
 
-def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(stack: Stack) -> None:
-    shown = stack.run("package", "get-schema", str(PACKAGE))
-    assert shown.code == 0, shown.output
-    schema = json.loads(shown.output[shown.output.index("{\n") :])
+def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(
+    schema: Mapping[str, Any],
+) -> None:
     lines = []
     for name, part in schema["resources"].items():
         assert part["description"], name
@@ -310,6 +327,37 @@ def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(stack: S
     for name, part in schema["types"].items():
         lines += listed(f"{name} has", part["properties"], part.get("required", []))
     assert lines == SCHEMA.read_text().splitlines()
+
+
+def test_the_page_s_program_in_yaml_shows_what_it_makes(stack: Stack, do: Emulator) -> None:
+    address = "github.com/TEAM/REPOSITORY/package"
+    text = example("yaml")
+    assert address in text
+    # The stack is of the project `tests`.
+    program = text.replace(address, str(PACKAGE)).replace("name: shop\n", "name: tests\n", 1)
+    (stack.folder / "Pulumi.yaml").write_text(program)
+    stack.env |= {
+        "DIGITALOCEAN_API_URL": do.url,
+        "PATH": os.pathsep.join([stack.env["PATH"], str(tools().bin_dir)]),
+    }
+    assert stack.run("config", "set", "--secret", "token", do.token).code == 0
+    preview = stack.run("preview")
+    assert preview.code == 0, preview.output
+    for kind in ("KubernetesCluster", "KubernetesNodePool", "Release"):
+        assert f":{kind} " in preview.output
+
+
+def test_the_page_s_program_in_typescript_names_what_the_schema_has(
+    schema: Mapping[str, Any],
+) -> None:
+    program = example("typescript")
+    made = re.findall(r"new platform\.(\w+)\(", program)
+    assert made
+    assert {f"doks-gitops:index:{each}" for each in made} <= set(schema["resources"])
+    known = {"providers"}
+    for part in (*schema["resources"].values(), *schema["types"].values()):
+        known |= {*part.get("inputProperties", {}), *part.get("properties", {})}
+    assert set(re.findall(r"(\w+): ", program)) <= known
 
 
 def listed(what: str, properties: Mapping[str, Any], required: list[str]) -> list[str]:
