@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -227,8 +228,19 @@ class Context:
         return done.stdout
 
 
+OURS = "Pulumi"
+"""The part of a recovery that is neither a cluster's nor Argo CD's, but the engine's and ours."""
+_SEEN: Mapping[str, Callable[[dict[str, Any] | None], bool]] = {
+    "cluster": lambda cluster: cluster is not None,
+    "cluster runs": lambda cluster: cluster is not None and cluster["state"] == "running",
+    "Argo CD runs": lambda cluster: _argocd_ready(cluster),
+    "applications": lambda cluster: bool(cluster and cluster["applications"]),
+}
+"""How one sees how far a recovery is."""
+
+
 class _Watch:
-    """Notes when the cluster and Argo CD have come back."""
+    """Notes when the cluster, Argo CD and the applications have come back."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -250,22 +262,35 @@ class _Watch:
         while not self._stop.wait(_WATCH_EVERY):
             cluster = self._context.cluster()
             now = self._context.elapsed
-            for name, holds in (
-                ("cluster", cluster is not None and cluster["state"] == "running"),
-                ("Argo CD", _argocd_ready(cluster)),
-            ):
-                if holds:
-                    self._seen.setdefault(name, now)
+            for what, holds in _SEEN.items():
+                if holds(cluster):
+                    self._seen.setdefault(what, now)
                 else:
-                    self._seen.pop(name, None)
+                    self._seen.pop(what, None)
 
     def phases(self, end: float) -> Sequence[Phase]:
         phases, begin = [Phase("until the command", 0, self._begin)], self._begin
-        for name in ("cluster", "Argo CD"):
-            ready = max(begin, min(self._seen.get(name, end), end))
-            phases.append(Phase(name, begin, ready))
-            begin = ready
-        return [*phases, Phase("applications", begin, end)]
+        for name, until in (
+            (OURS, self._seen.get("cluster", end)),
+            ("cluster", self._seen.get("cluster runs", end)),
+            (OURS, self._argocd_began()),
+            ("Argo CD", self._seen.get("Argo CD runs", end)),
+            (OURS, self._seen.get("applications", end)),
+            ("applications", end),
+        ):
+            ended = max(begin, min(until, end))
+            phases.append(Phase(name, begin, ended))
+            begin = ended
+        return phases
+
+    def _argocd_began(self) -> float:
+        """When its namespace was made, which is the first of it, to the second."""
+        made = datetime.fromisoformat(
+            self._context.kubectl(
+                "get", "namespace", "argocd", "-o", "jsonpath={.metadata.creationTimestamp}"
+            )
+        )
+        return self._context.elapsed - (datetime.now(UTC) - made).total_seconds()
 
 
 def _argocd_ready(cluster: dict[str, Any] | None) -> bool:

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from sandbox.drills.drill import Phase
+from sandbox.drills.drill import OURS, Phase
 
 _COLOURS = {
     "until the command": "#9aa5b1",
+    OURS: "#7a5cff",
     "cluster": "#0069ff",
     "Argo CD": "#ef7b4d",
     "applications": "#18a957",
     # Where the parts of a recovery are not told apart.
-    "recovery": "#7a5cff",
+    "recovery": "#c3b8f5",
 }
 _WIDTH, _LEFT, _ROW, _BAR, _TOP = 860, 150, 30, 18, 44
 

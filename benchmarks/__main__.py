@@ -1,0 +1,91 @@
+"""`bin/benchmark`: measures, and writes docs/benchmarks.md with its pictures."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import cost, growth, latency, recovery, setup
+from benchmarks.bench import Failed, Result, bench, machine
+from sandbox.client import SandboxError
+from sandbox.drills.drill import Failed as DrillFailed
+from sandbox.paths import REPOSITORY
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def main(
+    runs: Annotated[int, typer.Option(help="How often each thing is measured.", min=1)] = 5,
+    cold: Annotated[bool, typer.Option(help="Build every tool from nothing, too.")] = False,
+    write_to: Annotated[Path, typer.Option(help="The page to write.")] = REPOSITORY
+    / "docs"
+    / "benchmarks.md",
+) -> None:
+    """Measure what the platform costs in time, side by side in one sandbox of its own.
+
+    Leave the machine alone meanwhile.
+    """
+    pictures = write_to.parent / "pictures"
+    pictures.mkdir(exist_ok=True)
+    results: list[Result] = []
+
+    def part(name: str, measured: Sequence[Result]) -> None:
+        results.extend(measured)
+        console.print(_table(name, measured))
+
+    with bench(console, runs) as sandbox:
+        part("Cost", cost.measure(sandbox))
+        part("Latency", latency.measure(sandbox))
+        part("Recovery", recovery.measure(sandbox, pictures / "recovery.svg"))
+        part("Set-up", setup.measure(sandbox))
+        part("Growth", growth.measure(sandbox, pictures / "growth.svg"))
+        if cold:
+            part("Cold set-up", setup.cold(sandbox))
+    write_to.write_text(_page(results, runs))
+    console.print(f"Written: {write_to}")
+
+
+def _table(name: str, results: Sequence[Result]) -> Table:
+    table = Table(name, "Measured", "Goal", "", box=None)
+    for each in results:
+        met = {None: "", True: "[green]met[/]", False: "[red]not met[/]"}[each.met]
+        table.add_row(each.what, each.measured, each.goal, met)
+    return table
+
+
+def _page(results: Sequence[Result], runs: int) -> str:
+    met = {None: "", True: "met", False: "**not met**"}
+    rows = "\n".join(
+        f"| {each.what} | {each.measured} | {each.goal} | {met[each.met]} |" for each in results
+    )
+    return f"""# Benchmarks
+
+Written by `bin/benchmark` on {datetime.now(UTC):%Y-%m-%d}, in the sandbox, on {machine()}.
+Medians of {runs} runs, what is compared measured in turns; ratios say more than seconds.
+
+| what | measured | goal | |
+| --- | --- | --- | --- |
+{rows}
+
+Where the time of a recovery goes ("Pulumi" is the engine, its plugins and this program):
+
+![recovery](pictures/recovery.svg)
+
+How a preview grows:
+
+![growth](pictures/growth.svg)
+"""
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except (Failed, DrillFailed, SandboxError) as error:
+        errors.print(f"error: {error}", markup=False)
+        sys.exit(1)

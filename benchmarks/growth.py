@@ -1,0 +1,107 @@
+"""How a run grows with the applications of a stack, against as many plain resources."""
+
+from pathlib import Path
+
+import yaml
+
+from benchmarks.bench import DEV, Bench, Result
+from benchmarks.cost import plain_project
+from benchmarks.picture import Line, chart
+from sandbox.engine import PROJECT
+
+SIZES = (1, 10, 100, 500)
+GOAL = 2.0
+LINEAR = 1.3
+"""How much more than the first hundred's an application's share may be at the end."""
+
+_PLAIN = """
+import os
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes
+from pulumi_kubernetes.apiextensions import CustomResource
+
+kubernetes = pulumi_kubernetes.Provider(
+    "kubernetes",
+    kubeconfig=Path(os.environ["KUBECONFIG"]).read_text(),
+    enable_server_side_apply=True,
+)
+for number in range(int(os.environ["RESOURCES"])):
+    CustomResource(
+        f"app-{number:03}",
+        api_version="argoproj.io/v1alpha1",
+        kind="Application",
+        metadata={"name": f"app-{number:03}", "namespace": "default"},
+        spec={
+            "project": "dev",
+            "source": {"repoURL": "https://git.test/team/monorepo", "path": "kustomize/dev"},
+            "destination": {"server": "https://kubernetes.default.svc", "namespace": "demo"},
+        },
+        opts=pulumi.ResourceOptions(provider=kubernetes),
+    )
+"""
+
+
+def measure(bench: Bench, picture: Path) -> list[Result]:
+    plain = plain_project(bench, "plain", _PLAIN)
+    # It would be at work on 500 applications while the runs are timed.
+    controller = ("scale", "statefulset", "argocd-application-controller", "--replicas")
+    bench.context.kubectl("--namespace", "argocd", *controller, "0")
+    ours: dict[int, float] = {}
+    engines: dict[int, float] = {}
+    for size in SIZES:
+        _declare(bench, size)
+        up = ("pulumi", "up", "--yes", "--skip-preview", "--stack", DEV)
+        preview = ("pulumi", "preview", "--expect-no-changes", "--stack", DEV)
+        number = {"RESOURCES": f"{size}"}
+        bench.say(f"{size} applications deployed in {bench.run(*up):.1f} s")
+        bench.run(*up, folder=plain, **number)
+        seconds = bench.side_by_side(
+            {
+                f"{size} resources": lambda: bench.run(*preview, folder=plain, **number),  # noqa: B023
+                f"{size} applications": lambda: bench.run(*preview),  # noqa: B023
+            }
+        )
+        engines[size], ours[size] = seconds.values()
+    picture.write_text(
+        chart(
+            "seconds of a preview that changes nothing, by number of applications",
+            (Line("applications", ours), Line("as many plain resources", engines)),
+        )
+    )
+    first, middle, last = SIZES[0], SIZES[-2], SIZES[-1]
+    ratio = ours[last] / engines[last]
+    early = (ours[middle] - ours[first]) / (middle - first)
+    late = (ours[last] - ours[middle]) / (last - middle)
+    return [
+        *(
+            Result(
+                f"`pulumi preview` that changes nothing, {size} applications",
+                f"{ours[size]:.1f} s; {size} plain resources {engines[size]:.1f} s",
+            )
+            for size in SIZES[:-1]
+        ),
+        Result(
+            f"`pulumi preview` that changes nothing, {last} applications",
+            f"{ours[last]:.1f} s; {last} plain resources {engines[last]:.1f} s: {ratio:.1f} times",
+            f"{GOAL:g} times",
+            ratio <= GOAL,
+        ),
+        Result(
+            "each further application",
+            f"{1000 * early:.0f} ms up to {middle}, {1000 * late:.0f} ms from there to {last}",
+            "linear",
+            late <= LINEAR * early,
+        ),
+    ]
+
+
+def _declare(bench: Bench, size: int) -> None:
+    file = bench.pulumi.project / f"Pulumi.{DEV}.yaml"
+    content = yaml.safe_load(file.read_text())
+    applications = content["config"][f"{PROJECT}:applications"]
+    model = applications["microservices-demo"]
+    for number in range(1, size):
+        applications[f"app-{number:03}"] = {**model, "sync": {"automated": False}}
+    file.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -1,0 +1,42 @@
+"""How long a new sandbox takes, and how much memory."""
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.bench import Bench, Result
+from sandbox.paths import REPOSITORY
+
+_SANDBOX = str(REPOSITORY / "bin" / "sandbox")
+
+
+def measure(bench: Bench) -> list[Result]:
+    one = bench.daemon.get("/sandbox/status")["memory"]
+    warm = bench.run(_SANDBOX, "up", "staging", "prod")
+    three = bench.daemon.get("/sandbox/status")["memory"]
+    for stack in ("staging", "prod"):
+        bench.run("pulumi", "config", "set", "--path", "doks-gitops:cluster.protect", "false",
+                  "--stack", stack)  # fmt: skip
+        bench.run("pulumi", "up", "--yes", "--skip-preview", "--stack", stack)
+        bench.run("pulumi", "destroy", "--yes", "--skip-preview", "--stack", stack)
+    return [
+        Result("a new sandbox with dev, the tools being there", f"{bench.first:.0f} s", "1 min",
+               bench.first <= 60),
+        Result("staging and prod beside it", f"{warm:.0f} s"),
+        Result("memory of a sandbox", f"{_gib(one)} with dev, {_gib(three)} with all three"),
+    ]  # fmt: skip
+
+
+def cold(bench: Bench) -> list[Result]:
+    """From nothing: every tool is downloaded and built."""
+    with tempfile.TemporaryDirectory(prefix="cold-") as folder:
+        home = str(Path(folder, "sandbox"))
+        seconds = bench.run(_SANDBOX, "up", XDG_CACHE_HOME=folder, SANDBOX_HOME=home)
+        bench.run(_SANDBOX, "reset", "--yes", XDG_CACHE_HOME=folder, SANDBOX_HOME=home)
+    return [
+        Result("a new sandbox with dev from nothing, every tool downloaded and built",
+               f"{seconds / 60:.0f} min", "35 min", seconds <= 35 * 60),
+    ]  # fmt: skip
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.1f} GiB"

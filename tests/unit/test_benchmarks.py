@@ -1,0 +1,45 @@
+"""What the benchmarks make of what they measured."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from rich.console import Console
+
+from benchmarks.bench import Bench, machine
+from benchmarks.picture import Line, chart
+from sandbox.client import Daemon
+from sandbox.engine import Engine
+from sandbox.paths import Home
+
+
+def test_what_is_compared_is_measured_in_turns_and_told_by_its_median(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    daemon = Daemon(1, "http://127.0.0.1:1", "token", {})
+    bench = Bench(home, daemon, Engine(home, {}, {}), Console(quiet=True), runs=3)
+    order: list[str] = []
+
+    def measure(name: str, times: list[float]) -> float:
+        order.append(name)
+        return times.pop()
+
+    slow, fast = [9.0, 5.0, 6.0], [1.0, 2.0, 9.0]
+    medians = bench.side_by_side(
+        {"slow": lambda: measure("slow", slow), "fast": lambda: measure("fast", fast)}
+    )
+    assert medians == {"slow": 6.0, "fast": 2.0}
+    assert order == ["slow", "fast"] * 3
+
+
+def test_a_line_twice_as_steep_is_drawn_twice_as_high() -> None:
+    drawn = ElementTree.fromstring(
+        chart("seconds", [Line("ours", {0: 0.0, 500: 10.0}), Line("engine", {0: 0.0, 500: 5.0})])
+    )
+    lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
+    ends = [[float(y.split(",")[1]) for y in line.attrib["points"].split()] for line in lines]
+    (zero, ours), (_, engine) = ends
+    assert zero - ours == 2 * (zero - engine) > 0
+
+
+def test_the_machine_is_told_by_its_parts_and_not_by_its_name() -> None:
+    assert "cores" in machine()
+    assert Path("/proc/sys/kernel/hostname").read_text().strip() not in machine()
