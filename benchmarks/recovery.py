@@ -37,7 +37,7 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
     ours = max(0.0, _seconds(whole, OURS) - engine) / total
     results.append(
         Result(
-            "our part of lost-cluster: what neither the cluster, Argo CD nor an empty program takes",
+            "our part of lost-cluster: what is not the cluster, Argo CD or an empty program",
             f"{ours:.0%}",
             f"under {GOAL:.0%}",
             ours < GOAL,
