@@ -12,7 +12,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import pulumi
-from pulumi.errors import InputPropertyError
+from pulumi.errors import InputPropertiesError
 from pulumi.provider.experimental.analyzer import (
     ComponentDefinition,
     PropertyDefinition,
@@ -61,7 +61,7 @@ class Components(ComponentProvider):
     def map_inputs(self, inputs: Any, component_def: ComponentDefinition) -> Any:
         """The component's arguments, in place of a dict of them.
 
-        Raises InputPropertyError, which the engine shows, for what they can't be made of.
+        Raises InputPropertiesError, which the engine shows, for what they can't be made of.
         """
         return self._make(
             self._arguments(component_def),
@@ -90,11 +90,11 @@ class Components(ComponentProvider):
             if (value := given.get(name)) is not None:
                 values[names[name]] = self._value(definition, value, where)
             elif not definition.optional:
-                raise InputPropertyError(where, "it is missing")
+                raise _refused(where, "it is missing")
         try:
             return kind(**values)
         except ValueError as error:
-            raise InputPropertyError(at, str(error)) from error
+            raise _refused(at, str(error)) from error
 
     def _value(self, definition: PropertyDefinition, value: Any, where: str) -> Any:
         kind = self.get_type_definition(definition) if definition.ref is not None else None
@@ -102,7 +102,7 @@ class Components(ComponentProvider):
             return value
         if isinstance(value, pulumi.Output):
             if definition.plain:
-                raise InputPropertyError(
+                raise _refused(
                     where, "it must be known at once, not be an output of another resource"
                 )
             return value
@@ -122,6 +122,11 @@ class Components(ComponentProvider):
             }
         # Pulumi's values have no whole numbers.
         return int(value) if definition.type is PropertyType.INTEGER else value
+
+
+def _refused(where: str, why: str) -> InputPropertiesError:
+    # Told which property it is, the engine would show its value, and secrets in clear.
+    return InputPropertiesError(f"{where}: {why}" if where else why, errors=[])
 
 
 def _describe(

@@ -295,12 +295,12 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
     ("changes", "told"),
     [
         (
-            {"nodePools": [{"name": "a", "size": "s-2vcpu-4gb"}]},
-            "node pool a: give either count or autoscale",
+            {"vpcId": "an-id", "vpcIpRange": "10.0.0.0/16"},
+            "give either vpc_id, to join a VPC, or vpc_ip_range, to make one",
         ),
         (
             {"tags": ["${registry.endpoint}"]},
-            "tags[0]",
+            "tags[0]: it must be known at once",
         ),
     ],
 )
@@ -312,6 +312,7 @@ def test_what_no_component_can_be_made_of_is_refused_by_name(
     preview = stack.run("preview")
     assert preview.code != 0
     assert told in preview.output
+    assert do.token not in preview.output
 
 
 def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(
