@@ -225,11 +225,14 @@ def clone(
     store = home.root / "git-credentials"
     scheme, rest = git["url"].split("://", 1)
     write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
-    helper = f"credential.helper=store --file={shlex.quote(str(store))}"
+    settings = [f"credential.helper=store --file={shlex.quote(str(store))}"]
+    known = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
+    if known.returncode:
+        # Git commits for nobody without a name.
+        settings += ["user.name=sandbox", "user.email=sandbox@localhost"]
+    options = [word for setting in settings for word in ("--config", setting)]
     raise typer.Exit(
-        subprocess.run(
-            ["git", "clone", "-c", helper, git["url"], str(folder)], check=False
-        ).returncode
+        subprocess.run(["git", "clone", *options, git["url"], str(folder)], check=False).returncode
     )
 
 
