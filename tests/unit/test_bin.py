@@ -1,0 +1,75 @@
+"""What the commands say on a machine, or in a clone, that lacks what they need."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMANDS = ("costs", "delivery", "gitops", "policy", "recover")
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone in which nothing is installed."""
+    shutil.copytree(REPOSITORY / "bin", tmp_path / "a clone" / "bin")
+    shutil.copy(REPOSITORY / "requirements-dev.txt", tmp_path / "a clone")
+    return tmp_path / "a clone"
+
+
+def run(clone: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PIP_")}
+    return subprocess.run(
+        [str(clone / words[0]), *words[1:]],
+        env={**kept, **env}, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_without_its_packages_says_what_installs_them(clone: Path, command: str) -> None:
+    done = run(clone, f"bin/{command}", "dev")
+    assert done.returncode == 1
+    assert "Run bin/setup" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["setup", "sandbox", "test"])
+def test_a_machine_without_a_python_that_fits_is_told_which_one_does(
+    clone: Path, command: str
+) -> None:
+    tools = clone.parent / "tools"
+    tools.mkdir()
+    for tool in ("sh", "sha256sum", "cut", "cat", "dirname", "readlink"):
+        found = shutil.which(tool)
+        assert found
+        (tools / tool).symlink_to(found)
+    old = tools / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 || exit 1\n')
+    old.chmod(0o755)
+    done = run(clone, f"bin/{command}", PATH=str(tools))
+    assert done.returncode == 1
+    assert "Python 3.11 or newer with its venv module was not found" in done.stderr
+    assert "python3 here: Python 3.9.2" in done.stderr
+
+
+def test_a_python_without_pip_of_its_own_is_not_taken(clone: Path) -> None:
+    """As Debian's is without python3-venv."""
+    (modules := clone.parent / "modules").mkdir()
+    (modules / "ensurepip.py").write_text("raise ImportError('not packaged')\n")
+    done = run(clone, "bin/setup", PYTHONPATH=str(modules))
+    assert done.returncode == 1
+    assert "apt-get install python3-venv" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_without_a_network_the_installation_says_what_to_check_and_can_be_repeated(
+    clone: Path,
+) -> None:
+    # A port that nobody listens at.
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+    for _ in range(2):
+        done = run(clone, "bin/setup", **nowhere)
+        assert done.returncode == 1
+        assert "check the network" in done.stderr
+        assert not (clone / ".venv" / ".installed").exists()
