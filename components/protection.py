@@ -9,6 +9,8 @@ class Protection(pulumi.ComponentResource):
 
     Protection of a single resource is not enough: with `--skip-preview`, Pulumi would delete all
     that depends on it (Argo CD, the applications, what they deployed) before it comes to it.
+    What leaves the state all the same is a component with nothing in it, such as a registry that is
+    only looked up; the next `pulumi up` writes it down again.
     https://www.pulumi.com/docs/iac/concepts/options/protect/
     """
 

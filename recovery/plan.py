@@ -39,7 +39,10 @@ class Forget:
 
 @dataclass(frozen=True)
 class FreeNamespace:
-    """Let Argo CD's namespace go, which waits for an Argo CD that is not there any more."""
+    """Let Argo CD's namespace go, which waits for an Argo CD that is not there any more.
+
+    Needs no turn: whoever else is at the stack, a `pulumi destroy` included, waits for the same.
+    """
 
     namespace: str
 
@@ -74,7 +77,7 @@ def plan(facts: Facts) -> list[Step]:
     """
     steps = _steps(facts)
     known = facts.known
-    if known.interrupted or any(isinstance(each, FreeNamespace | DropRevisions) for each in steps):
+    if known.interrupted or any(isinstance(each, DropRevisions) for each in steps):
         steps.insert(0, TakeTurn(known.stack, known.interrupted))
     return steps
 

@@ -2,6 +2,7 @@
 what to do; afterwards a rerun completes. Nothing is ever forgotten because of one."""
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -217,6 +218,30 @@ def test_nothing_is_forgotten_for_a_token_that_has_become_invalid(sandbox: Sandb
     assert known(sandbox) == before
     sandbox("fault", "clear")
     sandbox(*UP, "--refresh", "--expect-no-changes")
+
+
+def test_recovery_touches_nothing_while_another_run_is_at_it(sandbox: Sandbox) -> None:
+    """To Helm, a release that another run is working on looks like one that was cut off."""
+    inside = "kubectl --namespace argocd"
+    record = "sh.helm.release.v1.argocd.v99"
+    sandbox.shell(
+        f"{inside} create secret generic {record}\n"
+        f"{inside} label secret {record} owner=helm name=argocd version=99 status=pending-upgrade"
+    )
+    locks = sandbox.home / "state" / ".pulumi" / "locks" / "organization" / "doks-gitops" / "dev"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = locks / "another-run.json"
+    holder = {"username": "mia", "hostname": "box", "timestamp": "2026-11-24T03:00:00Z"}
+    lock.write_text(json.dumps({**holder, "pid": os.getpid()}))
+
+    output = " ".join(sandbox("recover", "dev", fails=True).split())
+    assert f"created by mia@box (pid {os.getpid()}) at 2026-11-24T03:00:00Z" in output
+    assert "bin/recover dev --cancel" in output
+    assert record in sandbox.shell(f"{inside} get secrets --output name")
+
+    lock.unlink()
+    assert f"Remove Helm's records {record} (pending-upgrade)" in sandbox("recover", "dev")
+    assert record not in sandbox.shell(f"{inside} get secrets --output name")
 
 
 def test_git_that_is_down_is_named_and_slow_git_is_waited_for(

@@ -195,9 +195,8 @@ def test_cluster_of_which_the_state_knows_another_is_taken_over_in_its_place() -
 
 
 def test_namespace_that_waits_for_a_dead_argocd_is_let_go() -> None:
-    # Not while somebody else's run may be the one that takes it away.
     steps = plan(facts(inside=Inside(terminating=True)))
-    assert steps == [TakeTurn(STACK), FreeNamespace("argocd"), Up()]
+    assert steps == [FreeNamespace("argocd"), Up()]
 
 
 def test_release_that_was_cut_off_loses_only_the_record_of_that() -> None:
