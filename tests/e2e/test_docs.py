@@ -227,12 +227,11 @@ def test_a_platform_made_by_hand_is_taken_over_and_no_pod_of_it_restarts(
     assert reader.box.shell(pods) == before
     again = steps(DOCS / "add-application.md", "The folder", "By a commit")
     reader.follow(again, inside=True)
-    reader.follow([Step("bin/sandbox reset --yes", ())])
 
 
 def test_a_real_account_is_deployed_to_and_given_back(reader: Reader) -> None:
     """The account is the sandbox's, as seen from outside: by its address and a token."""
-    reader.follow([Step("bin/sandbox start", ())])
+    reader.follow([Step("bin/sandbox reset --yes", ()), Step("bin/sandbox start", ())])
     with autopilot.asking(reader.box) as api:
         repository = api.get("/sandbox/repository").raise_for_status().json()
         sandboxed = api.get("/sandbox/config").raise_for_status().json()["dev"]["values"]
@@ -250,6 +249,7 @@ def test_a_real_account_is_deployed_to_and_given_back(reader: Reader) -> None:
 
 
 def test_the_first_run_shows_what_its_page_says(reader: Reader) -> None:
+    reader.follow([Step("bin/sandbox reset --yes", ())])
     reader.follow(steps(DOCS / "first-run.md"))
 
 
