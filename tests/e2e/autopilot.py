@@ -74,11 +74,13 @@ def set_up(box: Sandbox, folder: Path) -> None:
         {kubectl} create namespace argocd
         {kubectl} apply -n argocd --server-side -f {shlex.quote(str(manifests))}
         {kubectl} apply -n argocd -f {shlex.quote(str(private))}
+        # An ApplicationSet that can't read its repository at once looks again in three minutes.
+        {kubectl} -n argocd rollout status deployment/argocd-repo-server --timeout 2m
         {kubectl} apply -f {shlex.quote(str(folder / ROOT / "bootstrap"))}
         """
     )
     private.unlink()
-    until(240, "what was made by hand is Healthy", lambda: _is_healthy(box))
+    until(300, "what was made by hand is Healthy", lambda: _is_healthy(box))
 
 
 def _is_healthy(box: Sandbox) -> bool:

@@ -22,7 +22,7 @@ from tests.e2e import autopilot
 from tests.e2e.box import REPOSITORY, Sandbox, temporary
 
 DOCS = REPOSITORY / "docs"
-OTHERS = {"gitops.md", "github.md", "package.md"}
+OTHERS = {"benchmarks.md", "github.md", "gitops.md", "package.md"}
 """Pages for those who are at home; their commands are run by tests of what they are about."""
 PAGES = [REPOSITORY / "README.md", *(p for p in DOCS.glob("*.md") if p.name not in OTHERS)]
 BLOCK = re.compile(
