@@ -45,11 +45,18 @@ def _say(text: str, file: Path | None) -> None:
                 summary.write(text + "\n")
 
 
-def preview_command(stacks: Sequence[str], pull_request: int | None, file: Path | None) -> int:
+def preview_command(
+    stacks: Sequence[str], pull_request: int | None, file: Path | None, picture: Path | None
+) -> int:
     """Exit code 1 if a preview fails or breaks a mandatory policy; the comment is made before."""
     found = previews(stacks)
     text = report.comment(found, "Preview")
     _say(text, file)
+    if picture is not None:
+        # What it is drawn with is not installed where only the program is.
+        from delivery.picture import svg
+
+        picture.write_text(svg(text))
     if pull_request is not None:
         print(Repository.of_environment().comment(pull_request, _PREVIEW, text), file=sys.stderr)
     return int(any(each.error or each.forbidden for each in found))
@@ -88,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("stacks", nargs="*", default=ENVIRONMENTS, metavar="STACK")
     one.add_argument("--comment", type=int, metavar="NUMBER", help="pull request to comment on")
     one.add_argument("--file", type=Path, help="file to add the comment's text to")
+    one.add_argument("--picture", type=Path, metavar="FILE", help="draw the comment, as SVG")
     two = commands.add_parser("drift", help="what differs from what was deployed")
     two.add_argument("stacks", nargs="*", default=ENVIRONMENTS, metavar="STACK")
     two.add_argument("--issue", action="store_true", help="open, update or close an issue")
@@ -96,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         if given.command == "preview":
-            return preview_command(given.stacks, given.comment, given.file)
+            return preview_command(given.stacks, given.comment, given.file, given.picture)
         if given.command == "drift":
             return drift_command(given.stacks, issue=given.issue)
         return deploy_command(given.stack)

@@ -2,12 +2,14 @@
 
 import json
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import requests
 
 from delivery import preview, report
 from delivery.github import GitHubError, Repository
+from delivery.picture import svg
 from delivery.preview import Change, Field, Preview
 
 URN = "urn:pulumi:dev::doks-gitops::doks-gitops:index:GitOpsApplication$kubernetes:v1:{}::{}"
@@ -100,6 +102,16 @@ def test_comment_is_never_longer_than_github_takes() -> None:
     assert len(text) <= report.LONGEST
     assert "5000 to create" in text
     assert "app-2\n" in text
+
+
+def test_picture_shows_all_that_the_comment_says() -> None:
+    change = Change("update", "kubernetes:v1:Secret", "s", (Field("count", 1, 2),))
+    found = [Preview("dev", (change,), 3), Preview("prod", error="Pulumi.prod.yaml has a fault")]
+    drawn = ElementTree.fromstring(svg(report.comment(found, "Preview")))
+    text = "".join(drawn.itertext()).replace("\N{NO-BREAK SPACE}", " ")
+    for said in ("1 to update, 3 unchanged", "▾ prod", "count: 1 → 2", "prod.yaml has a fault"):
+        assert said in text
+    assert "<" not in text
 
 
 def test_missing_environment_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
