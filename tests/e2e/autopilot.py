@@ -49,7 +49,11 @@ def set_up(box: Sandbox, folder: Path) -> None:
     box("clone", str(folder))
     manifests = toolchain.ensure(Console()).argocd_manifests / "install.yaml"
     (bootstrap := folder / ROOT / "bootstrap" / "argo-cd").mkdir(parents=True)
-    (bootstrap / "install.yaml").write_bytes(manifests.read_bytes())
+    before, found, after = manifests.read_text().partition("  name: argocd-cm\n")
+    assert found
+    # It looks again in seconds where it could not look at first, not in three minutes.
+    settings = 'data: {timeout.reconciliation: "10s", timeout.reconciliation.jitter: "0s"}\n'
+    (own := bootstrap / "install.yaml").write_text(f"{before}{found}{settings}{after}")
     files = layout(repository["url"])
     for path, content in files.items():
         (file := folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +76,7 @@ def set_up(box: Sandbox, folder: Path) -> None:
     box.shell(
         f"""
         {kubectl} create namespace argocd
-        {kubectl} apply -n argocd --server-side -f {shlex.quote(str(manifests))}
+        {kubectl} apply -n argocd --server-side -f {shlex.quote(str(own))}
         {kubectl} apply -n argocd -f {shlex.quote(str(private))}
         # An ApplicationSet that can't read its repository at once looks again in three minutes.
         {kubectl} -n argocd rollout status deployment/argocd-repo-server --timeout 2m
