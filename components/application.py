@@ -222,10 +222,9 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     for kind in ("kustomize", "directory", "helm"):
         if (given := getattr(args, kind)) is not None:
             source[kind] = _as_argo(given)
-    policy: dict[str, Any] = {
-        "retry": _as_argo(args.sync.retry),
-        "syncOptions": list(args.sync.options),
-    }
+    policy: dict[str, Any] = {"retry": _as_argo(args.sync.retry)}
+    if args.sync.options:
+        policy["syncOptions"] = list(args.sync.options)
     if args.sync.automated:
         policy["automated"] = {"prune": args.sync.prune, "selfHeal": args.sync.self_heal}
     spec = {

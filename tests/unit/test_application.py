@@ -131,7 +131,11 @@ def test_two_kinds_of_source_are_refused() -> None:
 def test_application_that_is_not_automated_is_left_to_people() -> None:
     policy = application_spec(arguments(sync=Sync(automated=False, options=())))["syncPolicy"]
     assert "automated" not in policy
-    assert policy["syncOptions"] == []
+
+
+def test_no_empty_list_is_asked_for_that_argo_cd_would_take_out() -> None:
+    policy = application_spec(arguments(sync=Sync(options=())))["syncPolicy"]
+    assert "syncOptions" not in policy
 
 
 def test_sync_policy_is_the_stack_s() -> None:
