@@ -64,7 +64,7 @@ def test_an_empty_repository_and_account_become_three_environments_synced_from_g
     team.merge()
     for stack in STACKS:
         team.follow_git(stack)
-    team.sandbox("up", *STACKS)
+    team.sandbox("up", *STACKS, seconds=600)
     for stack in STACKS:
         team.wait_for(f"{stack}-{APP}", revision=team.git("rev-parse", "HEAD"))
     assert {
