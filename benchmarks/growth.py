@@ -77,8 +77,8 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
     return [
         *(
             Result(
-                f"`pulumi preview` that changes nothing, {size} applications",
-                f"{ours[size]:.1f} s; {size} plain resources {engines[size]:.1f} s",
+                f"`pulumi preview` that changes nothing, applications: {size}",
+                f"{ours[size]:.1f} s; as many plain resources {engines[size]:.1f} s",
             )
             for size in SIZES[:-1]
         ),
