@@ -20,9 +20,9 @@ WORDS = {
     "replace": "replace",
     "import": "import",
     "read": "read",
-    "refresh": "changed outside",
 }
-"""The engine's operations that are worth a word; a replacement's single steps are not."""
+"""The engine's operations that are worth a word; a replacement's single steps are not, nor is a
+refresh, which is told of every resource: what it found to differ is updated or created after it."""
 _IN_A_PATH = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
 
@@ -73,8 +73,8 @@ class Preview:
 def preview(stack: str, *, refresh: bool = False) -> tuple[Preview, Mapping[str, Any]]:
     """Preview `stack` in the working directory, and the engine's own words for whoever needs more.
 
-    With `refresh`, what was changed outside of Pulumi is a change too. A preview that fails is a
-    result, with its error. Raises `Unreadable` if Pulumi could not even say what failed.
+    With `refresh`, what was changed outside of Pulumi is a change too, back to what it should be. A
+    preview that fails is a result, with its error. Raises `Unreadable` if Pulumi could not even say what failed.
     """
     done, said = run(stack, *(["--refresh"] if refresh else []))
     if said is None:

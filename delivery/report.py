@@ -64,7 +64,7 @@ def _details(preview: Preview) -> str:
     return "\n".join([*lines, "", "</details>", ""])
 
 
-_SIGN = {"create": "+", "delete": "-", "replace": "!", "update": "!", "changed outside": "!"}
+_SIGN = {"create": "+", "delete": "-", "replace": "!", "update": "!"}
 
 
 def _change(change: Change) -> Iterator[str]:

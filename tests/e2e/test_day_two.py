@@ -54,6 +54,10 @@ def test_an_empty_repository_and_account_become_three_environments_synced_from_g
     team: Team, monorepo: Path
 ) -> None:
     shutil.copytree(monorepo / "kustomize", team.clone / "kustomize")
+    _, everywhere = image(team, "dev")
+    for stack in STACKS:
+        text = overlay(team, stack).read_text()
+        overlay(team, stack).write_text(re.sub(r"newTag: .*", f"newTag: {everywhere}", text))
     team.push("The team's manifests")
     team.gitops("layout", "dev")
     team.gitops("layout", "staging")
