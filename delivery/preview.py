@@ -74,7 +74,8 @@ def preview(stack: str, *, refresh: bool = False) -> tuple[Preview, Mapping[str,
     """Preview `stack` in the working directory, and the engine's own words for whoever needs more.
 
     With `refresh`, what was changed outside of Pulumi is a change too, back to what it should be. A
-    preview that fails is a result, with its error. Raises `Unreadable` if Pulumi could not even say what failed.
+    preview that fails is a result, with its error. Raises `Unreadable` if Pulumi could not even say
+    what failed.
     """
     done, said = run(stack, *(["--refresh"] if refresh else []))
     if said is None:

@@ -51,7 +51,8 @@ def test_preview_names_what_changes_from_what_to_what() -> None:
 
 
 def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -> None:
-    steps = [step(each) for each in ("same", "create-replacement", "replace", "delete-replaced")]
+    words = ("refresh", "same", "create-replacement", "replace", "delete-replaced")
+    steps = [step(each) for each in words]
     assert preview.of("dev", said(*steps)).count == {"replace": 1}
 
 
