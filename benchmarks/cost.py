@@ -1,5 +1,6 @@
 """What the program itself costs: a run that changes nothing, against a program of nothing."""
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.bench import DEV, Bench, Result
@@ -18,8 +19,8 @@ def measure(bench: Bench) -> list[Result]:
         command = ("pulumi", *words, "--stack", DEV)
         seconds = bench.side_by_side(
             {
-                f"{name}, empty program": lambda command=command: bench.run(*command, folder=empty),  # type: ignore[misc]
-                f"{name}, dev": lambda command=command: bench.run(*command),  # type: ignore[misc]
+                f"{name}, empty program": partial(bench.run, *command, folder=empty),
+                f"{name}, dev": partial(bench.run, *command),
             }
         )
         nothing, ours = seconds.values()

@@ -1,5 +1,6 @@
 """How a run grows with the applications of a stack, against as many plain resources."""
 
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -50,17 +51,17 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
     bench.context.kubectl("--namespace", "argocd", *controller, "0")
     ours: dict[int, float] = {}
     engines: dict[int, float] = {}
+    up = ("pulumi", "up", "--yes", "--skip-preview", "--stack", DEV)
+    preview = ("pulumi", "preview", "--expect-no-changes", "--stack", DEV)
     for size in SIZES:
         _declare(bench, size)
-        up = ("pulumi", "up", "--yes", "--skip-preview", "--stack", DEV)
-        preview = ("pulumi", "preview", "--expect-no-changes", "--stack", DEV)
         number = {"RESOURCES": f"{size}"}
         bench.say(f"{size} applications deployed in {bench.run(*up):.1f} s")
         bench.run(*up, folder=plain, **number)
         seconds = bench.side_by_side(
             {
-                f"{size} resources": lambda: bench.run(*preview, folder=plain, **number),  # noqa: B023
-                f"{size} applications": lambda: bench.run(*preview),  # noqa: B023
+                f"{size} resources": partial(bench.run, *preview, folder=plain, **number),
+                f"{size} applications": partial(bench.run, *preview),
             }
         )
         engines[size], ours[size] = seconds.values()
