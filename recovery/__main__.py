@@ -120,9 +120,10 @@ class Recovery:
                     f"Take the finalizers off what keeps the namespace {namespace} from going;"
                     " what Argo CD deployed stays."
                 )
-            case DropRevisions(_, revisions):
+            case DropRevisions(_, revisions, outdated):
                 names = ", ".join(f"{each.secret} ({each.status})" for each in revisions)
-                return f"Remove Helm's records {names}, so that it installs over what is there."
+                over = f"upgrades from {outdated.secret}" if outdated else "installs"
+                return f"Remove Helm's records {names}, so that it {over} over what is there."
             case Up(adopt):
                 return f"Deploy, and take over {_listed(adopt)}." if adopt else "Deploy."
 
@@ -138,8 +139,10 @@ class Recovery:
             case FreeNamespace(namespace):
                 with self._inside_of(settings, facts) as inside:
                     inside.free(namespace)
-            case DropRevisions(namespace, revisions):
+            case DropRevisions(namespace, revisions, outdated):
                 with self._inside_of(settings, facts) as inside:
+                    if outdated:
+                        inside.outdate(namespace, outdated)
                     for revision in revisions:
                         inside.drop(namespace, revision)
             case Up(adopt):

@@ -7,9 +7,11 @@ https://kubernetes.io/docs/reference/kubernetes-api/
 from __future__ import annotations
 
 import base64
+import gzip
+import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +19,7 @@ import requests
 
 from account.api import pages
 from components.names import ADMIN_SECRET, RELEASE_NAME
-from recovery.facts import Inside, Revision
+from recovery.facts import History, Inside, Revision
 from settings import Settings
 
 TIMEOUT = (5.0, 20.0)
@@ -26,6 +28,9 @@ CREDENTIALS_SECONDS = 600
 """How long the certificate authority's companion, a token that is not used, holds."""
 FINALIZED = ("applications", "applicationsets", "appprojects")
 """Kinds of Argo CD that wait for it before they go."""
+
+OUTDATED = "0.0.0"
+"""The version of a chart that is to be applied again."""
 
 
 class Unanswered(Exception):
@@ -88,17 +93,31 @@ class Cluster:
             terminating="deletionTimestamp" in found["metadata"],
             admin_password=self._call("GET", self._secret(namespace, ADMIN_SECRET), missing=True)
             is not None,
-            revisions=tuple(
-                Revision(each["metadata"]["name"], each["metadata"]["labels"].get("status", ""))
-                for each in self._list(
-                    f"/api/v1/namespaces/{namespace}/secrets"
-                    f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
+            history=History(
+                tuple(
+                    _revision(each["metadata"])
+                    for each in self._list(
+                        f"/api/v1/namespaces/{namespace}/secrets"
+                        f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
+                    )
                 )
             ),
         )
 
     def drop(self, namespace: str, revision: Revision) -> None:
         self._call("DELETE", self._secret(namespace, revision.secret), missing=True)
+
+    def outdate(self, namespace: str, revision: Revision) -> None:
+        """Have the record say that the chart is of a version which no stack file asks for."""
+        path = self._secret(namespace, revision.secret)
+        if (found := self._call("GET", path, missing=True)) is None:
+            return
+        # Kubernetes has it in base64, and Helm once more: https://helm.sh/docs/topics/advanced/#storage-backends
+        packed = base64.b64decode(base64.b64decode(found["data"]["release"]))
+        release = json.loads(gzip.decompress(packed))
+        release["chart"]["metadata"]["version"] = OUTDATED
+        packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
+        self._call("PATCH", path, {"data": {"release": base64.b64encode(packed).decode()}})
 
     def free(self, namespace: str, *, seconds: float = 120) -> None:
         """Take the finalizers off what holds a namespace that is being deleted, until it is gone.
@@ -163,6 +182,11 @@ class Cluster:
     def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
         """The answer; None if it is 404 and `missing` allows that."""
         return _answer(self._session, method, self._endpoint + path, body, missing=missing)
+
+
+def _revision(metadata: Mapping[str, Any]) -> Revision:
+    labels = metadata["labels"]
+    return Revision(metadata["name"], int(labels["version"]), labels["status"])
 
 
 @contextmanager

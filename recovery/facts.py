@@ -63,6 +63,7 @@ class Revision:
     """One record of Helm's about Argo CD's release: a Secret."""
 
     secret: str
+    number: int
     status: str
     """deployed, superseded, failed, or pending-install and so on while Helm works on it."""
 
@@ -73,6 +74,30 @@ class Revision:
 
 
 @dataclass(frozen=True)
+class History:
+    """Helm's records about Argo CD's release."""
+
+    revisions: tuple[Revision, ...] = ()
+
+    @property
+    def deployed(self) -> Revision | None:
+        """The newest that Helm completed."""
+        done = [each for each in self.revisions if each.status == "deployed"]
+        return max(done, key=lambda each: each.number, default=None)
+
+    @property
+    def unfinished(self) -> tuple[Revision, ...]:
+        """What was cut off, or failed after the one that is deployed: the cluster has some of it,
+        and a refresh takes it for done (the resource's state has no word for it)."""
+        last = self.deployed.number if self.deployed else 0
+        return tuple(
+            each
+            for each in self.revisions
+            if each.cut_off or (each.status == "failed" and each.number > last)
+        )
+
+
+@dataclass(frozen=True)
 class Inside:
     """What the cluster's own API answers."""
 
@@ -80,7 +105,7 @@ class Inside:
     """Argo CD's namespace is being deleted."""
     admin_password: bool = False
     """The Secret with the generated admin password is there."""
-    revisions: tuple[Revision, ...] = ()
+    history: History = History()
 
 
 def clusters_of(team: Account, name: str, known: Known) -> tuple[RunningCluster, ...]:

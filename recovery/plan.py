@@ -49,10 +49,15 @@ class FreeNamespace:
 
 @dataclass(frozen=True)
 class DropRevisions:
-    """Remove records of Helm's, so that it installs over what is there or what was cut off."""
+    """Remove records of Helm's, so that it installs over what is there or what was cut off.
+
+    `outdated` stays and is marked as of another version, so that Helm applies the chart even where
+    that is the very one which it had completed before.
+    """
 
     namespace: str
     revisions: tuple[Revision, ...]
+    outdated: Revision | None = None
 
 
 @dataclass(frozen=True)
@@ -162,9 +167,12 @@ def _mend(facts: Facts) -> list[Step]:
         return []
     if inside.terminating:
         return [FreeNamespace(namespace)]
-    recorded = f"{namespace}/{RELEASE_NAME}" in facts.known.ids
-    left = tuple(each for each in inside.revisions if each.cut_off or not recorded)
-    return [DropRevisions(namespace, left)] if left else []
+    history = inside.history
+    if f"{namespace}/{RELEASE_NAME}" not in facts.known.ids:
+        return [DropRevisions(namespace, history.revisions)] if history.revisions else []
+    if left := history.unfinished:
+        return [DropRevisions(namespace, left, history.deployed)]
+    return []
 
 
 def _adopt(facts: Facts, running: RunningCluster | None = None) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from account import Account, RunningCluster, Version
-from recovery.facts import Facts, Inside, Known, Revision, clusters_of
+from recovery.facts import Facts, History, Inside, Known, Revision, clusters_of
 from recovery.plan import (
     DropRevisions,
     Forget,
@@ -29,7 +29,7 @@ INSIDE = ("argocd/argocd", "argocd/argocd-admin-password")
 KNOWN = Known(
     STACK, ID, CLUSTER_URN, VPC, "team", PROVIDER, frozenset({ID, POOL, VPC, "team", *INSIDE})
 )
-DEPLOYED = Revision("sh.helm.release.v1.argocd.v1", "deployed")
+DEPLOYED = Revision("sh.helm.release.v1.argocd.v1", 1, "deployed")
 
 
 def stack(*, registry: bool = False, **cluster: Any) -> Settings:
@@ -67,7 +67,7 @@ def facts(**given: Any) -> Facts:
             "running": (running(),),
             "region_up": True,
             "registry": True,
-            "inside": Inside(revisions=(DEPLOYED,)),
+            "inside": Inside(history=History((DEPLOYED,))),
             "vpc": VPC,
             **given,
         }
@@ -128,7 +128,7 @@ def test_protected_cluster_is_not_given_up_without_being_told_to() -> None:
 
 
 def test_cluster_that_the_state_does_not_know_is_taken_over_with_pools_and_password() -> None:
-    inside = Inside(admin_password=True, revisions=(DEPLOYED,))
+    inside = Inside(admin_password=True, history=History((DEPLOYED,)))
     turn, drop, up = plan(facts(known=Known(), inside=inside))
     assert turn == TakeTurn(None)
     # Helm would refuse to install a release of a name that it has a record of.
@@ -159,7 +159,7 @@ def test_cluster_that_is_still_being_made_is_waited_for_and_then_taken_over() ->
 
 def test_what_a_killed_run_made_beside_the_cluster_is_taken_over() -> None:
     own = stack(registry=True, vpc={"ipRange": "10.10.0.0/20"})
-    inside = Inside(admin_password=True, revisions=(DEPLOYED,))
+    inside = Inside(admin_password=True, history=History((DEPLOYED,)))
     assert plan(facts(settings=own, inside=inside)) == [Up()]
 
     unknown = replace(KNOWN, vpc=None, registry=None, ids=frozenset({ID, "argocd/argocd"}))
@@ -199,13 +199,27 @@ def test_namespace_that_waits_for_a_dead_argocd_is_let_go() -> None:
     assert steps == [FreeNamespace("argocd"), Up()]
 
 
-def test_release_that_was_cut_off_loses_only_the_record_of_that() -> None:
-    cut_off = Revision("sh.helm.release.v1.argocd.v2", "pending-upgrade")
-    turn, drop, up = plan(facts(inside=Inside(revisions=(DEPLOYED, cut_off))))
+@pytest.mark.parametrize("status", ["pending-upgrade", "failed"])
+def test_upgrade_that_was_not_completed_is_made_again_from_the_revision_before(status: str) -> None:
+    unfinished = Revision("sh.helm.release.v1.argocd.v2", 2, status)
+    turn, drop, up = plan(facts(inside=Inside(history=History((DEPLOYED, unfinished)))))
     # To Helm, a release that another run is working on looks the same.
     assert turn == TakeTurn(STACK)
-    assert drop == DropRevisions("argocd", (cut_off,))
+    assert drop == DropRevisions("argocd", (unfinished,), outdated=DEPLOYED)
     assert up == Up()
+
+
+@pytest.mark.parametrize("status", ["pending-install", "failed"])
+def test_installation_that_was_not_completed_is_begun_anew(status: str) -> None:
+    unfinished = Revision("sh.helm.release.v1.argocd.v1", 1, status)
+    _, drop, _ = plan(facts(inside=Inside(history=History((unfinished,)))))
+    assert drop == DropRevisions("argocd", (unfinished,))
+
+
+def test_failure_that_a_later_revision_has_mended_is_history() -> None:
+    failed = Revision("sh.helm.release.v1.argocd.v1", 1, "failed")
+    deployed = Revision("sh.helm.release.v1.argocd.v2", 2, "deployed")
+    assert plan(facts(inside=Inside(history=History((failed, deployed))))) == [Up()]
 
 
 def test_stack_that_moves_does_not_give_up_a_cluster_that_its_state_does_not_know() -> None:
