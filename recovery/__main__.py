@@ -49,18 +49,14 @@ class Recovery:
         """Without the organization that it may be in."""
 
     def run(self, *, cancel: bool) -> int:
-        with ThreadPoolExecutor() as threads:
-            listing = threads.submit(self._stacks)
-            reading, exporting = threads.submit(self._settings), threads.submit(self._known)
-        if self._name not in listing.result():
+        try:
+            settings, known = self._backend(cancel=cancel)
+        except Failed:
+            if self._name in self._stacks():
+                raise
             self._say(f"The backend has no stack {self.stack}; it is made anew.")
             self._pulumi("stack", "init", named=False)
-            settings, known = self._settings(), self._known()
-        elif cancel:
-            self._pulumi("cancel", "--yes")
-            settings, known = reading.result(), self._known()
-        else:
-            settings, known = reading.result(), exporting.result()
+            settings, known = self._backend(cancel=False)
         facts = self._facts(settings, known)
         steps = plan(facts)
         for number, step in enumerate(steps, 1):
@@ -69,6 +65,15 @@ class Recovery:
             if code:
                 return code
         return 0
+
+    def _backend(self, *, cancel: bool) -> tuple[Settings, Known]:
+        """What Pulumi's backend and the stack file hold."""
+        with ThreadPoolExecutor() as threads:
+            reading = threads.submit(self._settings)
+            if cancel:
+                self._pulumi("cancel", "--yes")
+            known = self._known()
+        return reading.result(), known
 
     def _facts(self, settings: Settings, known: Known) -> Facts:
         self._say(f"Asking the state, the account and the cluster {settings.cluster.name}.")

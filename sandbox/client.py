@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,15 @@ class Daemon:
     def post(self, path: str, body: object = None, *, seconds: float = 60) -> Any:
         return self._call("POST", path, body, seconds)
 
+    @cached_property
+    def _http(self) -> httpx.Client:
+        """One for all requests: each new one reads the machine's certificate authorities."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False)
+
     def _call(self, method: str, path: str, body: object, seconds: float) -> Any:
         try:
-            answer = httpx.request(
-                method,
-                f"{self.url}{path}",
-                json=body,
-                headers={"Authorization": f"Bearer {self.token}"},
-                timeout=seconds,
-                trust_env=False,
-            )
+            answer = self._http.request(method, path, json=body, timeout=seconds)
         except httpx.HTTPError as error:
             raise SandboxError(
                 f"The sandbox's daemon (process {self.pid}) does not answer: {error}."
