@@ -25,6 +25,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.plugins.common import UNKNOWN, Secret, plain
+from sandbox.plugins.kubernetes.helm_storage import Revision
 from tests.contract.kubernetes_plugin import Plugin, PluginError, Resource, changed, tools, urn
 
 pytest_plugins = ["tests.contract.kubernetes_fixtures"]
@@ -538,3 +539,45 @@ async def test_an_import_finds_what_a_release_was_made_of(
     assert (imported["name"], imported["namespace"]) == ("found", "default")
     assert (imported["chart"], imported["version"]) == ("greeter", "1.2.3")
     assert imported["values"] == {"greeting": "hi"}
+
+
+def test_what_is_in_a_release_is_told_whatever_its_manifests_look_like() -> None:
+    manifest = """\
+---
+# Source: app/templates/a.yaml
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+rules:
+- apiGroups: [""]
+
+  resources: [pods]
+metadata:
+  name: reader
+  namespace: app
+---
+kind: ConfigMap
+data:
+  text: |
+    kind: Secret
+
+    metadata: {name: no}
+metadata: {name: settings}
+apiVersion: v1
+---
+spec: {"group": "example.com", "names": {"kind": "Thing"}}
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+    annotations:
+        spec: "no"
+    name: things.example.com
+---
+"""
+    revision = Revision("app", "app", 1, "deployed", {}, {}, manifest, "secret")
+    assert revision.resource_names() == {
+        "ConfigMap/v1": ["settings"],
+        "CustomResourceDefinition.apiextensions.k8s.io/apiextensions.k8s.io/v1": [
+            "things.example.com"
+        ],
+        "Role.rbac.authorization.k8s.io/rbac.authorization.k8s.io/v1": ["app/reader"],
+    }

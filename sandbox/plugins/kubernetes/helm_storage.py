@@ -6,6 +6,7 @@ https://helm.sh/docs/topics/advanced/#storage-backends
 import base64
 import gzip
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,7 +40,7 @@ class Revision:
     def resource_names(self) -> dict[str, list[str]]:
         """The release's objects by `Kind.group/apiVersion`, each with its namespace if it says."""
         found: dict[str, set[str]] = {}
-        for item in yaml.load_all(self.manifest, Loader=_Loader):
+        for item in yaml.load_all(_HELD.sub("", self.manifest), Loader=_Loader):
             if not isinstance(item, dict) or not item.get("kind"):
                 continue
             gvk = Gvk.of(item)
@@ -50,7 +51,13 @@ class Revision:
         return {key: sorted(names) for key, names in sorted(found.items())}
 
 
-# The C parser, where PyYAML has it: a chart's manifests are a megabyte of YAML.
+# A chart's manifests are a megabyte of YAML: what objects hold is passed over where it stands as a
+# block, or on one line, under a key of theirs; the C parser reads the rest, where PyYAML has it.
+_HELD: Final = re.compile(
+    r"^(?:spec|data|stringData|status|rules):[ \t]*(?:\{.*\})?[ \t]*\n"
+    r"(?:(?:(?:[ \t]|-(?!--)).*)?\n)*",
+    re.MULTILINE,
+)
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
