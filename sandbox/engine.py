@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import yaml
 
 from sandbox.paths import REPOSITORY, Home, write_private
+from sandbox.plugins import launch as launcher
 
 PROJECT = "doks-gitops"
 MONOREPO = "monorepo"
@@ -64,21 +66,20 @@ def install_plugins(home: Home) -> list[str]:
             ours.symlink_to(users / folder)
         else:
             ours.mkdir(exist_ok=True)
-            _write_launcher(ours / f"pulumi-resource-{name}", f"sandbox.plugins.{name}")
+            _write_launcher(home, ours / f"pulumi-resource-{name}", f"sandbox.plugins.{name}")
             stand_ins.append(name)
     language = home.folder("bin") / "pulumi-language-python"
     language.unlink(missing_ok=True)
     if not shutil.which("pulumi-language-python"):
-        _write_launcher(language, "sandbox.plugins.language")
+        _write_launcher(home, language, "sandbox.plugins.language")
         stand_ins.append("language python")
     return stand_ins
 
 
-def _write_launcher(path: Path, module: str) -> None:
-    path.write_text(
-        "#!/bin/sh\n"
-        f"PYTHONPATH='{REPOSITORY}' exec '{REPOSITORY}/.venv/bin/python' -m {module} \"$@\"\n"
-    )
+def _write_launcher(home: Home, path: Path, module: str) -> None:
+    python, launch = REPOSITORY / ".venv" / "bin" / "python", Path(launcher.__file__)
+    words = shlex.join([str(python), "-IS", str(launch), str(home.root), module])
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     path.chmod(stat.S_IRWXU)
 
 

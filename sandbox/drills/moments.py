@@ -21,6 +21,7 @@ import psutil
 from sandbox.client import Daemon
 from sandbox.drills.drill import Failed
 from sandbox.engine import Engine
+from sandbox.plugins import loaded
 from sandbox.processes import dying_with_me
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -94,7 +95,7 @@ async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None 
             while (happening := await watch.happenings.get()) is not None:
                 seen.setdefault(happening)
                 if happening == kill_at:
-                    await _kill(process.pid)
+                    await _kill(process.pid, daemon.pid)
                     killed = True
                     break
         finally:
@@ -103,9 +104,12 @@ async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None 
     return Run(tuple(seen), killed, await process.wait(), "\n".join([*watch.errors, said]).strip())
 
 
-async def _kill(pid: int) -> None:
+async def _kill(pid: int, daemon: int) -> None:
     engine = psutil.Process(pid)
     family = [engine, *engine.children(recursive=True)]
+    for each in psutil.Process(daemon).children():
+        if loaded.MODULE in each.cmdline():
+            family += each.children(recursive=True)
     for process in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

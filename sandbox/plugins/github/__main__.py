@@ -5,7 +5,12 @@ from pulumi.runtime.proto import add_ResourceProviderServicer_to_server
 from sandbox.plugins import common
 from sandbox.plugins.github.provider import GitHubProvider
 
-if __name__ == "__main__":
+
+def main() -> None:
     common.main(
         lambda server, engine: add_ResourceProviderServicer_to_server(GitHubProvider(), server)
     )
+
+
+if __name__ == "__main__":
+    main()

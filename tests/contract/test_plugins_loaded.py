@@ -1,0 +1,97 @@
+"""The plugins that are forked from one process which has them loaded live as those that the engine
+starts itself, and no longer than the process that asked for them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc  # type: ignore[import-untyped]  # grpcio ships no types
+import psutil
+import pytest
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # so does protobuf
+from pulumi.runtime.proto import provider_pb2_grpc
+
+from sandbox.engine import install_plugins
+from sandbox.paths import REPOSITORY, Home
+from sandbox.plugins import loaded
+from sandbox.plugins.launch import SOCKET
+from tests.e2e.box import until
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    install_plugins(home)
+    return home
+
+
+@pytest.fixture
+def process(home: Home) -> Iterator[psutil.Process]:
+    """The one that has the plugins loaded."""
+    with subprocess.Popen(
+        [sys.executable, "-m", loaded.MODULE, home.root],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    ) as started:
+        until(30, "the plugins are loaded", (home.root / SOCKET).exists)
+        yield psutil.Process(started.pid)
+        started.kill()
+
+
+def launch(home: Home) -> subprocess.Popen[str]:
+    [launcher] = home.root.glob("pulumi/plugins/resource-digitalocean-*/pulumi-resource-*")
+    return subprocess.Popen(
+        [launcher, "127.0.0.1:9"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def version_told(plugin: subprocess.Popen[str]) -> str:
+    """What a plugin answers at the port that it prints."""
+    assert plugin.stdout
+    with grpc.insecure_channel(f"127.0.0.1:{int(plugin.stdout.readline())}") as channel:
+        said = provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(empty_pb2.Empty())
+        return str(said.version)
+
+
+def test_plugin_is_forked_and_ends_when_it_is_told_to(home: Home, process: psutil.Process) -> None:
+    with launch(home) as plugin:
+        assert version_told(plugin)
+        [fork] = process.children()
+        plugin.send_signal(signal.SIGTERM)
+        assert plugin.wait(10) == 0
+        fork.wait(10)
+
+
+def test_plugin_is_killed_with_the_process_that_asked_for_it(
+    home: Home, process: psutil.Process
+) -> None:
+    with launch(home) as plugin:
+        assert version_told(plugin)
+        [fork] = process.children()
+        plugin.kill()
+        fork.wait(10)
+    assert process.is_running()
+
+
+def test_plugin_that_fails_says_why_and_with_which_code(
+    home: Home, process: psutil.Process
+) -> None:
+    del process
+    launcher = home.root / "bin" / "pulumi-language-python"
+    text = launcher.read_text().replace("sandbox.plugins.language", "sandbox.plugins.missing")
+    launcher.write_text(text)
+    done = subprocess.run([launcher], text=True, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "No module named 'sandbox.plugins.missing'" in done.stderr
+
+
+def test_plugin_starts_by_itself_where_none_are_loaded(home: Home) -> None:
+    with launch(home) as plugin:
+        assert version_told(plugin)
+        plugin.terminate()
+        assert plugin.wait(10) == 0
