@@ -127,7 +127,6 @@ def _environment(container_env: Mapping[str, str], around: Surroundings) -> dict
     temporary = around.folder / "tmp"
     temporary.mkdir(mode=0o700, exist_ok=True)
     env = {
-        "GOGC": "40",
         **{name: value for name, value in container_env.items() if name not in _LISTENS_EVERYWHERE},
         "PATH": f"{around.bin_dir}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(around.folder),
