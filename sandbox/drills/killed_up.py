@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 from typing import Any, Final
 
 import yaml
@@ -23,7 +24,7 @@ _UPGRADE_BEGINS = "helm: the release is pending-upgrade"
 
 
 Holdings = dict[str, list[str]]
-"""What the account has, by name."""
+"""What the account has because of the stack, by name; and what the stack's state has, by URN."""
 
 
 class _Rehearsal:
@@ -73,8 +74,9 @@ class _Rehearsal:
         return run
 
     def holdings(self) -> Holdings:
-        """What the account has because of the stack."""
-        [*clusters] = self._clusters()
+        clusters = self._clusters()
+        state = json.loads(self._context.pulumi.run("stack", "export", "--stack", DEV))
+        deployment = state["deployment"]
         associated = [
             self._context.api(
                 "GET", f"{_CLUSTERS}/{cluster['id']}/destroy_with_associated_resources"
@@ -89,6 +91,10 @@ class _Rehearsal:
                 each["name"] for of in associated for each in of["load_balancers"]
             ),
             "volumes": sorted(each["name"] for of in associated for each in of["volumes"]),
+            "resources": sorted(each["urn"] for each in deployment["resources"]),
+            "pending": sorted(
+                each["resource"]["urn"] for each in deployment.get("pending_operations") or []
+            ),
         }
 
     def kill(self, config: _Config, moment: str, expected: Holdings) -> bool:
@@ -104,12 +110,14 @@ class _Rehearsal:
             ended = context.elapsed
             context.until("the stack is well", context.is_well, 180)
             self._note(ended, context.elapsed)
-            context.unchanged()
-            context.until(
-                f"the account has {expected} and nothing else",
-                lambda: self.holdings() == expected,
-                20,
-            )
+            try:
+                context.until(
+                    "account and state have what a run that nobody disturbed leaves",
+                    lambda: self.holdings() == expected,
+                    20,
+                )
+            except Failed as failure:
+                raise Failed(f"{failure}: {self.holdings()} in place of {expected}") from None
         except Failed as failure:
             context.say(f"failed: {failure}")
             self.failures.append(f"killed when {moment}: {failure}")
@@ -189,9 +197,11 @@ def run(context: Context) -> None:
             if not rehearsal.kill(config, at, expected):
                 rehearsal.clear()
                 rehearsal.undisturbed(config)
+        context.unchanged()
         for at in moments.spread(first.happenings, total - updates, [_PROVISIONING, _HELM_WORKS]):
             rehearsal.clear()
             rehearsal.kill(rehearsal.first, at, had_first)
+        context.unchanged()
     finally:
         rehearsal.restore()
     if rehearsal.failures:
