@@ -52,7 +52,8 @@ class DropRevisions:
     """Remove records of Helm's, so that it installs over what is there or what was cut off.
 
     `outdated` stays and is marked as of another version, so that Helm applies the chart even where
-    that is the very one which it had completed before.
+    that is the very one which it had completed before. What a failed upgrade added to an object
+    stays there, as it does with Helm itself.
     """
 
     namespace: str
