@@ -11,6 +11,7 @@ import pulumi
 import requests
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 from urllib3.util.retry import Retry
 
 from account.model import Account, Prices, RunningCluster
@@ -231,7 +232,7 @@ _Answer = TypeVar("_Answer", bound=BaseModel)
 _Paged = TypeVar("_Paged", bound=_Page)
 
 
-class _Bearer(requests.auth.AuthBase):
+class _Bearer(AuthBase):
     """Sends the token; as an auth object, so that no .netrc entry takes its place."""
 
     def __init__(self, token: str) -> None:

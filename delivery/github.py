@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 MARKER = "<!-- doks-gitops: {name} -->"
@@ -33,7 +34,7 @@ class Repository:
         )
         retry = Retry(total=4, backoff_factor=0.5, status_forcelist=[429, 502, 503, 504])
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
     @classmethod
     def of_environment(cls) -> Repository:
