@@ -14,7 +14,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +34,7 @@ from starlette.routing import Mount, Route
 from sandbox import toolchain
 from sandbox.chart import build_chart, can_be_reached, next_patch, repository
 from sandbox.cluster.backend import Clusters as Backend
+from sandbox.cluster.controlplane import starter
 from sandbox.cluster.supervise import Supervised
 from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
@@ -52,7 +53,7 @@ from sandbox.github.state import OWNER
 from sandbox.ingress import webhook_of_argocd, webhook_url
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.plugins import loaded
-from sandbox.processes import Process, free_port
+from sandbox.processes import free_port
 from sandbox.seed import images_in
 from sandbox.status import clusters_of, status_of
 from sandbox.tasks import end
@@ -86,7 +87,16 @@ class Sandbox:
         self.clusters = Clusters(self.account, self.backend)
         self.charts = home.folder("charts")
         self._home = home
-        self._plugins = Supervised("plugins", lambda: _plugins(home))
+        self._plugins = Supervised(
+            "plugins",
+            starter(
+                "plugins",
+                [sys.executable, "-m", loaded.MODULE, str(home.root)],
+                log=home.folder("logs") / "plugins.log",
+                env=os.environ,
+                cwd=home.root,
+            ),
+        )
         self._uses_public_chart = False
         self._ready = asyncio.Event()
 
@@ -316,12 +326,6 @@ class Sandbox:
         cleared = self.account.faults.clear((await request.json())["which"])
         await self.clusters.settle()
         return JSONResponse([fault.as_json() for fault in cleared])
-
-
-def _plugins(home: Home) -> Awaitable[Process]:
-    log = home.folder("logs") / "plugins.log"
-    argv = [sys.executable, "-m", loaded.MODULE, str(home.root)]
-    return Process.start("plugins", argv, log=log, cwd=home.root)
 
 
 def _account_token(home: Home, account: AccountState) -> str:

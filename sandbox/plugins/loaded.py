@@ -52,7 +52,7 @@ def serve(home: str) -> None:
 def _become(asked: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     length, streams, _, _ = socket.recv_fds(asked, LENGTH, 3)
-    request = json.loads(_read(asked, int.from_bytes(length, "big")))
+    request = json.loads(asked.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -79,13 +79,6 @@ def _become(asked: socket.socket) -> None:
 def _main_of(module: str) -> Callable[[], None]:
     main: Callable[[], None] = importlib.import_module(f"{module}.__main__").main
     return main
-
-
-def _read(asked: socket.socket, length: int) -> bytes:
-    message = b""
-    while len(message) < length and (part := asked.recv(length - len(message))):
-        message += part
-    return message
 
 
 def _follow(asked: socket.socket) -> None:
