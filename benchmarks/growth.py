@@ -15,7 +15,7 @@ SIZES = (1, 10, 100, 500)
 GOAL = 2.0
 LINEAR = 1.3
 """How much more, against a plain resource's, an application's share may be at the end than at the
-beginning. Against a plain resource's, for 500 Applications keep Argo CD busy on the same cores."""
+beginning. Against a plain resource's, for what the engine needs for one grows, too."""
 
 _PLAIN = """
 import os
