@@ -27,27 +27,27 @@ _COLOURS = {
 
 
 def render(status: dict[str, Any], console: Console) -> None:
-    """Print the status as a table: a line per application, its cluster beside it."""
+    """Print the status as a table: each cluster, and under it a line per application."""
     console.print(table(status["clusters"]))
     total = status["memory"] / 2**20
     console.print(f"[dim]{total:,.0f} MiB in {len(status['processes'])} processes[/]")
 
 
 def table(clusters: Sequence[dict[str, Any]]) -> Table:
-    """The status table; also what is redrawn while waiting."""
+    """The status table, which fits into 80 columns; also what is redrawn while waiting."""
     drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for title in ("Cluster", "Argo CD", "Application", "Sync", "Health", "Revision"):
+    for title in ("Cluster and its applications", "Sync", "Health", "Revision"):
         drawn.add_column(title, overflow="fold")
     for cluster in clusters:
-        applications = cluster["applications"] or [None]
-        about = (
+        drawn.add_row(
             f"{cluster['name']}\n"
-            f"[dim]{cluster['version']}, {_count(cluster['nodes'], 'node')},[/]"
-            f" {_coloured(cluster['state'])}"
+            f"[dim]{cluster['version']}, {_count(cluster['nodes'], 'node')}, Argo CD[/]"
+            f" {_argocd(cluster['argocd'])}",
+            "",
+            _coloured(cluster["state"]),
         )
-        for number, application in enumerate(applications):
-            left = ("", "") if number else (about, _argocd(cluster["argocd"]))
-            drawn.add_row(*left, *_application(application))
+        for application in cluster["applications"]:
+            drawn.add_row(*_application(application))
         drawn.add_section()
     if not clusters:
         drawn.add_row("[dim]no cluster yet: bin/sandbox up[/]")
@@ -66,11 +66,9 @@ def _argocd(pods: Iterable[dict[str, Any]]) -> str:
     return f"[green]{text}[/]" if all(states) else f"[yellow]{text}[/]"
 
 
-def _application(application: dict[str, Any] | None) -> tuple[str, str, str, str]:
-    if application is None:
-        return ("[dim]-[/]", "", "", "")
+def _application(application: dict[str, Any]) -> tuple[str, str, str, str]:
     return (
-        application["name"],
+        f"  {application['name']}",
         _coloured(application["sync"]),
         _coloured(application["health"]),
         (application["revision"] or "")[:7],
