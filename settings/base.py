@@ -101,7 +101,11 @@ def _carrying(wrongs: list[Wrong]) -> PydanticCustomError:
 def _line(error: ErrorDetails) -> InitErrorDetails:
     """`error` in the form that can be raised again; only its type, place and context are read."""
     return InitErrorDetails(
-        type=PydanticCustomError(error["type"], error["type"], error.get("ctx")),
+        type=PydanticCustomError(
+            error["type"],  # pyright: ignore[reportArgumentType]  # it was one that pydantic made
+            error["type"],  # pyright: ignore[reportArgumentType]
+            error.get("ctx"),
+        ),
         loc=error["loc"],
         input=error["input"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import cast
 
 from pydantic_core import ErrorDetails
 
@@ -149,7 +150,7 @@ class Report:
         return f'"{shown}"'
 
     def _value(self, path: Path) -> object:
-        here: object = self.raw
+        here = cast(object, self.raw)
         for part in path:
             if isinstance(here, Mapping):
                 here = here.get(part)
