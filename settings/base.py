@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, LiteralString, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -100,12 +100,9 @@ def _carrying(wrongs: list[Wrong]) -> PydanticCustomError:
 
 def _line(error: ErrorDetails) -> InitErrorDetails:
     """`error` in the form that can be raised again; only its type, place and context are read."""
+    kind: LiteralString = error["type"]  # pyright: ignore[reportAssignmentType]  # typed as str
     return InitErrorDetails(
-        type=PydanticCustomError(
-            error["type"],  # pyright: ignore[reportArgumentType]  # it was one that pydantic made
-            error["type"],  # pyright: ignore[reportArgumentType]
-            error.get("ctx"),
-        ),
+        type=PydanticCustomError(kind, kind, error.get("ctx")),
         loc=error["loc"],
         input=error["input"],
     )
