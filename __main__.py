@@ -5,73 +5,68 @@ Everything is built in this order and destroyed in the reverse one. That matters
 what an Application deployed before the Application itself goes, so it has to outlive them all.
 """
 
-import gc
+from components import sdk
 
-gc.disable()  # The SDKs make a million objects as they are imported, none of them garbage.
-
+# isort: split
 import pulumi
 import pulumi_digitalocean
 import pulumi_kubernetes
 from pulumi import ResourceOptions
 
-import account
-import settings
-from components import from_settings
 from components.application import GitOpsApplication
 from components.argocd import ArgoCd
 from components.cluster import DoksCluster
-from components.pace import send_before_waiting
 from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
-from components.secrecy import silence_debug_messages
+from doks_gitops import account, arguments, settings
 
-gc.freeze()
-gc.enable()
-silence_debug_messages()
+sdk.disable_debug_messages()
 stack = settings.load()
 team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
 account.check(stack, team)
 version = account.resolve_version(stack, team)
-runs_it = any(str(each.version) == version for each in team.clusters_named(stack.cluster.name))
+runs_it = any(
+    str(cluster.version) == version for cluster in team.clusters_named(stack.cluster.name)
+)
 
 digitalocean = pulumi_digitalocean.Provider(
     "digitalocean",
-    token=from_settings.secret(stack.digitalocean.token),
+    token=arguments.secret(stack.digitalocean.token),
     api_endpoint=stack.digitalocean.api_endpoint,
 )
 registry = ContainerRegistry(
-    "registry", from_settings.registry_args(stack), ResourceOptions(providers=[digitalocean])
+    "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
 )
 registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    from_settings.cluster_args(stack, version, registry_endpoint, hold_version=runs_it),
+    arguments.cluster_args(stack, version, registry_endpoint, hold_version=runs_it),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,
-    # Another cluster is another provider: what was in the old one is made anew.
+    # Replacing the cluster replaces the provider, and so everything in the cluster.
     cluster_identifier=cluster.cluster_id,
     enable_server_side_apply=True,
-    # What somebody has changed by hand is put back, and a new credential replaces the old in place.
+    # Changes made by hand are reverted, and a new credential replaces the old one in place.
     enable_patch_force=True,
     enable_secret_mutable=True,
-    # What a killed run made but did not record, or what outlived the state, is taken over.
+    # Objects that a killed run created but did not record, or that outlived the state, are adopted.
     upsert_existing_objects=True,
-    # A wrong token looks like a missing cluster, and would make the stack forget what is in it.
+    # A wrong token looks like a missing cluster: the stack would forget everything in it.
     delete_unreachable=False,
     opts=ResourceOptions(depends_on=[cluster]),
 )
 argocd = ArgoCd(
     "argocd",
-    from_settings.argocd_args(stack, cluster.context, registry_endpoint),
+    arguments.argocd_args(stack, cluster.context, registry_endpoint),
     ResourceOptions(providers=[kubernetes]),
 )
 delivery = []
 if stack.github is not None:
-    # Half a second that only a stack on GitHub has to spend.
+    # Imported here because it takes half a second, which only a stack on GitHub needs.
     import pulumi_github
 
     from components.github import GitHubDelivery
@@ -79,24 +74,22 @@ if stack.github is not None:
     github = pulumi_github.Provider(
         "github",
         owner=stack.github.owner,
-        token=from_settings.secret(stack.github.token),
+        token=arguments.secret(stack.github.token),
         base_url=stack.github.base_url,
     )
     delivery = [
-        GitHubDelivery(
-            "github", from_settings.github_args(stack), ResourceOptions(providers=[github])
-        )
+        GitHubDelivery("github", arguments.github_args(stack), ResourceOptions(providers=[github]))
     ]
 project = GitOpsProject(
     "project",
-    from_settings.project_args(stack, argocd.namespace),
+    arguments.project_args(stack, argocd.namespace),
     ResourceOptions(providers=[kubernetes], depends_on=[argocd]),
 )
 applications = [
     GitOpsApplication(
         name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
     )
-    for name, args in from_settings.applications_args(stack, argocd.namespace).items()
+    for name, args in arguments.applications_args(stack, argocd.namespace).items()
 ]
 Protection(
     "protection",
@@ -117,4 +110,4 @@ pulumi.export("argocdAdminPassword", argocd.admin_password)
 pulumi.export("project", project.project_name)
 pulumi.export("applications", [application.full_name for application in applications])
 
-send_before_waiting()
+sdk.send_requests()

@@ -186,10 +186,10 @@ def pulumi(context: typer.Context) -> None:
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context) -> None:
-    """Run any command in the sandbox's project folder, such as `bin/delivery preview`."""
+    """Run any command in the sandbox's project folder, such as `bin/platform preview`."""
     daemon = _daemon()
     if not context.args:
-        raise SandboxError("Say which command, for example: bin/sandbox run bin/delivery preview")
+        raise SandboxError("Say which command, for example: bin/sandbox run bin/platform preview")
     _become(context.args, daemon)
 
 
@@ -205,12 +205,14 @@ def _become(command: list[str], daemon: Daemon) -> NoReturn:
 
 @app.command()
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
-    """Bring a stack back, whatever was lost of it (bin/recover)."""
+    """Bring a stack back, whatever was lost of it (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
     pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run_with_me([str(REPOSITORY / "bin" / "recover"), stack], pulumi)
+    code = _run_with_me(
+        [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"], pulumi
+    )
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 

@@ -30,10 +30,8 @@ STACKS = ("dev", "staging", "prod")
 _LINKED = (
     "Pulumi.yaml",
     "__main__.py",
-    "settings",
-    "account",
     "components",
-    "policy",
+    "doks_gitops",
     "bin",
     ".venv",
 )

@@ -51,7 +51,9 @@ def _rehearse(context: Context, clone: Path) -> None:
 
     # This time the commit changes more, which is to stay.
     _deploy(context, clone, bad + "# kept\n", "A tag that there is not, and more")
-    context.command("bin/gitops", "revert-images", "microservices-demo", DEV, "--repo", str(clone))
+    context.command(
+        "bin/platform", "revert-images", "microservices-demo", DEV, "--repo", str(clone)
+    )
     context.check(overlay.read_text() == good + "# kept\n", "more than the tags went back")
     context.until(
         "every application is Healthy again",

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-import account
+from doks_gitops import account
 from sandbox.chart import repository
 from sandbox.digitalocean.backend import Disturbance
 from sandbox.faults import Fault, Faults

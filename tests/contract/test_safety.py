@@ -10,7 +10,7 @@ from tests.contract.pulumi_stack import Stack
 
 SECRETS = """
 import pulumi
-from components.secrecy import silence_debug_messages
+from components.sdk import disable_debug_messages
 
 {hide}
 component = pulumi.ComponentResource("test:index:Safe", "safe")
@@ -47,7 +47,7 @@ def test_events_of_a_run_have_no_secret_output_in_clear(stack: Stack) -> None:
     command = ("up", "--stack=dev", "--yes", "--skip-preview", "--json")
     stack.program(SECRETS.format(hide=""))
     assert "open sesame" in stack.run(*command).output, "the SDK tells no more: drop secrecy.py"
-    stack.program(SECRETS.format(hide="silence_debug_messages()"))
+    stack.program(SECRETS.format(hide="disable_debug_messages()"))
     run = stack.run(*command)
     assert run.code == 0, run.output
     assert '"outputsEvent"' in run.output or '"resOutputsEvent"' in run.output

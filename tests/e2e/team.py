@@ -1,4 +1,4 @@
-"""What a team has: a clone of its monorepo, `bin/gitops`, and GitHub as its workflows see it."""
+"""What a team has: a clone of its monorepo, `bin/platform`, and GitHub as its workflows see it."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ class Team:
 
     def gitops(self, *words: str, fails: bool = False) -> str:
         repo = ("--repo", str(self.clone))
-        return self.sandbox("run", "bin/gitops", *words, *repo, fails=fails)
+        return self.sandbox("run", "bin/platform", *words, *repo, fails=fails)
 
     def push(self, message: str) -> str:
         """Commit all that was changed, and push it; the commit."""

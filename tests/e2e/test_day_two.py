@@ -45,7 +45,7 @@ def deploy(team: Team, tag: str) -> str:
 
 
 def standing(team: Team) -> dict[str, dict[str, Any]]:
-    """What `bin/gitops status` says of the application, by environment."""
+    """What `bin/platform status` says of the application, by environment."""
     found = json.loads(team.gitops("status", "--json"))["applications"]
     return {each["environment"]: each for each in found if each["application"] == APP}
 
@@ -163,7 +163,7 @@ def test_a_preview_is_one_comment_on_the_pull_request_updated_in_place(team: Tea
 
     def preview(*stacks: str, fails: bool = False) -> str:
         to = ("--comment", str(pull["number"]))
-        team.sandbox("run", "bin/delivery", "preview", *stacks, *to, fails=fails)
+        team.sandbox("run", "bin/platform", "preview", *stacks, *to, fails=fails)
         [comment] = team.github("GET", comments)
         text: str = comment["body"]
         return text
@@ -189,7 +189,7 @@ def test_drift_is_one_issue_until_nothing_differs_any_more(team: Team) -> None:
         team.sandbox.shell(f"{project} '{json.dumps({'spec': {'description': description}})}'")
 
     def drift() -> list[dict[str, str]]:
-        team.sandbox("run", "bin/delivery", "drift", "dev", "--issue")
+        team.sandbox("run", "bin/platform", "drift", "dev", "--issue")
         issues = team.github("GET", "/issues?state=all")
         return [each for each in issues if "pull_request" not in each]
 

@@ -265,7 +265,7 @@ def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
 def test_costs_are_those_of_the_page_to_the_cent(reader: Reader) -> None:
     [step] = steps(DOCS / "costs.md")
     reader.follow([step], inside=True)
-    printed = reader.box("run", "bin/costs", cwd=reader.clone)
+    printed = reader.box("run", "bin/platform", "costs", cwd=reader.clone)
     assert "\n".join(step.shown) in printed
 
 

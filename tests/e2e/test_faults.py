@@ -266,7 +266,7 @@ def test_recovery_touches_nothing_while_another_run_is_at_it(sandbox: Sandbox) -
 
     output = " ".join(sandbox("recover", "dev", fails=True).split())
     assert f"created by mia@box (pid {os.getpid()}) at 2026-11-24T03:00:00Z" in output
-    assert "bin/recover dev --cancel" in output
+    assert "bin/platform recover --stack dev --cancel" in output
     assert record in sandbox.shell(f"{inside} get secrets --output name")
 
     lock.unlink()

@@ -110,7 +110,7 @@ def run(box: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
             "outputs": f"pulumi stack output {stack} --json",
             "export": f"pulumi stack export {stack}",
             "refresh": f"pulumi refresh {stack} --yes --diff --event-log events-refresh.json",
-            "policies": "bin/policy dev",
+            "policies": "bin/platform policy --stack dev",
         }.items():
             places[name] = box.shell(f"{command} 2>&1", **EVENTS).encode()
         secrets = known_secrets(box)

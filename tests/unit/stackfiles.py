@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-import settings
+from doks_gitops import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 STACKS = ("dev", "staging", "prod")

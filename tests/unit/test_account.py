@@ -12,9 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pulumi
 import pytest
 
-import account
-import account.api
-from account import AccountError, Version
+from doks_gitops import account
+from doks_gitops.account import AccountError, Version
 
 TOKEN = "dop_v1_0123456789"
 OPTIONS = {

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-import account
-from account import Account, RunningCluster, Version
-from settings import Settings, SettingsError
+from doks_gitops import account
+from doks_gitops.account import Account, RunningCluster, Version
+from doks_gitops.settings import Settings, SettingsError
 from tests.unit.stackfiles import parsed
 
 OFFERED = ("1.36.1-do.0", "1.35.2-do.0", "1.34.10-do.1", "1.34.10-do.0", "1.34.9-do.0")

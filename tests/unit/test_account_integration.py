@@ -5,8 +5,8 @@ from typing import Any
 import pulumi
 import pytest
 
-import settings
-from account import Account, AccountError, RunningCluster, Version, integration
+from doks_gitops import settings
+from doks_gitops.account import Account, AccountError, RunningCluster, Version, integration
 from tests.unit.mocked import Found, run
 from tests.unit.stackfiles import parsed
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-import account
-from account import Prices
-from costs import __main__ as command
-from costs import bill
+from doks_gitops import account
+from doks_gitops.account import Prices
+from doks_gitops.costs import __main__ as command
+from doks_gitops.costs import bill
+from doks_gitops.settings import SettingsError
+from doks_gitops.settings.load import paid_for
 from sandbox.digitalocean.catalogue import SIZES, TIERS
-from settings import SettingsError
-from settings.load import paid_for
 from tests.unit.stackfiles import CLUSTER, ROOT, STACKS
 
 PRICES = Prices(
@@ -171,7 +171,7 @@ def test_without_a_token_both_ways_to_the_prices_are_told(
     assert command.main([]) == 1
     said = capsys.readouterr().err
     assert "export DIGITALOCEAN_TOKEN" in said
-    assert "bin/sandbox run bin/costs" in said
+    assert "bin/sandbox run bin/platform costs" in said
 
 
 def test_a_stack_without_a_file_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 import pytest
 import requests
 
-from delivery import preview, report
-from delivery.github import GitHubError, Repository
-from delivery.picture import svg
-from delivery.preview import Change, Field, Preview
+from doks_gitops.ci import preview, report
+from doks_gitops.ci.github import GitHubError, Repository
+from doks_gitops.ci.picture import svg
+from doks_gitops.ci.preview import Change, Field, Preview
 
 URN = "urn:pulumi:dev::doks-gitops::doks-gitops:index:GitOpsApplication$kubernetes:v1:{}::{}"
 

@@ -6,8 +6,6 @@ from typing import Any
 import pulumi
 import pytest
 
-import settings
-from components import from_settings
 from components.github import (
     Bypass,
     DeployKey,
@@ -17,7 +15,8 @@ from components.github import (
     Ruleset,
     Webhook,
 )
-from settings.ssh_key import public_key
+from doks_gitops import arguments, settings
+from doks_gitops.settings.ssh_key import public_key
 from tests.unit.mocked import NUMBERS, Run, run
 from tests.unit.stackfiles import parsed
 from tests.unit.test_program import CONFIG, platform
@@ -129,7 +128,7 @@ def test_secrets_and_variables_of_all_workflows_are_the_repositorys() -> None:
     assert made.one("ActionsVariable").inputs["value"] == "x"
 
 
-def arguments(**github: Any) -> GitHubDeliveryArgs:
+def github_args(**github: Any) -> GitHubDeliveryArgs:
     given = parsed(
         github=GITHUB | github,
         repositories=SSH,
@@ -139,25 +138,25 @@ def arguments(**github: Any) -> GitHubDeliveryArgs:
             "webhookSecret": "a webhook secret",
         },
     )
-    return from_settings.github_args(given)
+    return arguments.github_args(given)
 
 
 def test_webhook_goes_to_argocds_own_address_unless_another_is_given() -> None:
-    webhook = arguments(webhook={}).webhook
+    webhook = github_args(webhook={}).webhook
     assert webhook is not None
     assert webhook.url == URL
-    webhook = arguments(webhook={"url": "https://hooks.example.com/x"}).webhook
+    webhook = github_args(webhook={"url": "https://hooks.example.com/x"}).webhook
     assert webhook is not None
     assert webhook.url == "https://hooks.example.com/x"
 
 
 def test_deploy_key_is_the_public_half_of_what_argocd_reads_with() -> None:
-    key = arguments(deployKey="monorepo").deploy_key
+    key = github_args(deployKey="monorepo").deploy_key
     assert key == DeployKey("demo (Argo CD)", public_key(KEY))
 
 
 def test_every_part_of_the_stack_file_arrives() -> None:
-    made = arguments(
+    made = github_args(
         ruleset={"branches": ["main"], "approvals": 2, "bypass": [{"team": "ops"}]},
         environments={"prod": {"users": ["ada"], "variables": {"A": "1"}, "secrets": {"B": "x"}}},
         secrets={"C": "y"},

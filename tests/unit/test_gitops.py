@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gitops import __main__ as cli
-from gitops import checks
-from gitops.checks import Account, Refused, check_deployed
-from gitops.cluster import Application
-from gitops.overlay import Image, OverlayError, images, with_tags
+from doks_gitops.promotion import __main__ as cli
+from doks_gitops.promotion import checks
+from doks_gitops.promotion.checks import Account, Refused, check_deployed
+from doks_gitops.promotion.cluster import Application
+from doks_gitops.promotion.overlay import Image, OverlayError, images, with_tags
 
 OVERLAY = """\
 # The environment's own.

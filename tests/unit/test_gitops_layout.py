@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
-from components import from_settings
-from gitops import __main__ as cli
-from gitops.layout import App, LayoutError, Source, Wish, apps, argocd, files
-from settings.model import Argocd
+from doks_gitops import arguments
+from doks_gitops.promotion import __main__ as cli
+from doks_gitops.promotion.layout import App, LayoutError, Source, Wish, apps, argocd, files
+from doks_gitops.settings.model import Argocd
 
 URL = "https://git.example.com/team/demo.git"
 ARGOCD = Argocd.model_validate({"chart": {"version": "10.1.1"}})
@@ -67,7 +67,7 @@ def test_root_is_in_the_project_that_the_stack_makes() -> None:
     [root] = documents("argocd/dev/bootstrap/root.yaml")
     spec = root["spec"]
     assert isinstance(spec, dict)
-    assert spec["project"] == from_settings.PLATFORM
+    assert spec["project"] == arguments.PLATFORM
 
 
 def test_no_project_allows_everything() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gitops import status
-from gitops.cluster import Application, Unseen, applications
-from gitops.status import Behind, Status, as_json, look, rows, table
+from doks_gitops.promotion import status
+from doks_gitops.promotion.cluster import Application, Unseen, applications
+from doks_gitops.promotion.status import Behind, Status, as_json, look, rows, table
 
 COMMITS = {("b", "a"): 2, ("a", "a"): 0}
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pulumi_policy import EnforcementLevel
 
-from account import Account, Version
-from policy import rules
-from policy.pack import POLICIES
-from policy.preview import check, main
-from policy.rules import RULES, Resource
+from doks_gitops.account import Account, Version
+from doks_gitops.policy import rules
+from doks_gitops.policy.pack import POLICIES
+from doks_gitops.policy.preview import check, main
+from doks_gitops.policy.rules import RULES, Resource
 from tests.unit.stackfiles import STACKS, configuration, own_files
 from tests.unit.test_program import platform
 

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-import account
-import settings
-from account import Account, RunningCluster, Version
+from doks_gitops import account, settings
+from doks_gitops.account import Account, RunningCluster, Version
 from tests.unit.mocked import Run, registered, run
 
 PROGRAM = Path(__file__).resolve().parents[2] / "__main__.py"

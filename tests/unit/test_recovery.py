@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from account import Account, RunningCluster, Version
-from recovery.facts import Facts, History, Inside, Known, Revision, clusters_of
-from recovery.plan import (
+from doks_gitops.account import Account, RunningCluster, Version
+from doks_gitops.recovery.facts import Facts, History, Inside, Known, Revision, clusters_of
+from doks_gitops.recovery.plan import (
     DropRevisions,
     Forget,
     FreeNamespace,
@@ -17,7 +17,7 @@ from recovery.plan import (
     Wait,
     plan,
 )
-from settings import Settings
+from doks_gitops.settings import Settings
 from tests.unit.stackfiles import CLUSTER, parsed
 
 ID, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -103,7 +103,9 @@ def test_nothing_is_forgotten_of_a_cluster_that_is_there_and_does_not_answer(sta
 
 
 def test_refusal_in_a_region_that_is_down_says_how_to_move_to_another() -> None:
-    with pytest.raises(Refused, match=r"cluster\.region REGION --stack dev, then bin/recover dev"):
+    with pytest.raises(
+        Refused, match=r"cluster\.region REGION --stack dev, then bin/platform recover --stack dev"
+    ):
         plan(facts(inside=None, region_up=False))
     with pytest.raises(Refused) as refused:
         plan(facts(inside=None))

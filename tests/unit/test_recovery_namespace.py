@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recovery.api import Cluster, Unanswered
+from doks_gitops.recovery.api import Cluster, Unanswered
 
 NAMESPACE = "/api/v1/namespaces/argocd"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"

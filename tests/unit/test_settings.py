@@ -8,10 +8,10 @@ import pydantic
 import pytest
 from pulumi.runtime.config import set_all_config
 
-import settings
 from components.chart_values import Wanted, chart_values
-from settings import reference
-from settings.model import Sync
+from doks_gitops import settings
+from doks_gitops.settings import reference
+from doks_gitops.settings.model import Sync
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
 TOKEN = {"DIGITALOCEAN_TOKEN": "dop_v1_from_the_environment"}
@@ -266,7 +266,7 @@ def test_reference_is_what_the_types_say() -> None:
     ],
 )
 def test_commands_are_what_pulumi_takes(key: str, example: str, secret: bool, command: str) -> None:
-    from settings.errors import set_command
+    from doks_gitops.settings.errors import set_command
 
     expected = f"pulumi config set {command} --stack dev"
     assert set_command("dev", key, example, secret=secret) == expected

@@ -14,8 +14,8 @@ import pulumi
 import pytest
 from pulumi.runtime.config import set_all_config
 
-import settings
-from settings.load import decoded
+from doks_gitops import settings
+from doks_gitops.settings.load import decoded
 from tests.unit.mocked import registered, run
 from tests.unit.stackfiles import ROOT, as_text, configuration
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from settings.ssh_key import public_key
+from doks_gitops.settings.ssh_key import public_key
 
 KEYS = (Ed25519PrivateKey.generate(), generate_private_key(65537, 2048))
 

@@ -1,0 +1,1 @@
+"""What a team runs around the platform: settings, previews, deployments, recovery, promotion."""

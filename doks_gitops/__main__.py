@@ -1,0 +1,5 @@
+"""`bin/platform`."""
+
+from doks_gitops.cli import main
+
+main()

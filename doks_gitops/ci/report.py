@@ -1,0 +1,89 @@
+"""Previews in GitHub's Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from doks_gitops.ci.preview import Change, Field, Preview
+
+LONGEST = 65_000
+"""Just below what GitHub takes as a comment or an issue."""
+_SHOWN = 60
+
+
+def comment(previews: Sequence[Preview], title: str) -> str:
+    """A table with a line for each stack, and what changes below it.
+
+    If that is too long for GitHub, the longest stacks are told by their numbers alone.
+    """
+    details = {each.stack: _details(each) for each in previews}
+    while len(text := _text(previews, title, details)) > LONGEST:
+        longest = max(details, key=lambda stack: len(details[stack]))
+        if not details[longest]:
+            return text[:LONGEST]
+        details[longest] = ""
+    return text
+
+
+def _text(previews: Sequence[Preview], title: str, details: dict[str, str]) -> str:
+    lines = [f"### {title}", "", "| stack | result | policies |", "| --- | --- | --- |"]
+    lines += [f"| `{each.stack}` | {_result(each)} | {_policies(each)} |" for each in previews]
+    return "\n".join([*lines, "", *(text for text in details.values() if text)])
+
+
+def _result(preview: Preview) -> str:
+    if preview.error:
+        return "❌ failed"
+    if not preview.changes:
+        return "no changes"
+    counts = [
+        f"**{number} to {word}**" if word in ("replace", "delete") else f"{number} to {word}"
+        for word, number in preview.count.items()
+    ]
+    return f"{', '.join(counts)}, {preview.unchanged} unchanged"
+
+
+def _policies(preview: Preview) -> str:
+    if preview.error:
+        return "not asked"
+    if preview.forbidden:
+        return "❌ forbidden"
+    return f"⚠️ {len(preview.violations)} advised" if preview.violations else "✅ kept"
+
+
+def _details(preview: Preview) -> str:
+    if not (preview.error or preview.changes or preview.violations):
+        return ""
+    lines = [f"<details><summary><code>{preview.stack}</code></summary>", ""]
+    if preview.error:
+        lines += ["```text", preview.error, "```"]
+    lines += [f"- {_one_line(each)}" for each in preview.violations]
+    if preview.changes:
+        lines += ["```diff", *(line for each in preview.changes for line in _change(each)), "```"]
+    return "\n".join([*lines, "", "</details>", ""])
+
+
+_SIGN = {"create": "+", "delete": "-", "replace": "!", "update": "!"}
+
+
+def _change(change: Change) -> Iterator[str]:
+    yield f"{_SIGN.get(change.operation, ' ')} {change.operation} {change.type} {change.name}"
+    for field in change.fields:
+        yield f"    {_field(field)}"
+
+
+def _field(field: Field) -> str:
+    if field.old == field.new:
+        # Only secrets that differ look alike.
+        return f"{field.path}: {_value(field.new)}, changed"
+    return f"{field.path}: {_value(field.old)} → {_value(field.new)}"
+
+
+def _value(value: object) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,40 @@
+"""The platform's command line, `bin/platform`: one file for each group of commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from doks_gitops.errors import PlatformError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="What a team runs around the platform: previews, deployments, recovery, promotion.",
+)
+
+
+@app.callback()
+def platform() -> None:
+    """What a team runs around the platform: previews, deployments, recovery, promotion."""
+
+
+def main() -> None:
+    """Run the command line. Exit code 1: the command failed; 2: it was used wrongly."""
+    try:
+        app()
+    except PlatformError as error:
+        show(error)
+        sys.exit(1)
+
+
+def show(error: PlatformError) -> None:
+    """Print an error on standard error: what happened, to what, and the next command."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"error: {error.problem}")
+    if error.fix is not None:
+        console.print(f"next:  {error.fix}")

@@ -1,0 +1,35 @@
+"""Options that mean the same in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from doks_gitops.settings.scalars import ENVIRONMENTS
+
+Stack = Annotated[str, typer.Option("--stack", "-s", metavar="STACK", help="The stack.")]
+Stacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stack",
+        "-s",
+        metavar="STACK",
+        help=f"A stack; may be repeated. Default: {', '.join(ENVIRONMENTS)}.",
+    ),
+]
+Repo = Annotated[
+    str,
+    typer.Option("--repo", metavar="FOLDER_OR_URL", help="Clone of the monorepo, or its URL."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
+PullRequest = Annotated[
+    bool, typer.Option("--pull-request", help="Push a branch and open a pull request.")
+]
+Folder = Annotated[
+    Path,
+    typer.Option("--cwd", "-C", metavar="FOLDER", help="The project's folder.", file_okay=False),
+]

@@ -1,0 +1,48 @@
+"""The rules as Pulumi's policies."""
+
+from collections.abc import Callable
+
+from pulumi_policy import (
+    EnforcementLevel,
+    PolicyConfigSchema,
+    ReportViolation,
+    ResourceValidationArgs,
+    ResourceValidationPolicy,
+)
+
+from doks_gitops.policy.rules import RULES, Resource, Rule
+
+NAME = "doks-gitops"
+
+
+def _validation(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation], None]:
+    def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
+        if args.resource_type in rule.types:
+            resource = Resource(
+                args.urn,
+                args.resource_type,
+                args.props,
+                protect=args.opts.protect,
+                config=args.get_config(),
+            )
+            for violation in rule.violations(resource):
+                report(violation, None)
+
+    return validate
+
+
+def _policy(rule: Rule) -> ResourceValidationPolicy:
+    return ResourceValidationPolicy(
+        name=rule.name,
+        description=rule.description,
+        validate=_validation(rule),
+        enforcement_level=(
+            EnforcementLevel.MANDATORY if rule.mandatory else EnforcementLevel.ADVISORY
+        ),
+        config_schema=PolicyConfigSchema({key: dict(each) for key, each in rule.config.items()})
+        if rule.config
+        else None,
+    )
+
+
+POLICIES = tuple(_policy(rule) for rule in RULES)

@@ -1,0 +1,53 @@
+"""The settings of a stack: typed, immutable, and checked as a whole before any resource exists."""
+
+from doks_gitops.settings.errors import Fault, SettingsError
+from doks_gitops.settings.load import load, parse
+from doks_gitops.settings.model import (
+    Admin,
+    Application,
+    Argocd,
+    Autoscale,
+    Chart,
+    Cluster,
+    Credentials,
+    DigitalOcean,
+    GithubApp,
+    IgnoreDifference,
+    Maintenance,
+    NodePool,
+    Project,
+    Registry,
+    Repository,
+    ResourceKind,
+    Settings,
+    Sync,
+    Taint,
+    Vpc,
+)
+
+__all__ = [
+    "Admin",
+    "Application",
+    "Argocd",
+    "Autoscale",
+    "Chart",
+    "Cluster",
+    "Credentials",
+    "DigitalOcean",
+    "Fault",
+    "GithubApp",
+    "IgnoreDifference",
+    "Maintenance",
+    "NodePool",
+    "Project",
+    "Registry",
+    "Repository",
+    "ResourceKind",
+    "Settings",
+    "SettingsError",
+    "Sync",
+    "Taint",
+    "Vpc",
+    "load",
+    "parse",
+]

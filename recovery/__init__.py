@@ -1,5 +1,0 @@
-"""Brings a stack back, whatever was lost: `bin/recover STACK`.
-
-It compares what the state knows, what the account has and what the cluster answers, says what it is
-going to do, and does it. Nothing is forgotten that the account still has.
-"""
