@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from doks_gitops.account.model import Account, RunningCluster
 from doks_gitops.account.version import Version
-from doks_gitops.settings import Fault, Settings, SettingsError
+from doks_gitops.settings import Finding, Settings, SettingsError
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
 from doks_gitops.settings.model import NAMESPACE, Cluster
@@ -14,17 +14,17 @@ from doks_gitops.settings.model import NAMESPACE, Cluster
 
 def check(settings: Settings, account: Account) -> None:
     """Raises `SettingsError` with everything in `settings` that the account doesn't offer."""
-    faults = [
+    findings = [
         *_region(settings, account),
         *_sizes(settings, account),
         *_registry(settings, account),
         *_running(settings, account),
     ]
     version = _version(settings, account)
-    if isinstance(version, Fault):
-        faults.append(version)
-    if faults:
-        raise SettingsError(faults)
+    if isinstance(version, Finding):
+        findings.append(version)
+    if findings:
+        raise SettingsError(findings)
 
 
 def resolve_version(settings: Settings, account: Account) -> str:
@@ -40,17 +40,17 @@ def resolve_version(settings: Settings, account: Account) -> str:
     would replace the cluster) or would skip a minor version, or if the name isn't unique.
     """
     version = _version(settings, account)
-    if isinstance(version, Fault):
+    if isinstance(version, Finding):
         raise SettingsError([version])
     return str(version)
 
 
-def _version(settings: Settings, account: Account) -> Version | Fault:
+def _version(settings: Settings, account: Account) -> Version | Finding:
     cluster = settings.cluster
     wanted = Version.of(cluster.version)
     running = account.clusters_named(cluster.name)
     if len(running) > 1:
-        return _fault(
+        return _finding(
             settings,
             ("cluster", "name"),
             f'"{cluster.name}", the name of {len(running)} clusters in the account: '
@@ -65,7 +65,7 @@ def _version(settings: Settings, account: Account) -> Version | Fault:
 
 def _version_of_running(
     settings: Settings, account: Account, wanted: Version, running: RunningCluster
-) -> Version | Fault:
+) -> Version | Finding:
     now = running.version
     runs = f'"{wanted}", but the cluster "{running.name}" ({running.id}) runs {now}'
     if wanted.begins(now):
@@ -74,7 +74,7 @@ def _version_of_running(
         newest = [each for each in account.versions if wanted.begins(each)]
         return max([now, *newest])
     if wanted.compared(now) < 0:
-        return _fault(
+        return _finding(
             settings,
             ("cluster", "version"),
             runs,
@@ -84,7 +84,7 @@ def _version_of_running(
         )
     next_minor = f"{now.minor[0]}.{now.minor[1] + 1}"
     if wanted.minor > (now.minor[0], now.minor[1] + 1):
-        return _fault(
+        return _finding(
             settings,
             ("cluster", "version"),
             runs,
@@ -96,11 +96,11 @@ def _version_of_running(
 
 def _newest(
     settings: Settings, account: Account, wanted: Version, instead: str | None
-) -> Version | Fault:
+) -> Version | Finding:
     matching = [each for each in account.versions if wanted.begins(each)]
     if matching:
         return max(matching)
-    return _fault(
+    return _finding(
         settings,
         ("cluster", "version"),
         f'"{wanted}", which DigitalOcean doesn\'t offer',
@@ -109,10 +109,10 @@ def _newest(
     )
 
 
-def _region(settings: Settings, account: Account) -> Iterator[Fault]:
+def _region(settings: Settings, account: Account) -> Iterator[Finding]:
     region = settings.cluster.region
     if region not in account.regions:
-        yield _fault(
+        yield _finding(
             settings,
             ("cluster", "region"),
             f'"{region}", which has no Kubernetes for this account',
@@ -120,10 +120,10 @@ def _region(settings: Settings, account: Account) -> Iterator[Fault]:
         )
 
 
-def _sizes(settings: Settings, account: Account) -> Iterator[Fault]:
+def _sizes(settings: Settings, account: Account) -> Iterator[Finding]:
     for index, pool in enumerate(settings.cluster.node_pools):
         if pool.size not in account.sizes:
-            yield _fault(
+            yield _finding(
                 settings,
                 ("cluster", "nodePools", index, "size"),
                 f'"{pool.size}", which is no node size for this account',
@@ -131,13 +131,13 @@ def _sizes(settings: Settings, account: Account) -> Iterator[Fault]:
             )
 
 
-def _registry(settings: Settings, account: Account) -> Iterator[Fault]:
+def _registry(settings: Settings, account: Account) -> Iterator[Finding]:
     registry, present = settings.registry, account.registries
     if registry.name in present:
         return
     there = f"the account has {' and '.join(present)}" if present else "the account has none"
     if not registry.create:
-        yield _fault(
+        yield _finding(
             settings,
             ("registry", "name"),
             f'"{registry.name}", but {there}',
@@ -145,7 +145,7 @@ def _registry(settings: Settings, account: Account) -> Iterator[Fault]:
             present[0] if len(present) == 1 else None,
         )
     elif present and registry.tier != "professional":
-        yield _fault(
+        yield _finding(
             settings,
             ("registry", "name"),
             f'"{registry.name}" to create, but {there}',
@@ -155,11 +155,11 @@ def _registry(settings: Settings, account: Account) -> Iterator[Fault]:
         )
 
 
-def _running(settings: Settings, account: Account) -> Iterator[Fault]:
+def _running(settings: Settings, account: Account) -> Iterator[Finding]:
     cluster: Cluster = settings.cluster
     for running in account.clusters_named(cluster.name):
         if running.state == "error" and not running.endpoint:
-            yield _fault(
+            yield _finding(
                 settings,
                 ("cluster", "name"),
                 f'"{running.name}" ({running.id}), which DigitalOcean could not make: '
@@ -168,7 +168,7 @@ def _running(settings: Settings, account: Account) -> Iterator[Fault]:
                 f"again: doctl kubernetes cluster delete {running.id}",
             )
         if running.ha and not cluster.high_availability:
-            yield _fault(
+            yield _finding(
                 settings,
                 ("cluster", "highAvailability"),
                 f'false, but the control plane of "{running.name}" ({running.id}) is HA',
@@ -179,7 +179,7 @@ def _running(settings: Settings, account: Account) -> Iterator[Fault]:
             yield from _replaced(settings, running)
 
 
-def _replaced(settings: Settings, running: RunningCluster) -> Iterator[Fault]:
+def _replaced(settings: Settings, running: RunningCluster) -> Iterator[Finding]:
     """What would replace a cluster that is protected from it, told before anything is touched.
 
     Each of these is fixed when a cluster is made
@@ -199,7 +199,7 @@ def _replaced(settings: Settings, running: RunningCluster) -> Iterator[Fault]:
     protect = key_of(NAMESPACE, ("cluster", "protect"))
     for path, wanted, now in fixed:
         if now not in (None, wanted):
-            yield _fault(
+            yield _finding(
                 settings,
                 path,
                 f'"{wanted}", but the protected cluster "{running.name}" ({running.id}) was made '
@@ -211,12 +211,12 @@ def _replaced(settings: Settings, running: RunningCluster) -> Iterator[Fault]:
             )
 
 
-def _fault(
-    settings: Settings, path: Path, found: str, right: str, example: str | None = None
-) -> Fault:
+def _finding(
+    settings: Settings, path: Path, got: str, expected: str, example: str | None = None
+) -> Finding:
     key = key_of(NAMESPACE, path)
-    command = set_command(settings.stack, key, example) if example else None
-    return Fault(stack_file(settings.stack), key, found, right, command)
+    fix = set_command(settings.stack, key, example) if example else None
+    return Finding(stack_file(settings.stack), key, got, expected, fix)
 
 
 def _one_of(given: str, offered: Iterable[str]) -> str:
