@@ -6,11 +6,21 @@ from pathlib import Path
 
 import typer
 
-from doks_gitops.cli.options import Folder
-from doks_gitops.settings.json_schema import FILE, json_schema
+from doks_gitops.cli import options
+from doks_gitops.cli.help import examples
+
+app = typer.Typer()
 
 
-def schema(folder: Folder = Path()) -> None:
-    """Write the JSON schema of the stack files, by which editors check and complete them."""
-    (folder / FILE).write_text(json_schema())
-    typer.echo(f"Wrote {folder / FILE}.")
+@app.command(
+    epilog=examples(
+        ("bin/platform schema", "After a change of the settings."),
+        ("bin/platform schema -C ../shop-platform", "In another checkout."),
+    )
+)
+def schema(cwd: options.Folder = Path()) -> None:
+    """Write the JSON schema of the stack files, with which editors check and complete them."""
+    from doks_gitops.settings.json_schema import FILE, json_schema
+
+    (cwd / FILE).write_text(json_schema())
+    typer.echo(f"Wrote {cwd / FILE}.")
