@@ -30,7 +30,7 @@ def tools() -> Tools:
     """The sandbox's tools if they are all here; skips the test otherwise, building nothing."""
     store = Store(paths.cache_dir() / "tools")
     for recipe in RECIPES:
-        kept = build.Kept.of(recipe, store)
+        kept = build.Artifacts.of(recipe, store)
         if not kept.has_files or not (kept.has_binaries or machine.find(recipe)):
             pytest.skip(f"{recipe.name} is not built here; python -m sandbox.toolchain builds it")
     return ensure(Console(quiet=True))

@@ -21,7 +21,7 @@ def engine() -> Path:
     """The `pulumi` command; skips the test where there is none, building nothing."""
     if found := machine.find(PULUMI):
         return found["pulumi"].path
-    kept = build.Kept.of(PULUMI, Store(paths.cache_dir() / "tools"))
+    kept = build.Artifacts.of(PULUMI, Store(paths.cache_dir() / "tools"))
     if not kept.has_binaries:
         pytest.skip("pulumi is not built here; python -m sandbox.toolchain builds it")
     return kept.binary("pulumi")

@@ -8,8 +8,8 @@ from sandbox.toolchain.recipes import ARGOCD, KWOK, RECIPES, VERIFY_WRAPPER, Bin
 from sandbox.toolchain.store import Store
 
 
-def kept(recipe: Recipe) -> build.Kept:
-    return build.Kept.of(recipe, Store(paths.cache_dir() / "tools"))
+def kept(recipe: Recipe) -> build.Artifacts:
+    return build.Artifacts.of(recipe, Store(paths.cache_dir() / "tools"))
 
 
 @pytest.mark.parametrize(

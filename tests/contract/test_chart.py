@@ -48,7 +48,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 @functools.cache
 def manifests() -> Path:
-    kept = build.Kept.of(ARGOCD, Store(paths.cache_dir() / "tools"))
+    kept = build.Artifacts.of(ARGOCD, Store(paths.cache_dir() / "tools"))
     if not kept.has_files:
         pytest.skip("Argo CD's manifests are not here; python -m sandbox.toolchain brings them")
     return kept.files / "manifests"
@@ -57,7 +57,7 @@ def manifests() -> Path:
 @functools.cache
 def helm() -> str:
     recipe = next(recipe for recipe in RECIPES if recipe.name == "helm")
-    built = build.Kept.of(recipe, Store(paths.cache_dir() / "tools")).binary("helm")
+    built = build.Artifacts.of(recipe, Store(paths.cache_dir() / "tools")).binary("helm")
     found = str(built) if built.is_file() else shutil.which("helm")
     if found is None:
         pytest.skip("helm is not here; python -m sandbox.toolchain builds it")

@@ -43,7 +43,7 @@ def example(language: str) -> str:
 
 def language_host() -> Path:
     """The folder of `pulumi-language-yaml`; skips the test where there is none."""
-    kept = build.Kept.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
+    kept = build.Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
     if not kept.has_binaries:
         pytest.skip("not built here; python -m sandbox.toolchain --for-tests builds it")
     return kept.binary("pulumi-language-yaml").parent

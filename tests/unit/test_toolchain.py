@@ -168,7 +168,7 @@ def test_the_first_suitable_program_on_path_is_found(
     program(tmp_path / "old/faketool", "faketool v1.9.0")
     new = program(tmp_path / "new/faketool", "faketool v2.1.0")
     search("nowhere", "old", "new")
-    assert machine.find(a_recipe("faketool")) == {"faketool": machine.Found(new, Version(2, 1, 0))}
+    assert machine.find(a_recipe("faketool")) == {"faketool": machine.Installed(new, Version(2, 1, 0))}
 
 
 def test_a_release_under_its_download_name_is_found_through_its_link(
@@ -179,7 +179,7 @@ def test_a_release_under_its_download_name_is_found_through_its_link(
     (tmp_path / "bin/faketool").symlink_to(release)
     search("bin")
     assert machine.find(a_recipe("faketool")) == {
-        "faketool": machine.Found(release, Version(2, 1, 0))
+        "faketool": machine.Installed(release, Version(2, 1, 0))
     }
 
 
@@ -311,10 +311,10 @@ def test_a_folder_of_links_once_made_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_a_tool_is_made_from_decides_where_it_is_kept(tmp_path: Path) -> None:
-    kept = build.Kept.of(recipes.HELM, Store(tmp_path))
+    kept = build.Artifacts.of(recipes.HELM, Store(tmp_path))
     stamped = dataclasses.replace(recipes.HELM, stamps={})
-    assert kept == build.Kept.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
-    assert kept.binaries != build.Kept.of(stamped, Store(tmp_path)).binaries
+    assert kept == build.Artifacts.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
+    assert kept.binaries != build.Artifacts.of(stamped, Store(tmp_path)).binaries
     assert kept.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
     assert build.key("ab", "c") != build.key("a", "bc")
 
@@ -326,10 +326,10 @@ def test_what_is_edited_in_a_module_decides_where_its_tool_is_kept(
     first, second = recipes.ARGOCD.edits
     other = dataclasses.replace(second, **{changed: "another"})
     kept, moved, unedited = (
-        build.Kept.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
+        build.Artifacts.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
         for edits in ((first, second), (first, other), ())
     )
-    assert kept == build.Kept.of(recipes.ARGOCD, Store(tmp_path))
+    assert kept == build.Artifacts.of(recipes.ARGOCD, Store(tmp_path))
     assert len({kept.binaries, moved.binaries, unedited.binaries}) == 3
     assert kept.files == moved.files == unedited.files
 
@@ -534,7 +534,7 @@ def test_an_edit_that_does_not_fit_the_module_is_an_error_that_names_file_and_te
 def test_a_suitable_tool_of_the_machine_is_used_instead_of_built(
     fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = machine.Found(tmp_path / "usr/argocd", Version(3, 6, 2))
+    own = machine.Installed(tmp_path / "usr/argocd", Version(3, 6, 2))
     monkeypatch.setattr(
         machine, "find", lambda recipe: {"argocd": own} if recipe is recipes.ARGOCD else None
     )
