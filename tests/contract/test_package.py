@@ -17,9 +17,9 @@ from sandbox.toolchain import build
 from sandbox.toolchain.recipes import PULUMI_YAML
 from sandbox.toolchain.store import Store
 from tests.contract import github_api
+from tests.contract.built_tools import tools
 from tests.contract.digitalocean_api import Emulator
 from tests.contract.github_api import OWNER
-from tests.contract.kubernetes_plugin import tools
 from tests.contract.pulumi_stack import Stack
 from tests.contract.test_github_api import KEY
 
