@@ -31,9 +31,8 @@ from sandbox.toolchain.recipes import ARGOCD, RECIPES
 from sandbox.toolchain.store import Store
 
 VERSION = "10.1.1"
-REAL_VALUES = (
-    Path(__file__).resolve().parents[3] / "shared" / "data" / "argo-cd-chart" / "values-10.1.1.yaml"
-)
+PUBLIC_VALUES = paths.REPOSITORY / "tests" / "data" / "argo-cd-chart" / "values.yaml"
+"""The values of the public chart with their defaults."""
 DEPLOYMENTS = {
     "argocd-applicationset-controller",
     "argocd-dex-server",
@@ -389,20 +388,18 @@ def test_what_it_can_not_do_is_refused_with_the_reason(chart: Path) -> None:
 
 
 def test_each_of_its_values_is_one_of_the_public_charts(chart: Path) -> None:
-    if not REAL_VALUES.is_file():
-        pytest.skip(f"{REAL_VALUES} is not here")
-    real = yaml.safe_load(REAL_VALUES.read_text())
-    ours = yaml.safe_load(run_helm("show", "values", chart).stdout)
+    public_values = yaml.safe_load(PUBLIC_VALUES.read_text())
+    stand_in_values = yaml.safe_load(run_helm("show", "values", chart).stdout)
 
-    def compare(ours: dict[str, Any], real: dict[str, Any], path: str) -> None:
-        for key, value in ours.items():
-            assert key in real, f"{path}{key} is not a value of the public chart"
+    def compare(values: dict[str, Any], public: dict[str, Any], path: str) -> None:
+        for key, value in values.items():
+            assert key in public, f"{path}{key} is not a value of the public chart"
             if isinstance(value, dict):
-                compare(value, real[key], f"{path}{key}.")
+                compare(value, public[key], f"{path}{key}.")
             elif f"{path}{key}" != "configs.ssh.knownHosts":
-                assert value == real[key], f"{path}{key} has another default"
+                assert value == public[key], f"{path}{key} has another default"
 
-    compare(ours, real, "")
+    compare(stand_in_values, public_values, "")
 
 
 def test_the_same_manifests_give_the_same_bytes(chart: Path, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_the_repositorys_own_stacks_keep_all_rules(
     team = Account(
         regions=("nyc1",),
         sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
-        versions=(Version.of("1.34.1-do.0"),),
+        versions=(Version.parse("1.34.1-do.0"),),
         clusters=(),
         registries=("microservices-demo",),
     )

@@ -49,7 +49,7 @@ def running(**given: Any) -> RunningCluster:
             "id": ID,
             "name": "demo",
             "region": "nyc1",
-            "version": Version.of("1.34.1-do.0"),
+            "version": Version.parse("1.34.1-do.0"),
             "ha": False,
             "state": "running",
             "registry_enabled": True,
