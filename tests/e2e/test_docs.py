@@ -74,14 +74,13 @@ def steps(page: Path, *headings: str) -> list[Step]:
 
 
 RUN_HERE: dict[str, list[str]] = {
+    "README.md": ["In the sandbox"],
     "from-autopilot.md": [],
     "add-application.md": ["The folder", "By the stack file", "By a commit"],
     "real-account.md": [],
     "first-run.md": [],
     "upgrade.md": [],
     "costs.md": [],
-    "commands.md": [],
-    "sandbox.md": ["Commands"],
 }
 """Pages, and where it is not all of them, sections, whose blocks without a mark are run below."""
 
@@ -112,6 +111,26 @@ def _is_in(command: str, text: str) -> bool:
     # tests/e2e/box.py calls `bin/sandbox` by its arguments alone.
     calls = [called, called[1:]] if words[0] == "bin/sandbox" else [called]
     return " ".join(words) in text or any(", ".join(call) in text for call in calls)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_page_and_a_heading(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", page.read_text()):
+        file = (page.parent / target) if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
+            assert anchor in map(_anchor, headings), f"{page.name}: {target}#{anchor}"
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_the_index_names_every_page() -> None:
+    index = (DOCS / "README.md").read_text()
+    for page in DOCS.glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, page.name
 
 
 @dataclass
@@ -250,10 +269,6 @@ def test_costs_are_those_of_the_page_to_the_cent(reader: Reader) -> None:
     assert "\n".join(step.shown) in printed
 
 
-def test_the_examples_of_the_platform_s_commands_work(reader: Reader) -> None:
-    reader.follow(steps(DOCS / "commands.md"), inside=True)
-
-
-def test_the_commands_of_the_sandbox_work_in_the_order_of_their_page(reader: Reader) -> None:
+def test_the_commands_of_the_readme_work_in_its_order(reader: Reader) -> None:
     shutil.rmtree(reader.clone / "monorepo")
-    reader.follow(steps(DOCS / "sandbox.md", "Commands"))
+    reader.follow(steps(REPOSITORY / "README.md", "In the sandbox"))
