@@ -14,8 +14,8 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings.scalars import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from doks_gitops.ci.preview import Preview
