@@ -161,7 +161,10 @@ def _publish(
 ) -> None:
     """Print the text (or the results as JSON), and add it to `file` and to the summary of the
     workflow run: https://docs.github.com/en/actions/reference/workflow-commands"""
-    print(json.dumps([asdict(each) for each in results], indent=2) if as_json else text, flush=True)
+    print(
+        json.dumps([asdict(result) for result in results], indent=2) if as_json else text,
+        flush=True,
+    )
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     for path in filter(None, [file, Path(summary) if summary else None]):
         with path.open("a") as stream:
