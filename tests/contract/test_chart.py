@@ -22,7 +22,7 @@ import yaml
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
 from sandbox import paths
 from sandbox.chart import ChartError, build_chart, can_be_reached, repository
 from sandbox.processes import free_port
@@ -110,7 +110,7 @@ def refusal(chart: Path, values: object, release: str = "argocd") -> str:
 
 @pytest.mark.parametrize("available", [False, True], ids=["small", "highly available"])
 def test_the_programs_values_give_the_guides_workloads(chart: Path, available: bool) -> None:
-    objects = render(chart, chart_values(Wanted(high_availability=available)))
+    objects = render(chart, chart_values(ArgoCdOptions(high_availability=available)))
     redis = {"argocd-redis-ha-haproxy"} if available else {"argocd-redis"}
     assert names(objects, "Deployment") == DEPLOYMENTS - {"argocd-redis"} | redis
     assert names(objects, "StatefulSet") == {"argocd-application-controller"} | (
@@ -218,7 +218,7 @@ def test_the_configuration_says_what_the_values_say(chart: Path) -> None:
 
 
 def test_the_secret_holds_what_is_given_and_leaves_the_rest_to_argo_cd(chart: Path) -> None:
-    wanted = Wanted(admin_password_hash="$2b$10$hash", webhook_secret="hook")
+    wanted = ArgoCdOptions(admin_password_hash="$2b$10$hash", webhook_secret="hook")
     data = render(chart, chart_values(wanted))["Secret", "argocd-secret"]["data"]
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {
         "admin.password": "$2b$10$hash",

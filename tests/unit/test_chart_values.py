@@ -7,22 +7,22 @@ from typing import Any
 import pytest
 import yaml
 
-from components.chart_values import Wanted, chart_values, merge
+from components.chart_values import ArgoCdOptions, chart_values, merge
 from tests.unit.mocked import refused
 
 DOCUMENTED = Path(__file__).resolve().parents[3] / "shared/data/argo-cd-chart/values-10.1.1.yaml"
 
 VARIANTS = {
-    "dev": Wanted(),
-    "prod": Wanted(high_availability=True),
-    "url": Wanted(url="https://argocd.example.com"),
-    "admin disabled": Wanted(admin_enabled=False),
-    "admin password": Wanted(admin_password_hash="$2a$10$hash"),
-    "password set at": Wanted(
+    "dev": ArgoCdOptions(),
+    "prod": ArgoCdOptions(high_availability=True),
+    "url": ArgoCdOptions(url="https://argocd.example.com"),
+    "admin disabled": ArgoCdOptions(admin_enabled=False),
+    "admin password": ArgoCdOptions(admin_password_hash="$2a$10$hash"),
+    "password set at": ArgoCdOptions(
         admin_password_hash="$2a$10$hash", admin_password_set_at="2026-01-31T12:00:00Z"
     ),
-    "webhook": Wanted(webhook_secret="shared"),
-    "all": Wanted(
+    "webhook": ArgoCdOptions(webhook_secret="shared"),
+    "all": ArgoCdOptions(
         high_availability=True,
         url="https://argocd.example.com:8443",
         admin_password_hash="$2a$10$hash",
@@ -93,7 +93,7 @@ def test_second_run_has_the_same_values() -> None:
 
 
 def test_prod_has_no_single_point_of_failure_that_the_chart_can_double() -> None:
-    values = chart_values(Wanted(high_availability=True))
+    values = chart_values(ArgoCdOptions(high_availability=True))
     for part in ("server", "repoServer", "applicationSet"):
         assert values[part]["replicas"] >= 2, part
         assert values[part]["pdb"] == {"enabled": True, "minAvailable": 1}, part
@@ -103,7 +103,7 @@ def test_prod_has_no_single_point_of_failure_that_the_chart_can_double() -> None
 
 
 def test_dev_fits_on_one_small_node() -> None:
-    values = chart_values(Wanted())
+    values = chart_values(ArgoCdOptions())
     assert values["redis-ha"]["enabled"] is False
     asked = [part["resources"]["requests"] for part in values.values() if "resources" in part]
     assert len(asked) == 7
@@ -113,17 +113,17 @@ def test_dev_fits_on_one_small_node() -> None:
 
 
 def test_definitions_survive_argo_cd() -> None:
-    assert chart_values(Wanted())["crds"] == {"install": True, "keep": True}
+    assert chart_values(ArgoCdOptions())["crds"] == {"install": True, "keep": True}
 
 
 def test_address_is_the_url_or_the_near_end_of_the_port_forward() -> None:
-    assert chart_values(Wanted())["global"]["domain"] == "localhost:8080"
+    assert chart_values(ArgoCdOptions())["global"]["domain"] == "localhost:8080"
     for url, domain in {
         "https://argocd.example.com": "argocd.example.com",
         "https://argocd.example.com/": "argocd.example.com",
         "https://argocd.example.com:8443": "argocd.example.com:8443",
     }.items():
-        assert chart_values(Wanted(url=url))["global"]["domain"] == domain
+        assert chart_values(ArgoCdOptions(url=url))["global"]["domain"] == domain
 
 
 @pytest.mark.parametrize(
@@ -131,17 +131,17 @@ def test_address_is_the_url_or_the_near_end_of_the_port_forward() -> None:
 )
 def test_url_that_the_chart_can_not_express_is_refused(url: str) -> None:
     with refused(url, "https://host"):
-        chart_values(Wanted(url=url))
+        chart_values(ArgoCdOptions(url=url))
 
 
 def test_disabled_admin_gets_no_password() -> None:
-    values = chart_values(Wanted(admin_enabled=False, admin_password_hash="$2a$10$hash"))
+    values = chart_values(ArgoCdOptions(admin_enabled=False, admin_password_hash="$2a$10$hash"))
     assert values["configs"] == {"cm": {"admin.enabled": False}}
 
 
 def test_password_always_comes_with_a_fixed_time() -> None:
     # Without one the chart takes the current time, and every run would be a change.
-    secret = chart_values(Wanted(admin_password_hash="$2a$10$hash"))["configs"]["secret"]
+    secret = chart_values(ArgoCdOptions(admin_password_hash="$2a$10$hash"))["configs"]["secret"]
     assert secret == {
         "argocdServerAdminPassword": "$2a$10$hash",
         "argocdServerAdminPasswordMtime": "1970-01-01T00:00:00Z",
@@ -150,7 +150,7 @@ def test_password_always_comes_with_a_fixed_time() -> None:
 
 def test_extra_values_override_ours() -> None:
     merged = merge(
-        chart_values(Wanted(high_availability=True)),
+        chart_values(ArgoCdOptions(high_availability=True)),
         {
             "server": {"replicas": 3, "service": {"type": "LoadBalancer"}},
             "global": {"topologySpreadConstraints": [], "domain": None},

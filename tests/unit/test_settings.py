@@ -8,7 +8,7 @@ import pydantic
 import pytest
 from pulumi.runtime.config import set_all_config
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
 from doks_gitops.settings.model import Sync
@@ -178,7 +178,7 @@ def test_usual_forms_of_a_repository_url_are_taken(url: str) -> None:
 def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
     argocd = own_config("dev")["doks-gitops:argocd"] | {"url": url}
     parsed = own("dev", **{"doks-gitops:argocd": argocd})
-    domain = chart_values(Wanted(url=parsed.argocd.url))["global"]["domain"]
+    domain = chart_values(ArgoCdOptions(url=parsed.argocd.url))["global"]["domain"]
     assert f"https://{domain}" == url.removesuffix("/")
 
 
