@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, billable_sections
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.scalars import ENVIRONMENTS
 from doks_gitops.settings.stackfile import StackFile, Storage
+from doks_gitops.stack import PulumiError, Stack
 
 
 class Unknown(Exception):
@@ -41,13 +41,10 @@ def _account(stack: str, text: str) -> tuple[str, str]:
         named = [os.environ[each] for each in variables if os.environ.get(each)]
         given[key] = file.text(f"digitalocean:{key}") or (named[0] if named else None)
     if file.storage("digitalocean:token") is Storage.ENCRYPTED:
-        command = ["pulumi", "config", "get", "digitalocean:token", "--stack", stack]
         try:
-            done = subprocess.run(command, check=True, text=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            why = getattr(error, "stderr", "").strip() or str(error)
-            raise Unknown(f"The account's token can't be decrypted: {why}") from None
-        given["token"] = done.stdout.strip()
+            given["token"] = Stack(stack).config_value("digitalocean:token")
+        except PulumiError as error:
+            raise Unknown(f"The account's token can't be decrypted: {error.message}") from None
     if not given["token"]:
         raise Unknown(
             "Prices come from a DigitalOcean account: export DIGITALOCEAN_TOKEN=... (scopes"

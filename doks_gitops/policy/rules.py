@@ -140,7 +140,7 @@ def chart_is_pinned(release: Resource) -> Iterator[str]:
     if comes_from_afar and not _EXACT_VERSION.fullmatch(version or ""):
         yield (
             f"The chart's version is {version or 'not given'}, which is another one on another "
-            "day; give an exact one, such as 10.1.1."
+            "day; give an exact one, such as 1.2.3."
         )
 
 

@@ -25,7 +25,7 @@ from doks_gitops.settings import github, model, schema
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.github import GitHub
 from tests.unit.mocked import Found, run
-from tests.unit.stackfiles import CHART_VERSION, parsed
+from tests.unit.stackfiles import parsed
 
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
@@ -225,7 +225,7 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
 
 def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
     assert arguments.argocd_args(parsed(), "c", "r").chart == ChartSource(
-        repository="https://argoproj.github.io/argo-helm", version=CHART_VERSION
+        repository="https://argoproj.github.io/argo-helm", version="1.2.3"
     )
     stack = parsed(argocd={"chart": {"path": "./charts/argo-cd"}})
     assert arguments.argocd_args(stack, "c", "r").chart == ChartSource(path="./charts/argo-cd")
@@ -234,7 +234,7 @@ def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
 def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
     stack = parsed(
         argocd={
-            "chart": {"version": CHART_VERSION},
+            "chart": {"version": "1.2.3"},
             "admin": {"password": "correct horse", "passwordSetAt": "2026-01-31T12:00:00Z"},
             "webhookSecret": "sixteen characters",
         }
@@ -330,7 +330,7 @@ def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_k
     stack = parsed(
         project=None,
         appOfApps={"revision": "main"} | ({"path": "gitops/dev"} if managed_by == "git" else {}),
-        argocd={"chart": {"version": CHART_VERSION}, "managedBy": managed_by},
+        argocd={"chart": {"version": "1.2.3"}, "managedBy": managed_by},
     )
     project = arguments.project_args(stack, "argocd")
     assert project.project_name == "platform"

@@ -155,7 +155,7 @@ def test_each_account_is_asked_once_with_the_stacks_own_token_before_the_environ
 ) -> None:
     write(project, "prod", **{"digitalocean:token": {"secure": "v1:encrypted"}})
     pulumi = project / "pulumi"
-    pulumi.write_text("#!/bin/sh\necho dop_v1_of_$5\n")
+    pulumi.write_text('#!/bin/sh\necho \'{"secret": true, "value": "dop_v1_of_\'$7\'"}\'\n')
     pulumi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}{os.pathsep}{os.environ['PATH']}")
     assert len(command.bills(STACKS)) == len(STACKS) + 2, "each account has its registry"
