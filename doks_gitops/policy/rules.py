@@ -140,7 +140,7 @@ def chart_is_pinned(release: Resource) -> Iterator[str]:
     if is_remote and not _EXACT_VERSION.fullmatch(version or ""):
         yield (
             f"The chart's version is {version or 'not given'}, which may be another one tomorrow; "
-            "give an exact one, such as 10.1.1."
+            "give an exact one, such as 1.2.3."
         )
 
 

@@ -22,7 +22,7 @@ import yaml
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
 from sandbox import paths
 from sandbox.chart import ChartError, build_chart, can_be_reached, repository
 from sandbox.processes import free_port
@@ -30,9 +30,9 @@ from sandbox.toolchain import build
 from sandbox.toolchain.recipes import ARGOCD, RECIPES
 from sandbox.toolchain.store import Store
 
-VERSION = "10.1.1"
 PUBLIC_VALUES = paths.REPOSITORY / "tests" / "data" / "argo-cd-chart" / "values.yaml"
 """The values of the public chart with their defaults."""
+VERSION = "1.2.3"
 DEPLOYMENTS = {
     "argocd-applicationset-controller",
     "argocd-dex-server",
@@ -112,7 +112,7 @@ def refusal(chart: Path, values: object, release: str = "argocd") -> str:
 def test_the_programs_values_install_the_workloads_of_the_guide(
     chart: Path, available: bool
 ) -> None:
-    objects = render(chart, chart_values(Wanted(high_availability=available)))
+    objects = render(chart, chart_values(ArgoCdOptions(high_availability=available)))
     redis = {"argocd-redis-ha-haproxy"} if available else {"argocd-redis"}
     assert names(objects, "Deployment") == DEPLOYMENTS - {"argocd-redis"} | redis
     assert names(objects, "StatefulSet") == {"argocd-application-controller"} | (
@@ -220,7 +220,7 @@ def test_the_config_maps_contain_the_values(chart: Path) -> None:
 
 
 def test_the_secret_contains_only_keys_that_the_values_set(chart: Path) -> None:
-    wanted = Wanted(admin_password_hash="$2b$10$hash", webhook_secret="hook")
+    wanted = ArgoCdOptions(admin_password_hash="$2b$10$hash", webhook_secret="hook")
     data = render(chart, chart_values(wanted))["Secret", "argocd-secret"]["data"]
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {
         "admin.password": "$2b$10$hash",
@@ -440,10 +440,10 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> None:
-    build_chart(manifests(), "10.1.0", chart.parent)
+    build_chart(manifests(), "1.2.2", chart.parent)
     with serving(chart.parent) as url:
         ask = ("show", "chart", "argo-cd", "--repo", url)
-        for version in (VERSION, "10.1.0"):
+        for version in (VERSION, "1.2.2"):
             done = run_helm(*ask, "--version", version)
             assert done.returncode == 0, done.stderr
             shown = yaml.safe_load(done.stdout)
