@@ -21,15 +21,15 @@ errors = Console(stderr=True, highlight=False)
 
 
 def main(
-    runs: Annotated[int, typer.Option(help="How often each thing is measured.", min=1)] = 5,
+    runs: Annotated[int, typer.Option(help="How often each value is measured.", min=1)] = 5,
     cold: Annotated[bool, typer.Option(help="Build every tool from nothing, too.")] = False,
     write_to: Annotated[Path, typer.Option(help="The page to write.")] = REPOSITORY
     / "docs"
     / "benchmarks.md",
 ) -> None:
-    """Measure what the platform costs in time, side by side in one sandbox of its own.
+    """Measure the time that the platform takes, in a separate sandbox.
 
-    Leave the machine alone meanwhile.
+    Run nothing else on the machine at the same time.
     """
     pictures = write_to.parent / "pictures"
     pictures.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def _page(results: Sequence[Result], runs: int) -> str:
     return f"""# Benchmarks
 
 Written by `bin/benchmark` on {datetime.now(UTC):%Y-%m-%d}, in the sandbox, on {machine()}.
-Medians of {runs} runs, what is compared measured in turns; ratios say more than seconds.
+Medians of {runs} runs; compared values are measured alternately. Ratios say more than seconds.
 
 | what | measured | goal | |
 | --- | --- | --- | --- |
