@@ -392,7 +392,7 @@ def test_deleting_a_cluster_starts_its_end(plugin: Plugin, do: Emulator, wire: R
     wire.clear()
     plugin.delete(created)
     assert wire.requests == [f"DELETE /v2/kubernetes/clusters/{created.id}"]
-    do.until_gone(created.id)
+    do.until_deleted(created.id)
     plugin.delete(created)  # one that is gone already is no error
 
 
@@ -404,7 +404,7 @@ def test_deleting_a_cluster_with_all_that_belongs_to_it(
     plugin.delete(created)
     path = f"/v2/kubernetes/clusters/{created.id}/destroy_with_associated_resources"
     assert wire.requests == [f"GET {path}", f"DELETE {path}/dangerous"]
-    do.until_gone(created.id)
+    do.until_deleted(created.id)
 
 
 def test_a_failed_deletion_is_an_error_so_that_the_cluster_stays_in_the_state(
