@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from doks_gitops import account
+from doks_gitops import account, http
 from sandbox.chart import repository
 from sandbox.digitalocean.backend import ClusterFaults
 from sandbox.faults import Fault, Faults
@@ -212,7 +212,7 @@ def test_clusters_run_unchanged_when_their_region_is_back(do: Emulator) -> None:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account.api, "RETRIES", account.api.RETRIES.new(backoff_factor=0))
+    monkeypatch.setattr(http, "RETRIES", http.RETRIES.new(backoff_factor=0))
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -227,11 +227,15 @@ def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> N
 @pytest.mark.parametrize(
     ("kind", "more", "said"),
     [
-        ("rate-limit", {"seconds": 1}, "request limit .* is used up .*\nRun .* again in 1 s."),
-        ("server-error", {}, "answers 500, .*\nSee https://status.digitalocean.com"),
-        ("timeout", {"seconds": 0.1}, "answers 504, .*\nSee https://status.digitalocean.com"),
-        ("reset", {}, "can't be reached at .*: Connection reset by peer\nCheck the network"),
-        ("token-invalid", {}, "refused the API token .*\nMake one at https://cloud"),
+        (
+            "rate-limit",
+            {"seconds": 1},
+            "request limit .* is used up .*\nnext: Run .* again in 1 s.",
+        ),
+        ("server-error", {}, "answers 500, .*\nnext: See https://status.digitalocean.com"),
+        ("timeout", {"seconds": 0.1}, "answers 504, .*\nnext: See https://status.digitalocean.com"),
+        ("reset", {}, "can't be reached at .*: Connection reset by peer\nnext: Check the network"),
+        ("token-invalid", {}, "refused the API token .*\nnext: Make a token at https://cloud"),
     ],
 )
 def test_the_program_says_of_a_fault_that_lasts_what_it_is_and_what_to_do(
@@ -246,7 +250,7 @@ def test_the_program_says_of_a_fault_that_lasts_what_it_is_and_what_to_do(
 def test_the_program_gives_up_an_api_that_never_answers(
     do: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account.api, "TIMEOUT", (5.0, 0.2))
+    monkeypatch.setattr(http, "TIMEOUT", (5.0, 0.2))
     do.add_fault("timeout", seconds=60)
     with pytest.raises(account.AccountError, match=r"can't be reached at .*: Read timed out"):
         account.read(do.token, do.url)

@@ -62,7 +62,7 @@ CONFIG: dict[str, Any] = {
 TEAM = Account(
     regions=("nyc1",),
     sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
-    versions=(Version.of("1.34.2-do.0"), Version.of("1.34.1-do.0")),
+    versions=(Version.parse("1.34.2-do.0"), Version.parse("1.34.1-do.0")),
     clusters=(),
     registries=(),
 )
@@ -242,7 +242,7 @@ def test_cluster_that_upgraded_itself_is_not_asked_to_again(
         id="cluster-id",
         name="demo",
         region="nyc1",
-        version=Version.of("1.34.2-do.0"),
+        version=Version.parse("1.34.2-do.0"),
         ha=False,
         state="running",
         registry_enabled=True,
