@@ -35,7 +35,7 @@ def process(home: Home) -> Iterator[psutil.Process]:
         [sys.executable, "-m", loaded.MODULE, home.root],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     ) as started:
-        until(30, "the plugins are loaded", (home.root / SOCKET).exists)
+        until("the plugins are loaded", (home.root / SOCKET).exists)
         yield psutil.Process(started.pid)
         started.kill()
 
