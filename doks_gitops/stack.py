@@ -46,8 +46,12 @@ _TAIL = 20
 class PulumiError(PlatformError):
     """A pulumi command failed."""
 
-    def __init__(self, problem: str, fix: str | None, output: str = "") -> None:
+    def __init__(
+        self, problem: str, fix: str | None, *, message: str = "", output: str = ""
+    ) -> None:
         super().__init__(problem, fix)
+        self.message = message or problem
+        """The engine's message alone."""
         self.output = output
         """What the command printed on standard output."""
 
@@ -116,12 +120,12 @@ class Stack:
             messages = _error_messages(_json_object(error.output))
             if not messages:
                 raise
-            raise PulumiError("\n".join(messages), command, error.output) from None
+            raise PulumiError("\n".join(messages), command, output=error.output) from None
         preview = _json_object(output)
         if preview is None:
             raise PulumiError(f"`{command} --json` printed no JSON:\n{_tail(output)}", command)
         if messages := _error_messages(preview):
-            raise PulumiError("\n".join(messages), command, output)
+            raise PulumiError("\n".join(messages), command, output=output)
         return preview
 
     def create(self) -> None:
@@ -206,17 +210,19 @@ class _Pulumi(PulumiCommand):
 
     def _failure(self, error: CommandError, command: str, stdout: str, stderr: str) -> PulumiError:
         code = _EXIT_CODE.search(str(error))
-        message = stderr.strip() or _tail(stdout) or "it printed nothing"
+        printed = "" if _json_object(stdout) else _tail(stdout)
+        message = (stderr.strip() or printed or "it gave no reason").removeprefix("error: ")
         problem = f"`{command}` failed (exit code {code[1] if code else 'unknown'}):\n{message}"
+        kind, fix = PulumiError, f"pulumi preview --stack {self._stack}"
         if isinstance(error, StackNotFoundError):
-            return StackNotFound(problem, f"pulumi stack init {self._stack}", stdout)
-        if isinstance(error, ConcurrentUpdateError):
+            kind, fix = StackNotFound, f"pulumi stack init {self._stack}"
+        elif isinstance(error, ConcurrentUpdateError):
+            kind = StackLocked
             fix = (
                 "wait until that run has ended; if it does not exist any more:"
                 f" bin/platform recover --stack {self._stack} --cancel"
             )
-            return StackLocked(problem, fix, stdout)
-        return PulumiError(problem, f"pulumi preview --stack {self._stack}", stdout)
+        return kind(problem, fix, message=message, output=stdout)
 
 
 @contextmanager

@@ -54,27 +54,27 @@ class Recovery:
     def run(self, *, cancel: bool = False) -> None:
         """Raises `PlatformError`. `cancel`: first release the lock that a killed run left."""
         try:
-            if cancel and self._approved("Cancel the run that holds the lock of the stack?"):
+            if cancel and self._approved("Cancel the run that holds the stack's lock"):
                 self._stack.cancel()
             settings, state = self._settings_and_state()
         except StackNotFound:
-            if not self._approved(f"The backend has no stack {self._stack.name}. Create it?"):
+            if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
                 return
             self._stack.create()
             settings, state = self._settings_and_state()
         observed = self._observe(settings, state)
         steps = plan(observed)
         print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
-        if self._approved("Carry it out?"):
+        if self._approved("Carry out the plan"):
             for number, step in enumerate(steps, 1):
                 _report(f"{number}/{len(steps)} {step}")
                 self._take(step, observed)
 
-    def _approved(self, question: str) -> bool:
+    def _approved(self, action: str) -> bool:
         if self._approve is None:
-            _report(f"Dry run, not done: {question}")
+            _report(f"Not done in a dry run: {action}.")
             return False
-        self._approve(question)
+        self._approve(f"{action}?")
         return True
 
     def _settings_and_state(self) -> tuple[Settings, StackState]:
