@@ -67,8 +67,8 @@ def _page(results: Sequence[Result], runs: int) -> str:
     return f"""# Benchmarks
 
 Written by `bin/benchmark` on {datetime.now(UTC):%Y-%m-%d}, in the sandbox, on {machine()}.
-Each value is the median of {runs} runs. Runs that are compared alternate, so that other load slows all of them. Ratios
-are more reliable than seconds.
+Each value is the median of {runs} runs. Runs that are compared alternate, so that other load
+slows all of them. Ratios are more reliable than seconds.
 
 | what | measured | goal | |
 | --- | --- | --- | --- |
