@@ -442,7 +442,7 @@ def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> 
             assert (shown["name"], shown["version"]) == ("argo-cd", version)
             assert shown["appVersion"] == f"v{ARGOCD.version}"
             assert "Stand-in" in shown["description"]
-        assert run_helm(*command, "--version", "9.9.9").returncode != 0
+        assert run_helm(*ask, "--version", "9.9.9").returncode != 0
         pulled = run_helm(
             "pull", "argo-cd", "--repo", url, "--version", VERSION, "--destination", tmp_path
         )
