@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from doks_gitops.ci import report
-from doks_gitops.ci.github import GitHubError, Repository
+from doks_gitops.github import GitHubError, Repository
 from doks_gitops.ci.preview import Preview, Unreadable, preview
 from doks_gitops.policy.preview import check
 from doks_gitops.settings.scalars import ENVIRONMENTS
@@ -58,7 +58,7 @@ def preview_command(
 
         picture.write_text(svg(text))
     if pull_request is not None:
-        print(Repository.of_environment().comment(pull_request, _PREVIEW, text), file=sys.stderr)
+        print(Repository.from_environment().comment(pull_request, _PREVIEW, text), file=sys.stderr)
     return int(any(each.error or each.forbidden for each in found))
 
 
@@ -71,9 +71,9 @@ def drift_command(stacks: Sequence[str], *, issue: bool) -> int:
     _say(text, None)
     if issue and drifted:
         more = "\n`pulumi up --refresh --stack STACK` puts it back.\n"
-        print(Repository.of_environment().issue(_DRIFT, title, text + more), file=sys.stderr)
+        print(Repository.from_environment().issue(_DRIFT, title, text + more), file=sys.stderr)
     elif issue:
-        Repository.of_environment().close_issue(_DRIFT, "Nothing differs any more.")
+        Repository.from_environment().close_issue(_DRIFT, "Nothing differs any more.")
     return int(any(each.error for each in found))
 
 

@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from doks_gitops.cli import costs, gitops
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer(
@@ -21,6 +22,10 @@ app = typer.Typer(
 @app.callback()
 def platform() -> None:
     """What a team runs around the platform: previews, deployments, recovery, promotion."""
+
+
+app.add_typer(gitops.app)
+app.add_typer(costs.app)
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import certifi
 import pytest
-import requests
 
 from doks_gitops import http
 from tests.unit.fake_api import FakeApi, serve

@@ -11,7 +11,7 @@ from sandbox.github.errors import ApiError, invalid, not_found
 from sandbox.github.models import Issue, PullRequest, Repository, Review
 from sandbox.github.operations import Body, Call, Operation
 from sandbox.github.routes import REPOSITORY
-from sandbox.github.routes.issues import add_issue, change_issue, describe_issue, wanted
+from sandbox.github.routes.issues import add_issue, address, change_issue, describe_issue, wanted
 from sandbox.github.state import OWNER, now
 
 _PULLS = f"{REPOSITORY}/pulls"
@@ -46,6 +46,7 @@ class _Review(Body):
 def _describe(call: Call, issue: Issue) -> dict[str, Any]:
     pull = _pull_of(issue)
     return describe_issue(call, issue) | {
+        "url": address(call, "pull", number=issue.number),
         "head": {"ref": pull.head, "sha": pull.head_commit, "label": f"{OWNER}:{pull.head}"},
         "base": {"ref": pull.base, "label": f"{OWNER}:{pull.base}"},
         "merged": pull.merged_commit is not None,
@@ -233,7 +234,7 @@ async def _merge_in_git(
 OPERATIONS = (
     Operation("GET", _PULLS, _list, ("pull_requests:read",)),
     Operation("POST", _PULLS, _create, ("pull_requests:write",)),
-    Operation("GET", _PULL, _get, ("pull_requests:read",)),
+    Operation("GET", _PULL, _get, ("pull_requests:read",), name="pull"),
     Operation("PATCH", _PULL, _change, ("pull_requests:write",)),
     Operation("GET", _REVIEWS, _reviews, ("pull_requests:read",)),
     Operation("POST", _REVIEWS, _review, ("pull_requests:write",)),
