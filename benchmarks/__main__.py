@@ -1,4 +1,4 @@
-"""`bin/benchmark`: measures, and writes docs/benchmarks.md with its pictures."""
+"""`bin/benchmark`: measures, and writes docs/benchmarks.md and its pictures."""
 
 import sys
 from collections.abc import Sequence
@@ -53,16 +53,17 @@ def main(
 
 def _table(name: str, results: Sequence[Result]) -> Table:
     table = Table(name, "Measured", "Goal", "", box=None)
-    for each in results:
-        met = {None: "", True: "[green]met[/]", False: "[red]not met[/]"}[each.met]
-        table.add_row(each.what, each.measured, each.goal, met)
+    for result in results:
+        met = {None: "", True: "[green]met[/]", False: "[red]not met[/]"}[result.met]
+        table.add_row(result.subject, result.measured, result.goal, met)
     return table
 
 
 def _page(results: Sequence[Result], runs: int) -> str:
     met = {None: "", True: "met", False: "**not met**"}
     rows = "\n".join(
-        f"| {each.what} | {each.measured} | {each.goal} | {met[each.met]} |" for each in results
+        f"| {result.subject} | {result.measured} | {result.goal} | {met[result.met]} |"
+        for result in results
     )
     return f"""# Benchmarks
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from semver import Version
 
 from doks_gitops.account.model import Account, RunningCluster
-from doks_gitops.settings import Fault, Settings, SettingsError
+from doks_gitops.settings import Finding, Settings, SettingsError
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
 from doks_gitops.settings.model import NAMESPACE, Cluster
@@ -22,7 +22,7 @@ def check(settings: Settings, account: Account) -> None:
         *_running_clusters(settings, account),
     ]
     version = _version(settings, account)
-    if isinstance(version, Fault):
+    if isinstance(version, Finding):
         findings.append(version)
     if findings:
         raise SettingsError(findings)
@@ -43,7 +43,7 @@ def resolve_version(settings: Settings, account: Account) -> str:
     that name.
     """
     version = _version(settings, account)
-    if isinstance(version, Fault):
+    if isinstance(version, Finding):
         raise SettingsError([version])
     return str(version)
 
@@ -55,7 +55,7 @@ def begins(prefix: str, version: Version) -> bool:
     return slug == prefix or slug.startswith((f"{prefix}.", f"{prefix}-"))
 
 
-def _version(settings: Settings, account: Account) -> Version | Fault:
+def _version(settings: Settings, account: Account) -> Version | Finding:
     cluster = settings.cluster
     running = account.clusters_named(cluster.name)
     if len(running) > 1:
@@ -74,7 +74,7 @@ def _version(settings: Settings, account: Account) -> Version | Fault:
 
 def _version_of_running(
     settings: Settings, account: Account, running: RunningCluster
-) -> Version | Fault:
+) -> Version | Finding:
     prefix, current = settings.cluster.version, running.version
     got = f'"{prefix}", but the cluster "{running.name}" ({running.id}) runs {current}'
     if begins(prefix, current):
@@ -106,7 +106,7 @@ def _version_of_running(
 
 def _newest_offered(
     settings: Settings, account: Account, suggestion: str | None
-) -> Version | Fault:
+) -> Version | Finding:
     prefix = settings.cluster.version
     if offered := _offered(account, prefix):
         return max(offered)
@@ -127,7 +127,7 @@ def _minor(version: Version) -> str:
     return f"{version.major}.{version.minor}"
 
 
-def _region(settings: Settings, account: Account) -> Iterator[Fault]:
+def _region(settings: Settings, account: Account) -> Iterator[Finding]:
     region = settings.cluster.region
     if region not in account.regions:
         yield _finding(
@@ -138,7 +138,7 @@ def _region(settings: Settings, account: Account) -> Iterator[Fault]:
         )
 
 
-def _sizes(settings: Settings, account: Account) -> Iterator[Fault]:
+def _sizes(settings: Settings, account: Account) -> Iterator[Finding]:
     for index, pool in enumerate(settings.cluster.node_pools):
         if pool.size not in account.sizes:
             yield _finding(
@@ -149,7 +149,7 @@ def _sizes(settings: Settings, account: Account) -> Iterator[Fault]:
             )
 
 
-def _registry(settings: Settings, account: Account) -> Iterator[Fault]:
+def _registry(settings: Settings, account: Account) -> Iterator[Finding]:
     registry, existing = settings.registry, account.registries
     if registry.name in existing:
         return
@@ -173,7 +173,7 @@ def _registry(settings: Settings, account: Account) -> Iterator[Fault]:
         )
 
 
-def _running_clusters(settings: Settings, account: Account) -> Iterator[Fault]:
+def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]:
     cluster: Cluster = settings.cluster
     for running in account.clusters_named(cluster.name):
         if running.state == "error" and not running.endpoint:
@@ -197,7 +197,7 @@ def _running_clusters(settings: Settings, account: Account) -> Iterator[Fault]:
             yield from _replacements(settings, running)
 
 
-def _replacements(settings: Settings, running: RunningCluster) -> Iterator[Fault]:
+def _replacements(settings: Settings, running: RunningCluster) -> Iterator[Finding]:
     """Settings that would replace a protected cluster: they can't be changed in place
     (https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/)."""
     cluster = settings.cluster
@@ -228,10 +228,10 @@ def _replacements(settings: Settings, running: RunningCluster) -> Iterator[Fault
 
 def _finding(
     settings: Settings, path: Path, got: str, expected: str, example: str | None = None
-) -> Fault:
+) -> Finding:
     key = key_of(NAMESPACE, path)
-    command = set_command(settings.stack, key, example) if example else None
-    return Fault(stack_file(settings.stack), key, got, expected, command)
+    fix = set_command(settings.stack, key, example) if example else None
+    return Finding(stack_file(settings.stack), key, got, expected, fix)
 
 
 def _one_of(value: str, offered: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from doks_gitops.costs import bill
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean, Registry
 from doks_gitops.settings.errors import stack_file
-from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, paid_for
+from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, billable_sections
 from doks_gitops.settings.model import NAMESPACE
-from doks_gitops.settings.stackfile import Kept, StackFile
+from doks_gitops.settings.stackfile import StackFile, Storage
+from doks_gitops.stack import PulumiError, Stack
 
 
 class CostsError(PlatformError):
@@ -32,7 +32,7 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
     registries: dict[tuple[str, str], str] = {}
     for stack in stacks:
         text = _read(folder, stack)
-        cluster, registry = paid_for(stack, text)
+        cluster, registry = billable_sections(stack, text)
         credentials = _credentials(folder, stack, text)
         if credentials not in prices:
             prices[credentials] = account.read_prices(*credentials)
@@ -64,16 +64,13 @@ def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:
     for key, variables in ENVIRONMENT_VARIABLES.items():
         from_environment = [os.environ[name] for name in variables if os.environ.get(name)]
         values[key] = file.text(f"digitalocean:{key}") or next(iter(from_environment), None)
-    if file.kept("digitalocean:token") is Kept.SECURE:
-        command = ["pulumi", "config", "get", "digitalocean:token", "--stack", stack]
+    if file.storage("digitalocean:token") is Storage.ENCRYPTED:
         try:
-            done = subprocess.run(command, cwd=folder, check=True, text=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            reason = getattr(error, "stderr", "").strip() or str(error)
+            values["token"] = Stack(stack, folder).config_value("digitalocean:token")
+        except PulumiError as error:
             raise CostsError(
-                f"The account's token can't be decrypted: {reason}", " ".join(command)
+                f"The account's token can't be decrypted: {error.message}", error.fix
             ) from None
-        values["token"] = done.stdout.strip()
     if not values["token"]:
         raise CostsError(
             "Prices come from a DigitalOcean account, and no token is set.",
@@ -90,7 +87,7 @@ def _owner(folder: Path, registry_name: str) -> tuple[str, Registry] | None:
     for path in sorted(folder.glob(stack_file("*"))):
         stack, text = path.name.split(".", 1)[1].removesuffix(".yaml"), path.read_text()
         if StackFile(text).text(f"{NAMESPACE}:registry", "create") == "true":
-            _, registry = paid_for(stack, text)
+            _, registry = billable_sections(stack, text)
             if registry.name == registry_name:
                 return stack, registry
     return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from doks_gitops.errors import PlatformError
+from doks_gitops.stack import PulumiError, Stack
 
 REQUEST_TIMEOUT = "20s"
 """How long the cluster may take to answer."""
@@ -49,8 +50,10 @@ def applications(stack: str, folder: Path) -> list[Application]:
 
     `folder`: the project's folder.
     """
-    words = ["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack]
-    outputs = json.loads(_run(words, folder))
+    try:
+        outputs = Stack(stack, folder).outputs()
+    except PulumiError as error:
+        raise ClusterUnreachable(error.message, error.fix) from None
     if not {"kubeconfig", "argocdNamespace"} <= outputs.keys():
         raise ClusterUnreachable(
             f"The stack {stack} is not deployed.", f"pulumi up --stack {stack}"
@@ -61,16 +64,19 @@ def applications(stack: str, folder: Path) -> list[Application]:
         context = ["--kubeconfig", kubeconfig.name, "--namespace", outputs["argocdNamespace"]]
         query = ["get", "applications.argoproj.io", "--output", "json"]
         timeout = ["--request-timeout", REQUEST_TIMEOUT]
-        answer = json.loads(_run(["kubectl", *context, *query, *timeout], folder))
+        answer = json.loads(_kubectl(folder, *context, *query, *timeout))
     return sorted(map(_application, answer["items"]), key=lambda application: application.name)
 
 
-def _run(command: Sequence[str], folder: Path) -> str:
+def _kubectl(folder: Path, *words: str) -> str:
     try:
-        done = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True)
+        done = subprocess.run(
+            ["kubectl", *words], cwd=folder, check=False, text=True, capture_output=True
+        )
     except OSError as error:
         raise ClusterUnreachable(
-            f"{command[0]} can't be run: {error.strerror}.", f"Install {command[0]}."
+            f"kubectl can't be run: {error.strerror}.",
+            "Install kubectl: https://kubernetes.io/docs/tasks/tools/",
         ) from None
     if done.returncode:
         raise ClusterUnreachable(done.stderr.strip().removeprefix("error: "))

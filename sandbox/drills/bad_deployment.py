@@ -52,7 +52,7 @@ def _rehearse(context: Context, clone: Path) -> None:
     # This time the commit changes more, which is to stay.
     _deploy(context, clone, bad + "# kept\n", "A tag that there is not, and more")
     context.command(
-        "bin/platform", "revert-images", "microservices-demo", DEV, "--repo", str(clone)
+        "bin/platform", "revert-images", "microservices-demo", "--stack", DEV, "--repo", str(clone)
     )
     context.check(overlay.read_text() == good + "# kept\n", "more than the tags went back")
     context.until(

@@ -146,7 +146,7 @@ class Context:
     def bring_up(self) -> None:
         """Deploy the stack if it is not deployed and well, whatever an earlier drill has left."""
         if not self.is_well():
-            self.command("bin/platform", "recover", "--stack", DEV)
+            self.command("bin/platform", "recover", "--stack", DEV, "--yes")
             self.until("the stack is well", self.is_well, 180)
 
     def until(self, what: str, holds: Callable[[], bool], seconds: float) -> None:

@@ -106,7 +106,7 @@ class _Rehearsal:
             context.check(run.killed, f"it ended before that: {run.errors or 'without an error'}")
             context.lose(f"the run, killed when {moment}")
             # Not by `context.recover`: to watch all the while is work, twenty times over.
-            context.command("bin/platform", "recover", "--stack", DEV, "--cancel")
+            context.command("bin/platform", "recover", "--stack", DEV, "--yes", "--cancel")
             ended = context.elapsed
             context.until("the stack is well", context.is_well, 180)
             self._note(ended, context.elapsed)

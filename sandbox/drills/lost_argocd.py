@@ -9,7 +9,7 @@ def run(context: Context) -> None:
     context.kubectl("delete", "namespace", "argocd", "--wait=false")
     context.until("Argo CD is gone", lambda: not _processes(context), 60)
     context.lose("Argo CD and its namespace")
-    context.recover("bin/platform", "recover", "--stack", "dev")
+    context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     context.check(context.pods() == pods, "workloads were restarted")
     context.check(context.revision() == revision, "Git was touched")
     context.unchanged()

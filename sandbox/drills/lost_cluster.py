@@ -9,7 +9,7 @@ def run(context: Context) -> None:
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
     context.until("the cluster is gone", lambda: context.cluster() is None, 60)
     context.lose(f"the cluster {before['name']} ({before['id']})")
-    context.recover("bin/platform", "recover", "--stack", "dev")
+    context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     after = context.the_cluster()
     context.check(after["id"] != before["id"], "it is the same cluster")
     context.check(_images(context) == images, "the workloads are not as Git says")

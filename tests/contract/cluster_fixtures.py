@@ -19,7 +19,7 @@ from sandbox.cluster.api import Api
 from sandbox.cluster.backend import Clusters
 from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
 from sandbox.processes import free_port
-from tests.contract.kubernetes_plugin import tools
+from tests.contract.built_tools import tools
 
 SPEC = ClusterSpec(
     id=str(uuid4()),

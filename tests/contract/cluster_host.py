@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from sandbox.cluster.controlplane import ControlPlane
-from tests.contract.kubernetes_plugin import tools
+from tests.contract.built_tools import tools
 
 
 async def main(folder: Path) -> None:

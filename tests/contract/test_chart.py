@@ -31,9 +31,8 @@ from sandbox.toolchain.recipes import ARGOCD, RECIPES
 from sandbox.toolchain.store import Store
 
 VERSION = "10.1.1"
-REAL_VALUES = (
-    Path(__file__).resolve().parents[3] / "shared" / "data" / "argo-cd-chart" / "values-10.1.1.yaml"
-)
+PUBLIC_VALUES = paths.REPOSITORY / "tests" / "data" / "argo-cd-chart" / "values.yaml"
+"""The values of the public chart with their defaults."""
 DEPLOYMENTS = {
     "argocd-applicationset-controller",
     "argocd-dex-server",
@@ -48,7 +47,7 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 @functools.cache
 def manifests() -> Path:
-    kept = build.Kept.of(ARGOCD, Store(paths.cache_dir() / "tools"))
+    kept = build.Artifacts.of(ARGOCD, Store(paths.cache_dir() / "tools"))
     if not kept.has_files:
         pytest.skip("Argo CD's manifests are not here; python -m sandbox.toolchain brings them")
     return kept.files / "manifests"
@@ -57,7 +56,7 @@ def manifests() -> Path:
 @functools.cache
 def helm() -> str:
     recipe = next(recipe for recipe in RECIPES if recipe.name == "helm")
-    built = build.Kept.of(recipe, Store(paths.cache_dir() / "tools")).binary("helm")
+    built = build.Artifacts.of(recipe, Store(paths.cache_dir() / "tools")).binary("helm")
     found = str(built) if built.is_file() else shutil.which("helm")
     if found is None:
         pytest.skip("helm is not here; python -m sandbox.toolchain builds it")
@@ -110,7 +109,9 @@ def refusal(chart: Path, values: object, release: str = "argocd") -> str:
 
 
 @pytest.mark.parametrize("available", [False, True], ids=["small", "highly available"])
-def test_the_programs_values_give_the_guides_workloads(chart: Path, available: bool) -> None:
+def test_the_programs_values_install_the_workloads_of_the_guide(
+    chart: Path, available: bool
+) -> None:
     objects = render(chart, chart_values(Wanted(high_availability=available)))
     redis = {"argocd-redis-ha-haproxy"} if available else {"argocd-redis"}
     assert names(objects, "Deployment") == DEPLOYMENTS - {"argocd-redis"} | redis
@@ -156,7 +157,7 @@ def test_everything_is_in_the_releases_namespace(chart: Path) -> None:
             assert (o["roleRef"]["kind"], o["roleRef"]["name"]) in objects
 
 
-def test_the_definitions_are_installed_whole_and_kept_unless_told_otherwise(chart: Path) -> None:
+def test_crds_are_installed_unchanged_and_kept_by_default(chart: Path) -> None:
     kind = "CustomResourceDefinition"
     objects = render(chart)
     with (manifests() / "install.yaml").open() as file:
@@ -175,7 +176,7 @@ def test_the_definitions_are_installed_whole_and_kept_unless_told_otherwise(char
     assert run_helm("show", "crds", chart).stdout.strip() == ""
 
 
-def test_a_release_of_it_fits_into_a_secret(chart: Path) -> None:
+def test_a_release_fits_into_a_secret(chart: Path) -> None:
     # Helm keeps base64(gzip(JSON)) of the chart's files (base64) and of what it rendered.
     with tarfile.open(chart) as archive:
         files = [f.read() for m in archive if (f := archive.extractfile(m)) is not None]
@@ -187,7 +188,7 @@ def test_a_release_of_it_fits_into_a_secret(chart: Path) -> None:
     assert len(stored) < 1 << 20
 
 
-def test_the_configuration_says_what_the_values_say(chart: Path) -> None:
+def test_the_config_maps_contain_the_values(chart: Path) -> None:
     values = {
         "global": {"domain": "cd.example.com"},
         "configs": {
@@ -218,7 +219,7 @@ def test_the_configuration_says_what_the_values_say(chart: Path) -> None:
     assert certificates == {"git.example.com": "PEM"}
 
 
-def test_the_secret_holds_what_is_given_and_leaves_the_rest_to_argo_cd(chart: Path) -> None:
+def test_the_secret_contains_only_keys_that_the_values_set(chart: Path) -> None:
     wanted = Wanted(admin_password_hash="$2b$10$hash", webhook_secret="hook")
     data = render(chart, chart_values(wanted))["Secret", "argocd-secret"]["data"]
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {
@@ -251,7 +252,7 @@ def test_new_parameters_restart_the_components(chart: Path) -> None:
     assert before != after
 
 
-def test_components_can_be_left_out(chart: Path) -> None:
+def test_components_can_be_disabled(chart: Path) -> None:
     objects = render(
         chart,
         {
@@ -272,7 +273,7 @@ def test_components_can_be_left_out(chart: Path) -> None:
         assert not names(objects, kind)
 
 
-def test_workloads_are_what_their_component_is_told(chart: Path) -> None:
+def test_workloads_have_the_values_of_their_component(chart: Path) -> None:
     resources = {"requests": {"cpu": "10m", "memory": "64Mi"}}
     spread = {
         "maxSkew": 1,
@@ -324,7 +325,7 @@ def test_workloads_are_what_their_component_is_told(chart: Path) -> None:
     }
 
 
-def test_the_server_is_exposed_as_asked(chart: Path) -> None:
+def test_the_server_is_exposed_by_service_and_ingress(chart: Path) -> None:
     objects = render(
         chart,
         {
@@ -374,35 +375,31 @@ def test_redis_gets_its_password_before_anything_runs(chart: Path) -> None:
         ({"crds": {"install": "yes"}}, "install"),
     ],
 )
-def test_a_value_that_it_does_not_honour_is_refused_by_name(
-    chart: Path, values: object, unknown: str
-) -> None:
+def test_unsupported_values_are_refused_by_name(chart: Path, values: object, unknown: str) -> None:
     complaint = refusal(chart, values)
     assert "values don't meet the specifications of the schema" in complaint
     assert unknown in complaint
 
 
-def test_what_it_can_not_do_is_refused_with_the_reason(chart: Path) -> None:
+def test_unsupported_combinations_are_refused_with_the_reason(chart: Path) -> None:
     assert "name the release argocd" in refusal(chart, {}, release="gitops")
     assert "name the release argocd" in refusal(chart, {"fullnameOverride": "cd"})
     assert "enable redis or redis-ha" in refusal(chart, {"redis": {"enabled": False}})
 
 
-def test_each_of_its_values_is_one_of_the_public_charts(chart: Path) -> None:
-    if not REAL_VALUES.is_file():
-        pytest.skip(f"{REAL_VALUES} is not here")
-    real = yaml.safe_load(REAL_VALUES.read_text())
-    ours = yaml.safe_load(run_helm("show", "values", chart).stdout)
+def test_every_value_exists_in_the_public_chart(chart: Path) -> None:
+    public_values = yaml.safe_load(PUBLIC_VALUES.read_text())
+    stand_in_values = yaml.safe_load(run_helm("show", "values", chart).stdout)
 
-    def compare(ours: dict[str, Any], real: dict[str, Any], path: str) -> None:
-        for key, value in ours.items():
-            assert key in real, f"{path}{key} is not a value of the public chart"
+    def compare(values: dict[str, Any], public: dict[str, Any], path: str) -> None:
+        for key, value in values.items():
+            assert key in public, f"{path}{key} is not a value of the public chart"
             if isinstance(value, dict):
-                compare(value, real[key], f"{path}{key}.")
+                compare(value, public[key], f"{path}{key}.")
             elif f"{path}{key}" != "configs.ssh.knownHosts":
-                assert value == real[key], f"{path}{key} has another default"
+                assert value == public[key], f"{path}{key} has another default"
 
-    compare(ours, real, "")
+    compare(stand_in_values, public_values, "")
 
 
 def test_the_same_manifests_give_the_same_bytes(chart: Path, tmp_path: Path) -> None:
@@ -412,12 +409,12 @@ def test_the_same_manifests_give_the_same_bytes(chart: Path, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == [again.name]
 
 
-def test_helm_finds_nothing_wrong_with_it(chart: Path) -> None:
+def test_helm_lint_accepts_the_chart(chart: Path) -> None:
     done = run_helm("lint", chart, "--strict", "--set", "fullnameOverride=argocd")
     assert done.returncode == 0, done.stdout
 
 
-def test_manifests_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_manifests_are_named(tmp_path: Path) -> None:
     with pytest.raises(ChartError, match=r"install\.yaml"):
         build_chart(tmp_path, VERSION, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -442,7 +439,7 @@ def serving(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_helm_finds_it_in_the_repository(chart: Path, tmp_path: Path) -> None:
+def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> None:
     build_chart(manifests(), "10.1.0", chart.parent)
     with serving(chart.parent) as url:
         ask = ("show", "chart", "argo-cd", "--repo", url)
@@ -463,11 +460,11 @@ def test_helm_finds_it_in_the_repository(chart: Path, tmp_path: Path) -> None:
         assert httpx.get(f"{url}/none.tgz").status_code == 404
 
 
-def test_the_public_chart_is_taken_where_its_repository_answers(tmp_path: Path) -> None:
+def test_the_public_chart_is_used_if_its_repository_responds(tmp_path: Path) -> None:
     with serving(tmp_path) as url:
         assert asyncio.run(can_be_reached(url))
         assert not asyncio.run(can_be_reached(f"{url}/elsewhere"))
 
 
-def test_the_stand_in_is_taken_where_nothing_answers() -> None:
+def test_the_stand_in_is_used_if_nothing_responds() -> None:
     assert not asyncio.run(can_be_reached(f"http://127.0.0.1:{free_port()}"))

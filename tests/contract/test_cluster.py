@@ -21,8 +21,8 @@ from sandbox.cluster.backend import Clusters
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.digitalocean.backend import Disturbance, Taint
 from sandbox.paths import REPOSITORY
+from tests.contract.built_tools import tools
 from tests.contract.cluster_fixtures import NODES, SPEC, Running, node, until
-from tests.contract.kubernetes_plugin import tools
 
 pytest_plugins = ["tests.contract.cluster_fixtures"]
 pytestmark = pytest.mark.anyio

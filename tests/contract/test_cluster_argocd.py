@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.contract.built_tools import tools
 from tests.contract.cluster_fixtures import SPEC, Running, running, until
-from tests.contract.kubernetes_plugin import tools
 
 pytest_plugins = ["tests.contract.cluster_fixtures"]
 pytestmark = pytest.mark.anyio

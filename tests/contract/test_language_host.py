@@ -36,9 +36,7 @@ def project(folder: Path, **options: str) -> language_pb2.ProgramInfo:
 VIRTUALENV = {"virtualenv": str(REPOSITORY / ".venv")}
 
 
-def test_packages_that_need_a_plugin_are_told_with_the_sdks_version(
-    host: LanguageHost, tmp_path: Path
-) -> None:
+def test_required_packages_have_the_version_of_the_sdk(host: LanguageHost, tmp_path: Path) -> None:
     request = language_pb2.GetRequiredPackagesRequest(info=project(tmp_path, **VIRTUALENV))
     answer = asyncio.run(host.GetRequiredPackages(request, None))
     found = {package.name: (package.kind, package.version) for package in answer.packages}
@@ -48,7 +46,7 @@ def test_packages_that_need_a_plugin_are_told_with_the_sdks_version(
     }
 
 
-def test_dependencies_are_those_of_the_projects_environment(
+def test_dependencies_are_those_of_the_projects_virtual_environment(
     host: LanguageHost, tmp_path: Path
 ) -> None:
     request = language_pb2.GetProgramDependenciesRequest(info=project(tmp_path, **VIRTUALENV))
@@ -56,7 +54,7 @@ def test_dependencies_are_those_of_the_projects_environment(
     assert ("pulumi", version("pulumi")) in {(d.name, d.version) for d in answer.dependencies}
 
 
-def test_the_python_is_the_one_of_the_projects_virtual_environment(
+def test_programs_run_with_the_python_of_the_projects_virtual_environment(
     host: LanguageHost, tmp_path: Path
 ) -> None:
     (tmp_path / "env").symlink_to(REPOSITORY / ".venv")
@@ -67,7 +65,7 @@ def test_the_python_is_the_one_of_the_projects_virtual_environment(
     assert plugin.version == version("pulumi")
 
 
-def test_a_virtual_environment_that_is_not_there_is_told_with_the_way_to_make_it(
+def test_a_missing_virtual_environment_is_reported_with_the_command_that_creates_it(
     host: LanguageHost, tmp_path: Path
 ) -> None:
     request = language_pb2.AboutRequest(info=project(tmp_path, virtualenv="nowhere"))
@@ -141,14 +139,14 @@ def test_a_run_error_is_shown_without_a_traceback(stack: Stack) -> None:
     assert "Traceback" not in run.output
 
 
-def test_the_exit_code_of_a_program_is_told(stack: Stack) -> None:
+def test_the_exit_code_of_a_program_is_reported(stack: Stack) -> None:
     stack.program("import sys\nsys.exit(3)\n")
     run = stack.up()
     assert run.code != 0
     assert "Program exited with non-zero exit code: 3" in run.output
 
 
-def test_a_project_without_a_program_is_told_so(stack: Stack) -> None:
+def test_a_project_without_a_program_is_reported(stack: Stack) -> None:
     (stack.folder / "__main__.py").unlink()
     run = stack.up()
     assert run.code != 0

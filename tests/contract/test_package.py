@@ -17,9 +17,9 @@ from sandbox.toolchain import build
 from sandbox.toolchain.recipes import PULUMI_YAML
 from sandbox.toolchain.store import Store
 from tests.contract import github_api
+from tests.contract.built_tools import tools
 from tests.contract.digitalocean_api import Emulator
 from tests.contract.github_api import OWNER
-from tests.contract.kubernetes_plugin import tools
 from tests.contract.pulumi_stack import Stack
 from tests.contract.test_github_api import KEY
 
@@ -43,7 +43,7 @@ def example(language: str) -> str:
 
 def language_host() -> Path:
     """The folder of `pulumi-language-yaml`; skips the test where there is none."""
-    kept = build.Kept.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
+    kept = build.Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
     if not kept.has_binaries:
         pytest.skip("not built here; python -m sandbox.toolchain --for-tests builds it")
     return kept.binary("pulumi-language-yaml").parent

@@ -118,7 +118,7 @@ def test_nested_properties_are_those_of_the_sdk(type: str, state: type, objects:
 # Configuration of the provider
 
 
-def test_configuration_takes_what_the_sdk_sends(plugin: Plugin) -> None:
+def test_the_settings_of_the_sdk_are_accepted(plugin: Plugin) -> None:
     assert not plugin.check_config(
         token="dop_v1_x",
         apiEndpoint="http://127.0.0.1:1",
@@ -149,7 +149,7 @@ def test_configuration_takes_what_the_sdk_sends(plugin: Plugin) -> None:
         ("explicit", {"httpRetryMax": "many"}, "Examine values at 'explicit.httpRetryMax'."),
     ],
 )
-def test_wrong_configuration_is_refused_by_its_key(
+def test_invalid_configuration_is_refused_with_its_key(
     plugin: Plugin, name: str, config: dict[str, object], reason: str
 ) -> None:
     [failure] = plugin.check_config(name, **config)
@@ -157,7 +157,7 @@ def test_wrong_configuration_is_refused_by_its_key(
     assert failure.endswith(reason)
 
 
-def test_configuration_that_is_not_known_yet_is_not_refused(plugin: Plugin) -> None:
+def test_unknown_configuration_is_accepted(plugin: Plugin) -> None:
     assert not plugin.check_config(token=UNKNOWN, httpRetryMax=UNKNOWN)
 
 
@@ -176,7 +176,9 @@ def test_inputs_are_completed_with_defaults_and_list_them(plugin: Plugin) -> Non
 
 
 @pytest.mark.parametrize("type", [CLUSTER, NODE_POOL, REGISTRY, VPC])
-def test_a_name_is_made_up_from_the_resource_and_kept(plugin: Plugin, type: str) -> None:
+def test_a_generated_name_starts_with_the_resources_name_and_is_kept(
+    plugin: Plugin, type: str
+) -> None:
     first, _ = plugin.check(type, {"region": "nyc1"})
     assert re.fullmatch("thing-[0-9a-f]{7}", first["name"])
     assert "name" in first["__defaults"]
@@ -184,7 +186,7 @@ def test_a_name_is_made_up_from_the_resource_and_kept(plugin: Plugin, type: str)
     assert again["name"] == "thing-0000000"
 
 
-def test_a_name_that_the_program_gave_once_is_not_kept(plugin: Plugin) -> None:
+def test_a_name_that_the_program_no_longer_sets_is_generated(plugin: Plugin) -> None:
     given, _ = plugin.check(VPC, {"name": "mine", "region": "nyc1"})
     taken_back, _ = plugin.check(VPC, {"region": "nyc1"}, olds=given)
     assert taken_back["name"] != "mine"
@@ -233,7 +235,7 @@ def test_a_name_that_the_program_gave_once_is_not_kept(plugin: Plugin) -> None:
         (VPC, {"region": "nyc1", "description": "x" * 256}, "at most 255 characters"),
     ],
 )
-def test_inputs_that_the_api_could_not_take_are_refused_by_their_path(
+def test_invalid_inputs_are_refused_with_their_path(
     plugin: Plugin, type: str, inputs: dict[str, object], reason: str
 ) -> None:
     _, failures = plugin.check(type, inputs)
@@ -241,27 +243,27 @@ def test_inputs_that_the_api_could_not_take_are_refused_by_their_path(
     assert any(re.search(pattern, failure) for failure in failures), failures
 
 
-def test_text_from_the_stacks_configuration_is_converted(plugin: Plugin) -> None:
+def test_text_is_converted_to_the_type_of_the_input(plugin: Plugin) -> None:
     pool = {"clusterId": "id", "size": "s", "nodeCount": "3", "autoScale": "true"}
     inputs = plugin.checked(NODE_POOL, pool)
     assert inputs["nodeCount"] == 3
     assert inputs["autoScale"] is True
 
 
-def test_what_is_not_known_yet_is_not_refused(plugin: Plugin) -> None:
+def test_unknown_inputs_are_accepted(plugin: Plugin) -> None:
     inputs = plugin.checked(NODE_POOL, {"clusterId": UNKNOWN, "size": UNKNOWN, "tags": [UNKNOWN]})
     assert inputs["clusterId"] == UNKNOWN
     assert inputs["tags"] == [UNKNOWN]
 
 
-def test_other_resource_types_and_functions_are_refused_by_name(plugin: Plugin) -> None:
+def test_unsupported_resource_types_and_functions_are_refused_by_name(plugin: Plugin) -> None:
     with pytest.raises(Failure, match="digitalocean:index/droplet:Droplet"):
         plugin.check("digitalocean:index/droplet:Droplet", {})
     with pytest.raises(Failure, match="digitalocean:index/getDroplet:getDroplet"):
         plugin.invoke("getDroplet")
 
 
-def test_a_preview_knows_what_was_given_and_that_the_rest_is_to_come(plugin: Plugin) -> None:
+def test_a_preview_shows_the_inputs_and_unknowns_for_the_rest(plugin: Plugin) -> None:
     outputs = plugin.preview(CLUSTER, cluster_inputs())
     assert outputs["name"] == "microservices-demo"
     assert outputs["registryIntegration"] is False
@@ -383,7 +385,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("type", "before", "change", "path", "kind"), CHANGES)
-def test_a_change_is_told_by_its_path_and_whether_it_replaces(
+def test_a_diff_names_the_path_of_a_change_and_whether_it_replaces(
     plugin: Plugin, type: str, before: dict[str, Any], change: dict[str, Any], path: str, kind: str
 ) -> None:
     outputs = as_created(plugin, type, before)
@@ -403,7 +405,7 @@ def test_a_change_is_told_by_its_path_and_whether_it_replaces(
     assert answer.deleteBeforeReplace == replaces
 
 
-def test_a_resource_with_a_made_up_name_is_created_before_the_old_one_is_deleted(
+def test_a_resource_with_a_generated_name_is_replaced_before_the_old_one_is_deleted(
     plugin: Plugin,
 ) -> None:
     unnamed = {"region": "nyc1", "subscriptionTierSlug": "basic"}
@@ -413,7 +415,7 @@ def test_a_resource_with_a_made_up_name_is_created_before_the_old_one_is_deleted
     assert not answer.deleteBeforeReplace
 
 
-def test_what_is_left_out_but_decided_by_the_api_is_no_difference(plugin: Plugin) -> None:
+def test_an_omitted_input_that_the_api_decides_is_no_difference(plugin: Plugin) -> None:
     full = cluster_inputs(
         ha=True, vpcUuid="v", clusterSubnet="10.1.0.0/16", maintenancePolicy={"day": "sunday"}
     )
@@ -458,7 +460,7 @@ def test_ignored_changes_are_no_difference(plugin: Plugin) -> None:
     assert answer.changes == answer.DIFF_NONE
 
 
-def test_every_computed_output_may_change_without_a_difference(plugin: Plugin) -> None:
+def test_a_change_of_outputs_is_no_difference(plugin: Plugin) -> None:
     def outputs_only(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Field]]:
         for name, field in fields.items():
             if field.output:

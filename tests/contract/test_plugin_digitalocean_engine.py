@@ -38,7 +38,7 @@ def stack(tmp_path: Path, do: Emulator) -> Stack:
     return Stack.new(tmp_path, api_url=do.url, token=do.token)
 
 
-def test_a_stack_lives_through_all_of_its_life(stack: Stack, do: Emulator) -> None:
+def test_a_stack_is_created_refreshed_updated_and_destroyed(stack: Stack, do: Emulator) -> None:
     stack.program(PROGRAM.format(region="nyc1"))
     preview = stack.run("preview", "--diff")
     assert preview.code == 0, preview.output
@@ -76,9 +76,7 @@ def test_a_stack_lives_through_all_of_its_life(stack: Stack, do: Emulator) -> No
     assert not do.account.data.registries
 
 
-def test_faults_of_a_program_are_told_before_anything_is_created(
-    stack: Stack, do: Emulator
-) -> None:
+def test_invalid_inputs_are_shown_before_anything_is_created(stack: Stack, do: Emulator) -> None:
     stack.program(
         "import pulumi_digitalocean as do\ndo.Vpc('net', region='nyc1', ip_range='10.10.0.0')\n"
     )
@@ -89,7 +87,7 @@ def test_faults_of_a_program_are_told_before_anything_is_created(
     assert not do.account.data.vpcs
 
 
-def test_a_cluster_without_its_registry_integration_is_kept_and_gone_on_with(
+def test_a_cluster_whose_registry_integration_failed_is_completed_by_the_next_run(
     stack: Stack, do: Emulator
 ) -> None:
     stack.program(

@@ -135,9 +135,7 @@ def test_a_cluster_is_created_by_the_calls_that_the_real_plugin_makes(
     }
 
 
-def test_everything_that_the_api_says_of_a_cluster_is_in_the_outputs(
-    plugin: Plugin, do: Emulator
-) -> None:
+def test_the_outputs_of_a_cluster_are_those_of_the_api(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(
         CLUSTER,
         cluster_inputs(ha=True, maintenancePolicy={"day": "sunday", "startTime": "04:00"}),
@@ -181,7 +179,7 @@ def test_credentials_are_a_secret_that_kubectl_can_use(plugin: Plugin, do: Emula
     assert datetime.fromisoformat(access["expiresAt"]) > datetime.now(UTC) + timedelta(days=6)
 
 
-def test_a_cluster_that_does_not_come_up_is_an_error_and_not_in_the_state(
+def test_a_cluster_that_does_not_become_ready_is_an_error_and_not_in_the_state(
     plugin: Plugin, do: Emulator, backend: InMemoryBackend
 ) -> None:
     backend.failure = "no machines left"
@@ -211,7 +209,7 @@ def test_a_cluster_whose_registry_integration_failed_is_in_the_state(
     assert "creating urn:pulumi:dev::tests::" in error.value.reasons[0]
 
 
-def test_a_refused_cluster_is_told_in_the_apis_words(plugin: Plugin) -> None:
+def test_a_refused_cluster_is_reported_with_the_apis_response(plugin: Plugin) -> None:
     with pytest.raises(Failure) as error:
         plugin.create(CLUSTER, cluster_inputs(version="0.1.0-do.0"))
     assert "Error creating Kubernetes cluster: POST http://127.0.0.1:" in str(error.value)
@@ -221,7 +219,7 @@ def test_a_refused_cluster_is_told_in_the_apis_words(plugin: Plugin) -> None:
 # Clusters: refresh and import
 
 
-def test_a_refresh_of_an_untouched_cluster_changes_nothing_and_asks_once(
+def test_a_refresh_of_an_unchanged_cluster_changes_nothing_with_one_request(
     plugin: Plugin, wire: Recorder
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(tags=["shop"]))
@@ -237,7 +235,7 @@ def test_a_refresh_of_an_untouched_cluster_changes_nothing_and_asks_once(
     assert answer.changes == answer.DIFF_NONE
 
 
-def test_a_refresh_finds_what_was_changed_by_hand(plugin: Plugin, do: Emulator) -> None:
+def test_a_refresh_finds_manual_changes(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(tags=["shop"]))
     do.pydo().kubernetes.update_cluster(
         created.id, body={"name": "microservices-demo", "auto_upgrade": True, "tags": ["other"]}
@@ -250,7 +248,7 @@ def test_a_refresh_finds_what_was_changed_by_hand(plugin: Plugin, do: Emulator) 
     assert list(answer.diffs) == ["autoUpgrade", "tags"]
 
 
-def test_a_refresh_never_sees_that_the_registry_was_taken_away(
+def test_a_refresh_does_not_see_that_the_registry_integration_was_removed(
     plugin: Plugin, do: Emulator
 ) -> None:
     create_registry(plugin)
@@ -281,7 +279,7 @@ def test_a_refresh_renews_credentials_only_once_they_have_expired(
 
 
 @pytest.mark.parametrize("type", [CLUSTER, NODE_POOL, REGISTRY, VPC])
-def test_what_is_gone_is_gone_from_the_state(plugin: Plugin, type: str) -> None:
+def test_a_refresh_removes_what_no_longer_exists(plugin: Plugin, type: str) -> None:
     gone = Created(type, "0000", {}, {"clusterId": "0000", "name": "x"})
     assert plugin.read(gone) is None
 
@@ -314,9 +312,7 @@ def test_a_cluster_with_several_pools_and_no_default_one_is_not_imported(
 # Clusters: changes and end
 
 
-def test_changes_of_a_cluster_are_made_in_place(
-    plugin: Plugin, do: Emulator, wire: Recorder
-) -> None:
+def test_a_cluster_is_updated_in_place(plugin: Plugin, do: Emulator, wire: Recorder) -> None:
     create_registry(plugin)
     created = plugin.create(CLUSTER, cluster_inputs())
     wire.clear()
@@ -355,7 +351,7 @@ def test_a_newer_version_is_an_upgrade(plugin: Plugin, do: Emulator, wire: Recor
     until(lambda: do.cluster(created.id), lambda cluster: cluster["version"] == newer)
 
 
-def test_a_preview_of_a_change_keeps_what_the_api_decided(plugin: Plugin, wire: Recorder) -> None:
+def test_a_preview_of_an_update_keeps_what_the_api_decided(plugin: Plugin, wire: Recorder) -> None:
     created = plugin.create(CLUSTER, cluster_inputs())
     wire.clear()
     planned = plugin.update(created, cluster_inputs(tags=["new"]), preview=True)
@@ -366,7 +362,7 @@ def test_a_preview_of_a_change_keeps_what_the_api_decided(plugin: Plugin, wire: 
     assert planned.outputs["nodePool"] == created.outputs["nodePool"]
 
 
-def test_a_failed_change_leaves_the_new_values_in_the_state_for_a_refresh_to_correct(
+def test_a_failed_update_leaves_the_new_values_in_the_state_until_the_next_refresh(
     plugin: Plugin,
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(ha=True))
@@ -380,14 +376,16 @@ def test_a_failed_change_leaves_the_new_values_in_the_state_for_a_refresh_to_cor
 
 
 @pytest.mark.usefixtures("default_vpc")
-def test_a_change_of_what_is_gone_is_an_error(plugin: Plugin, do: Emulator) -> None:
+def test_an_update_of_what_no_longer_exists_is_an_error(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(VPC, {"name": "net", "region": "nyc1"})
     do.http().delete(f"/v2/vpcs/{created.id}")
     with pytest.raises(Failure, match="404"):
         plugin.update(created, {"name": "other", "region": "nyc1"})
 
 
-def test_deleting_a_cluster_starts_its_end(plugin: Plugin, do: Emulator, wire: Recorder) -> None:
+def test_deleting_a_cluster_requests_its_deletion(
+    plugin: Plugin, do: Emulator, wire: Recorder
+) -> None:
     created = plugin.create(CLUSTER, cluster_inputs())
     wire.clear()
     plugin.delete(created)
@@ -396,7 +394,7 @@ def test_deleting_a_cluster_starts_its_end(plugin: Plugin, do: Emulator, wire: R
     plugin.delete(created)  # one that is gone already is no error
 
 
-def test_deleting_a_cluster_with_all_that_belongs_to_it(
+def test_a_cluster_is_deleted_with_its_associated_resources(
     plugin: Plugin, do: Emulator, wire: Recorder
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(destroyAllAssociatedResources=True))
@@ -436,7 +434,7 @@ def pool_inputs(cluster: Created, **changes: object) -> dict[str, Any]:
     }
 
 
-def test_a_node_pool_lives_through_all_of_its_life(
+def test_a_node_pool_is_created_updated_and_deleted(
     plugin: Plugin, do: Emulator, cluster: Created, wire: Recorder
 ) -> None:
     created = plugin.create(NODE_POOL, pool_inputs(cluster, labels={"a": "b"}))
@@ -507,7 +505,7 @@ def default_vpc(plugin: Plugin) -> Created:
     return plugin.create(VPC, {"name": "first", "region": "nyc1"})
 
 
-def test_a_registry_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) -> None:
+def test_a_registry_is_created_updated_imported_and_deleted(plugin: Plugin, do: Emulator) -> None:
     created = create_registry(plugin)
     assert created.id == "microservices-demo"
     assert created.outputs["endpoint"] == "registry.digitalocean.com/microservices-demo"
@@ -524,7 +522,7 @@ def test_a_registry_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) 
 
 
 @pytest.mark.usefixtures("default_vpc")
-def test_a_vpc_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) -> None:
+def test_a_vpc_is_created_updated_imported_and_deleted(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(VPC, {"name": "net", "region": "nyc1", "ipRange": "10.77.0.0/20"})
     assert created.outputs["vpcUrn"] == f"do:vpc:{created.id}"
     assert created.outputs["ipRange"] == "10.77.0.0/20"
@@ -542,7 +540,7 @@ def test_a_vpc_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) -> No
 
 
 @pytest.mark.usefixtures("default_vpc")
-def test_deleting_a_vpc_waits_for_its_members_to_go(
+def test_deleting_a_vpc_waits_until_its_members_are_gone(
     plugin: Plugin, do: Emulator, backend: InMemoryBackend
 ) -> None:
     vpc = plugin.create(VPC, {"name": "net", "region": "nyc1"})
@@ -599,7 +597,7 @@ def test_a_vpc_is_looked_up_by_exactly_one_of_its_properties(plugin: Plugin) -> 
         plugin.invoke("getVpc", name="net", id=vpc.id)
 
 
-def test_lookups_refuse_arguments_that_they_do_not_have(plugin: Plugin) -> None:
+def test_lookups_refuse_unknown_arguments(plugin: Plugin) -> None:
     _, failures = plugin.invoke("getContainerRegistry", nam="x")
     assert failures == [
         "Invalid or unknown key. Examine values at 'getContainerRegistry.nam'.",
@@ -627,7 +625,7 @@ def answers(
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_requests_are_made_again_when_the_api_is_busy_or_broken(status: int) -> None:
+def test_requests_are_retried_when_the_api_is_busy_or_broken(status: int) -> None:
     transport, got = answers(status, status, 200)
     config = Configuration(httpRetryWaitMin=0.001)
     answer = asyncio.run(Api(config, transport=transport).post("/v2/vpcs", {"name": "x"}))
@@ -636,7 +634,7 @@ def test_requests_are_made_again_when_the_api_is_busy_or_broken(status: int) -> 
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501])
-def test_requests_that_are_refused_are_not_made_again(status: int) -> None:
+def test_refused_requests_are_not_retried(status: int) -> None:
     transport, got = answers(status)
     api = Api(Configuration(), transport=transport)
     with pytest.raises(Failure) as error:
@@ -647,7 +645,7 @@ def test_requests_that_are_refused_are_not_made_again(status: int) -> None:
     )
 
 
-def test_requests_are_given_up_after_as_many_attempts_as_configured() -> None:
+def test_requests_fail_after_the_configured_number_of_attempts() -> None:
     transport, got = answers(500, 500, 500)
     config = Configuration(httpRetryMax=2, httpRetryWaitMin=0.001)
     with pytest.raises(Failure, match=r"500 .*; giving up after 3 attempt\(s\)$"):
@@ -655,7 +653,7 @@ def test_requests_are_given_up_after_as_many_attempts_as_configured() -> None:
     assert len(got) == 3
 
 
-def test_the_api_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_wait_as_long_as_the_api_says(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -668,7 +666,7 @@ def test_the_api_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [seconds for seconds in waits if seconds] == [7, 7, 1, 2]
 
 
-def test_an_api_that_is_not_there_is_told_by_its_address() -> None:
+def test_an_unreachable_api_is_reported_with_its_address() -> None:
     config = Configuration(apiEndpoint="http://127.0.0.1:1", httpRetryMax=0)
     with pytest.raises(Failure, match=r"GET http://127\.0\.0\.1:1/v2/vpcs: "):
         asyncio.run(Api(config).get("/v2/vpcs"))

@@ -52,7 +52,7 @@ def gh(tmp_path: Path) -> Iterator[Emulator]:
         yield served
 
 
-def test_a_stack_lives_through_all_of_its_life(tmp_path: Path, gh: Emulator) -> None:
+def test_a_stack_is_created_refreshed_updated_and_destroyed(tmp_path: Path, gh: Emulator) -> None:
     (tmp_path / "stack").mkdir()
     stack = Stack.new(tmp_path / "stack")
     stack.env["PYTHONPATH"] = str(REPOSITORY)

@@ -122,7 +122,7 @@ async def test_an_object_without_a_name_gets_one_and_keeps_it(plugin: Plugin) ->
     assert not changed(await plugin.diff(made, inputs))
 
 
-async def test_the_provider_namespace_is_where_objects_go_that_name_none(
+async def test_objects_without_a_namespace_get_that_of_the_provider(
     cluster: ControlPlane, kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
     await plugin.create(NAMESPACE, "elsewhere", namespace("elsewhere"))
@@ -141,7 +141,7 @@ async def test_the_provider_namespace_is_where_objects_go_that_name_none(
         ("kubernetes:yaml:ConfigFile", "no resource kubernetes:yaml:ConfigFile"),
     ],
 )
-async def test_what_is_not_offered_is_refused_by_name(
+async def test_unsupported_resource_types_are_refused_by_name(
     plugin: Plugin, token: str, what: str
 ) -> None:
     with pytest.raises(PluginError, match=what):
@@ -166,7 +166,7 @@ async def test_an_annotation_that_would_have_no_effect_is_refused(plugin: Plugin
 # --- the life of an object ----------------------------------------------------------------------
 
 
-async def test_an_object_lives_through_create_refresh_update_and_delete(
+async def test_an_object_is_created_refreshed_updated_and_deleted(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     path = "/api/v1/namespaces/default/configmaps/life"
@@ -207,13 +207,13 @@ async def test_an_object_lives_through_create_refresh_update_and_delete(
     await plugin.delete(updated)
 
 
-async def test_an_existing_object_is_not_taken_over_by_a_create(plugin: Plugin) -> None:
+async def test_a_create_does_not_adopt_an_existing_object(plugin: Plugin) -> None:
     await plugin.create(CONFIG_MAP, "mine", config_map("taken", {"a": "1"}))
     with pytest.raises(PluginError, match=r'configmaps "taken" already exists[\s\S]*pulumi import'):
         await plugin.create(CONFIG_MAP, "other", config_map("taken", {"a": "2"}))
 
 
-async def test_an_existing_object_is_taken_over_where_the_provider_says_so(
+async def test_a_create_adopts_an_existing_object_with_upsert(
     kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
     await plugin.create(CONFIG_MAP, "mine", config_map("upserted", {"a": "1"}))
@@ -235,14 +235,14 @@ async def test_a_create_waits_for_its_namespace(cluster: ControlPlane, plugin: P
 # --- replacement --------------------------------------------------------------------------------
 
 
-async def test_another_name_replaces_and_creates_the_new_one_first(plugin: Plugin) -> None:
+async def test_a_renamed_object_is_created_before_the_old_one_is_deleted(plugin: Plugin) -> None:
     made = await plugin.create(CONFIG_MAP, "named", config_map("name-a", {"a": "1"}))
     found = await plugin.diff(made, config_map("name-b", {"a": "1"}))
     assert list(found.replaces) == ["metadata.name"]
     assert not found.deleteBeforeReplace
 
 
-async def test_a_changed_secret_is_replaced_and_deleted_first_if_the_user_named_it(
+async def test_a_changed_secret_is_replaced_and_deleted_first_if_the_program_names_it(
     kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
     made = await plugin.create(SECRET, "key", secret("key", stringData={"token": "one"}))
@@ -255,7 +255,7 @@ async def test_a_changed_secret_is_replaced_and_deleted_first_if_the_user_named_
     assert not found.replaces
 
 
-async def test_a_deployment_is_replaced_for_its_selector_only(plugin: Plugin) -> None:
+async def test_a_deployment_is_replaced_only_for_its_selector(plugin: Plugin) -> None:
     inputs = deployment("selected", replicas=0)
     made = await plugin.create(DEPLOYMENT, "selected", inputs)
     assert not changed(await plugin.diff(made, inputs))
@@ -290,7 +290,7 @@ async def test_a_secret_value_in_any_object_stays_secret(plugin: Plugin) -> None
 # --- drift, field managers ----------------------------------------------------------------------
 
 
-async def test_a_change_by_hand_is_found_and_its_repair_names_field_and_manager(
+async def test_the_repair_of_a_manual_change_is_refused_with_the_field_and_its_manager(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     inputs = config_map("drifts", {"a": "1"})
@@ -309,7 +309,7 @@ async def test_a_change_by_hand_is_found_and_its_repair_names_field_and_manager(
 
 
 @pytest.mark.parametrize("how", ["annotation", "provider"])
-async def test_a_change_by_hand_is_undone_where_force_is_asked_for(
+async def test_a_manual_change_is_reverted_with_patch_force(
     cluster: ControlPlane, kubeconfig: dict[str, Any], how: str
 ) -> None:
     forced = {"annotations": {"pulumi.com/patchForce": "true"}} if how == "annotation" else {}
@@ -324,7 +324,7 @@ async def test_a_change_by_hand_is_undone_where_force_is_asked_for(
     assert repaired.state["data"] == {"a": "1", "theirs": "x"}
 
 
-async def test_an_ignored_property_is_left_to_whoever_set_it(
+async def test_an_ignored_property_keeps_its_live_value(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     made = await plugin.create(CONFIG_MAP, "left", config_map("left", {"a": "1", "b": "1"}))
@@ -341,7 +341,7 @@ async def test_an_ignored_property_is_left_to_whoever_set_it(
 # --- previews -----------------------------------------------------------------------------------
 
 
-async def test_a_preview_lets_the_server_judge_and_changes_nothing(
+async def test_a_preview_is_validated_by_the_server_and_changes_nothing(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     tried = await plugin.create(CONFIG_MAP, "try", config_map("try", {"a": "1"}), preview=True)
@@ -357,7 +357,7 @@ async def test_a_preview_lets_the_server_judge_and_changes_nothing(
     assert live["data"] == {"a": "1"}
 
 
-async def test_a_preview_takes_what_is_not_known_yet_as_it_is(plugin: Plugin) -> None:
+async def test_a_preview_accepts_unknown_values_kinds_and_namespaces(plugin: Plugin) -> None:
     unknown = await plugin.create(
         CONFIG_MAP, "later", config_map("later", {"a": UNKNOWN}), preview=True
     )
@@ -424,7 +424,7 @@ async def test_a_cluster_scoped_custom_resource_gets_no_namespace(plugin: Plugin
 # --- readiness ----------------------------------------------------------------------------------
 
 
-async def test_a_deployment_is_created_once_its_pods_are_ready(plugin: Plugin) -> None:
+async def test_a_create_of_a_deployment_waits_until_its_pods_are_ready(plugin: Plugin) -> None:
     made = await plugin.create(DEPLOYMENT, "ready", deployment("ready", replicas=2))
     assert made.state["status"]["availableReplicas"] == 2
     service = {
@@ -436,7 +436,7 @@ async def test_a_deployment_is_created_once_its_pods_are_ready(plugin: Plugin) -
     assert (await plugin.create(SERVICE, "ready", service)).id == "default/ready"
 
 
-async def test_what_does_not_become_ready_is_kept_and_the_next_run_goes_on_with_it(
+async def test_an_object_that_does_not_become_ready_is_updated_by_the_next_run(
     plugin: Plugin,
 ) -> None:
     inputs = never_ready("stuck")
@@ -457,21 +457,21 @@ async def test_what_does_not_become_ready_is_kept_and_the_next_run_goes_on_with_
     assert repaired.state["status"]["availableReplicas"] == 1
 
 
-async def test_skip_await_takes_an_object_as_it_was_created(plugin: Plugin) -> None:
+async def test_skip_await_does_not_wait_until_an_object_is_ready(plugin: Plugin) -> None:
     inputs = never_ready("unawaited")
     inputs["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
     made = await plugin.create(DEPLOYMENT, "unawaited", inputs)
     assert (await plugin.read(made)).id == "default/unawaited"
 
 
-async def test_custom_timeouts_go_before_the_annotation(plugin: Plugin) -> None:
+async def test_custom_timeouts_take_precedence_over_the_annotation(plugin: Plugin) -> None:
     inputs = never_ready("hasty")
     inputs["metadata"]["annotations"] = {"pulumi.com/timeoutSeconds": "600"}
     with pytest.raises(PluginError, match="timed out waiting to be Ready"):
         await plugin.create(DEPLOYMENT, "hasty", inputs, seconds=1)
 
 
-async def test_a_job_that_failed_is_told_at_once(cluster: ControlPlane, plugin: Plugin) -> None:
+async def test_a_failed_job_is_reported_at_once(cluster: ControlPlane, plugin: Plugin) -> None:
     inputs: dict[str, Any] = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -495,7 +495,7 @@ async def test_a_job_that_failed_is_told_at_once(cluster: ControlPlane, plugin: 
 # --- deletion -----------------------------------------------------------------------------------
 
 
-async def test_a_deletion_that_hangs_names_the_finalizer_and_the_object(
+async def test_a_deletion_that_times_out_names_the_finalizer_and_the_object(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     inputs = config_map("held", {}, finalizers=["example.com/hold"])
@@ -511,7 +511,9 @@ async def test_a_deletion_that_hangs_names_the_finalizer_and_the_object(
     assert await cluster.api.get(path) is None
 
 
-async def test_a_hanging_namespace_says_what_in_it_holds_it(plugin: Plugin) -> None:
+async def test_a_deletion_of_a_namespace_that_times_out_names_what_blocks_it(
+    plugin: Plugin,
+) -> None:
     made = await plugin.create(NAMESPACE, "hangs", namespace("hangs"))
     inside = config_map("held", {}, namespace="hangs", finalizers=["example.com/hold"])
     await plugin.create(CONFIG_MAP, "inside", inside)
@@ -550,7 +552,7 @@ def with_user(kubeconfig: dict[str, Any], user: dict[str, Any]) -> dict[str, Any
 
 
 @pytest.mark.parametrize("how", ["gone", "wrong token"])
-async def test_an_unreachable_cluster_fails_reads_and_deletes_and_says_the_way_out(
+async def test_reads_and_deletes_on_an_unreachable_cluster_fail_and_name_the_option(
     kubeconfig: dict[str, Any], plugin: Plugin, how: str
 ) -> None:
     name = f"far-{how.split()[0]}"
@@ -576,7 +578,7 @@ async def test_an_unreachable_cluster_fails_reads_and_deletes_and_says_the_way_o
 
 @pytest.mark.parametrize("how", ["gone", "wrong token"])
 @pytest.mark.parametrize("switch", ["setting", "environment"])
-async def test_delete_unreachable_forgets_even_when_only_the_token_is_wrong(
+async def test_delete_unreachable_removes_from_the_state_even_if_only_the_token_is_wrong(
     kubeconfig: dict[str, Any],
     plugin: Plugin,
     monkeypatch: pytest.MonkeyPatch,
@@ -601,7 +603,7 @@ async def test_delete_unreachable_forgets_even_when_only_the_token_is_wrong(
     assert (await plugin.read(made)).id == made.id
 
 
-async def test_skip_update_unreachable_keeps_what_the_state_has(
+async def test_skip_update_unreachable_keeps_the_state(
     kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
     made = await plugin.create(CONFIG_MAP, "skipped", config_map("skipped", {"a": "1"}))
@@ -664,7 +666,7 @@ async def test_a_kubeconfig_may_hold_a_token_or_a_command_that_prints_one(
     assert made.id == f"default/by-{how}"
 
 
-async def test_a_kubeconfig_may_be_a_path_and_a_broken_one_is_never_quoted(
+async def test_a_kubeconfig_may_be_a_path_and_an_invalid_one_is_never_quoted(
     cluster: ControlPlane, tmp_path: Path
 ) -> None:
     async with Plugin.serving(kubeconfig=str(cluster.kubeconfig("admin"))) as plugin:

@@ -107,7 +107,7 @@ def test_a_cluster_identifier_that_is_added_replaces_nothing() -> None:
     assert replaces(old, {**old, "clusterIdentifier": "1"}) == (True, [])
 
 
-def test_the_process_prints_its_port_answers_with_its_version_and_ends_when_told() -> None:
+def test_the_process_prints_its_port_serves_its_version_and_ends_on_sigterm() -> None:
     import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 
     async def run() -> tuple[str, int]:

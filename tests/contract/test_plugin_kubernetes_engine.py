@@ -102,7 +102,7 @@ def stack(tmp_path: Path) -> Stack:
     return found
 
 
-async def test_a_stack_lives_through_all_of_its_life(
+async def test_a_stack_is_created_refreshed_updated_and_destroyed(
     cluster: ControlPlane, kubeconfig: dict[str, Any], stack: Stack, chart: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "kubeconfig.json"

@@ -115,7 +115,7 @@ async def settings(cluster: ControlPlane, name: str) -> dict[str, str]:
     return data
 
 
-async def test_a_release_lives_through_install_refresh_upgrade_and_uninstall(
+async def test_a_release_is_installed_refreshed_upgraded_and_uninstalled(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "life", values={"greeting": "hi"})
@@ -154,7 +154,7 @@ async def test_a_release_lives_through_install_refresh_upgrade_and_uninstall(
     assert (await plugin.read(upgraded)).id == ""
 
 
-async def test_a_value_that_is_dropped_goes_back_to_the_charts_own(
+async def test_a_removed_value_gets_the_charts_default(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     both = release(chart, "dropped", values={"greeting": "hi", "password": "p"})
@@ -189,7 +189,7 @@ async def test_a_release_without_a_name_gets_one_and_keeps_it(plugin: Plugin, ch
     assert again["name"] == first["name"]
 
 
-async def test_the_namespace_is_made_where_the_release_says_so(
+async def test_create_namespace_creates_the_releases_namespace(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "housed", namespace="house", createNamespace=True)
@@ -207,7 +207,7 @@ async def test_a_chart_that_cannot_be_found_fails_the_check(plugin: Plugin, tmp_
     ]
 
 
-async def test_unknown_and_unoffered_inputs_are_refused_by_name(
+async def test_unknown_and_unsupported_inputs_are_refused_by_name(
     plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "x", lint=True, tmieout=3, repositoryOpts={"url": "http://x"})
@@ -221,7 +221,7 @@ async def test_unknown_and_unoffered_inputs_are_refused_by_name(
     assert failures == ["a Release needs the input chart"]
 
 
-async def test_a_preview_installs_nothing_and_takes_what_is_unknown(
+async def test_a_preview_installs_nothing_and_accepts_unknown_values(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "previewed", values={"greeting": UNKNOWN})
@@ -235,7 +235,7 @@ async def test_a_preview_installs_nothing_and_takes_what_is_unknown(
     )
 
 
-async def test_values_of_files_are_below_the_values_of_the_program(
+async def test_values_of_the_program_override_those_of_files(
     cluster: ControlPlane, plugin: Plugin, chart: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "own.yaml"
@@ -249,7 +249,7 @@ async def test_values_of_files_are_below_the_values_of_the_program(
 # --- secrets ------------------------------------------------------------------------------------
 
 
-async def test_secrets_reach_helm_by_no_argument_no_message_no_file_and_no_plain_state(
+async def test_secrets_for_helm_are_in_no_argument_message_or_file_and_encrypted_in_the_state(
     cluster: ControlPlane,
     kubeconfig: dict[str, Any],
     chart: Path,
@@ -415,9 +415,7 @@ async def test_a_chart_comes_from_a_registry_that_asks_for_a_password(
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-async def test_an_install_that_fails_is_kept_and_the_next_run_makes_it_good(
-    plugin: Plugin, chart: Path
-) -> None:
+async def test_a_failed_install_is_upgraded_by_the_next_run(plugin: Plugin, chart: Path) -> None:
     stuck = release(chart, "halted", timeout=3, values={"nodeSelector": {"no": "such-node"}})
     with pytest.raises(PluginError) as failed:
         await plugin.create(RELEASE, "halted", stuck)
@@ -435,7 +433,7 @@ async def test_an_install_that_fails_is_kept_and_the_next_run_makes_it_good(
     assert repaired.state["status"]["status"] == "deployed"
 
 
-async def test_an_install_that_was_killed_half_way_has_to_be_cleared_away_first(
+async def test_a_killed_install_must_be_removed_before_the_next_one(
     kubeconfig: dict[str, Any], chart: Path
 ) -> None:
     stuck = release(chart, "cut", timeout=60, values={"nodeSelector": {"no": "such-node"}})
@@ -469,15 +467,13 @@ async def pending(plugin: Plugin, name: str) -> bool:
     return bool(read.id) and bool(read.state["status"]["status"] == "pending-install")
 
 
-async def test_a_deployed_release_of_the_same_name_is_not_taken_over(
-    plugin: Plugin, chart: Path
-) -> None:
+async def test_a_create_does_not_adopt_a_deployed_release(plugin: Plugin, chart: Path) -> None:
     await plugin.create(RELEASE, "mine", release(chart, "in-use"))
     with pytest.raises(PluginError, match="cannot re-use a name that is still in use"):
         await plugin.create(RELEASE, "other", release(chart, "in-use"))
 
 
-async def test_values_changed_by_hand_are_found_and_set_right(
+async def test_manual_changes_of_values_are_found_and_reverted(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "by-hand", values={"greeting": "hi"})
@@ -493,7 +489,7 @@ async def test_values_changed_by_hand_are_found_and_set_right(
     assert (await settings(cluster, "by-hand"))["greeting"] == "hi"
 
 
-async def test_an_unreachable_cluster_fails_a_release_and_never_forgets_it_in_a_delete(
+async def test_a_release_on_an_unreachable_cluster_is_never_deleted_from_the_state(
     kubeconfig: dict[str, Any], plugin: Plugin, chart: Path
 ) -> None:
     made = await plugin.create(RELEASE, "far", release(chart, "far"))
@@ -510,7 +506,7 @@ async def test_an_unreachable_cluster_fails_a_release_and_never_forgets_it_in_a_
 # --- custom resources, import -------------------------------------------------------------------
 
 
-async def test_a_chart_brings_definitions_and_their_objects_come_in_the_same_run(
+async def test_a_chart_installs_crds_for_custom_resources_of_the_same_run(
     plugin: Plugin, chart: Path
 ) -> None:
     # A kind of its own: other tests have made that of the chart known.
@@ -529,7 +525,7 @@ async def test_a_chart_brings_definitions_and_their_objects_come_in_the_same_run
     assert (await plugin.create(token, "c", custom)).id == "default/c"
 
 
-async def test_an_import_finds_what_a_release_was_made_of(
+async def test_an_import_finds_the_inputs_of_a_release(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     made = await plugin.create(RELEASE, "found", release(chart, "found", values={"greeting": "hi"}))
@@ -541,7 +537,7 @@ async def test_an_import_finds_what_a_release_was_made_of(
     assert imported["values"] == {"greeting": "hi"}
 
 
-def test_what_is_in_a_release_is_told_whatever_its_manifests_look_like() -> None:
+def test_the_objects_of_a_release_are_found_in_manifests_of_any_style() -> None:
     manifest = """\
 ---
 # Source: app/templates/a.yaml

@@ -58,7 +58,7 @@ def version_told(plugin: subprocess.Popen[str]) -> str:
         return str(said.version)
 
 
-def test_plugin_is_forked_and_ends_when_it_is_told_to(home: Home, process: psutil.Process) -> None:
+def test_plugin_is_forked_and_ends_on_sigterm(home: Home, process: psutil.Process) -> None:
     with launch(home) as plugin:
         assert version_told(plugin)
         [fork] = process.children()
@@ -67,7 +67,7 @@ def test_plugin_is_forked_and_ends_when_it_is_told_to(home: Home, process: psuti
         fork.wait(10)
 
 
-def test_plugin_is_killed_with_the_process_that_asked_for_it(
+def test_plugin_is_killed_with_the_process_that_requested_it(
     home: Home, process: psutil.Process
 ) -> None:
     with launch(home) as plugin:
@@ -78,7 +78,7 @@ def test_plugin_is_killed_with_the_process_that_asked_for_it(
     assert process.is_running()
 
 
-def test_plugin_that_fails_says_why_and_with_which_code(
+def test_failure_of_a_plugin_is_shown_and_its_exit_code_passed_on(
     home: Home, process: psutil.Process
 ) -> None:
     del process
@@ -90,7 +90,7 @@ def test_plugin_that_fails_says_why_and_with_which_code(
     assert "No module named 'sandbox.plugins.missing'" in done.stderr
 
 
-def test_plugin_starts_by_itself_where_none_are_loaded(home: Home) -> None:
+def test_plugin_starts_without_the_process_that_loads_plugins(home: Home) -> None:
     with launch(home) as plugin:
         assert version_told(plugin)
         plugin.terminate()

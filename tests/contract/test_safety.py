@@ -43,7 +43,7 @@ def stack(tmp_path: Path, do: Emulator) -> Stack:
     return stack
 
 
-def test_events_of_a_run_have_no_secret_output_in_clear(stack: Stack) -> None:
+def test_events_of_a_run_contain_no_secret_output_in_clear(stack: Stack) -> None:
     command = ("up", "--stack=dev", "--yes", "--skip-preview", "--json")
     stack.program(SECRETS.format(hide=""))
     assert "open sesame" in stack.run(*command).output, "the SDK tells no more: drop secrecy.py"
@@ -70,7 +70,7 @@ def test_a_protected_stack_is_not_destroyed_even_in_part(
     assert names >= {"vpc", "after", "protection"}
 
 
-def test_a_stack_whose_protection_was_given_up_is_destroyed(stack: Stack) -> None:
+def test_a_stack_without_protection_is_destroyed(stack: Stack) -> None:
     stack.program(PROTECTED.format(protect=True))
     assert stack.up().code == 0
     stack.program(PROTECTED.format(protect=False))

@@ -33,7 +33,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, monorepo: Path) -> Iterator[T
         team.push("As argocd-autopilot wrote it")
         managed = ("--stack", "staging", "--path", "doks-gitops:argocd.managedBy", "git")
         sandbox("pulumi", "config", "set", *managed)
-        team.gitops("layout", "staging")
+        team.gitops("layout", "--stack", "staging")
         for stack in ("dev", "staging"):
             team.follow_git(stack)
         sandbox("up", "dev", "staging")

@@ -59,11 +59,11 @@ def test_an_empty_repository_and_account_become_three_environments_synced_from_g
         text = overlay(team, stack).read_text()
         overlay(team, stack).write_text(re.sub(r"newTag: .*", f"newTag: {everywhere}", text))
     team.push("The team's manifests")
-    team.gitops("layout", "dev")
-    team.gitops("layout", "staging")
-    proposed = team.gitops("layout", "prod", "--pull-request")
+    team.gitops("layout", "--stack", "dev")
+    team.gitops("layout", "--stack", "staging")
+    proposed = team.gitops("layout", "--stack", "prod", "--pull-request")
     # Asked again, it is still one.
-    assert team.gitops("layout", "prod", "--pull-request") == proposed
+    assert team.gitops("layout", "--stack", "prod", "--pull-request") == proposed
     assert not (team.clone / "argocd" / "prod").exists()
     team.merge()
     for stack in STACKS:
@@ -92,7 +92,7 @@ def test_an_application_comes_and_goes_by_commits_alone(team: Team) -> None:
     allowed = team.push("A namespace for the greeting")
     dev = ("microservices-demo-dev", "root")
     until(60, "it is allowed", lambda: team.applications()[dev]["revision"] == allowed)
-    team.gitops("layout", "dev", "--app", "greeting", "kustomize/greeting", "greeting")
+    team.gitops("layout", "--stack", "dev", "--app", "greeting", "kustomize/greeting", "greeting")
     team.wait_for("dev-greeting")
     get = f"{KUBECTL} --namespace greeting get configmap --ignore-not-found --output name greeting"
     assert team.sandbox.shell(get) == "configmap/greeting\n"
@@ -114,12 +114,12 @@ def test_a_change_is_promoted_through_the_environments(team: Team) -> None:
     assert re.search(rf"{APP} +prod .* staging: level\n", table)
 
     text = overlay(team, "staging").read_text()
-    shown = team.gitops("promote", APP, "dev", "staging")
+    shown = team.gitops("promote", APP, "--from", "dev", "--to", "staging")
     assert "+    newTag: v9.1.0" in shown
     assert overlay(team, "staging").read_text() == text.replace(old, "v9.1.0", 1)
     team.wait_for(f"staging-{APP}", image=runs)
 
-    proposal = ("promote", APP, "staging", "prod", "--pull-request")
+    proposal = ("promote", APP, "--from", "staging", "--to", "prod", "--pull-request")
     assert "/pull/" in team.gitops(*proposal)
     assert image(team, "prod") == (name, old)
     [pull] = team.github("GET", "/pulls")
@@ -146,10 +146,10 @@ def test_a_bad_image_goes_no_further_than_dev_and_is_taken_back(team: Team) -> N
         return found["sync"] == "Synced" and any(each.endswith(runs) for each in found["images"])
 
     until(60, "it is deployed", is_deployed)
-    refused = team.gitops("promote", APP, "dev", "staging", fails=True)
+    refused = team.gitops("promote", APP, "--from", "dev", "--to", "staging", fails=True)
     assert "only what is Synced and Healthy is promoted" in refused
     assert image(team, "staging") == good
-    team.gitops("revert-images", APP, "dev")
+    team.gitops("revert-images", APP, "--stack", "dev")
     assert image(team, "dev") == good
     team.wait_for(f"dev-{APP}", image=f"/{good[0]}:{good[1]}")
 
@@ -162,8 +162,9 @@ def test_a_preview_is_one_comment_on_the_pull_request_updated_in_place(team: Tea
     comments = f"/issues/{pull['number']}/comments"
 
     def preview(*stacks: str, fails: bool = False) -> str:
-        to = ("--comment", str(pull["number"]))
-        team.sandbox("run", "bin/platform", "preview", *stacks, *to, fails=fails)
+        options = [word for stack in stacks for word in ("--stack", stack)]
+        comment = ("--comment", str(pull["number"]))
+        team.sandbox("run", "bin/platform", "preview", *options, *comment, fails=fails)
         [comment] = team.github("GET", comments)
         text: str = comment["body"]
         return text
@@ -189,7 +190,7 @@ def test_drift_is_one_issue_until_nothing_differs_any_more(team: Team) -> None:
         team.sandbox.shell(f"{project} '{json.dumps({'spec': {'description': description}})}'")
 
     def drift() -> list[dict[str, str]]:
-        team.sandbox("run", "bin/platform", "drift", "dev", "--issue")
+        team.sandbox("run", "bin/platform", "drift", "--stack", "dev", "--issue")
         issues = team.github("GET", "/issues?state=all")
         return [each for each in issues if "pull_request" not in each]
 

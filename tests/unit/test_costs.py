@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from doks_gitops.account import Prices
 from doks_gitops.costs import bill
 from doks_gitops.costs.stacks import bills
 from doks_gitops.settings import SettingsError
-from doks_gitops.settings.load import paid_for
+from doks_gitops.settings.load import billable_sections
 from sandbox.digitalocean.catalogue import SIZES, TIERS
-from tests.unit.commands import platform
 from tests.unit.stackfiles import CLUSTER, ROOT, STACKS
 
+BinPlatform = Callable[..., tuple[int, str, str]]
 PRICES = Prices(
     sizes={slug: Decimal(size.price_monthly) for slug, size in SIZES.items()},
     tiers={slug: Decimal(tier.monthly_price_in_cents) / 100 for slug, tier in TIERS.items()},
@@ -127,13 +128,13 @@ def test_a_size_that_the_account_does_not_have_is_an_error_with_its_key(project:
     assert "did you mean s-2vcpu-4gb?" in str(error.value)
 
 
-def test_all_findings_in_the_paid_sections_are_shown(
-    project: Path, capsys: pytest.CaptureFixture[str]
+def test_all_findings_in_the_billable_sections_are_reported(
+    project: Path, bin_platform: BinPlatform
 ) -> None:
     pool = {"name": "default", "size": "s-2vcpu-4gb", "count": 0}
     write(project, "dev", cluster={**CLUSTER, "nodePools": [pool]}, registry={"nmae": "x"})
-    assert platform("costs", "--stack", "dev") == 1
-    error = capsys.readouterr().err
+    code, _, error = bin_platform("costs", "--stack", "dev")
+    assert code == 1
     assert "doks-gitops:cluster.nodePools[0].count" in error
     assert "doks-gitops:registry.nmae" in error
     assert "doks-gitops:registry.name" in error
@@ -142,13 +143,13 @@ def test_all_findings_in_the_paid_sections_are_shown(
 def test_secrets_and_sections_that_are_not_set_yet_are_not_needed() -> None:
     text = (ROOT / "Pulumi.dev.yaml").read_text()
     assert "monorepo: {}" in text
-    cluster, registry = paid_for("dev", text)
+    cluster, registry = billable_sections("dev", text)
     assert (cluster.name, registry.name) == ("microservices-demo-dev", "microservices-demo")
 
 
 def test_error_for_broken_yaml_names_the_file() -> None:
     with pytest.raises(SettingsError, match=r"Pulumi\.dev\.yaml: the whole file"):
-        paid_for("dev", "config: [")
+        billable_sections("dev", "config: [")
 
 
 def test_each_account_is_read_once_and_a_stacks_own_token_comes_before_the_environments(
@@ -156,7 +157,7 @@ def test_each_account_is_read_once_and_a_stacks_own_token_comes_before_the_envir
 ) -> None:
     write(project, "prod", **{"digitalocean:token": {"secure": "v1:encrypted"}})
     pulumi = project / "pulumi"
-    pulumi.write_text("#!/bin/sh\necho dop_v1_of_$5\n")
+    pulumi.write_text('#!/bin/sh\necho \'{"secret": true, "value": "dop_v1_of_\'$7\'"}\'\n')
     pulumi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}{os.pathsep}{os.environ['PATH']}")
     assert len(bills(STACKS, Path())) == len(STACKS) + 2, "each account has its registry"
@@ -165,32 +166,29 @@ def test_each_account_is_read_once_and_a_stacks_own_token_comes_before_the_envir
 
 
 def test_error_for_a_missing_token_names_both_sources_of_prices(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    project: Path, bin_platform: BinPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del project
     monkeypatch.delenv("DIGITALOCEAN_TOKEN")
-    assert platform("costs") == 1
-    error = capsys.readouterr().err
+    code, _, error = bin_platform("costs")
+    assert code == 1
     assert "export DIGITALOCEAN_TOKEN" in error
     assert "bin/sandbox run bin/platform costs" in error
 
 
-def test_a_stack_without_a_file_is_an_error(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stack_without_a_file_is_an_error(project: Path, bin_platform: BinPlatform) -> None:
     del project
-    assert platform("costs", "--stack", "qa") == 1
-    assert "Pulumi.qa.yaml can't be read: No such file" in capsys.readouterr().err
+    code, _, error = bin_platform("costs", "--stack", "qa")
+    assert code == 1
+    assert "Pulumi.qa.yaml can't be read: No such file" in error
 
 
-def test_table_and_json_have_the_same_content(
-    project: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_table_and_json_have_the_same_content(project: Path, bin_platform: BinPlatform) -> None:
     del project
-    assert platform("costs") == 0
-    table = capsys.readouterr().out.splitlines()
-    assert platform("costs", "--json") == 0
-    estimate = json.loads(capsys.readouterr().out)
+    code, table_text, _ = bin_platform("costs")
+    json_code, json_text, _ = bin_platform("costs", "--json")
+    assert (code, json_code) == (0, 0)
+    table, estimate = table_text.splitlines(), json.loads(json_text)
     assert (estimate["least"], estimate["most"]) == (261, 405)
     [last] = [line for line in table if line.startswith("all together")]
     assert last.endswith(" 261.00 to 405.00")

@@ -1,6 +1,7 @@
 """Image tags that are edited in place, and promotions that are refused."""
 
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from doks_gitops.promotion import checks, promote
 from doks_gitops.promotion.checks import PromotionError, check_deployed, check_pushed
 from doks_gitops.promotion.cluster import Application
 from doks_gitops.promotion.overlay import Overlay, OverlayError
-from tests.unit.commands import platform
 from tests.unit.fake_api import serve
 
 OVERLAY = """\
@@ -28,6 +28,9 @@ images:
 resources: [../base]
 """
 PROMOTE = ("promote", "shop", "--from", "dev", "--to", "staging")
+REVERT = ("revert-images", "shop", "--stack", "dev")
+
+BinPlatform = Callable[..., tuple[int, str, str]]
 
 
 def overlay(text: str) -> Overlay:
@@ -105,84 +108,87 @@ def pushed(folder: Path, environment: str) -> str:
 
 
 def test_promotion_pushes_the_tags_of_one_environment_to_the_other(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+    clone: Path, bin_platform: BinPlatform
 ) -> None:
     write(clone, "dev", OVERLAY.replace("v1.0.0", "v1.1.0"))
     commit(clone, "new in dev")
-    assert platform(*PROMOTE, "--repo", str(clone)) == 0
+    code, shown, _ = bin_platform(*PROMOTE, "--repo", str(clone))
+    assert code == 0
     assert pushed(clone, "staging") == OVERLAY.replace("v1.0.0", "v1.1.0")
-    shown = capsys.readouterr().out
     assert "-    newTag: v1.0.0   # since spring" in shown
     assert "+    newTag: v1.1.0   # since spring" in shown
     assert "Promote shop from dev to staging" in git(clone, "log", "-1", "--format=%s")
-    assert platform(*PROMOTE, "--repo", str(clone)) == 0
-    assert "has these image tags already" in capsys.readouterr().out
+    code, shown, _ = bin_platform(*PROMOTE, "--repo", str(clone))
+    assert code == 0
+    assert "has these image tags already" in shown
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
 def test_image_that_an_overlay_pins_by_digest_is_not_promoted(
-    clone: Path, environment: str, capsys: pytest.CaptureFixture[str]
+    clone: Path, environment: str, bin_platform: BinPlatform
 ) -> None:
     pinned = OVERLAY.replace("newTag: v1.0.0", "newTag: v1.1.0\n    digest: sha256:0123")
     write(clone, environment, pinned)
     commit(clone, "pinned")
-    assert platform(*PROMOTE, "--repo", str(clone)) == 1
-    assert "cart: " in (error := capsys.readouterr().err)
+    code, _, error = bin_platform(*PROMOTE, "--repo", str(clone))
+    assert code == 1
+    assert "cart: " in error
     assert "has a digest" in error
 
 
-def test_overlay_outside_the_clone_is_not_read(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+def test_overlay_outside_the_clone_is_not_read(clone: Path, bin_platform: BinPlatform) -> None:
+    code, _, error = bin_platform(*PROMOTE, "--overlay", "../{env}", "--repo", str(clone))
+    assert code == 1
+    assert "leads outside the clone" in error
+
+
+def test_reverting_images_keeps_what_else_was_committed(
+    clone: Path, bin_platform: BinPlatform
 ) -> None:
-    words = [*PROMOTE, "--overlay", "../{env}", "--repo", str(clone)]
-    assert platform(*words) == 1
-    assert "leads outside the clone" in capsys.readouterr().err
-
-
-def test_reverting_images_keeps_what_else_was_committed(clone: Path) -> None:
     bad = OVERLAY.replace("v1.0.0", "v9").replace("spring", "today")
     write(clone, "dev", bad)
     commit(clone, "bad, and a comment")
-    assert platform("revert-images", "shop", "--stack", "dev", "--repo", str(clone)) == 0
+    assert bin_platform(*REVERT, "--repo", str(clone))[0] == 0
     assert pushed(clone, "dev") == OVERLAY.replace("spring", "today")
 
 
-def test_dirty_tree_is_refused(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dirty_tree_is_refused(clone: Path, bin_platform: BinPlatform) -> None:
     write(clone, "dev", OVERLAY.replace("v1.0.0", "v9"))
-    assert platform("revert-images", "shop", "--stack", "dev", "--repo", str(clone)) == 1
-    assert "not committed" in capsys.readouterr().err
+    code, _, error = bin_platform(*REVERT, "--repo", str(clone))
+    assert code == 1
+    assert "not committed" in error
     assert pushed(clone, "dev") == OVERLAY
 
 
-def test_clone_that_lacks_commits_is_refused(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_clone_that_lacks_commits_is_refused(clone: Path, bin_platform: BinPlatform) -> None:
     other = clone.parent / "other"
     git(clone.parent, "clone", "--quiet", str(clone.parent / "origin.git"), str(other))
     git(other, "config", "user.name", "t")
     git(other, "config", "user.email", "t@localhost")
     write(other, "staging", OVERLAY.replace("v1.0.0", "v1.1.0"))
     commit(other, "new in staging")
-    words = ["promote", "shop", "--from", "staging", "--to", "dev", "--repo", str(clone)]
-    assert platform(*words) == 1
-    assert f"lacks 1 commit of origin/main.\nnext:  git -C {clone} pull" in capsys.readouterr().err
+    words = ("promote", "shop", "--from", "staging", "--to", "dev", "--repo", str(clone))
+    code, _, error = bin_platform(*words)
+    assert code == 1
+    assert f"lacks 1 commit of origin/main.\nnext:  git -C {clone} pull" in error
 
 
 def test_what_can_t_be_pushed_is_not_kept_and_so_is_proposed_again(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+    clone: Path, bin_platform: BinPlatform
 ) -> None:
     write(clone, "dev", OVERLAY.replace("v1.0.0", "v1.1.0"))
     commit(clone, "new in dev")
     hook = clone.parent / "origin.git" / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
-    words = [*PROMOTE, "--repo", str(clone)]
-    assert platform(*words) == 1
+    words = (*PROMOTE, "--repo", str(clone))
+    assert bin_platform(*words)[0] == 1
     assert git(clone, "status", "--porcelain", "--branch") == "## main...origin/main\n"
     hook.unlink()
-    assert platform(*words) == 0
+    code, shown, _ = bin_platform(*words)
+    assert code == 0
     assert "v1.1.0" in pushed(clone, "staging")
-    assert "has these image tags already" not in capsys.readouterr().out
+    assert "has these image tags already" not in shown
 
 
 def test_image_that_is_not_in_the_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,9 +284,10 @@ def test_text_that_is_no_tag_never_reaches_another_overlay(written: str) -> None
         overlay("images: [{name: a, newTag: v1}]\n").with_tags({"a": 'v1"\nresources: []'})
 
 
-def test_dry_run_shows_and_changes_nothing(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_dry_run_shows_and_changes_nothing(clone: Path, bin_platform: BinPlatform) -> None:
     write(clone, "dev", OVERLAY.replace("v1.0.0", "v1.1.0"))
     commit(clone, "new in dev")
-    assert platform(*PROMOTE, "--dry-run", "--repo", str(clone)) == 0
-    assert "+    newTag: v1.1.0" in capsys.readouterr().out
+    code, shown, _ = bin_platform(*PROMOTE, "--dry-run", "--repo", str(clone))
+    assert code == 0
+    assert "+    newTag: v1.1.0" in shown
     assert pushed(clone, "staging") == OVERLAY

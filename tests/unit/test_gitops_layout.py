@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -12,8 +13,8 @@ from doks_gitops import arguments
 from doks_gitops.promotion.layout import App, EnvironmentLayout, LayoutError, Source, files
 from doks_gitops.promotion.scaffold import read_apps, read_argocd
 from doks_gitops.settings.model import Argocd
-from tests.unit.commands import platform
 
+BinPlatform = Callable[..., tuple[int, str, str]]
 URL = "https://git.example.com/team/demo.git"
 ARGOCD = Argocd.model_validate({"chart": {"version": "10.1.1"}})
 SHOP = App("shop", "kustomize/dev", "shop-dev")
@@ -160,15 +161,15 @@ def git(folder: Path, *words: str) -> str:
     ).stdout
 
 
-def lay_out(clone: Path, *words: str) -> int:
-    return platform(
-        *("layout", "--stack", "dev", "--repo", str(clone), "-C", str(clone.parent)),
-        *("--url", URL, *words),
-    )
+@pytest.fixture
+def lay_out(clone: Path, bin_platform: BinPlatform) -> BinPlatform:
+    """Runs `bin/platform layout` in the clone for dev, with further words."""
+    place = ("--repo", str(clone), "-C", str(clone.parent), "--url", URL)
+    return lambda *words: bin_platform("layout", "--stack", "dev", *place, *words)
 
 
-def test_layout_is_one_commit_in_an_empty_repository(clone: Path) -> None:
-    assert lay_out(clone) == 0
+def test_layout_is_one_commit_in_an_empty_repository(clone: Path, lay_out: BinPlatform) -> None:
+    assert lay_out()[0] == 0
     assert git(clone, "log", "--format=%s", "origin/main").splitlines() == [
         "Lay out the GitOps folder of dev"
     ]
@@ -176,65 +177,60 @@ def test_layout_is_one_commit_in_an_empty_repository(clone: Path) -> None:
     assert shown == files(LAYOUT)[BOOTSTRAP / "root.yaml"]
 
 
-def test_pull_request_in_an_empty_repository_is_refused(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert lay_out(clone, "--pull-request") == 1
-    assert "no commit yet" in capsys.readouterr().err
+def test_pull_request_in_an_empty_repository_is_refused(clone: Path, lay_out: BinPlatform) -> None:
+    code, _, error = lay_out("--pull-request")
+    assert code == 1
+    assert "no commit yet" in error
     assert not (clone / "argocd").exists()
 
 
-def test_what_people_changed_is_never_overwritten(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lay_out(clone)
+def test_what_people_changed_is_never_overwritten(clone: Path, lay_out: BinPlatform) -> None:
+    lay_out()
     root = clone / BOOTSTRAP / "root.yaml"
     root.write_text("mine\n")
     git(clone, "rm", "--quiet", "argocd/dev/projects/dev.yaml")
     git(clone, "commit", "--quiet", "--all", "-m", "mine")
-    assert lay_out(clone) == 0
+    assert lay_out()[0] == 0
     assert root.read_text() == "mine\n"
     assert git(clone, "show", "--format=", "--name-only", "HEAD").split() == [
         "argocd/dev/projects/dev.yaml"
     ]
-    capsys.readouterr()
-    assert lay_out(clone) == 0
-    assert capsys.readouterr().out == "dev is laid out already.\n"
+    assert lay_out()[:2] == (0, "dev is laid out already.\n")
 
 
-def test_dry_run_and_dirty_tree_change_nothing(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert lay_out(clone, "--dry-run") == 0
-    assert "+ argocd/dev/bootstrap/root.yaml" in capsys.readouterr().out
+def test_dry_run_and_dirty_tree_change_nothing(clone: Path, lay_out: BinPlatform) -> None:
+    code, shown, _ = lay_out("--dry-run")
+    assert code == 0
+    assert "+ argocd/dev/bootstrap/root.yaml" in shown
     assert not (clone / "argocd").exists()
     (clone / "mine").write_text("")
-    assert lay_out(clone) == 1
-    assert "not committed" in capsys.readouterr().err
+    code, _, error = lay_out()
+    assert code == 1
+    assert "not committed" in error
 
 
-def test_repository_that_the_stack_does_not_know_is_noted(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+def test_repository_that_the_stack_does_not_know_is_noted(lay_out: BinPlatform) -> None:
+    _, _, note = lay_out("--dry-run", "--url", "https://git.example.com/team/demo")
+    assert "only after the stack file has exactly this URL" in note
+    assert lay_out("--dry-run")[2] == ""
+
+
+def test_missing_stack_file_is_named(clone: Path, bin_platform: BinPlatform) -> None:
+    words = ("layout", "--stack", "prod", "--repo", str(clone), "-C", str(clone.parent))
+    code, _, error = bin_platform(*words)
+    assert code == 1
+    assert "Pulumi.prod.yaml: No such file" in error
+
+
+def test_repository_is_cloned_from_its_url(
+    clone: Path, bin_platform: BinPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lay_out(clone, "--dry-run", "--url", "https://git.example.com/team/demo")
-    assert "only after the stack file has exactly this URL" in capsys.readouterr().err
-    lay_out(clone, "--dry-run")
-    assert capsys.readouterr().err == ""
-
-
-def test_missing_stack_file_is_named(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["layout", "--stack", "prod", "--repo", str(clone), "-C", str(clone.parent)]
-    assert platform(*words) == 1
-    assert "Pulumi.prod.yaml: No such file" in capsys.readouterr().err
-
-
-def test_repository_is_cloned_from_its_url(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "t")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@localhost")
     origin = clone.parent / "origin.git"
-    words = ["layout", "--stack", "dev", "--repo", origin.as_uri(), "-C", str(clone.parent)]
-    assert platform(*words) == 0
+    words = ("layout", "--stack", "dev", "--repo", origin.as_uri(), "-C", str(clone.parent))
+    assert bin_platform(*words)[0] == 0
     assert origin.as_uri() in git(origin, "show", "main:argocd/dev/bootstrap/root.yaml")
 
 
@@ -251,10 +247,10 @@ def test_repository_is_cloned_from_its_url(clone: Path, monkeypatch: pytest.Monk
     ],
 )
 def test_wrong_application_is_refused(
-    clone: Path, words: tuple[str, ...], error: str, capsys: pytest.CaptureFixture[str]
+    clone: Path, words: tuple[str, ...], error: str, lay_out: BinPlatform
 ) -> None:
-    assert lay_out(clone, *words) == 1
-    shown = capsys.readouterr().err
+    code, _, shown = lay_out(*words)
+    assert code == 1
     assert error in shown
     assert "secret" not in shown
     assert git(clone, "status", "--porcelain") == ""
@@ -262,7 +258,7 @@ def test_wrong_application_is_refused(
 
 
 def test_link_in_the_repository_is_not_followed_outside_of_it(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+    clone: Path, lay_out: BinPlatform
 ) -> None:
     outside = clone.parent / "outside"
     outside.mkdir()
@@ -270,19 +266,19 @@ def test_link_in_the_repository_is_not_followed_outside_of_it(
     git(clone, "add", ".")
     git(clone, "commit", "--quiet", "-m", "a link")
     git(clone, "push", "--quiet", "origin", "HEAD:main")
-    assert lay_out(clone) == 1
-    assert "leads outside the clone" in capsys.readouterr().err
+    code, _, error = lay_out()
+    assert code == 1
+    assert "leads outside the clone" in error
     assert list(outside.iterdir()) == []
 
 
-def test_template_never_writes_into_the_folder_of_git(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_template_never_writes_into_the_folder_of_git(clone: Path, lay_out: BinPlatform) -> None:
     template = clone.parent / "template"
     (template / ".git" / "hooks").mkdir(parents=True)
     (template / ".git" / "hooks" / "post-checkout").write_text("")
-    assert lay_out(clone, "--template", str(template)) == 1
-    assert "inside Git's own folder" in capsys.readouterr().err
+    code, _, error = lay_out("--template", str(template))
+    assert code == 1
+    assert "inside Git's own folder" in error
     assert not (clone / ".git" / "hooks" / "post-checkout").exists()
 
 
@@ -299,7 +295,7 @@ def test_link_in_a_template_never_publishes_a_file_outside_of_it(tmp_path: Path)
 def test_files_of_a_commit_that_fails_are_removed_again(
     clone: Path,
     begun: bool,
-    capsys: pytest.CaptureFixture[str],
+    lay_out: BinPlatform,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GITHUB_REPOSITORY", "team/demo")
@@ -315,19 +311,21 @@ def test_files_of_a_commit_that_fails_are_removed_again(
     hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
     hook.chmod(0o755)
     for words in ([], ["--pull-request"] if begun else []):
-        assert lay_out(clone, *words) == 1
-        assert "failed in" in capsys.readouterr().err
+        code, _, error = lay_out(*words)
+        assert code == 1
+        assert "failed in" in error
         assert git(clone, "status", "--porcelain") == ""
         files_left = [str(path.relative_to(clone)) for path in (clone / "argocd").rglob("*.*")]
         assert files_left == (["argocd/dev/README.md"] if begun else [])
     hook.unlink()
-    assert lay_out(clone) == 0
+    assert lay_out()[0] == 0
 
 
 def test_environment_that_has_no_defaults_is_refused(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+    clone: Path, bin_platform: BinPlatform
 ) -> None:
     (clone.parent / "Pulumi.qa.yaml").write_text(STACK)
-    words = ["layout", "--stack", "qa", "--repo", str(clone), "-C", str(clone.parent)]
-    assert platform(*words) == 1
-    assert "pulumi config set doks-gitops:environment" in capsys.readouterr().err
+    words = ("layout", "--stack", "qa", "--repo", str(clone), "-C", str(clone.parent))
+    code, _, error = bin_platform(*words)
+    assert code == 1
+    assert "pulumi config set doks-gitops:environment" in error
