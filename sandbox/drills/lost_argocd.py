@@ -7,7 +7,7 @@ def run(context: Context) -> None:
     context.bring_up()
     pods, revision = context.pods(), context.revision()
     context.kubectl("delete", "namespace", "argocd", "--wait=false")
-    context.until("Argo CD is gone", lambda: not _processes(context), 60)
+    context.until("Argo CD is gone", lambda: not _processes(context))
     context.lose("Argo CD and its namespace")
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     context.check(context.pods() == pods, "workloads were restarted")

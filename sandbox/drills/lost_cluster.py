@@ -7,7 +7,7 @@ def run(context: Context) -> None:
     context.bring_up()
     before, images = context.the_cluster(), _images(context)
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
-    context.until("the cluster is gone", lambda: context.cluster() is None, 60)
+    context.until("the cluster is gone", lambda: context.cluster() is None)
     context.lose(f"the cluster {before['name']} ({before['id']})")
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     after = context.the_cluster()
