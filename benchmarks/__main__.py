@@ -68,17 +68,18 @@ def _page(results: Sequence[Result], runs: int) -> str:
     return f"""# Benchmarks
 
 Written by `bin/benchmark` on {datetime.now(UTC):%Y-%m-%d}, in the sandbox, on {machine()}.
-Medians of {runs} runs; compared values are measured alternately. Ratios say more than seconds.
+Each value is the median of {runs} runs. Runs that are compared alternate, so that other load
+slows all of them. Ratios are more reliable than seconds.
 
 | what | measured | goal | |
 | --- | --- | --- | --- |
 {rows}
 
-Where the time of a recovery goes ("Pulumi" is the engine, its plugins and this program):
+The time of each recovery, by part ("Pulumi" is the engine, its plugins and this program):
 
 ![recovery](pictures/recovery.svg)
 
-How a preview grows:
+The time of a preview, by the number of applications:
 
 ![growth](pictures/growth.svg)
 """

@@ -21,16 +21,16 @@ import yaml
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
+from sandbox import paths
 from sandbox.chart import ChartError, build_chart, can_be_reached, repository
 from sandbox.processes import free_port
 from sandbox.toolchain.recipes import ARGOCD, HELM
 from tests.contract.built_tools import binary, files
 
-VERSION = "10.1.1"
-REAL_VALUES = (
-    Path(__file__).resolve().parents[3] / "shared" / "data" / "argo-cd-chart" / "values-10.1.1.yaml"
-)
+PUBLIC_VALUES = paths.REPOSITORY / "tests" / "data" / "argo-cd-chart" / "values.yaml"
+"""The values of the public chart with their defaults."""
+VERSION = "1.2.3"
 DEPLOYMENTS = {
     "argocd-applicationset-controller",
     "argocd-dex-server",
@@ -98,11 +98,11 @@ def refusal(chart: Path, values: object, release: str = "argocd") -> str:
     return process.stderr
 
 
-@pytest.mark.parametrize("available", [False, True], ids=["small", "highly available"])
+@pytest.mark.parametrize("high_availability", [False, True], ids=["small", "highly available"])
 def test_the_programs_values_install_the_workloads_of_the_guide(
     chart: Path, high_availability: bool
 ) -> None:
-    objects = render(chart, chart_values(Wanted(high_availability=high_availability)))
+    objects = render(chart, chart_values(ArgoCdOptions(high_availability=high_availability)))
     redis = {"argocd-redis-ha-haproxy"} if high_availability else {"argocd-redis"}
     assert names(objects, "Deployment") == DEPLOYMENTS - {"argocd-redis"} | redis
     assert names(objects, "StatefulSet") == {"argocd-application-controller"} | (
@@ -212,11 +212,11 @@ def test_the_config_maps_contain_the_values(chart: Path) -> None:
 
 
 def test_the_secret_contains_only_keys_that_the_values_set(chart: Path) -> None:
-    settings = Wanted(admin_password_hash="$2b$10$hash", webhook_secret="hook")
-    data = render(chart, chart_values(settings))["Secret", "argocd-secret"]["data"]
+    options = ArgoCdOptions(admin_password_hash="$2b$10$hash", webhook_secret="hook")
+    data = render(chart, chart_values(options))["Secret", "argocd-secret"]["data"]
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {
         "admin.password": "$2b$10$hash",
-        "admin.passwordMtime": settings.admin_password_set_at,
+        "admin.passwordMtime": options.admin_password_set_at,
         "webhook.github.secret": "hook",
     }
     extra = {"configs": {"secret": {"extra": {"oidc.clientSecret": "s"}}}}
@@ -380,10 +380,8 @@ def test_unsupported_combinations_are_refused_with_the_reason(chart: Path) -> No
 
 
 def test_every_value_exists_in_the_public_chart(chart: Path) -> None:
-    if not REAL_VALUES.is_file():
-        pytest.skip(f"{REAL_VALUES} is not here")
-    public = yaml.safe_load(REAL_VALUES.read_text())
-    values = yaml.safe_load(run_helm("show", "values", chart).stdout)
+    public_values = yaml.safe_load(PUBLIC_VALUES.read_text())
+    stand_in_values = yaml.safe_load(run_helm("show", "values", chart).stdout)
 
     def compare(values: dict[str, Any], public: dict[str, Any], path: str) -> None:
         for key, value in values.items():
@@ -393,7 +391,7 @@ def test_every_value_exists_in_the_public_chart(chart: Path) -> None:
             elif f"{path}{key}" != "configs.ssh.knownHosts":
                 assert value == public[key], f"{path}{key} has another default"
 
-    compare(values, public, "")
+    compare(stand_in_values, public_values, "")
 
 
 def test_the_same_manifests_give_the_same_bytes(chart: Path, tmp_path: Path) -> None:
@@ -434,17 +432,17 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> None:
-    build_chart(manifests(), "10.1.0", chart.parent)
+    build_chart(manifests(), "1.2.2", chart.parent)
     with serving(chart.parent) as url:
-        command = ("show", "chart", "argo-cd", "--repo", url)
-        for version in (VERSION, "10.1.0"):
-            process = run_helm(*command, "--version", version)
-            assert process.returncode == 0, process.stderr
-            shown = yaml.safe_load(process.stdout)
+        ask = ("show", "chart", "argo-cd", "--repo", url)
+        for version in (VERSION, "1.2.2"):
+            done = run_helm(*ask, "--version", version)
+            assert done.returncode == 0, done.stderr
+            shown = yaml.safe_load(done.stdout)
             assert (shown["name"], shown["version"]) == ("argo-cd", version)
             assert shown["appVersion"] == f"v{ARGOCD.version}"
             assert "Stand-in" in shown["description"]
-        assert run_helm(*command, "--version", "9.9.9").returncode != 0
+        assert run_helm(*ask, "--version", "9.9.9").returncode != 0
         pulled = run_helm(
             "pull", "argo-cd", "--repo", url, "--version", VERSION, "--destination", tmp_path
         )

@@ -26,7 +26,7 @@ from tests.contract.test_github_api import KEY
 pytest_plugins = ["tests.contract.kubernetes_fixtures"]
 pytestmark = pytest.mark.anyio
 
-PACKAGE = REPOSITORY / "package"
+PACKAGE = REPOSITORY / "components"
 PAGE = REPOSITORY / "docs" / "package.md"
 SCHEMA = Path(__file__).with_name("package_schema.txt")
 """Each input, output and field of the package; changed together with the components."""
@@ -331,7 +331,7 @@ def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(
 
 
 def test_the_page_s_program_in_yaml_shows_what_it_makes(stack: Stack, do: Emulator) -> None:
-    address = "github.com/TEAM/REPOSITORY/package"
+    address = "github.com/TEAM/REPOSITORY/components"
     text = example("yaml")
     assert address in text
     # The stack is of the project `tests`.

@@ -72,7 +72,7 @@ def test_a_stack_is_created_refreshed_updated_and_destroyed(stack: Stack, do: Em
     destroyed = stack.destroy()
     assert destroyed.code == 0, destroyed.output
     assert not stack.resources()
-    do.until_gone(live[0].id)
+    do.until_deleted(live[0].id)
     assert not do.account.data.registries
 
 

@@ -383,7 +383,7 @@ def test_deleting_a_cluster_requests_its_deletion(
     wire.clear()
     plugin.delete(created)
     assert wire.requests == [f"DELETE /v2/kubernetes/clusters/{created.id}"]
-    do.until_gone(created.id)
+    do.until_deleted(created.id)
     plugin.delete(created)  # deleting it again is no error
 
 
@@ -395,7 +395,7 @@ def test_a_cluster_is_deleted_with_its_associated_resources(
     plugin.delete(created)
     path = f"/v2/kubernetes/clusters/{created.id}/destroy_with_associated_resources"
     assert wire.requests == [f"GET {path}", f"DELETE {path}/dangerous"]
-    do.until_gone(created.id)
+    do.until_deleted(created.id)
 
 
 def test_a_failed_deletion_is_an_error_so_that_the_cluster_stays_in_the_state(

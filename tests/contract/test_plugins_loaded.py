@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Home:
 def process(home: Home) -> Iterator[psutil.Process]:
     """The process that has the plugins loaded."""
     with subprocess.Popen([sys.executable, "-m", loaded.MODULE, home.root]) as process:
-        until(30, "the plugins are loaded", (home.root / SOCKET).exists)
+        until("the plugins are loaded", (home.root / SOCKET).exists)
         yield psutil.Process(process.pid)
         process.kill()
 

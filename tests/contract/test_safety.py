@@ -22,7 +22,7 @@ import pulumi_digitalocean as do
 from components.protection import Protection
 
 vpc = do.Vpc(
-    "vpc", name="vpc", region="nyc1", ip_range="10.20.0.0/20",
+    "vpc", name="vpc", region="nyc1", ip_range="{ip_range}",
     opts=pulumi.ResourceOptions(protect={protect}),
 )
 after = do.Vpc(
@@ -57,7 +57,7 @@ def test_events_of_a_run_contain_no_secret_output_in_clear(stack: Stack) -> None
 def test_a_protected_stack_is_not_destroyed_even_in_part(
     stack: Stack, do: Emulator, how: tuple[str, ...]
 ) -> None:
-    stack.program(PROTECTED.format(protect=True))
+    stack.program(PROTECTED.format(protect=True, ip_range="10.20.0.0/20"))
     assert stack.up().code == 0
     before = set(do.account.data.vpcs)
     assert len(before) == 3
@@ -69,10 +69,21 @@ def test_a_protected_stack_is_not_destroyed_even_in_part(
     assert names >= {"vpc", "after", "protection"}
 
 
-def test_a_stack_without_protection_is_destroyed(stack: Stack) -> None:
-    stack.program(PROTECTED.format(protect=True))
+def test_a_protected_resource_is_not_replaced(stack: Stack, do: Emulator) -> None:
+    stack.program(PROTECTED.format(protect=True, ip_range="10.20.0.0/20"))
     assert stack.up().code == 0
-    stack.program(PROTECTED.format(protect=False))
+    before = dict(do.account.data.vpcs)
+    stack.program(PROTECTED.format(protect=True, ip_range="10.77.0.0/20"))
+    run = stack.run("up", "--yes", "--stack=dev")
+    assert run.code != 0
+    assert "unable to replace resource" in run.output
+    assert do.account.data.vpcs == before
+
+
+def test_a_stack_without_protection_is_destroyed(stack: Stack) -> None:
+    stack.program(PROTECTED.format(protect=True, ip_range="10.20.0.0/20"))
+    assert stack.up().code == 0
+    stack.program(PROTECTED.format(protect=False, ip_range="10.20.0.0/20"))
     assert stack.up().code == 0
     run = stack.run("destroy", "--yes", "--stack=dev", "--skip-preview")
     assert run.code == 0, run.output
