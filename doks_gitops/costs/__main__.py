@@ -11,11 +11,11 @@ from pathlib import Path
 
 from doks_gitops import account
 from doks_gitops.costs import bill
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.settings import DigitalOcean, Registry, SettingsError
 from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, billable_sections
 from doks_gitops.settings.model import NAMESPACE
-from doks_gitops.settings.scalars import ENVIRONMENTS
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
 

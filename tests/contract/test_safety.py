@@ -1,10 +1,9 @@
-"""What keeps a stack and its secrets, under the real engine."""
+"""Protection of a stack and its secrets, with the real engine."""
 
 from pathlib import Path
 
 import pytest
 
-from sandbox.paths import REPOSITORY
 from tests.contract.digitalocean_api import Emulator
 from tests.contract.pulumi_stack import Stack
 
@@ -36,17 +35,17 @@ Protection("protection", pulumi.ResourceOptions(protect={protect}, depends_on=[a
 
 @pytest.fixture
 def stack(tmp_path: Path, do: Emulator) -> Stack:
-    # A region's first VPC is its default for good, and can't be deleted.
+    # The first VPC of a region is its default VPC, which can't be deleted.
     do.in_server(lambda: do.account.add_vpc("default", "nyc1"))
-    stack = Stack.new(tmp_path, api_url=do.url, token=do.token)
-    (stack.folder / "components").symlink_to(REPOSITORY / "components")
-    return stack
+    return Stack.new(tmp_path, api_url=do.url, token=do.token)
 
 
 def test_events_of_a_run_contain_no_secret_output_in_clear(stack: Stack) -> None:
     command = ("up", "--stack=dev", "--yes", "--skip-preview", "--json")
     stack.program(SECRETS.format(hide=""))
-    assert "open sesame" in stack.run(*command).output, "the SDK tells no more: drop secrecy.py"
+    assert "open sesame" in stack.run(*command).output, (
+        "the SDK sends no secrets any more: remove disable_debug_messages"
+    )
     stack.program(SECRETS.format(hide="disable_debug_messages()"))
     run = stack.run(*command)
     assert run.code == 0, run.output
@@ -66,7 +65,7 @@ def test_a_protected_stack_is_not_destroyed_even_in_part(
     assert run.code != 0
     assert "protect" in run.output
     assert set(do.account.data.vpcs) == before
-    names = {each["urn"].rpartition("::")[2] for each in stack.resources()}
+    names = {resource["urn"].rpartition("::")[2] for resource in stack.resources()}
     assert names >= {"vpc", "after", "protection"}
 
 

@@ -36,7 +36,7 @@ CONFIG: dict[str, Any] = {
     },
     "doks-gitops:registry": {"name": "team", "create": True, "region": "nyc3"},
     "doks-gitops:argocd": {
-        "chart": {"version": "10.1.1"},
+        "chart": {"version": "1.2.3"},
         "values": {"server": {"replicas": 2}},
         "webhookSecret": "a webhook secret",
     },
@@ -167,7 +167,7 @@ def test_settings_reach_every_part(made: Run) -> None:
     assert (pool["minNodes"], pool["maxNodes"]) == (1, 5)
     assert pool["taints"] == [{"key": "burst", "value": "yes", "effect": "NoSchedule"}]
     release = made.one("Release").inputs
-    assert release["version"] == "10.1.1"
+    assert release["version"] == "1.2.3"
     assert release["values"]["server"]["replicas"] == 2
     assert release["values"]["configs"]["secret"]["githubSecret"] == "a webhook secret"
     project = made.one("AppProject").inputs["spec"]

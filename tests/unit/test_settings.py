@@ -8,11 +8,11 @@ import pydantic
 import pytest
 from pulumi.runtime.config import set_all_config
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
 from doks_gitops.settings.model import Sync
-from tests.unit.stackfiles import CHART_VERSION, ROOT, STACKS, as_text, configuration, own_files
+from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
 TOKEN = {"DIGITALOCEAN_TOKEN": "dop_v1_from_the_environment"}
 URL_KEY = "doks-gitops:repositories.monorepo.url"
@@ -70,7 +70,7 @@ def test_applications_deploy_where_the_overlay_does(stack: str) -> None:
 
 def test_prod_is_highly_available_and_protected_unless_it_says_otherwise() -> None:
     cluster = own_config("prod")["doks-gitops:cluster"]
-    argocd = {"chart": {"version": CHART_VERSION}}
+    argocd = {"chart": {"version": "1.2.3"}}
     bare = {key: cluster[key] for key in ("name", "region", "version", "nodePools")}
     parsed = own("prod", **{"doks-gitops:cluster": bare, "doks-gitops:argocd": argocd})
     assert parsed.cluster.protect
@@ -178,7 +178,7 @@ def test_usual_forms_of_a_repository_url_are_taken(url: str) -> None:
 def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
     argocd = own_config("dev")["doks-gitops:argocd"] | {"url": url}
     parsed = own("dev", **{"doks-gitops:argocd": argocd})
-    domain = chart_values(Wanted(url=parsed.argocd.url))["global"]["domain"]
+    domain = chart_values(ArgoCdOptions(url=parsed.argocd.url))["global"]["domain"]
     assert f"https://{domain}" == url.removesuffix("/")
 
 
