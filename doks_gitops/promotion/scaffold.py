@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.promotion.layout import (
     TEMPLATE,
     App,
@@ -20,7 +21,6 @@ from doks_gitops.promotion.layout import (
 from doks_gitops.promotion.proposal import Proposal
 from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.settings import defaults
-from doks_gitops.settings.environments import ENVIRONMENTS
 from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.model import NAMESPACE, Argocd
 
