@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import certifi
 import pytest
 
 from doks_gitops import http
@@ -67,7 +66,7 @@ def test_only_idempotent_requests_and_named_methods_are_retried(api: FakeApi) ->
 def test_certificates_of_a_cluster_are_checked_by_its_own_authority_alone(
     api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", requests.certs.where())
     authority = str(tmp_path / "missing.pem")
     with pytest.raises(OSError, match=r"CA certificate bundle.*missing\.pem"):
         http.Session("token", authority=authority).get(api.url.replace("http:", "https:"))
