@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from doks_gitops import account
 from doks_gitops.errors import PlatformError
-from doks_gitops.recovery import digitalocean, kubernetes
+from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import ClusterState, Observed, StackState, clusters_of
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -104,7 +104,7 @@ class Recovery:
             clusters,
             region_available=settings.cluster.region in team.regions,
             registry_exists=settings.registry.name in team.registries,
-            vpc=digitalocean.vpc_id(settings),
+            vpc=_vpc(settings),
         )
         if len(clusters) != 1 or clusters[0].state == "provisioning":
             return observed
@@ -115,7 +115,7 @@ class Recovery:
         try:
             with _connect(observed) as cluster:
                 return cluster.state(observed.settings.argocd.namespace)
-        except kubernetes.Unreachable as error:
+        except (kubernetes.Unreachable, account.AccountError) as error:
             _report(f"The cluster does not answer: {error.problem}")
             return None
 
@@ -125,7 +125,7 @@ class Recovery:
                 # A refresh locks the stack as every run does.
                 self._stack.clear_pending_creates(urn)
             case WaitForCluster(cluster):
-                _wait(digitalocean.DigitalOcean(observed.settings, cluster.id))
+                _wait(observed.settings, cluster.id)
             case DeleteFromState(urn):
                 # Protected or not: the account says that it does not exist.
                 self._stack.delete_from_state(urn)
@@ -145,21 +145,38 @@ class Recovery:
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
     [cluster] = observed.clusters
-    authority = digitalocean.DigitalOcean(observed.settings, cluster.id).authority()
+    with _account(observed.settings) as client:
+        authority = client.certificate_authority(cluster.id)
     token = observed.settings.digitalocean.token.get_secret_value()
     return kubernetes.connect(cluster.endpoint, authority, token)
 
 
-def _wait(cluster: digitalocean.DigitalOcean) -> None:
+def _wait(settings: Settings, cluster_id: str) -> None:
     deadline = time.monotonic() + PROVISIONING_SECONDS
-    while (state := cluster.state()) == "provisioning":
-        if time.monotonic() > deadline:
-            raise RecoveryError(
-                "DigitalOcean has not created the cluster within 30 minutes.",
-                "see https://status.digitalocean.com, then run the same command again",
-            )
-        time.sleep(1)
+    with _account(settings) as client:
+        while (state := client.cluster_state(cluster_id)) == "provisioning":
+            if time.monotonic() > deadline:
+                raise RecoveryError(
+                    "DigitalOcean has not created the cluster within 30 minutes.",
+                    "see https://status.digitalocean.com, then run the same command again",
+                )
+            time.sleep(1)
     _report(f"    It is {state}.")
+
+
+def _vpc(settings: Settings) -> str | None:
+    """Returns the ID of the VPC that the stack creates; None if it creates none, or the account
+    has none of that name in the region."""
+    cluster = settings.cluster
+    if cluster.vpc is None or cluster.vpc.ip_range is None:
+        return None
+    with _account(settings) as client:
+        return client.vpc_id(cluster.name, cluster.region)
+
+
+def _account(settings: Settings) -> account.DigitalOceanClient:
+    token = settings.digitalocean.token.get_secret_value()
+    return account.DigitalOceanClient(token, settings.digitalocean.api_endpoint)
 
 
 def _report(text: str) -> None:
