@@ -138,5 +138,5 @@ def _checked(kind: type[_Named], where: str, words: Sequence[str]) -> _Named:
     except ValidationError as invalid:
         error = invalid.errors(include_url=False)[0]
         raise LayoutError(
-            f"{where} has a wrong {error['loc'][0]}.", f"Name {error['msg']}."
+            f"{where} has a wrong {error['loc'][0]}.", f"It must be {error['msg']}."
         ) from None
