@@ -16,7 +16,7 @@ def measure(bench: Bench) -> list[Result]:
         by_polling = [_seconds(bench, clone, number) for number in range(BY_POLLING)]
         session.start(bench.home, None, bench.console, webhooks=True)
         bench.run("pulumi", "up", "--yes", "--skip-preview", "--stack", DEV)
-        bench.context.until("Argo CD is back", bench.context.is_well, 180)
+        bench.context.until("Argo CD is back", bench.context.is_well)
         by_webhook = [_seconds(bench, clone, BY_POLLING + number) for number in range(BY_WEBHOOK)]
     median = statistics.median(by_webhook)
     return [
@@ -51,7 +51,7 @@ def _seconds(bench: Bench, clone: Path, number: int) -> float:
     context.git(clone, "commit", "--quiet", "--message", f"benchmark {number}")
     begin = time.monotonic()
     context.git(clone, "push", "--quiet")
-    context.until("the commit is Synced", context.is_well, 60)
+    context.until("the commit is Synced", context.is_well)
     seconds = time.monotonic() - begin
     bench.say(f"{seconds:.1f} s")
     return seconds

@@ -236,12 +236,15 @@ def _interrupts_deferred() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    handlers = [signal.signal(each, lambda number, _: received.append(number)) for each in signals]
+
+    def defer(number: int, _: object) -> None:
+        received.append(number)
+
+    previous = {number: signal.signal(number, defer) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in zip(signals, handlers, strict=True):
+        for number, handler in previous.items():
             signal.signal(number, handler)
         if received:
             raise KeyboardInterrupt

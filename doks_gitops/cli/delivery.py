@@ -14,8 +14,8 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings.scalars import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from doks_gitops.ci.preview import Preview
@@ -161,7 +161,10 @@ def _publish(
 ) -> None:
     """Print the text (or the results as JSON), and add it to `file` and to the summary of the
     workflow run: https://docs.github.com/en/actions/reference/workflow-commands"""
-    print(json.dumps([asdict(each) for each in results], indent=2) if as_json else text, flush=True)
+    print(
+        json.dumps([asdict(result) for result in results], indent=2) if as_json else text,
+        flush=True,
+    )
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     for path in filter(None, [file, Path(summary) if summary else None]):
         with path.open("a") as stream:

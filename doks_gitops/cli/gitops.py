@@ -64,9 +64,9 @@ def status(
 
     Exit code 1 if an environment can't be read.
     """
+    from doks_gitops.environments import ENVIRONMENTS
     from doks_gitops.promotion import status
     from doks_gitops.promotion.repository import GitError, clone
-    from doks_gitops.settings.scalars import ENVIRONMENTS
 
     with clone(repo, cwd) as tree:
         try:

@@ -32,8 +32,9 @@ def recover(
 ) -> None:
     """Bring a stack back after a loss: its cluster, Argo CD, its state, or the end of a killed run.
 
-    Shows the plan, asks, and carries it out. Deletes nothing from the state that the account still
-    has, and may be repeated at any time.
+    Shows the plan, asks, and carries it out. It may be repeated at any time.
+
+    Deletes nothing from the state that the account still has.
     """
     if not (yes or dry_run or sys.stdin.isatty()):
         raise typer.BadParameter(

@@ -19,7 +19,7 @@ from string import Template
 import pydantic
 import yaml
 
-from components.chart_values import Wanted, chart_values, merge
+from components.chart_values import ArgoCdOptions, chart_values, merge
 from components.names import RELEASE_NAME
 from components.project import IN_CLUSTER
 from doks_gitops.errors import PlatformError
@@ -145,11 +145,11 @@ def app_placeholders(app: App, file: PurePosixPath, source: Source | None) -> di
 
 def _values(argocd: Argocd) -> str:
     """The chart's values that the stack would set, without secrets."""
-    wanted = Wanted(
+    options = ArgoCdOptions(
         high_availability=argocd.high_availability,
         url=argocd.url,
         admin_enabled=argocd.admin.enabled,
-        secret_apart=True,
+        separate_secret=True,
     )
-    values = merge(chart_values(wanted), argocd.values)
+    values = merge(chart_values(options), argocd.values)
     return yaml.safe_dump(values, sort_keys=False).rstrip()

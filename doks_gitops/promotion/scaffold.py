@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.promotion.layout import (
     TEMPLATE,
     App,
@@ -22,7 +23,6 @@ from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.settings import defaults
 from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.model import NAMESPACE, Argocd
-from doks_gitops.settings.scalars import ENVIRONMENTS
 
 PUBLIC_ARGOCD_KEYS = ("namespace", "chart", "highAvailability", "url", "values")
 """The keys of `argocd` that Git may know: none of them holds a secret."""

@@ -43,8 +43,8 @@ class Cluster:
     def state(self, namespace: str) -> ClusterState:
         """Returns the state of Argo CD's namespace."""
         self._call("GET", "/readyz")
-        found = self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True)
-        if found is None:
+        response = self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True)
+        if response is None:
             return ClusterState()
         password = self._call("GET", self._secret(namespace, ADMIN_SECRET), missing=True)
         secrets = self._list(
@@ -52,7 +52,7 @@ class Cluster:
             f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
         )
         return ClusterState(
-            terminating="deletionTimestamp" in found["metadata"],
+            terminating="deletionTimestamp" in response["metadata"],
             admin_password=password is not None,
             helm_history=HelmHistory(tuple(_revision(secret["metadata"]) for secret in secrets)),
         )
@@ -84,7 +84,7 @@ class Cluster:
         deadline = time.monotonic() + seconds
         argocd = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
         path = f"/api/v1/namespaces/{namespace}"
-        while (found := self._call("GET", path, missing=True)) is not None:
+        while (response := self._call("GET", path, missing=True)) is not None:
             if time.monotonic() > deadline:
                 raise Unreachable(
                     f"The namespace {namespace} is still being deleted after {seconds:.0f} s.",
@@ -101,9 +101,9 @@ class Cluster:
                         )
             if self._delete_contents(namespace):
                 # The namespace's controller writes to it at the same time: overwrite any version.
-                found["metadata"].pop("resourceVersion", None)
-                found["spec"]["finalizers"] = []
-                self._call("PUT", f"{path}/finalize", found, missing=True)
+                response["metadata"].pop("resourceVersion", None)
+                response["spec"]["finalizers"] = []
+                self._call("PUT", f"{path}/finalize", response, missing=True)
             else:
                 time.sleep(0.1)
 

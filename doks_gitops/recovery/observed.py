@@ -70,7 +70,7 @@ class StackState:
 
 def _dependents(resources: Sequence[Mapping[str, Any]], urn: str) -> tuple[str, ...]:
     """Returns the URNs that depend on `urn`. A state lists each resource after those it needs."""
-    found = {urn: None}
+    dependents: list[str] = []
     for resource in resources:
         needed = {
             resource.get("parent"),
@@ -80,9 +80,9 @@ def _dependents(resources: Sequence[Mapping[str, Any]], urn: str) -> tuple[str, 
             *resource.get("dependencies", ()),
             *chain(*(resource.get("propertyDependencies") or {}).values()),
         }
-        if not needed.isdisjoint(found):
-            found[resource["urn"]] = None
-    return tuple(found)[1:]
+        if not needed.isdisjoint((urn, *dependents)):
+            dependents.append(resource["urn"])
+    return tuple(dependents)
 
 
 @dataclass(frozen=True)

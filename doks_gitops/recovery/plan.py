@@ -87,7 +87,9 @@ class DeleteHelmRevisions:
     outdated: HelmRevision | None = None
 
     def __str__(self) -> str:
-        revisions = ", ".join(f"{each.secret} ({each.status})" for each in self.revisions)
+        revisions = ", ".join(
+            f"{revision.secret} ({revision.status})" for revision in self.revisions
+        )
         action = f"upgrades from {self.outdated.secret}" if self.outdated else "installs"
         return f"Remove Helm's records {revisions}, so that it {action} over what is there."
 

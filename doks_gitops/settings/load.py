@@ -14,6 +14,7 @@ import pulumi.runtime.config as pulumi_config
 import yaml
 from pydantic import ValidationError
 
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.settings import rules
 from doks_gitops.settings.base import Model, Path
 from doks_gitops.settings.defaults import complete
@@ -31,7 +32,6 @@ from doks_gitops.settings.model import (
     Settings,
 )
 from doks_gitops.settings.report import ACCOUNT, RESERVED, Report
-from doks_gitops.settings.scalars import ENVIRONMENTS
 from doks_gitops.settings.stackfile import StackFile
 
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
+from doks_gitops.environments import Environment
 from doks_gitops.settings import scalars
 from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Violation, one_of
 from doks_gitops.settings.github import GitHub
@@ -643,7 +644,7 @@ class Settings(Model):
 
     stack: str = Field(description="Name of the stack.")
     digitalocean: DigitalOcean = Field(description="The account.")
-    environment: Annotated[scalars.Environment, DefaultFrom("the stack's name")] = Field(
+    environment: Annotated[Environment, DefaultFrom("the stack's name")] = Field(
         description="Environment, which some defaults depend on.", examples=["dev"]
     )
     cluster: Cluster = Field(description="The DOKS cluster.")

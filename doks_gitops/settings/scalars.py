@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import GetCoreSchemaHandler, SecretStr
@@ -236,9 +236,6 @@ def _url(expected: str, is_valid: Callable[[str], bool]) -> Rule:
     return Rule(expected, is_valid, is_sensitive=_may_hold_password)
 
 
-Environment = Literal["dev", "staging", "prod"]
-ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
-"""In the order of promotion."""
 Day = Literal["any", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Tier = Literal["starter", "basic", "professional"]

@@ -1,4 +1,4 @@
-"""The cluster's right to pull from the team's registry is taken away by hand."""
+"""The cluster's integration with the team's registry is removed by hand."""
 
 from sandbox.drills.drill import DEV, Context, Drill
 
@@ -14,13 +14,14 @@ def run(context: Context) -> None:
     context.lose("the registry integration")
     try:
         context.kubectl("run", "drill", *_POD)
-        context.until("a pull fails", lambda: "BackOff" in _pod(context), 30)
+        context.until("a pull fails", lambda: "BackOff" in _pod(context))
         context.recover("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
-        context.until("the image is pulled", lambda: "Running" in _pod(context), 30)
+        context.until("the image is pulled", lambda: "Running" in _pod(context))
     finally:
         context.kubectl("delete", "pod", "drill", "--ignore-not-found")
-    found = context.api("GET", f"/v2/kubernetes/clusters/{cluster['id']}").json()
-    context.check(found["kubernetes_cluster"]["registry_enabled"], "it is not integrated again")
+    response = context.api("GET", f"/v2/kubernetes/clusters/{cluster['id']}").json()
+    enabled = response["kubernetes_cluster"]["registry_enabled"]
+    context.check(enabled, "the registry integration was not restored")
     context.unchanged()
 
 

@@ -1,4 +1,4 @@
-"""A process that runs a cluster's control plane in a folder until it is killed."""
+"""Runs a cluster's control plane in a folder until the process is killed."""
 
 import asyncio
 import sys

@@ -24,11 +24,11 @@ cluster = do.KubernetesCluster(
     opts=pulumi.ResourceOptions(depends_on=[registry]),
 )
 pool = do.KubernetesNodePool("pool", cluster_id=cluster.id, size="s-2vcpu-4gb", node_count=1)
-found = do.get_container_registry_output(name=registry.name)
+lookup = do.get_container_registry_output(name=registry.name)
 
 pulumi.export("endpoint", cluster.endpoint)
 pulumi.export("kubeconfig", cluster.kube_configs[0].raw_config)
-pulumi.export("registry", found.endpoint)
+pulumi.export("registry", lookup.endpoint)
 pulumi.export("pool", pool.name)
 """
 
@@ -72,7 +72,7 @@ def test_a_stack_is_created_refreshed_updated_and_destroyed(stack: Stack, do: Em
     destroyed = stack.destroy()
     assert destroyed.code == 0, destroyed.output
     assert not stack.resources()
-    do.until_gone(live[0].id)
+    do.until_deleted(live[0].id)
     assert not do.account.data.registries
 
 
@@ -100,8 +100,8 @@ def test_a_cluster_whose_registry_integration_failed_is_completed_by_the_next_ru
     assert run.code != 0
     assert "Error enabling registry integration" in run.output
     [cluster] = do.account.data.clusters.values()
-    kept = {resource["type"]: resource for resource in stack.resources()}
-    assert kept["digitalocean:index/kubernetesCluster:KubernetesCluster"]["id"] == cluster.id
+    resources = {resource["type"]: resource for resource in stack.resources()}
+    assert resources["digitalocean:index/kubernetesCluster:KubernetesCluster"]["id"] == cluster.id
     retried = stack.up()
     assert retried.code == 0, retried.output
     assert list(do.account.data.clusters) == [cluster.id]

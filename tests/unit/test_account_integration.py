@@ -14,7 +14,7 @@ from doks_gitops.account import (
     Version,
     integration,
 )
-from tests.unit.mocked import Found, run
+from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import parsed
 
 ENDPOINT = "registry.digitalocean.com/team"
@@ -67,8 +67,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def restored(
     stack: settings.Settings, account: Account, *, known: bool = True, preview: bool = False
-) -> Found:
-    """What comes of the registry's endpoint in a run; unknown: the registry is yet to be made."""
+) -> OutputValue:
+    """What comes of the registry's endpoint in a run; unknown: the registry is yet to be result."""
 
     def program() -> dict[str, Any]:
         value: Any = ENDPOINT if known else pulumi.UNKNOWN

@@ -1,4 +1,4 @@
-"""What the benchmarks make of what they measured."""
+"""How the benchmarks report their measurements."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,13 +31,15 @@ def test_compared_values_are_measured_alternately_and_reported_as_medians(tmp_pa
 
 
 def test_a_line_twice_as_steep_is_drawn_twice_as_high() -> None:
-    drawn = ElementTree.fromstring(
-        chart("seconds", [Line("ours", {0: 0.0, 500: 10.0}), Line("engine", {0: 0.0, 500: 5.0})])
+    picture = ElementTree.fromstring(
+        chart(
+            "seconds", [Line("platform", {0: 0.0, 500: 10.0}), Line("engine", {0: 0.0, 500: 5.0})]
+        )
     )
-    lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
+    lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
     ends = [[float(y.split(",")[1]) for y in line.attrib["points"].split()] for line in lines]
-    (zero, ours), (_, engine) = ends
-    assert zero - ours == 2 * (zero - engine) > 0
+    (zero, platform), (_, engine) = ends
+    assert zero - platform == 2 * (zero - engine) > 0
 
 
 def test_the_machine_is_described_without_its_host_name() -> None:

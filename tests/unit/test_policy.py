@@ -38,7 +38,7 @@ SSO = {"configs": {"cm": {"oidc.config": "name: SSO"}}}
 RELEASE = resource(
     rules.RELEASE,
     chart="argo-cd",
-    version="10.1.1",
+    version="1.2.3",
     repositoryOpts={"repo": "https://argoproj.github.io/argo-helm"},
     values={"server": {"replicas": 2}},
 )
@@ -103,7 +103,7 @@ BROKEN = [
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=None)),
     ("chart-is-pinned", in_dev(changed(RELEASE, version=None))),
     ("chart-is-pinned", changed(RELEASE, version="10.x")),
-    ("chart-is-pinned", changed(RELEASE, version=">=10.1.1")),
+    ("chart-is-pinned", changed(RELEASE, version=">=1.2.3")),
     ("chart-is-pinned", resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd")),
     ("argocd-is-not-public-without-tls-and-sso", in_dev(values(**INGRESS))),
     (
@@ -155,10 +155,10 @@ ALLOWED = [
     ("pools-have-room", in_dev(pool(autoScale=False, nodeCount=1))),
     ("pools-have-room", in_dev(pool(autoScale=True, minNodes=1, maxNodes=2))),
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=False)),
-    ("chart-is-pinned", resource(rules.RELEASE, chart="./charts/argo-cd-10.1.1.tgz")),
+    ("chart-is-pinned", resource(rules.RELEASE, chart="./charts/argo-cd.tgz")),
     (
         "chart-is-pinned",
-        resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd", version="10.1.1"),
+        resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd", version="1.2.3"),
     ),
     ("argocd-is-not-public-without-tls-and-sso", values(**SSO, **INGRESS)),
     (
@@ -215,7 +215,7 @@ def test_the_repositorys_own_stacks_keep_all_rules(
     )
     resources = {
         each.type: Resource(each.urn, each.type, each.inputs, protect=each.protect)
-        for each in platform(monkeypatch, config=config, team=team, stack=stack).asked.values()
+        for each in platform(monkeypatch, config=config, team=team, stack=stack).resources.values()
     }
     for rule in RULES:
         for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:

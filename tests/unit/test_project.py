@@ -1,4 +1,4 @@
-"""GitOpsProject: the limits of one environment."""
+"""GitOpsProject: the limits of an environment."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,20 +10,20 @@ from components.project import GitOpsProject, GitOpsProjectArgs, ResourceKind
 from tests.unit.mocked import kubernetes_provider, refused, run
 
 
-def arguments(**given: Any) -> GitOpsProjectArgs:
+def arguments(**changes: Any) -> GitOpsProjectArgs:
     return GitOpsProjectArgs(
         **{
             "project_name": "dev",
             "argocd_namespace": "argocd",
             "source_repos": ["https://git.test/monorepo"],
             "namespaces": ["shop-dev"],
-            **given,
+            **changes,
         }
     )
 
 
-def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
-    args = arguments(**given)
+def program(**changes: Any) -> Callable[[], Mapping[str, Any]]:
+    args = arguments(**changes)
 
     def body() -> Mapping[str, Any]:
         opts = ResourceOptions(providers=[kubernetes_provider()])
@@ -49,19 +49,22 @@ def test_project_stays_until_no_application_uses_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "wild",
+    "patterns",
     [
         {"source_repos": ["*"]},
         {"source_repos": ["https://git.test/*"]},
         {"namespaces": ["shop-*"]},
-        {"cluster_resources": [ResourceKind("*", "*")]},
-        {"cluster_resources": [ResourceKind("apps", "*")]},
+        {"namespaces": ["shop-?"]},
+        {"namespaces": ["shop-[ab]"]},
+        {"namespaces": ["!kube-system"]},
+        {"cluster_resources": [ResourceKind("*", group="*")]},
+        {"cluster_resources": [ResourceKind("*", group="apps")]},
     ],
 )
-def test_no_star_in_project_unless_allowed(wild: dict[str, Any]) -> None:
-    with refused("project dev", next(iter(wild)), "allow_any"):
-        arguments(**wild)
-    run(program(**wild, allow_any=True)).one("AppProject")
+def test_patterns_need_allow_any(patterns: dict[str, Any]) -> None:
+    with refused("project dev", next(iter(patterns)), "allow_any"):
+        arguments(**patterns)
+    run(program(**patterns, allow_any=True)).one("AppProject")
 
 
 def test_project_without_cluster_resources_may_deploy_none() -> None:
@@ -70,11 +73,11 @@ def test_project_without_cluster_resources_may_deploy_none() -> None:
 
 
 def test_project_can_be_limited_to_some_kinds() -> None:
-    kinds = (ResourceKind("argoproj.io", "Application"),)
+    kinds = (ResourceKind("Application", group="argoproj.io"),)
     spec = run(program(namespace_resources=kinds, cluster_resources=())).one("AppProject").inputs
     assert spec["spec"]["namespaceResourceWhitelist"] == [
         {"group": "argoproj.io", "kind": "Application"}
     ]
     assert spec["spec"]["clusterResourceWhitelist"] == []
     with refused("namespace_resources"):
-        arguments(namespace_resources=(ResourceKind("*", "*"),))
+        arguments(namespace_resources=(ResourceKind("*", group="*"),))

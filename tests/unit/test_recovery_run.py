@@ -19,7 +19,7 @@ CONFIG = {
     "digitalocean:token": "dop_v1_token",
     "doks-gitops:cluster": CLUSTER,
     "doks-gitops:registry": {"name": "team"},
-    "doks-gitops:argocd": {"chart": {"version": "10.1.1"}},
+    "doks-gitops:argocd": {"chart": {"version": "1.2.3"}},
     "doks-gitops:repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
     "doks-gitops:project": {"namespaces": ["shop-dev"]},
 }

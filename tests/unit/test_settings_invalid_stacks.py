@@ -14,10 +14,9 @@ from components.chart_values import merge
 from doks_gitops import settings
 from doks_gitops.settings.load import decoded
 from tests.unit.mocked import registered, run
-from tests.unit.stackfiles import CHART_VERSION, ROOT, TextTimes, as_text, configuration
+from tests.unit.stackfiles import ROOT, TextTimes, as_text, configuration
 
 FILE = yaml.load(Path(__file__).with_name("invalid_stacks.yaml").read_text(), Loader=TextTimes)
-BASE = {**FILE["base"], "doks-gitops:argocd": {"chart": {"version": CHART_VERSION}}}
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class InvalidStack:
 
     @property
     def text(self) -> str:
-        return yaml.safe_dump({"config": self.config or merge(BASE, self.patch)})
+        return yaml.safe_dump({"config": self.config or merge(FILE["base"], self.patch)})
 
     @property
     def files(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The toolchain's promises, with fake programs in place of compilers and tools."""
+"""The toolchain, with fake programs instead of compilers and tools."""
 
 import asyncio
 import dataclasses
@@ -38,7 +38,7 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("output", "version"),
     [
         ("v3.259.0\n", (3, 259, 0)),
         ("etcd Version: 3.6.16\nGit SHA: Not provided\nGo Version: go1.27.3\n", (3, 6, 16)),
@@ -55,9 +55,9 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     ],
 )
 def test_a_released_version_is_found_in_the_output_of_a_tool(
-    said: str, version: tuple[int, int, int] | None
+    output: str, version: tuple[int, int, int] | None
 ) -> None:
-    assert versions.find(said) == version
+    assert versions.find(output) == version
 
 
 def test_a_requirement_is_read_from_go_mod_in_both_its_forms() -> None:
@@ -91,7 +91,7 @@ def test_the_engine_is_as_new_as_the_python_sdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "found", "suitable"),
+    ("recipe", "installed", "suitable"),
     [
         (recipes.PULUMI, "3.259.0", True),
         (recipes.PULUMI, "3.260.4", True),
@@ -119,25 +119,24 @@ def test_the_engine_is_as_new_as_the_python_sdk() -> None:
     ids=lambda value: value.name if isinstance(value, Recipe) else str(value),
 )
 def test_a_version_of_the_machine_is_used_only_if_it_is_suitable(
-    recipe: Recipe, found: str, suitable: bool
+    recipe: Recipe, installed: str, suitable: bool
 ) -> None:
-    version = versions.find(found)
+    version = versions.find(installed)
     assert version
     assert recipe.suitable(version, recipe.version) is suitable
 
 
-# Tools of the machine. Each fake is a copy of a real program, the shell, that answers with the
-# text of a file beside it.
+# Tools of the machine. Each fake is a copy of the shell, which prints the file beside it.
 
-SAYS_FILE = Question(("-c", 'cat "$0.says"'))
+PRINT_OUTPUT = Question(("-c", 'cat "$0.output"'))
 
 
-def program(path: Path, says: str) -> Path:
+def program(path: Path, output: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     shell = shutil.which("dash") or shutil.which("sh")
     assert shell
     shutil.copy(shell, path)
-    Path(f"{path}.says").write_text(says)
+    Path(f"{path}.output").write_text(output)
     return path
 
 
@@ -145,14 +144,14 @@ def a_recipe(*names: str) -> Recipe:
     return Recipe(
         name="etcd",
         module="go.etcd.io/etcd/server/v3",
-        binaries=tuple(Binary(name, f"example.com/{name}", SAYS_FILE) for name in names),
-        suitable=lambda found, pinned: found >= (2, 0, 0),
+        binaries=tuple(Binary(name, f"example.com/{name}", PRINT_OUTPUT) for name in names),
+        suitable=lambda installed, pinned: installed >= (2, 0, 0),
     )
 
 
 @pytest.fixture
 def search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Sets PATH to folders in tmp_path, followed by the system's own."""
+    """Sets PATH to folders in tmp_path, followed by those of the system."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def search(*folders: str) -> None:
@@ -203,21 +202,21 @@ def test_shims_and_tools_of_the_sandbox_are_ignored(
 def test_several_binaries_must_have_the_same_minor_version(
     tmp_path: Path, search: Callable[..., None]
 ) -> None:
-    program(tmp_path / "a/one", "v2.1.0")
-    program(tmp_path / "a/two", "v2.2.0")
+    program(tmp_path / "a/server", "v2.1.0")
+    program(tmp_path / "a/client", "v2.2.0")
     search("a")
-    assert machine.find(a_recipe("one", "two")) is None
-    program(tmp_path / "b/two", "v2.1.7")
+    assert machine.find(a_recipe("server", "client")) is None
+    program(tmp_path / "b/client", "v2.1.7")
     search("a", "b")
-    found = machine.find(a_recipe("one", "two"))
-    assert found
-    assert [str(tool.version) for tool in found.values()] == ["2.1.0", "2.1.7"]
+    installed = machine.find(a_recipe("server", "client"))
+    assert installed
+    assert [str(program.version) for program in installed.values()] == ["2.1.0", "2.1.7"]
 
 
 def test_a_client_without_the_server_is_not_suitable(
     tmp_path: Path, search: Callable[..., None]
 ) -> None:
-    question = dataclasses.replace(SAYS_FILE, beginning="argocd-server:")
+    question = dataclasses.replace(PRINT_OUTPUT, beginning="argocd-server:")
     binary = Binary("argocd", "example.com/argocd", question)
     recipe = dataclasses.replace(a_recipe(), binaries=(binary,))
     program(tmp_path / "bin/argocd", "argocd: v3.6.1")
@@ -252,11 +251,11 @@ def test_git_without_its_http_server_is_refused_with_the_package_to_install(
 
 
 def test_nothing_of_a_failed_build_is_kept(tmp_path: Path) -> None:
-    kept = Store(tmp_path)
-    folder = kept.folder("helm", "3.22.0", "abc")
+    store_folder = Store(tmp_path)
+    folder = store_folder.folder("helm", "3.22.0", "abc")
 
     def fail() -> None:
-        with kept.filling(folder) as unfinished:
+        with store_folder.filling(folder) as unfinished:
             (unfinished / "helm").write_text("half")
             raise OSError("compiler died")
 
@@ -266,10 +265,10 @@ def test_nothing_of_a_failed_build_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_folder_appears_complete_and_replaces_an_incomplete_one(tmp_path: Path) -> None:
-    kept = Store(tmp_path)
-    folder = kept.folder("helm", "3.22.0", "abc")
+    store_folder = Store(tmp_path)
+    folder = store_folder.folder("helm", "3.22.0", "abc")
     (folder / "bin").mkdir(parents=True)
-    with kept.filling(folder) as unfinished:
+    with store_folder.filling(folder) as unfinished:
         (unfinished / "helm").write_text("whole")
         assert not (folder / "helm").exists()
     assert [path.name for path in folder.iterdir()] == ["helm"]
@@ -303,23 +302,25 @@ def test_a_second_set_up_waits_until_the_first_has_ended(tmp_path: Path) -> None
         first.kill()
         first.communicate()
     assert entered.wait(5)
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"], "the killed one's scratch"
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"], (
+        "the scratch folder of the killed process"
+    )
 
 
 def test_a_folder_of_links_never_changes(tmp_path: Path) -> None:
-    made = Store(tmp_path).links("abc", {"helm": Path("/one/helm")})
-    again = Store(tmp_path).links("abc", {"helm": Path("/one/helm")})
-    assert made == again
-    assert (made / "helm").readlink() == Path("/one/helm")
+    first = Store(tmp_path).links("abc", {"helm": Path("/opt/helm")})
+    second = Store(tmp_path).links("abc", {"helm": Path("/opt/helm")})
+    assert first == second
+    assert (first / "helm").readlink() == Path("/opt/helm")
     assert [path.name for path in tmp_path.iterdir()] == ["abc"]
 
 
 def test_a_tool_with_other_linker_flags_has_another_folder(tmp_path: Path) -> None:
-    kept = build.Artifacts.of(recipes.HELM, Store(tmp_path))
+    artifacts = build.Artifacts.of(recipes.HELM, Store(tmp_path))
     stamped = dataclasses.replace(recipes.HELM, stamps={})
-    assert kept == build.Artifacts.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
-    assert kept.binaries != build.Artifacts.of(stamped, Store(tmp_path)).binaries
-    assert kept.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
+    assert artifacts == build.Artifacts.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
+    assert artifacts.binaries != build.Artifacts.of(stamped, Store(tmp_path)).binaries
+    assert artifacts.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
     assert build.key("ab", "c") != build.key("a", "bc")
 
 
@@ -327,13 +328,13 @@ def test_a_tool_with_other_linker_flags_has_another_folder(tmp_path: Path) -> No
 def test_a_tool_with_other_edits_has_another_folder(changed: str, tmp_path: Path) -> None:
     first, second = recipes.ARGOCD.edits
     other = dataclasses.replace(second, **{changed: "another"})
-    kept, moved, unedited = (
+    artifacts, changed_artifacts, unedited_artifacts = (
         build.Artifacts.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
         for edits in ((first, second), (first, other), ())
     )
-    assert kept == build.Artifacts.of(recipes.ARGOCD, Store(tmp_path))
-    assert len({kept.binaries, moved.binaries, unedited.binaries}) == 3
-    assert kept.files == moved.files == unedited.files
+    assert artifacts == build.Artifacts.of(recipes.ARGOCD, Store(tmp_path))
+    assert len({artifacts.binaries, changed_artifacts.binaries, unedited_artifacts.binaries}) == 3
+    assert artifacts.files == changed_artifacts.files == unedited_artifacts.files
 
 
 # The guard
@@ -381,8 +382,8 @@ def test_killing_the_sandbox_kills_the_compiler_and_its_child_processes(tmp_path
     assert not left
 
 
-# The compiler. The fake one does what it is told by the file `orders`, writes down its calls, and
-# keeps the module that stands in another's place in a -modfile.
+# The compiler. The fake one runs the script `orders`, records its calls, and keeps a copy of the
+# module that replaces another one in a -modfile.
 
 FAKE_GO = """#!/bin/sh
 root=$(dirname "$(dirname "$0")")
@@ -419,7 +420,7 @@ esac
 
 @pytest.fixture
 def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a fake Go distribution, used in place of the real one."""
+    """The root of a fake Go distribution, used instead of the real one."""
     root = tmp_path / "go"
     (root / "bin").mkdir(parents=True)
     (root / "bin/go").write_text(FAKE_GO)
@@ -507,12 +508,12 @@ def test_an_edited_copy_of_a_module_is_compiled_and_the_module_is_unchanged(
     for edit in recipes.ARGOCD.edits:
         assert (copy / edit.file).read_text() == f"before({edit.new})after"
         assert (module / edit.file).read_text() == f"before({edit.old})after"
-        # Nobody but root can remove what is in a folder without this.
+        # Without write permission, only root can remove files from the folder.
         assert (copy / edit.file).parent.stat().st_mode & stat.S_IWUSR
     edited = {module / edit.file for edit in recipes.ARGOCD.edits}
     for file in set(module.rglob("*.*")) - edited:
         assert (copy / file.relative_to(module)).read_text() == file.read_text()
-    assert not list((tmp_path / "cache").rglob("appcontroller.go")), "the copy is not kept"
+    assert not list((tmp_path / "cache").rglob("appcontroller.go")), "the copy is removed"
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -536,13 +537,13 @@ def test_an_edit_that_does_not_fit_the_module_is_an_error_that_names_file_and_te
 def test_a_suitable_tool_of_the_machine_is_used_instead_of_built(
     fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = machine.Installed(tmp_path / "usr/argocd", Version(3, 6, 2))
+    installed = machine.Installed(tmp_path / "usr/argocd", Version(3, 6, 2))
     monkeypatch.setattr(
-        machine, "find", lambda recipe: {"argocd": own} if recipe is recipes.ARGOCD else None
+        machine, "find", lambda recipe: {"argocd": installed} if recipe is recipes.ARGOCD else None
     )
     tools = toolchain.ensure(quiet())
     assert tools.versions["argocd"] == "3.6.2"
-    assert tools.path("argocd-server").readlink() == own.path
+    assert tools.path("argocd-server").readlink() == installed.path
     assert tools.argocd_manifests.is_dir()
     assert not [call for call in calls(fake_go) if "argo-cd/v3/cmd" in call]
 
