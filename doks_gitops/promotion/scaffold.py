@@ -127,8 +127,8 @@ def read_apps(section: Mapping[str, Any]) -> list[App]:
                 "Name the applications for the layout: --app NAME PATH NAMESPACE",
             )
     return [
-        _checked(App, f"applications.{name}", (name, each["path"], each["namespace"]))
-        for name, each in sorted(section.items())
+        _checked(App, f"applications.{name}", (name, application["path"], application["namespace"]))
+        for name, application in sorted(section.items())
     ]
 
 

@@ -213,7 +213,7 @@ APPLICATION = Application("dev-shop", "argocd", "dev", "0123", (), "Synced", "He
     ("sync", "health"),
     [("OutOfSync", "Healthy"), ("Synced", "Degraded"), ("Synced", "Progressing")],
 )
-def test_application_that_is_not_well_is_not_promoted_from(
+def test_application_that_is_not_synced_and_healthy_is_not_promoted(
     sync: str, health: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unhealthy = replace(APPLICATION, sync=sync, health=health)
