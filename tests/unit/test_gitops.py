@@ -240,7 +240,7 @@ def test_image_that_does_not_run_yet_is_not_promoted(monkeypatch: pytest.MonkeyP
 def test_image_that_no_pod_runs_is_not_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = replace(APPLICATION, images=("localhost:5000/cart:v1", "redis"))
     monkeypatch.setattr(checks, "applications", lambda stack, folder: [runs])
-    with pytest.raises(PromotionError, match="dev-shop does not run localhost:5000/web"):
+    with pytest.raises(PromotionError, match="No Pod of dev-shop runs localhost:5000/web"):
         check_deployed("dev", "dev-shop", [image("localhost:5000/web:v2")], Path())
 
 
