@@ -9,6 +9,7 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.environments import ENVIRONMENTS
 
 app = typer.Typer()
 
@@ -27,7 +28,6 @@ def costs(
     """Estimate what stacks cost per month by the account's list prices, deployed or not."""
     from doks_gitops.costs import bill
     from doks_gitops.costs.stacks import bills
-    from doks_gitops.environments import ENVIRONMENTS
 
     result = bills(list(dict.fromkeys(stacks or ENVIRONMENTS)), cwd)
     print(json.dumps(bill.as_json(result), indent=2) if as_json else bill.table(result))

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.environments import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from doks_gitops.promotion.proposal import Proposal
@@ -64,7 +65,6 @@ def status(
 
     Exit code 1 if an environment can't be read.
     """
-    from doks_gitops.environments import ENVIRONMENTS
     from doks_gitops.promotion import status
     from doks_gitops.promotion.repository import GitError, clone
 

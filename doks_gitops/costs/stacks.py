@@ -27,7 +27,7 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
     `folder`: the project's folder, with the stack files. Raises `CostsError`, `AccountError` and
     `SettingsError`.
     """
-    found = []
+    stack_bills = []
     prices: dict[tuple[str, str], account.Prices] = {}
     registries: dict[tuple[str, str], str] = {}
     for stack in stacks:
@@ -39,8 +39,8 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
         registries.setdefault(credentials, registry.name)
         service = StackFile(text).text(f"{NAMESPACE}:argocd", "values", "server", "service", "type")
         exposed = service == "LoadBalancer"
-        found.append(bill.of_stack(stack, cluster, prices[credentials], exposed=exposed))
-    return found + [
+        stack_bills.append(bill.of_stack(stack, cluster, prices[credentials], exposed=exposed))
+    return stack_bills + [
         bill.of_registry(name, _owner(folder, name), prices[credentials])
         for credentials, name in registries.items()
     ]

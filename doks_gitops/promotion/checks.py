@@ -48,7 +48,7 @@ def check_deployed(
 
     `folder`: see `applications`, whose errors are raised too.
     """
-    by_name = {each.name: each for each in applications(stack, folder)}
+    by_name = {deployed.name: deployed for deployed in applications(stack, folder)}
     if application not in by_name:
         raise PromotionError(
             f"{stack} has no application {application} to promote from. Its applications:"
@@ -64,22 +64,22 @@ def check_deployed(
         )
     running = list(_parsed(deployed.images))
     for image in images:
-        candidates = [each for each in running if each.name == image.name]
-        if not candidates:
+        same_name = [reference for reference in running if reference.name == image.name]
+        if not same_name:
             raise PromotionError(
-                f"{application} does not run {image.name}, so {image.tag} is not tested in"
+                f"No Pod of {application} runs {image.name}, so {image.tag} is not verified in"
                 f" {stack}.",
                 "Wait until a Pod runs it; or change this tag by a commit of your own.",
             )
-        if pinned := [each for each in candidates if each.digest]:
+        if pinned := [reference for reference in same_name if reference.digest]:
             raise PromotionError(
                 f"{application} runs {pinned[0]}: a digest, so the tag {image.tag} of its overlay"
                 " may be another image.",
                 "Deploy the image by its tag, then promote it.",
             )
-        if image.tag not in {each.version for each in candidates}:
+        if image.tag not in {reference.version for reference in same_name}:
             raise PromotionError(
-                f"{application} runs {candidates[0]}, not yet {image.tag} as its overlay says.",
+                f"{application} runs {same_name[0]}, not yet {image.tag} as its overlay says.",
                 f"Promote it as soon as it does: bin/platform status --stack {stack}",
             )
 

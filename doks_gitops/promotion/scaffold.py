@@ -127,8 +127,8 @@ def read_apps(section: Mapping[str, Any]) -> list[App]:
                 "Name the applications for the layout: --app NAME PATH NAMESPACE",
             )
     return [
-        _checked(App, f"applications.{name}", (name, each["path"], each["namespace"]))
-        for name, each in sorted(section.items())
+        _checked(App, f"applications.{name}", (name, application["path"], application["namespace"]))
+        for name, application in sorted(section.items())
     ]
 
 
@@ -138,5 +138,5 @@ def _checked(kind: type[_Named], where: str, words: Sequence[str]) -> _Named:
     except ValidationError as invalid:
         error = invalid.errors(include_url=False)[0]
         raise LayoutError(
-            f"{where} has a wrong {error['loc'][0]}.", f"Name {error['msg']}."
+            f"{where} has a wrong {error['loc'][0]}.", f"It must be {error['msg']}."
         ) from None

@@ -72,7 +72,7 @@ def rows(
     `by_environment`: the applications, in the order of promotion.
     """
     table = []
-    names = {each.short_name for group in by_environment.values() for each in group}
+    names = {application.short_name for group in by_environment.values() for application in group}
     for name in sorted(names):
         before: Row | None = None
         for environment, group in by_environment.items():

@@ -68,7 +68,7 @@ def span(costs: bill.Line | bill.Bill) -> tuple[float, float]:
 
 
 def amounts(*stacks: str) -> list[tuple[float, float]]:
-    return [span(each) for each in bills(stacks, Path())]
+    return [span(estimate) for estimate in bills(stacks, Path())]
 
 
 def test_the_projects_own_stacks_cost_what_their_files_ask_for(project: Path) -> None:

@@ -213,7 +213,7 @@ APPLICATION = Application("dev-shop", "argocd", "dev", "0123", (), "Synced", "He
     ("sync", "health"),
     [("OutOfSync", "Healthy"), ("Synced", "Degraded"), ("Synced", "Progressing")],
 )
-def test_application_that_is_not_well_is_not_promoted_from(
+def test_application_that_is_not_synced_and_healthy_is_not_promoted(
     sync: str, health: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unhealthy = replace(APPLICATION, sync=sync, health=health)
@@ -240,7 +240,7 @@ def test_image_that_does_not_run_yet_is_not_promoted(monkeypatch: pytest.MonkeyP
 def test_image_that_no_pod_runs_is_not_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = replace(APPLICATION, images=("localhost:5000/cart:v1", "redis"))
     monkeypatch.setattr(checks, "applications", lambda stack, folder: [runs])
-    with pytest.raises(PromotionError, match="dev-shop does not run localhost:5000/web"):
+    with pytest.raises(PromotionError, match="No Pod of dev-shop runs localhost:5000/web"):
         check_deployed("dev", "dev-shop", [image("localhost:5000/web:v2")], Path())
 
 

@@ -45,11 +45,11 @@ def test_layout_is_that_of_argocd_autopilot() -> None:
     }
 
 
-def test_every_file_can_be_read_as_what_it_is() -> None:
+def test_every_file_is_valid_yaml_or_json() -> None:
     for path, text in files(LAYOUT).items():
         if path.suffix == ".yaml":
             assert path.name == "values.yaml" or all(
-                each["kind"] for each in yaml.safe_load_all(text)
+                document["kind"] for document in yaml.safe_load_all(text)
             )
         elif path.suffix == ".json":
             json.loads(text)
@@ -59,9 +59,9 @@ def test_bootstrap_holds_nothing_that_its_project_forbids() -> None:
     """`platform` allows three kinds, in Argo CD's namespace."""
     for path in files(LAYOUT):
         if path.parent == BOOTSTRAP and path.suffix == ".yaml":
-            for each in documents(str(path)):
-                assert each["kind"] in ("AppProject", "Application", "ApplicationSet")
-                metadata = each["metadata"]
+            for document in documents(str(path)):
+                assert document["kind"] in ("AppProject", "Application", "ApplicationSet")
+                metadata = document["metadata"]
                 assert isinstance(metadata, dict)
                 assert metadata["namespace"] == "argocd"
 
@@ -75,9 +75,9 @@ def test_root_is_in_the_project_that_the_stack_makes() -> None:
 
 def test_no_project_allows_everything() -> None:
     for text in files(LAYOUT).values():
-        for each in yaml.safe_load_all(text) if "kind: AppProject" in text else ():
-            if each["kind"] == "AppProject":
-                assert "*" not in json.dumps(each["spec"])
+        for document in yaml.safe_load_all(text) if "kind: AppProject" in text else ():
+            if document["kind"] == "AppProject":
+                assert "*" not in json.dumps(document["spec"])
 
 
 def test_project_allows_the_applications_namespaces() -> None:
@@ -85,7 +85,7 @@ def test_project_allows_the_applications_namespaces() -> None:
     layout = replace(LAYOUT, apps=[SHOP, other, App("b2", "x", "blog-dev")])
     project = documents("argocd/dev/projects/dev.yaml", layout)[0]["spec"]
     assert isinstance(project, dict)
-    assert [each["namespace"] for each in project["destinations"]] == ["blog-dev", "shop-dev"]
+    assert [entry["namespace"] for entry in project["destinations"]] == ["blog-dev", "shop-dev"]
     empty = documents("argocd/dev/projects/dev.yaml", replace(LAYOUT, apps=[]))
     assert isinstance(empty[0]["spec"], dict)
     assert empty[0]["spec"]["destinations"] == []
@@ -302,7 +302,7 @@ def test_files_of_a_commit_that_fails_are_removed_again(
     monkeypatch.setenv("GITHUB_TOKEN", "token")
     if begun:
         (clone / "argocd" / "dev").mkdir(parents=True)
-        (clone / "argocd" / "dev" / "README.md").write_text("ours\n")
+        (clone / "argocd" / "dev" / "README.md").write_text("existing\n")
         git(clone, "add", ".")
         git(clone, "commit", "--quiet", "-m", "begun")
         git(clone, "push", "--quiet", "origin", "HEAD:main")
