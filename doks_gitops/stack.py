@@ -281,9 +281,10 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 def _error_messages(preview: Mapping[str, Any] | None) -> list[str]:
-    """Returns the messages of a preview's diagnostics that are errors."""
-    return [
-        diagnostic["message"].strip().removeprefix("error: ")
+    """Returns the messages of a preview's diagnostics that are errors, each once."""
+    messages = {
+        diagnostic["message"].strip().removeprefix("error: "): None
         for diagnostic in (preview or {}).get("diagnostics") or []
         if diagnostic["severity"] == "error"
-    ]
+    }
+    return list(messages)

@@ -270,7 +270,10 @@ def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[
 
 
 def _names(urns: tuple[str, ...]) -> str:
-    return ", ".join(urn.rpartition("::")[2] for urn in urns)
+    """Returns each resource's kind and name, such as `Release argocd`."""
+    return ", ".join(
+        f"{urn.split('::')[-2].rpartition(':')[2]} {urn.split('::')[-1]}" for urn in urns
+    )
 
 
 def _listed(pools: object) -> str:

@@ -20,7 +20,7 @@ from sandbox.client import Daemon
 from sandbox.engine import Engine
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 DEV = "dev"
 """The stack that the drills break and restore."""
@@ -88,7 +88,7 @@ class Context:
         `drills.log`. Raises `Failed` if the command fails (with `fails`: if it succeeds)."""
         self.say(f"$ {' '.join(words)}")
         result = subprocess.run(
-            dying_with_me(list(words), "INT"),
+            with_parent_death_signal(list(words), "INT"),
             cwd=self.pulumi.project,
             env=self.pulumi.env,
             stdin=subprocess.DEVNULL,

@@ -22,7 +22,7 @@ from sandbox.client import Daemon
 from sandbox.drills.drill import Failed
 from sandbox.engine import Engine
 from sandbox.plugins import loaded
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_EVENT = 2**24
@@ -79,7 +79,7 @@ async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None 
     killed = False
     async with _watching(daemon) as watch:
         process = await asyncio.create_subprocess_exec(
-            *dying_with_me(command, "INT"),
+            *with_parent_death_signal(command, "INT"),
             cwd=pulumi.project,
             env=pulumi.env,
             stdin=asyncio.subprocess.DEVNULL,

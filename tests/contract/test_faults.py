@@ -225,7 +225,7 @@ def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> N
 
 @pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize(
-    ("kind", "more", "said"),
+    ("kind", "more", "message"),
     [
         (
             "rate-limit",
@@ -239,10 +239,10 @@ def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> N
     ],
 )
 def test_the_program_says_of_a_fault_that_lasts_what_it_is_and_what_to_do(
-    do: Emulator, kind: str, more: dict[str, Any], said: str
+    do: Emulator, kind: str, more: dict[str, Any], message: str
 ) -> None:
     do.add_fault(kind, **more)
-    with pytest.raises(account.AccountError, match=said):
+    with pytest.raises(account.AccountError, match=message):
         account.read(do.token, do.url)
 
 

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from components.chart_values import merge
+from sandbox.chart import next_patch
 from tests.e2e import autopilot
 from tests.e2e.box import DEADLOCK, REPOSITORY, Sandbox
 
@@ -248,6 +249,9 @@ def test_an_application_is_added_by_the_stack_file(reader: Reader) -> None:
 
 
 def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
+    config = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
+    pinned = config["doks-gitops:argocd"]["chart"]["version"]
+    reader.values["NEW-VERSION"] = next_patch(pinned)
     reader.follow(steps(DOCS / "upgrade.md"), inside=True)
 
 

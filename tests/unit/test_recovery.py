@@ -283,17 +283,18 @@ def test_the_state_is_read_from_pulumis_export() -> None:
 
 
 def test_the_plan_names_what_is_deleted_and_adopted() -> None:
-    state = replace(STATE, dependents={PROVIDER: ("urn::Secret::password", "urn::Release::argocd")})
+    release = "urn:pulumi:dev::doks-gitops::my:index:Parent$kubernetes:helm.sh/v3:Release::argocd"
+    state = replace(STATE, dependents={PROVIDER: (release,)})
     delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
     assert str(delete) == (
         "Delete from the state, because the cluster is gone from the account:"
-        " kubernetes, password, argocd."
+        " kubernetes kubernetes, Release argocd."
     )
     cluster_state = replace(revisions(DEPLOYED), admin_password=True)
     lock, delete, deploy = plan(
         observed(state=StackState(pending_creates=("urn::Vpc::vpc",)), cluster_state=cluster_state)
     )
-    assert "interrupted creation of vpc" in str(lock)
+    assert "interrupted creation of Vpc vpc" in str(lock)
     assert f"{DEPLOYED.secret} (deployed)" in str(delete)
     assert str(deploy) == (
         f"Deploy, and adopt the cluster {ID}, the node pools burst, the admin's password."
