@@ -16,6 +16,7 @@ from pulumi import ResourceOptions
 from components.application import GitOpsApplication
 from components.argocd import ArgoCd
 from components.cluster import DoksCluster
+from components.dependencies import without_dependencies
 from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
@@ -47,8 +48,9 @@ cluster = DoksCluster(
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,
-    # Replacing the cluster replaces the provider, and so everything in the cluster.
-    cluster_identifier=cluster.cluster_id,
+    # For another cluster there is another provider, but not before the old one has deleted what is
+    # in the old cluster (see `components.dependencies`).
+    cluster_identifier=without_dependencies(cluster.cluster_id),
     enable_server_side_apply=True,
     # Changes made by hand are reverted, and a new credential replaces the old one in place.
     enable_patch_force=True,
@@ -61,7 +63,7 @@ kubernetes = pulumi_kubernetes.Provider(
 )
 argocd = ArgoCd(
     "argocd",
-    arguments.argocd_args(stack, cluster.context, registry_endpoint),
+    arguments.argocd_args(stack, cluster.cluster_id, cluster.context, registry_endpoint),
     ResourceOptions(providers=[kubernetes]),
 )
 delivery = []
@@ -89,7 +91,7 @@ applications = [
     GitOpsApplication(
         name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
     )
-    for name, args in arguments.applications_args(stack, argocd.namespace).items()
+    for name, args in arguments.applications_args(stack, project.argocd_namespace).items()
 ]
 Protection(
     "protection",

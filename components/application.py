@@ -205,7 +205,10 @@ class GitOpsApplication(pulumi.ComponentResource):
             opts=child_options(
                 self,
                 opts,
-                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="10m")),
+                pulumi.ResourceOptions(
+                    delete_before_replace=True,
+                    custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+                ),
             ),
         )
         self.full_name = pulumi.Output.from_input(full_name)

@@ -18,6 +18,7 @@ from components.chart_values import (
     merge,
     secret_data,
 )
+from components.dependencies import with_dependencies
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from components.options import child_options
 from components.password import password_hash
@@ -140,6 +141,10 @@ class ArgoCdArgs:
     """What the Git host signs its webhooks with. None: webhooks are not believed."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Laid deeply over this component's values (`components.chart_values.merge`)."""
+    cluster_id: pulumi.Input[str] | None = None
+    """ID of the cluster that Argo CD runs in. Before that cluster is replaced, all of this and what
+    is made with `ArgoCd.namespace` is deleted, and made anew in the new one. None: Pulumi would
+    take it for still there."""
     kube_context: pulumi.Input[str] | None = None
     """Context to name in the port-forward command. None: the current one."""
     timeout: int = 600
@@ -182,19 +187,19 @@ class ArgoCd(pulumi.ComponentResource):
         super().__init__("doks-gitops:index:ArgoCd", name, {}, opts)
         namespace = Namespace(
             name,
-            metadata=ObjectMetaArgs(name=args.namespace),
-            opts=child_options(self, opts),
+            metadata=ObjectMetaArgs(name=with_dependencies(args.namespace, args.cluster_id)),
+            opts=child_options(self, opts, pulumi.ResourceOptions(delete_before_replace=True)),
         )
-        # By its name and not by the namespace's output, so that a preview can show where things go.
-        self.namespace = pulumi.Output.from_input(args.namespace)
-        inside = pulumi.ResourceOptions(depends_on=[namespace])
+        # The name is known in each preview, which then shows where things go.
+        self.namespace = with_dependencies(args.namespace, namespace.id)
+        inside = pulumi.ResourceOptions(depends_on=[namespace], delete_before_replace=True)
 
         repositories = [
             Secret(
                 f"{name}-repository-{key}",
                 metadata=ObjectMetaArgs(
                     name=f"repository-{key}",
-                    namespace=args.namespace,
+                    namespace=self.namespace,
                     labels={"argocd.argoproj.io/secret-type": "repository"},
                 ),
                 data=_encoded(_repository_fields(repository)),
@@ -207,7 +212,7 @@ class ArgoCd(pulumi.ComponentResource):
             f"{name}-in-cluster",
             metadata=ObjectMetaArgs(
                 name=f"cluster-{IN_CLUSTER_NAME}",
-                namespace=args.namespace,
+                namespace=self.namespace,
                 labels={"argocd.argoproj.io/secret-type": "cluster", **args.cluster_labels},
                 annotations=dict(args.cluster_annotations),
             ),
@@ -241,7 +246,7 @@ class ArgoCd(pulumi.ComponentResource):
                     f"{name}-secret",
                     metadata=ObjectMetaArgs(
                         name="argocd-secret",
-                        namespace=args.namespace,
+                        namespace=self.namespace,
                         labels={"app.kubernetes.io/part-of": "argocd"},
                     ),
                     data=_encoded(secret_data(wanted)),
@@ -249,14 +254,16 @@ class ArgoCd(pulumi.ComponentResource):
                     opts=child_options(
                         self,
                         opts,
-                        pulumi.ResourceOptions(depends_on=[namespace], retain_on_delete=True),
+                        pulumi.ResourceOptions.merge(
+                            inside, pulumi.ResourceOptions(retain_on_delete=True)
+                        ),
                     ),
                 )
             )
         Release(
             name,
             name=RELEASE_NAME,
-            namespace=args.namespace,
+            namespace=self.namespace,
             create_namespace=False,
             chart=args.chart.chart,
             version=args.chart.version,
@@ -277,6 +284,7 @@ class ArgoCd(pulumi.ComponentResource):
                 opts,
                 pulumi.ResourceOptions(
                     depends_on=before,
+                    delete_before_replace=True,
                     ignore_changes=["chart", "version", "repositoryOpts", "values", "timeout"]
                     if args.managed_by_git
                     else None,
@@ -312,7 +320,7 @@ class ArgoCd(pulumi.ComponentResource):
             return pulumi.Output.secret(args.admin.password)
         kept = Secret(
             f"{name}-admin-password",
-            metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=args.namespace),
+            metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=self.namespace),
             data=_encoded({"password": secrets.token_urlsafe(24)}),
             # Each run makes one up; the first one stays.
             opts=pulumi.ResourceOptions.merge(

@@ -94,7 +94,10 @@ def cluster_args(
 
 
 def argocd_args(
-    settings: "Settings", kube_context: pulumi.Input[str], registry_endpoint: pulumi.Input[str]
+    settings: "Settings",
+    cluster_id: pulumi.Input[str],
+    kube_context: pulumi.Input[str],
+    registry_endpoint: pulumi.Input[str],
 ) -> ArgoCdArgs:
     """Argo CD, able to read the stack's repositories, and told about its cluster."""
     argocd = settings.argocd
@@ -102,6 +105,7 @@ def argocd_args(
     return _like(
         ArgoCdArgs,
         argocd,
+        cluster_id=cluster_id,
         kube_context=kube_context,
         chart=(
             ChartSource(path=chart.path)

@@ -33,6 +33,9 @@ from sandbox.lifetime import die_with_parent
 class Unknown:
     """A value that only the deployment will tell; previews are full of them."""
 
+    def __deepcopy__(self, memo: object) -> "Unknown":
+        return self
+
 
 UNKNOWN: Final = Unknown()
 

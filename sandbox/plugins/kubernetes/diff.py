@@ -46,13 +46,15 @@ def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
     """The changes that turn `old` into `new`, property by property; lists by position.
 
     None is the same as an absent property, as it is in a merge patch. An unknown differs from
-    everything.
+    everything; in the place of a map, the real plugin's merge patch takes away all that was in it.
     """
     if old is _MISSING or old is None:
         if new is not _MISSING and new is not None:
             yield Change(path, Kind.ADD, new)
     elif new is _MISSING or new is None:
         yield Change(path, Kind.DELETE, None)
+    elif new is UNKNOWN and isinstance(old, Mapping):
+        yield from (Change((*path, key), Kind.DELETE, None) for key in old)
     elif new is UNKNOWN:
         yield Change(path, Kind.UPDATE, new)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):
