@@ -91,7 +91,7 @@ applications = [
     GitOpsApplication(
         name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
     )
-    for name, args in arguments.applications_args(stack, project.argocd_namespace).items()
+    for name, args in arguments.applications_args(stack, argocd.namespace).items()
 ]
 Protection(
     "protection",

@@ -205,10 +205,7 @@ class GitOpsApplication(pulumi.ComponentResource):
             opts=child_options(
                 self,
                 opts,
-                pulumi.ResourceOptions(
-                    delete_before_replace=True,
-                    custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
-                ),
+                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="10m")),
             ),
         )
         self.full_name = pulumi.Output.from_input(full_name)

@@ -185,14 +185,14 @@ class ArgoCd(pulumi.ComponentResource):
         self, name: str, args: ArgoCdArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:ArgoCd", name, {}, opts)
+        # Not the namespace's own output, so that a preview can show where things go.
+        self.namespace = with_dependencies(args.namespace, args.cluster_id)
         namespace = Namespace(
             name,
-            metadata=ObjectMetaArgs(name=with_dependencies(args.namespace, args.cluster_id)),
-            opts=child_options(self, opts, pulumi.ResourceOptions(delete_before_replace=True)),
+            metadata=ObjectMetaArgs(name=self.namespace),
+            opts=child_options(self, opts),
         )
-        # The name is known in each preview, which then shows where things go.
-        self.namespace = with_dependencies(args.namespace, namespace.id)
-        inside = pulumi.ResourceOptions(depends_on=[namespace], delete_before_replace=True)
+        inside = pulumi.ResourceOptions(depends_on=[namespace])
 
         repositories = [
             Secret(
@@ -254,9 +254,7 @@ class ArgoCd(pulumi.ComponentResource):
                     opts=child_options(
                         self,
                         opts,
-                        pulumi.ResourceOptions.merge(
-                            inside, pulumi.ResourceOptions(retain_on_delete=True)
-                        ),
+                        pulumi.ResourceOptions(depends_on=[namespace], retain_on_delete=True),
                     ),
                 )
             )
@@ -284,7 +282,6 @@ class ArgoCd(pulumi.ComponentResource):
                 opts,
                 pulumi.ResourceOptions(
                     depends_on=before,
-                    delete_before_replace=True,
                     ignore_changes=["chart", "version", "repositoryOpts", "values", "timeout"]
                     if args.managed_by_git
                     else None,

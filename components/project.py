@@ -7,7 +7,6 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from components.dependencies import with_dependencies
 from components.options import child_options
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -79,15 +78,12 @@ class GitOpsProject(pulumi.ComponentResource):
 
     project_name: pulumi.Output[str]
     """For Applications, which then wait for the project."""
-    argocd_namespace: pulumi.Output[str]
-    """For Applications, which are then deleted before a project that is replaced: its finalizer
-    keeps it until none is left."""
 
     def __init__(
         self, name: str, args: GitOpsProjectArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:GitOpsProject", name, {}, opts)
-        project = CustomResource(
+        CustomResource(
             name,
             api_version="argoproj.io/v1alpha1",
             kind="AppProject",
@@ -107,13 +103,10 @@ class GitOpsProject(pulumi.ComponentResource):
                     else {}
                 ),
             },
-            opts=child_options(self, opts, pulumi.ResourceOptions(delete_before_replace=True)),
+            opts=child_options(self, opts),
         )
         self.project_name = pulumi.Output.from_input(args.project_name)
-        self.argocd_namespace = with_dependencies(args.argocd_namespace, project.id)
-        self.register_outputs(
-            {"projectName": self.project_name, "argocdNamespace": self.argocd_namespace}
-        )
+        self.register_outputs({"projectName": self.project_name})
 
 
 def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:
