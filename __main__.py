@@ -48,8 +48,8 @@ cluster = DoksCluster(
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,
-    # For another cluster there is another provider, but not before the old one has deleted what is
-    # in the old cluster (see `components.dependencies`).
+    # Another cluster replaces the provider and everything in the cluster. Without dependencies, so
+    # that the old provider can delete what is in the old cluster (`components.dependencies`).
     cluster_identifier=without_dependencies(cluster.cluster_id),
     enable_server_side_apply=True,
     # Changes made by hand are reverted, and a new credential replaces the old one in place.

@@ -1,2 +1,2 @@
-"""What the platform costs in time: `bin/benchmark`. Everything that is compared is measured side by
-side in one run, in a sandbox of its own; what counts are the ratios."""
+"""Measures the time that the platform takes: `bin/benchmark`. Values that are compared are measured
+alternately in one run, in a separate sandbox; their ratios are what counts."""

@@ -1,4 +1,4 @@
-"""`bin/benchmark`: measures, and writes docs/benchmarks.md with its pictures."""
+"""`bin/benchmark`: measures, and writes docs/benchmarks.md and its pictures."""
 
 import sys
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ errors = Console(stderr=True, highlight=False)
 
 
 def main(
-    runs: Annotated[int, typer.Option(help="How often each thing is measured.", min=1)] = 5,
+    runs: Annotated[int, typer.Option(help="How often each value is measured.", min=1)] = 5,
     cold: Annotated[bool, typer.Option(help="Build every tool from nothing, too.")] = False,
     write_to: Annotated[Path, typer.Option(help="The page to write.")] = REPOSITORY
     / "docs"
     / "benchmarks.md",
 ) -> None:
-    """Measure what the platform costs in time, side by side in one sandbox of its own.
+    """Measure the time that the platform takes, in a separate sandbox.
 
-    Leave the machine alone meanwhile.
+    Run nothing else on the machine at the same time.
     """
     pictures = write_to.parent / "pictures"
     pictures.mkdir(exist_ok=True)
@@ -53,31 +53,33 @@ def main(
 
 def _table(name: str, results: Sequence[Result]) -> Table:
     table = Table(name, "Measured", "Goal", "", box=None)
-    for each in results:
-        met = {None: "", True: "[green]met[/]", False: "[red]not met[/]"}[each.met]
-        table.add_row(each.what, each.measured, each.goal, met)
+    for result in results:
+        met = {None: "", True: "[green]met[/]", False: "[red]not met[/]"}[result.met]
+        table.add_row(result.subject, result.measured, result.goal, met)
     return table
 
 
 def _page(results: Sequence[Result], runs: int) -> str:
     met = {None: "", True: "met", False: "**not met**"}
     rows = "\n".join(
-        f"| {each.what} | {each.measured} | {each.goal} | {met[each.met]} |" for each in results
+        f"| {result.subject} | {result.measured} | {result.goal} | {met[result.met]} |"
+        for result in results
     )
     return f"""# Benchmarks
 
 Written by `bin/benchmark` on {datetime.now(UTC):%Y-%m-%d}, in the sandbox, on {machine()}.
-Medians of {runs} runs, what is compared measured in turns; ratios say more than seconds.
+Each value is the median of {runs} runs. Runs that are compared alternate, so that other load
+slows all of them. Ratios are more reliable than seconds.
 
 | what | measured | goal | |
 | --- | --- | --- | --- |
 {rows}
 
-Where the time of a recovery goes ("Pulumi" is the engine, its plugins and this program):
+The time of each recovery, by part ("Pulumi" is the engine, its plugins and this program):
 
 ![recovery](pictures/recovery.svg)
 
-How a preview grows:
+The time of a preview, by the number of applications:
 
 ![growth](pictures/growth.svg)
 """

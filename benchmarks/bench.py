@@ -1,4 +1,4 @@
-"""A sandbox to measure in, and how it is measured."""
+"""The sandbox in which the benchmarks run, and their ways to measure."""
 
 import os
 import platform
@@ -25,14 +25,14 @@ APPLICATION = f"{DEV}-microservices-demo"
 
 
 class Failed(Exception):
-    """Something that is measured did not work; says what it said."""
+    """A measured command failed; the message contains its output."""
 
 
 @dataclass(frozen=True)
 class Result:
     """One line of the table."""
 
-    what: str
+    subject: str
     measured: str
     goal: str = ""
     met: bool | None = None
@@ -41,26 +41,26 @@ class Result:
 
 @dataclass
 class Bench:
-    """A sandbox in which `dev` is deployed and well."""
+    """A sandbox in which the stack `dev` is deployed and healthy."""
 
     home: Home
     daemon: Daemon
     pulumi: Engine
     console: Console
     runs: int
-    """How often each thing is measured; what is told is the median."""
+    """How often each value is measured; the result is the median."""
     first: float = 0
-    """Seconds that it took until it was there."""
+    """Seconds until the sandbox was ready."""
 
     @property
     def context(self) -> Context:
-        """For what the drills can do."""
+        """The context of the drills, for their operations."""
         return Context(self.home, self.daemon, self.pulumi, self.console)
 
     def run(self, *words: str, folder: Path | None = None, **env: str) -> float:
-        """Seconds that a command takes. Raises `Failed` if it fails."""
+        """Run a command and return its seconds. Raises `Failed` if it fails."""
         begin = time.monotonic()
-        done = subprocess.run(
+        process = subprocess.run(
             dying_with_me(list(words), "INT"),
             cwd=folder or self.pulumi.project,
             env={**self.pulumi.env, **env},
@@ -70,18 +70,18 @@ class Bench:
             stderr=subprocess.STDOUT,
             check=False,
         )
-        if done.returncode:
-            raise Failed(f"`{' '.join(words)}` failed:\n{done.stdout}")
+        if process.returncode:
+            raise Failed(f"`{' '.join(words)}` failed:\n{process.stdout}")
         return time.monotonic() - begin
 
     def side_by_side(self, measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-        """The median of each, measured in turns, so that what slows the machine slows them all."""
+        """The median of each measure. They alternate, so that other load slows all of them."""
         times: dict[str, list[float]] = {name: [] for name in measures}
         for number in range(self.runs):
             for name, measure in measures.items():
                 times[name].append(measure())
                 self.say(f"{number + 1}/{self.runs} {name}: {times[name][-1]:.2f} s")
-        return {name: statistics.median(each) for name, each in times.items()}
+        return {name: statistics.median(values) for name, values in times.items()}
 
     def say(self, text: str) -> None:
         self.console.print(f"    {text}", markup=False, highlight=False)
@@ -89,24 +89,24 @@ class Bench:
 
 @contextmanager
 def bench(console: Console, runs: int) -> Iterator[Bench]:
-    """A new sandbox beside the user's; it is gone afterwards."""
-    users = Home.default()
-    own = Home(users.root.with_name(f"{users.root.name}-benchmarks"))
-    os.environ["SANDBOX_HOME"] = str(own.root)
-    session.remove(own)
+    """A new sandbox beside the user's; it is removed afterwards."""
+    user_home = Home.default()
+    home = Home(user_home.root.with_name(f"{user_home.root.name}-benchmarks"))
+    os.environ["SANDBOX_HOME"] = str(home.root)
+    session.remove(home)
     begin = time.monotonic()
     try:
-        daemon, pulumi = session.start(own, None, console)
-        made = Bench(own, daemon, pulumi, console, runs)
-        made.context.bring_up()
-        made.first = time.monotonic() - begin
-        yield made
+        daemon, pulumi = session.start(home, None, console)
+        sandbox = Bench(home, daemon, pulumi, console, runs)
+        sandbox.context.bring_up()
+        sandbox.first = time.monotonic() - begin
+        yield sandbox
     finally:
-        session.remove(own)
+        session.remove(home)
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """The machine of the measurement: processor, memory, kernel, Python."""
     model = next(
         (
             line.partition(":")[2].strip()

@@ -1,4 +1,4 @@
-"""What the program itself costs: a run that changes nothing, against a program of nothing."""
+"""The time of the program itself: a run without changes, compared with an empty program."""
 
 from functools import partial
 from pathlib import Path
@@ -18,12 +18,12 @@ import pulumi_kubernetes.helm.v3
 gc.freeze()
 gc.enable()
 """
-"""What no program can do without that declares a cluster and what is in it, loaded as fast as the
-platform loads it."""
+"""The imports of every program that declares a cluster and objects in it, as fast as the platform's
+own."""
 
 
 def measure(bench: Bench) -> list[Result]:
-    empty = empty_project(bench)
+    empty_folder = empty_project(bench)
     with_sdks = plain_project(bench, "sdks", _IMPORTS)
     results = []
     for name, words in (
@@ -33,17 +33,17 @@ def measure(bench: Bench) -> list[Result]:
         command = ("pulumi", *words, "--stack", DEV)
         seconds = bench.side_by_side(
             {
-                f"{name}, empty program": partial(bench.run, *command, folder=empty),
+                f"{name}, empty program": partial(bench.run, *command, folder=empty_folder),
                 f"{name}, imports alone": partial(bench.run, *command, folder=with_sdks),
                 f"{name}, dev": partial(bench.run, *command),
             }
         )
-        nothing, imports, ours = seconds.values()
-        ratio = ours / nothing
+        empty, imports, platform = seconds.values()
+        ratio = platform / empty
         results.append(
             Result(
                 f"`pulumi {name}` that changes nothing, one application",
-                f"{ours:.1f} s; the empty program {nothing:.1f} s: {ratio:.1f} times",
+                f"{platform:.1f} s; the empty program {empty:.1f} s: {ratio:.1f} times",
                 f"{GOAL} times" if name == "preview" else "",
                 ratio <= GOAL if name == "preview" else None,
             )
@@ -51,20 +51,20 @@ def measure(bench: Bench) -> list[Result]:
         results.append(
             Result(
                 f"`pulumi {name}` of a program that only imports the providers' SDKs",
-                f"{imports:.1f} s: {imports / nothing:.1f} times the empty program;"
-                f" the platform takes {ours / imports:.1f} times as long as this",
+                f"{imports:.1f} s: {imports / empty:.1f} times the empty program;"
+                f" the platform takes {platform / imports:.1f} times as long as this",
             )
         )
     return results
 
 
 def empty_project(bench: Bench) -> Path:
-    """A project whose program does nothing."""
+    """A project with an empty program."""
     return plain_project(bench, "empty", "import pulumi\n")
 
 
 def plain_project(bench: Bench, name: str, program: str) -> Path:
-    """A project that runs that program as this one is run, with a stack `dev`."""
+    """A project with that program, this checkout's virtual environment and a stack `dev`."""
     folder = bench.home.folder(name)
     if any(folder.iterdir()):
         return folder

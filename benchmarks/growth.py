@@ -1,4 +1,4 @@
-"""How a run grows with the applications of a stack, against as many plain resources."""
+"""How a preview grows with the applications of a stack, compared with as many plain resources."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,8 +14,8 @@ from sandbox.engine import PROJECT
 SIZES = (1, 10, 100, 500)
 GOAL = 2.0
 LINEAR = 1.3
-"""How much more, against a plain resource's, an application's share may be at the end than at the
-beginning. Against a plain resource's, for what the engine needs for one grows, too."""
+"""How much the time of a further application, divided by that of a further plain resource, may grow
+from the small sizes to the large ones. The engine's own time per resource grows, too."""
 
 _PLAIN = """
 import os
@@ -48,11 +48,11 @@ for number in range(int(os.environ["RESOURCES"])):
 
 def measure(bench: Bench, picture: Path) -> list[Result]:
     plain = plain_project(bench, "plain", _PLAIN)
-    # It would be at work on 500 applications while the runs are timed.
+    # The controller would sync up to 500 applications during the measurements.
     controller = ("scale", "statefulset", "argocd-application-controller", "--replicas")
     bench.context.kubectl("--namespace", "argocd", *controller, "0")
-    ours: dict[int, float] = {}
-    engines: dict[int, float] = {}
+    applications: dict[int, float] = {}
+    resources: dict[int, float] = {}
     up = ("pulumi", "up", "--yes", "--skip-preview", "--stack", DEV)
     preview = ("pulumi", "preview", "--expect-no-changes", "--stack", DEV)
     for size in SIZES:
@@ -66,43 +66,44 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
                 f"{size} applications": partial(bench.run, *preview),
             }
         )
-        engines[size], ours[size] = seconds.values()
+        resources[size], applications[size] = seconds.values()
     picture.write_text(
         chart(
             "seconds of a preview that changes nothing, by number of applications",
-            (Line("applications", ours), Line("as many plain resources", engines)),
+            (Line("applications", applications), Line("as many plain resources", resources)),
         )
     )
     middle, last = SIZES[-2:]
-    ratio = ours[last] / engines[last]
-    early, late = _shares(ours)
-    engines_early, engines_late = _shares(engines)
+    ratio = applications[last] / resources[last]
+    early, late = _shares(applications)
+    resources_early, resources_late = _shares(resources)
     return [
         *(
             Result(
                 f"`pulumi preview` that changes nothing, applications: {size}",
-                f"{ours[size]:.1f} s; as many plain resources {engines[size]:.1f} s",
+                f"{applications[size]:.1f} s; as many plain resources {resources[size]:.1f} s",
             )
             for size in SIZES[:-1]
         ),
         Result(
             f"`pulumi preview` that changes nothing, {last} applications",
-            f"{ours[last]:.1f} s; {last} plain resources {engines[last]:.1f} s: {ratio:.1f} times",
+            f"{applications[last]:.1f} s; {last} plain resources {resources[last]:.1f} s:"
+            f" {ratio:.1f} times",
             f"{GOAL:g} times",
             ratio <= GOAL,
         ),
         Result(
             "each further application",
             f"{1000 * early:.0f} ms up to {middle}, {1000 * late:.0f} ms from there to {last};"
-            f" a plain resource {1000 * engines_early:.0f} and {1000 * engines_late:.0f} ms",
+            f" a plain resource {1000 * resources_early:.0f} and {1000 * resources_late:.0f} ms",
             "linear, as far as those are",
-            late / engines_late <= LINEAR * early / engines_early,
+            late / resources_late <= LINEAR * early / resources_early,
         ),
     ]
 
 
 def _shares(seconds: Mapping[int, float]) -> tuple[float, float]:
-    """What each further one takes: of the first sizes, and up to the last."""
+    """Seconds of each further resource: up to the last but one size, and from there to the last."""
     first, middle, last = SIZES[0], SIZES[-2], SIZES[-1]
     early = (seconds[middle] - seconds[first]) / (middle - first)
     return early, (seconds[last] - seconds[middle]) / (last - middle)
@@ -112,7 +113,7 @@ def _declare(bench: Bench, size: int) -> None:
     file = bench.pulumi.project / f"Pulumi.{DEV}.yaml"
     content = yaml.safe_load(file.read_text())
     applications = content["config"][f"{PROJECT}:applications"]
-    model = applications["microservices-demo"]
+    template = applications["microservices-demo"]
     for number in range(1, size):
-        applications[f"app-{number:03}"] = {**model, "sync": {"automated": False}}
+        applications[f"app-{number:03}"] = {**template, "sync": {"automated": False}}
     file.write_text(yaml.safe_dump(content, sort_keys=False))

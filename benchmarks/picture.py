@@ -1,4 +1,4 @@
-"""Draws lines over a number, as SVG."""
+"""Draws line charts as SVG."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How long a recovery takes, and where the time goes."""
+"""The time of a recovery and of its phases."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from sandbox.drills.timeline import write
 
 GOAL = 0.1
 CLUSTER = 60.0
-"""Seconds to make a cluster, at least, where it is not emulated: DigitalOcean takes minutes."""
+"""Seconds to create a cluster on DigitalOcean: a low estimate, as it takes minutes."""
 
 
 def measure(bench: Bench, picture: Path) -> list[Result]:
@@ -32,29 +32,29 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
             )
         )
     write(picture, rows)
-    # What any Pulumi program needs is the engine's, not ours.
+    # The time of an empty program is the engine's, not the platform's.
     engine = bench.run("pulumi", "preview", "--stack", DEV, folder=empty_project(bench))
-    whole = rows[lost_cluster.DRILL.name]
-    here = whole[-1].end
-    ours = max(0.0, _seconds(whole, OURS) - engine)
-    there = here - _seconds(whole, "cluster") + CLUSTER
+    phases = rows[lost_cluster.DRILL.name]
+    sandbox = phases[-1].end
+    platform = max(0.0, _seconds(phases, OURS) - engine)
+    account = sandbox - _seconds(phases, "cluster") + CLUSTER
     results.append(
         Result(
-            "our part of lost-cluster: what is not the cluster, Argo CD or an empty program",
-            f"{ours:.1f} s: {ours / here:.0%} in the sandbox, whose cluster is there in seconds;"
-            f" {ours / there:.0%} with one that takes {CLUSTER:g} s",
+            "lost-cluster without the cluster, Argo CD and an empty program: the platform's part",
+            f"{platform:.1f} s: {platform / sandbox:.0%} in the sandbox, with its fast cluster;"
+            f" {platform / account:.0%} with one that takes {CLUSTER:g} s",
             f"under {GOAL:.0%} with that",
-            ours / there < GOAL,
+            platform / account < GOAL,
         )
     )
     return results
 
 
 def _seconds(phases: list[Phase], name: str) -> float:
-    return sum(each.end - each.begin for each in phases if each.name == name)
+    return sum(phase.end - phase.begin for phase in phases if phase.name == name)
 
 
 def _parts(phases: list[Phase]) -> str:
-    names = dict.fromkeys(each.name for each in phases)
+    names = dict.fromkeys(phase.name for phase in phases)
     parts = {name: _seconds(phases, name) for name in names}
     return ", ".join(f"{name} {seconds:.1f}" for name, seconds in parts.items() if seconds >= 0.05)

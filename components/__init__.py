@@ -1,1 +1,1 @@
-"""The platform's parts: each a Pulumi component that works alone, in a file of its own."""
+"""Pulumi components of the platform. Each is in its own file and can be used alone."""

@@ -1,4 +1,4 @@
-"""The components as Pulumi's engine starts them for a program in any language.
+"""Serves the components to Pulumi's engine, for programs in any language.
 
 https://www.pulumi.com/docs/iac/guides/building-extending/components/packaging-components/
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from pulumi.provider import main
 
 if "components" not in sys.modules:
-    # The engine runs this folder by its path: nothing else makes it importable by its name.
+    # The engine runs this folder by its path, so Python can't import it by its name.
     spec = spec_from_file_location("components", Path(__file__).with_name("__init__.py"))
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""An Argo CD Application: one folder of a Git repository, kept deployed."""
+"""An Argo CD Application, which keeps a folder of a Git repository deployed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -15,7 +15,7 @@ from components.project import FINALIZER, IN_CLUSTER
 
 @dataclass(frozen=True)
 class Replicas:
-    """How many pods a workload gets, whatever its manifest says."""
+    """Number of pods of a workload, instead of the number in its manifest."""
 
     name: str
     count: int
@@ -23,7 +23,7 @@ class Replicas:
 
 @dataclass(frozen=True)
 class Kustomize:
-    """What to change in a Kustomize folder.
+    """Options of a Kustomize folder.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/kustomize/
     """
@@ -34,34 +34,37 @@ class Kustomize:
     """`[old=]new[:tag|@digest]`."""
     replicas: Sequence[Replicas] = ()
     components: Sequence[str] = ()
-    """Folders of Kustomize components, relative to the Application's."""
+    """Folders of Kustomize components, relative to the Application's folder."""
     common_labels: Mapping[str, str] = field(default_factory=dict)
     common_annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Directory:
-    """Plain manifests. https://argo-cd.readthedocs.io/en/stable/user-guide/directory/"""
+    """Options of a folder of plain manifests.
+
+    https://argo-cd.readthedocs.io/en/stable/user-guide/directory/
+    """
 
     recurse: bool = False
     include: str | None = None
-    """Glob of the files to take; default all."""
+    """Glob pattern of the files. Default: all."""
     exclude: str | None = None
 
 
 @dataclass(frozen=True)
 class HelmParameter:
-    """One value by its path, like `--set`."""
+    """A value, set by its path as with `helm --set`."""
 
     name: str
     value: str
     force_string: bool = False
-    """Like `--set-string`."""
+    """As with `helm --set-string`."""
 
 
 @dataclass(frozen=True)
 class Helm:
-    """A chart that is in the Git repository.
+    """Options of a chart that is in the Git repository.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/helm/
     """
@@ -69,47 +72,47 @@ class Helm:
     release_name: str | None = None
     """Default: the Application's name."""
     value_files: Sequence[str] = ()
-    """Relative to the chart's folder; later ones win."""
+    """Paths relative to the chart's folder. Later files override earlier ones."""
     ignore_missing_value_files: bool = False
     values_object: Mapping[str, Any] = field(default_factory=dict)
-    """Wins over `value_files`."""
+    """Overrides `value_files`."""
     parameters: Sequence[HelmParameter] = ()
-    """Win over `values_object`."""
+    """Override `values_object`."""
     skip_crds: bool = False
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """Waits between the tries of a sync; durations as Go writes them."""
+    """Delays between the retries of a sync, as Go durations."""
 
     duration: str = "5s"
     factor: int = 2
-    """Each wait is this many times the one before."""
+    """Growth from delay to delay."""
     max_duration: str = "3m"
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often a failed sync is tried again."""
+    """Retries of a failed sync."""
 
     limit: int = 5
-    """-1: without end. 0: not at all."""
+    """-1: without limit. 0: none."""
     backoff: Backoff = field(default_factory=Backoff)
 
 
 @dataclass(frozen=True)
 class Sync:
-    """When and how Argo CD makes the cluster what Git says.
+    """When and how Argo CD deploys what is in Git.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/auto_sync/
     """
 
     automated: bool = True
-    """False: someone has to press Sync; then `prune` and `self_heal` mean nothing."""
+    """False: syncs are started by hand, and `prune` and `self_heal` have no effect."""
     prune: bool = True
-    """What is gone from Git is deleted."""
+    """Delete objects that Git no longer has."""
     self_heal: bool = True
-    """What was changed by hand is changed back."""
+    """Revert manual changes in the cluster."""
     retry: Retry = field(default_factory=Retry)
     options: Sequence[str] = ("CreateNamespace=true",)
     """https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/"""
@@ -117,7 +120,7 @@ class Sync:
 
 @dataclass(frozen=True)
 class IgnoreDifference:
-    """Fields that others set, which are then no difference.
+    """Fields whose differences from Git Argo CD ignores.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/diffing/
     """
@@ -125,8 +128,9 @@ class IgnoreDifference:
     kind: str
     group: str = ""
     name: str | None = None
-    """Default: all of that kind."""
+    """Default: any."""
     namespace: str | None = None
+    """Default: any."""
     json_pointers: Sequence[str] = ()
     jq_path_expressions: Sequence[str] = ()
     managed_fields_managers: Sequence[str] = ()
@@ -134,38 +138,38 @@ class IgnoreDifference:
 
 @dataclass(frozen=True)
 class GitOpsApplicationArgs:
-    """What to deploy from where to where.
+    """An Application: its source, its destination and its sync policy.
 
     https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml
     """
 
     application_name: str
-    """Without the project: Argo CD knows the Application as `<project>-<application_name>`."""
+    """Name without the project. The name in Argo CD is `<project>-<application_name>`."""
     project_name: str
-    """The project that it is in."""
+    """Name of the Application's project."""
     argocd_namespace: pulumi.Input[str]
-    """Where Argo CD runs."""
+    """Namespace of Argo CD."""
     repo_url: pulumi.Input[str]
-    """One of the project's."""
+    """URL of a repository that the project allows."""
     path: str
     """Folder in the repository."""
     namespace: str
-    """Where objects go that name none; one of the project's."""
+    """Namespace of objects that name none. The project must allow it."""
     revision: str = "HEAD"
     """Branch, tag or commit."""
     kustomize: Kustomize | None = None
-    """Changes of a Kustomize folder. At most one of `kustomize`, `directory` and `helm`; of none,
-    Argo CD sees for itself what is in the folder."""
+    """Options of a Kustomize folder. At most one of `kustomize`, `directory` and `helm`; without
+    them, Argo CD detects the kind of the folder."""
     directory: Directory | None = None
-    """Which files of a folder of plain manifests."""
+    """Options of a folder of plain manifests."""
     helm: Helm | None = None
-    """Values of a chart in the folder."""
+    """Options of a chart in the folder."""
     sync: Sync = field(default_factory=Sync)
-    """Default: automatic, what is gone from Git is deleted, what was changed by hand undone."""
+    """Default: deploy every commit, delete what Git no longer has, revert manual changes."""
     ignore_differences: Sequence[IgnoreDifference] = ()
-    """Fields that Argo CD is to leave to others."""
+    """Fields whose differences from Git Argo CD ignores."""
     finalizer: bool = True
-    """Deleting the Application deletes what it deployed."""
+    """Deleting the Application deletes the objects that it deployed."""
 
     def __post_init__(self) -> None:
         if [self.kustomize, self.directory, self.helm].count(None) < 2:
@@ -178,14 +182,14 @@ class GitOpsApplicationArgs:
 class GitOpsApplication(pulumi.ComponentResource):
     """An Application. Needs a `kubernetes` provider in `opts`, and to depend on its project.
 
-    Pulumi owns `spec` alone, by server-side apply; `status` and `operation` are Argo CD's. It
-    does not wait for the Application to be Healthy: a commit that fails must not keep the platform
-    from being updated. Deleting waits up to 10 minutes for what it deployed to be gone, and then
-    fails, saying that the object still exists; Argo CD's controller log says what holds it.
+    Pulumi sets only `spec`, by server-side apply; Argo CD sets `status` and `operation`. Pulumi
+    does not wait until the Application is Healthy: a broken commit must not block updates of the
+    platform. Deleting waits up to 10 minutes until the deployed objects are deleted. After that it
+    fails with the message that the object still exists; see the log of Argo CD's controller.
     """
 
     full_name: pulumi.Output[str]
-    """As Argo CD knows it: `<project>-<application>`."""
+    """Name in Argo CD: `<project>-<application>`."""
 
     def __init__(
         self, name: str, args: GitOpsApplicationArgs, opts: pulumi.ResourceOptions | None = None
@@ -220,8 +224,8 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "targetRevision": args.revision,
     }
     for kind in ("kustomize", "directory", "helm"):
-        if (given := getattr(args, kind)) is not None:
-            source[kind] = _as_argo(given)
+        if (options := getattr(args, kind)) is not None:
+            source[kind] = _as_argo(options)
     policy: dict[str, Any] = {"retry": _as_argo(args.sync.retry)}
     if args.sync.options:
         policy["syncOptions"] = list(args.sync.options)
@@ -239,19 +243,19 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
 
 
 def _as_argo(value: Any) -> Any:
-    """A dataclass as Argo CD writes it: camelCase, and without what says nothing.
+    """A dataclass in the form of Argo CD's API: camelCase names, without empty fields.
 
-    Argo CD takes such fields out of an Application by itself, which would be drift.
+    Argo CD removes empty fields from an Application, which Pulumi would report as drift.
     """
     if is_dataclass(value):
-        named = {each.name: _as_argo(getattr(value, each.name)) for each in fields(value)}
+        properties = {to_camel(x.name): _as_argo(getattr(value, x.name)) for x in fields(value)}
         return {
-            to_camel(name): given
-            for name, given in named.items()
-            if given is not False and given not in (None, "", [], {})
+            name: content
+            for name, content in properties.items()
+            if content is not False and content not in (None, "", [], {})
         }
     if isinstance(value, Mapping):
-        return {key: _as_argo(each) for key, each in value.items()}
+        return {key: _as_argo(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        return [_as_argo(each) for each in value]
+        return [_as_argo(item) for item in value]
     return value

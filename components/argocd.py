@@ -1,4 +1,4 @@
-"""Argo CD in a cluster: its namespace, the Git repositories it may read, and its Helm release."""
+"""Argo CD in a cluster: its namespace, its Git repositories and its Helm release."""
 
 import base64
 import secrets
@@ -13,7 +13,7 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.chart_values import (
     PORT_FORWARD_DOMAIN,
-    Wanted,
+    ArgoCdOptions,
     chart_values,
     merge,
     secret_data,
@@ -25,20 +25,20 @@ from components.password import password_hash
 from components.project import IN_CLUSTER
 
 IN_CLUSTER_NAME = "in-cluster"
-"""What Argo CD calls the cluster that it runs in."""
+"""Argo CD's name of the cluster that it runs in."""
 
 
 @dataclass(frozen=True)
 class ChartSource:
-    """Where the argo-cd chart comes from: a repository and an exact version, or a path."""
+    """Source of the argo-cd chart: a repository and an exact version, or a path."""
 
     version: str | None = None
-    """Exact version, for example `10.1.1`. Required with a repository; a path has its own."""
+    """Exact version, for example `1.2.3`. Required with a repository; not used with a path."""
     repository: str | None = None
-    """`https://...` of a Helm repository, or the `oci://...` folder that the chart is in."""
+    """`https://...` of a Helm repository, or the `oci://...` folder of the chart."""
     name: str = "argo-cd"
     path: str | None = None
-    """Folder or .tgz on this machine, relative to the program's folder."""
+    """Folder or .tgz file, relative to the program's folder."""
 
     def __post_init__(self) -> None:
         if (self.repository is None) == (self.path is None):
@@ -48,7 +48,7 @@ class ChartSource:
 
     @property
     def chart(self) -> str:
-        """What Helm is to install: a path, a chart's name or an OCI reference."""
+        """The chart for Helm: a path, a chart's name or an OCI reference."""
         if self.path is not None:
             return self.path
         assert self.repository is not None
@@ -56,7 +56,7 @@ class ChartSource:
 
     @property
     def repository_url(self) -> str | None:
-        """The Helm repository to look the chart's name up in, if it takes one."""
+        """The Helm repository of the chart; None for a path or an OCI reference."""
         return None if self._is_oci else self.repository
 
     @property
@@ -66,7 +66,7 @@ class ChartSource:
 
 @dataclass(frozen=True)
 class GitHubApp:
-    """A GitHub App, so that no person's token is needed.
+    """A GitHub App, used instead of a user's token.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/private-repositories/#github-app-credential
     """
@@ -78,15 +78,15 @@ class GitHubApp:
 
 @dataclass(frozen=True)
 class Credentials:
-    """How Argo CD reads a private repository: exactly one of `password`, `ssh_private_key` and
+    """Credentials for a private repository: exactly one of `password`, `ssh_private_key` and
     `github_app`."""
 
     username: pulumi.Input[str] = "git"
-    """With `password`; for most hosts any user goes with a token."""
+    """User name, with `password`. Most hosts accept any with a token."""
     password: pulumi.Input[str] | None = None
-    """Password or access token, over HTTPS."""
+    """Password or access token, for HTTPS."""
     ssh_private_key: pulumi.Input[str] | None = None
-    """Deploy key. The host's key must be among the chart's `configs.ssh.knownHosts`."""
+    """Deploy key. The chart's `configs.ssh.knownHosts` must have the host's key."""
     github_app: GitHubApp | None = None
 
     def __post_init__(self) -> None:
@@ -98,7 +98,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class GitRepository:
-    """A Git repository that Argo CD reads; without credentials it must be public."""
+    """A Git repository that Argo CD reads. Without credentials it must be public."""
 
     url: pulumi.Input[str]
     credentials: Credentials | None = None
@@ -110,73 +110,73 @@ class Admin:
 
     enabled: bool = True
     password: pulumi.Input[str] | None = None
-    """1 to 72 bytes. None: generated once and kept in the cluster's Secret
-    `argocd-admin-password`. To get another one, delete that Secret and run `pulumi up --refresh`.
+    """1 to 72 bytes. None: generated once and stored in the cluster's Secret
+    `argocd-admin-password`. To get a new one, delete that Secret and run `pulumi up --refresh`.
     """
     password_set_at: str | None = None
-    """RFC 3339. With a new password, give the current time: sessions from before end. Without it
-    they go on until they expire (24 hours)."""
+    """RFC 3339. With a new password, set the current time: it ends all older sessions. None: they
+    last until they expire (24 hours)."""
     adopt: bool = False
-    """The Secret with a generated password exists and is taken over with what it holds."""
+    """Import the existing Secret with a generated password."""
 
 
 @dataclass(frozen=True)
 class ArgoCdArgs:
-    """What to install. https://argo-cd.readthedocs.io/en/stable/operator-manual/"""
+    """Argo CD. https://argo-cd.readthedocs.io/en/stable/operator-manual/"""
 
     chart: ChartSource
-    """What Helm is to install, in an exact version."""
+    """Source of the chart."""
     namespace: str = "argocd"
-    """Made by this component, and deleted with everything in it when it is destroyed."""
+    """This component creates it, and deletes it with everything in it."""
     high_availability: bool = False
     """Needs three nodes (see `components.chart_values`)."""
     url: str | None = None
-    """`https://host[:port]` that people open; how traffic gets there is for `values` to say, for
-    example with `server.ingress`. None: Argo CD is reached by port-forward."""
+    """`https://host[:port]` for users. `values` must route it to Argo CD, for example with
+    `server.ingress`. None: Argo CD is used by port-forward."""
     repositories: Mapping[str, GitRepository] = field(default_factory=dict)
-    """By a short name of the stack's own, which goes into the Secret's name."""
+    """Repositories by a short name, which becomes a part of the Secret's name."""
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
     webhook_secret: pulumi.Input[str] | None = None
-    """What the Git host signs its webhooks with. None: webhooks are not believed."""
+    """Secret that the Git host signs its webhooks with. None: webhooks are not verified."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Laid deeply over this component's values (`components.chart_values.merge`)."""
+    """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
     cluster_id: pulumi.Input[str] | None = None
-    """ID of the cluster that Argo CD runs in. Before that cluster is replaced, all of this and what
-    is made with `ArgoCd.namespace` is deleted, and made anew in the new one. None: Pulumi would
-    take it for still there."""
+    """ID of the cluster that Argo CD runs in. Before Pulumi replaces that cluster, it deletes this
+    component and every resource with `ArgoCd.namespace` as an input; it creates them again in the
+    new cluster (see `components.dependencies`). None: a replaced cluster stays empty."""
     kube_context: pulumi.Input[str] | None = None
-    """Context to name in the port-forward command. None: the current one."""
+    """Context of the port-forward command. None: the current context."""
     timeout: int = 600
-    """Seconds that the release's parts may take to become ready."""
+    """Seconds until all parts of the release must be ready."""
     managed_by_git: bool = False
-    """An Application of Argo CD's own upgrades it from Git, with a chart of the release's name.
-    Then the release is only made where it is missing, and never changed; the passwords, which can't
-    be in Git, are in a Secret `argocd-secret` of this component's: in Git the chart's value
-    `configs.secret.createSecret` must be false."""
+    """True: an Application of Argo CD upgrades Argo CD from Git, with the name of the release.
+    This component then creates a missing release, but never changes it. It creates the Secret
+    `argocd-secret` with the passwords, which must not be in Git, so the chart's value
+    `configs.secret.createSecret` must be false in Git."""
     cluster_labels: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """What ApplicationSets can choose by and put into templates: labels of the cluster
-    `in-cluster` in Argo CD.
+    """Labels of the cluster `in-cluster` in Argo CD. ApplicationSets select clusters by them and
+    use them in templates.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Generators-Cluster/"""
     cluster_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """The same for values that no label can hold, such as addresses."""
+    """Annotations of the cluster, for values that no label can hold, such as addresses."""
 
 
 class ArgoCd(pulumi.ComponentResource):
-    """Argo CD, ready: its Deployments run and it can read its repositories.
+    """Argo CD, with running Deployments and access to its repositories.
 
-    Needs a `kubernetes` provider in `opts`. Whatever is made for Argo CD to look after
-    (AppProjects, Applications) must depend on this component: Argo CD has to outlive them, since
-    it is Argo CD that takes their finalizers off. If the release is not ready in time, `pulumi up`
-    fails with what is not ready; it stays installed, and the next `pulumi up` goes on with it.
-    Destroying keeps the chart's CRDs, so that no other Application in the cluster goes with them.
+    Needs a `kubernetes` provider in `opts`. AppProjects and Applications must depend on this
+    component, because Argo CD removes their finalizers when they are deleted. If the release is not
+    ready in time, `pulumi up` fails and names the parts that are not ready. The release stays
+    installed, and the next `pulumi up` continues with it. Destroying keeps the chart's CRDs, and so
+    all other Applications in the cluster.
     """
 
     namespace: pulumi.Output[str]
     url: pulumi.Output[str]
-    """What to open: the given URL, or the local end of `port_forward`."""
+    """The URL for users, or the local address of `port_forward`."""
     port_forward: pulumi.Output[str]
-    """Command that makes Argo CD answer on https://localhost:8080, with a self-signed
+    """Command that forwards https://localhost:8080 to Argo CD, which has a self-signed
     certificate."""
     admin_password: pulumi.Output[str] | None
     """Secret; None if admin is disabled."""
@@ -185,14 +185,14 @@ class ArgoCd(pulumi.ComponentResource):
         self, name: str, args: ArgoCdArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:ArgoCd", name, {}, opts)
-        # Not the namespace's own output, so that a preview can show where things go.
+        # The name, not the output of the namespace: so previews show it.
         self.namespace = with_dependencies(args.namespace, args.cluster_id)
         namespace = Namespace(
             name,
             metadata=ObjectMetaArgs(name=self.namespace),
             opts=child_options(self, opts),
         )
-        inside = pulumi.ResourceOptions(depends_on=[namespace])
+        in_namespace = child_options(self, opts, pulumi.ResourceOptions(depends_on=[namespace]))
 
         repositories = [
             Secret(
@@ -203,7 +203,7 @@ class ArgoCd(pulumi.ComponentResource):
                     labels={"argocd.argoproj.io/secret-type": "repository"},
                 ),
                 data=_encoded(_repository_fields(repository)),
-                opts=child_options(self, opts, inside),
+                opts=in_namespace,
             )
             for key, repository in sorted(args.repositories.items())
         ]
@@ -217,12 +217,12 @@ class ArgoCd(pulumi.ComponentResource):
                 annotations=dict(args.cluster_annotations),
             ),
             data=_encoded({"name": IN_CLUSTER_NAME, "server": IN_CLUSTER, "config": "{}"}),
-            opts=child_options(self, opts, inside),
+            opts=in_namespace,
         )
 
-        self.admin_password = self._admin_password(name, args, child_options(self, opts, inside))
+        self.admin_password = self._admin_password(name, args, in_namespace)
         identity = f"{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
-        wanted = Wanted(
+        options = ArgoCdOptions(
             high_availability=args.high_availability,
             url=args.url,
             admin_enabled=args.admin.enabled,
@@ -231,17 +231,13 @@ class ArgoCd(pulumi.ComponentResource):
                 if self.admin_password is not None
                 else None
             ),
+            admin_password_set_at=args.admin.password_set_at,
             webhook_secret=_secret(args.webhook_secret),
-            secret_apart=args.managed_by_git,
-            **(
-                {"admin_password_set_at": args.admin.password_set_at}
-                if args.admin.password_set_at is not None
-                else {}
-            ),
+            separate_secret=args.managed_by_git,
         )
-        before = [namespace, in_cluster, *repositories]
+        prerequisites = [namespace, in_cluster, *repositories]
         if args.managed_by_git:
-            before.append(
+            prerequisites.append(
                 Secret(
                     f"{name}-secret",
                     metadata=ObjectMetaArgs(
@@ -249,12 +245,10 @@ class ArgoCd(pulumi.ComponentResource):
                         namespace=self.namespace,
                         labels={"app.kubernetes.io/part-of": "argocd"},
                     ),
-                    data=_encoded(secret_data(wanted)),
-                    # If the chart is to make it again, it has to be there while it changes hands.
-                    opts=child_options(
-                        self,
-                        opts,
-                        pulumi.ResourceOptions(depends_on=[namespace], retain_on_delete=True),
+                    data=_encoded(secret_data(options)),
+                    # If the chart creates the Secret again, it must exist until then.
+                    opts=pulumi.ResourceOptions.merge(
+                        in_namespace, pulumi.ResourceOptions(retain_on_delete=True)
                     ),
                 )
             )
@@ -270,18 +264,18 @@ class ArgoCd(pulumi.ComponentResource):
                 if args.chart.repository_url is not None
                 else None
             ),
-            values=merge(chart_values(wanted), args.values),
+            values=merge(chart_values(options), args.values),
             skip_await=False,
-            # Helm would uninstall what is not ready in time, with all that shows why.
+            # Helm would uninstall a release that is not ready in time, and all that explains why.
             atomic=False,
             timeout=args.timeout,
             max_history=3,
-            # Argo CD finds its repositories when it starts, and is gone before they are.
+            # Argo CD has its repositories from its start until it is deleted.
             opts=child_options(
                 self,
                 opts,
                 pulumi.ResourceOptions(
-                    depends_on=before,
+                    depends_on=prerequisites,
                     ignore_changes=["chart", "version", "repositoryOpts", "values", "timeout"]
                     if args.managed_by_git
                     else None,
@@ -309,19 +303,19 @@ class ArgoCd(pulumi.ComponentResource):
         )
 
     def _admin_password(
-        self, name: str, args: ArgoCdArgs, inside: pulumi.ResourceOptions
+        self, name: str, args: ArgoCdArgs, opts: pulumi.ResourceOptions
     ) -> pulumi.Output[str] | None:
         if not args.admin.enabled:
             return None
         if args.admin.password is not None:
             return pulumi.Output.secret(args.admin.password)
-        kept = Secret(
+        secret = Secret(
             f"{name}-admin-password",
             metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=self.namespace),
             data=_encoded({"password": secrets.token_urlsafe(24)}),
-            # Each run makes one up; the first one stays.
+            # Every run generates a password, and ignore_changes keeps the first one.
             opts=pulumi.ResourceOptions.merge(
-                inside,
+                opts,
                 pulumi.ResourceOptions(
                     ignore_changes=["data", "type"],
                     import_=f"{args.namespace}/{ADMIN_SECRET}" if args.admin.adopt else None,
@@ -329,7 +323,7 @@ class ArgoCd(pulumi.ComponentResource):
             ),
         )
         return pulumi.Output.secret(
-            kept.data.apply(lambda data: base64.b64decode(data["password"]).decode())
+            secret.data.apply(lambda data: base64.b64decode(data["password"]).decode())
         )
 
 
@@ -351,7 +345,7 @@ def _repository_fields(repository: GitRepository) -> dict[str, pulumi.Input[str]
 
 
 def _encoded(fields: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Output[str]]:
-    """A Secret's `data`. Not `stringData`: a key taken out of that stays in the cluster."""
+    """A Secret's `data`. A key that is removed from `stringData` would stay in the cluster."""
     return {
         key: pulumi.Output.secret(value).apply(
             lambda text: base64.b64encode(text.encode()).decode()

@@ -1,6 +1,6 @@
-"""Values for the argo-cd chart (10.1.1): pure functions from what a stack wants to what it says.
+"""Values for the argo-cd chart. All functions are pure.
 
-Only paths that the chart documents in its values.yaml are set; a test holds them against it.
+The tests check that the chart's values.yaml has every value that is set here.
 https://github.com/argoproj/argo-helm/tree/main/charts/argo-cd
 """
 
@@ -12,64 +12,63 @@ from urllib.parse import urlsplit
 import pulumi
 
 PORT_FORWARD_DOMAIN = "localhost:8080"
-"""Where Argo CD is reached when it has no URL: behind `kubectl port-forward`."""
+"""Address of an Argo CD without a URL, through `kubectl port-forward`."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a stack wants of Argo CD."""
+class ArgoCdOptions:
+    """The options of Argo CD that set values of its chart."""
 
     high_availability: bool = False
-    """Two of everything that can be doubled and Redis in three, which takes three nodes."""
+    """Two replicas of the parts that allow it, and three of Redis, which need three nodes."""
     url: str | None = None
-    """`https://host[:port]` that people open. None: port-forward to this machine."""
+    """`https://host[:port]` for users. None: `kubectl port-forward` to this machine."""
     admin_enabled: bool = True
     admin_password_hash: pulumi.Input[str] | None = None
-    """bcrypt. Given, Argo CD makes no `argocd-initial-admin-secret` of its own."""
-    admin_password_set_at: str = "1970-01-01T00:00:00Z"  # noqa: S105 (a time)
-    """RFC 3339. Argo CD ends the sessions that are older. Always given, for the chart would take
-    the current time and so change at each run."""
+    """bcrypt. With it, Argo CD does not create its own `argocd-initial-admin-secret`."""
+    admin_password_set_at: str | None = None
+    """RFC 3339. Argo CD ends older sessions."""
     webhook_secret: pulumi.Input[str] | None = None
-    """Shared with GitHub's webhook, which makes a commit known at once."""
-    secret_apart: bool = False
-    """The Secret `argocd-secret`, which holds the password and the webhook's secret, is not the
-    chart's to make."""
+    """The secret of GitHub's webhook."""
+    separate_secret: bool = False
+    """The chart does not create the Secret `argocd-secret`, which holds the admin password and the
+    webhook's secret."""
 
 
-def chart_values(wanted: Wanted) -> dict[str, Any]:
-    """The chart's values; secrets stay the `pulumi.Output`s that they came as.
+def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
+    """The chart's values. Secrets that are outputs stay outputs.
 
-    Raises ValueError for a URL that is not `https://host[:port]`: the chart makes Argo CD's
-    address of the host alone.
+    Raises ValueError for a URL that is not `https://host[:port]`: the chart takes a domain only.
     """
     secret: dict[str, Any] = (
         {"createSecret": False}
-        if wanted.secret_apart
-        else {_CHART_NAMES[key]: value for key, value in secret_data(wanted).items()}
+        if options.separate_secret
+        else {_CHART_NAMES[key]: value for key, value in secret_data(options).items()}
     )
     common = {
-        "global": {"domain": _domain(wanted.url)},
-        # Uninstalling the release must not delete every Application with their definition.
+        "global": {"domain": _domain(options.url)},
+        # Uninstalling the release must not delete the CRDs, and with them all Applications.
         "crds": {"install": True, "keep": True},
         "configs": {
-            "cm": {"admin.enabled": wanted.admin_enabled},
+            "cm": {"admin.enabled": options.admin_enabled},
             **({"secret": secret} if secret else {}),
         },
     }
-    return merge(common, _HIGHLY_AVAILABLE if wanted.high_availability else _SMALL)
+    return merge(common, _HIGHLY_AVAILABLE if options.high_availability else _SMALL)
 
 
-def secret_data(wanted: Wanted) -> dict[str, pulumi.Input[str]]:
-    """What is to be in `argocd-secret`, be it made by the chart or in its place.
+def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
+    """The data of the Secret `argocd-secret`.
 
     https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-secret-yaml/
     """
     data: dict[str, pulumi.Input[str]] = {}
-    if wanted.admin_enabled and wanted.admin_password_hash is not None:
-        data["admin.password"] = wanted.admin_password_hash
-        data["admin.passwordMtime"] = wanted.admin_password_set_at
-    if wanted.webhook_secret is not None:
-        data["webhook.github.secret"] = wanted.webhook_secret
+    if options.admin_enabled and options.admin_password_hash is not None:
+        data["admin.password"] = options.admin_password_hash
+        # The chart's default is the current time, which would change the release in every run.
+        data["admin.passwordMtime"] = options.admin_password_set_at or "1970-01-01T00:00:00Z"
+    if options.webhook_secret is not None:
+        data["webhook.github.secret"] = options.webhook_secret
     return data
 
 
@@ -78,22 +77,21 @@ _CHART_NAMES = {
     "admin.passwordMtime": "argocdServerAdminPasswordMtime",
     "webhook.github.secret": "githubSecret",
 }
-"""What the chart calls the keys of `argocd-secret`, in its values `configs.secret`."""
+"""Names of the chart's values in `configs.secret`, by the keys of `argocd-secret`."""
 
 
-def merge(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """`theirs` laid deeply over `ours`; neither is changed.
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns `base` with `overrides`. Maps are merged deeply, lists and other values are replaced.
 
-    Maps are merged, everything else (lists too) is replaced, and a null in `theirs` takes our
-    value away, so that the chart's own default holds.
+    None removes the key of `base`, so that the chart's default applies.
     """
-    merged = dict(ours)
-    for key, value in theirs.items():
+    merged = dict(base)
+    for key, value in overrides.items():
         if value is None:
             merged.pop(key, None)
         elif isinstance(value, Mapping):
-            below = merged.get(key)
-            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
+            previous = merged.get(key)
+            merged[key] = merge(previous if isinstance(previous, Mapping) else {}, value)
         else:
             merged[key] = value
     return merged
@@ -109,7 +107,7 @@ def _domain(url: str | None) -> str:
 
 
 def _requests(cpu: str, memory: str) -> dict[str, Any]:
-    """What the scheduler sets aside. No limits: they would throttle or kill a sync at its peak."""
+    """Resource requests without limits, which would throttle or kill a sync at its peak."""
     return {"resources": {"requests": {"cpu": cpu, "memory": memory}}}
 
 
@@ -126,12 +124,12 @@ _SMALL: dict[str, Any] = {
 
 _PAIR: dict[str, Any] = {"replicas": 2, "pdb": {"enabled": True, "minAvailable": 1}}
 
-# The chart's "HA mode without autoscaling": its other mode asks the metrics API for the pods' load,
-# and DOKS has no metrics server unless someone installs one. The controller stays alone: a second
-# one would share out clusters, and there is one cluster.
+# The chart's "HA mode without autoscaling". Its mode with autoscaling needs a metrics server, which
+# DOKS does not have by default. A second replica of the controller would not help: replicas divide
+# the clusters among themselves, and there is one cluster.
 _HIGHLY_AVAILABLE: dict[str, Any] = {
     "global": {
-        # By node and not by zone: a DOKS cluster is in one data center.
+        # Across nodes, not zones: a DOKS cluster is in one data center.
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

@@ -1,7 +1,7 @@
 """A DigitalOcean Kubernetes (DOKS) cluster with its node pools."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pulumi
@@ -19,14 +19,14 @@ class Taint:
     """
 
     key: str
-    value: str
+    value: str = field(default="", kw_only=True)
     effect: str
     """NoSchedule, PreferNoSchedule or NoExecute."""
 
 
 @dataclass(frozen=True)
 class Autoscale:
-    """DigitalOcean keeps the number of nodes between these two, by what pods ask for.
+    """Bounds of the number of nodes. DigitalOcean adds and removes nodes as the pods need them.
 
     https://docs.digitalocean.com/products/kubernetes/how-to/autoscale/
     """
@@ -37,16 +37,16 @@ class Autoscale:
 
 @dataclass(frozen=True)
 class NodePool:
-    """Nodes of one size. Either `count` or `autoscale` says how many.
+    """Nodes of one size. Either `count` or `autoscale` sets their number.
 
     https://docs.digitalocean.com/reference/api/digitalocean/#tag/Kubernetes
     """
 
     name: str
-    """Unique in the cluster; renaming makes a new pool."""
+    """Unique in the cluster. A change replaces the pool."""
     size: str
-    """Droplet size slug, for example `s-2vcpu-4gb`; changing it replaces the pool, and the whole
-    cluster if it is the first pool."""
+    """Droplet size slug, for example `s-2vcpu-4gb`. A change replaces the pool, and for the first
+    pool it replaces the cluster."""
     count: int | None = None
     autoscale: Autoscale | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Maintenance:
 
 @dataclass(frozen=True)
 class Existing:
-    """IDs of what exists in the account and is not in the stack's state.
+    """IDs of resources to import: they exist in the account, but not in the stack's state.
 
     https://www.pulumi.com/docs/iac/concepts/options/import/
     """
@@ -78,55 +78,54 @@ class Existing:
     cluster: str | None = None
     vpc: str | None = None
     node_pools: Mapping[str, str] = field(default_factory=dict)
-    """By the pool's name; those besides the first."""
+    """IDs by the pool's name, of all pools except the first."""
 
 
 @dataclass(frozen=True)
 class DoksClusterArgs:
-    """What a cluster is made of. Defaults are DigitalOcean's unless a field says otherwise.
+    """A cluster. The defaults are DigitalOcean's, unless a field says otherwise.
 
     https://docs.digitalocean.com/products/kubernetes/
     """
 
     cluster_name: pulumi.Input[str]
-    """Unique in the account; changing it replaces the cluster."""
+    """Unique in the account. A change replaces the cluster."""
     region: pulumi.Input[str]
-    """Region slug, for example `nyc1`; changing it replaces the cluster."""
+    """Region slug, for example `nyc1`. A change replaces the cluster."""
     version: pulumi.Input[str]
     """Full version slug, for example `1.34.1-do.0`. A newer one upgrades in place, an older one
     replaces the cluster."""
     node_pools: Sequence[NodePool]
-    """At least one. The first is the pool that DOKS makes with the cluster; the others are
-    resources of their own, whose order means nothing."""
+    """At least one. DOKS creates the first pool together with the cluster. The others are separate
+    resources, in any order."""
     access_token: pulumi.Input[str]
-    """API token that the kubeconfig presents (scope `kubernetes:access_cluster`)."""
+    """API token for the kubeconfig (scope `kubernetes:access_cluster`)."""
     hold_version: bool = False
-    """True: the cluster already runs what is wanted, so no upgrade is asked for even if the
-    stack's state, older than an automatic upgrade, says otherwise."""
+    """True: the cluster already runs this version, so ignore the version in the stack's state,
+    which may be older than an automatic upgrade."""
     high_availability: pulumi.Input[bool] = False
-    """Several control plane nodes; can be switched on later, but never off again."""
+    """Several control plane nodes. It can be switched on later, but not off again."""
     auto_upgrade: pulumi.Input[bool] = False
-    """Patch releases are installed in the maintenance window."""
+    """DigitalOcean installs patch releases in the maintenance window."""
     surge_upgrade: pulumi.Input[bool] = True
-    """New nodes join before old ones are drained, at the price of those nodes for that time."""
+    """An upgrade adds new nodes before it drains old ones. DigitalOcean bills them meanwhile."""
     maintenance: Maintenance | None = None
-    """None: DigitalOcean picks the window."""
+    """None: DigitalOcean chooses the window."""
     vpc_id: pulumi.Input[str] | None = None
-    """An existing VPC to join. Neither this nor `vpc_ip_range`: the region's default VPC."""
+    """An existing VPC to join. Without this and `vpc_ip_range`: the region's default VPC."""
     vpc_ip_range: pulumi.Input[str] | None = None
-    """Make a VPC named after the cluster with this range (/16 to /24, private addresses)."""
+    """Create a VPC, named after the cluster, with this range (/16 to /24, private addresses)."""
     tags: Sequence[str] = ()
-    """On the cluster, in DigitalOcean."""
+    """DigitalOcean tags of the cluster."""
     destroy_associated_resources: pulumi.Input[bool] = False
-    """Destroying the cluster also destroys the load balancers and volumes that it made."""
+    """Destroying the cluster also destroys the load balancers and volumes that its pods created."""
     registry_integration: pulumi.Input[bool] = False
-    """Nodes can pull from the team's container registry. DigitalOcean sets it up before the
-    cluster counts as created, so it is in place before anything is deployed. A registry must
-    exist: make the cluster depend on it."""
+    """Nodes can pull from the team's container registry as soon as the cluster is created. The
+    registry must exist before: make the cluster depend on it."""
     protect: bool = False
-    """Pulumi refuses to destroy or replace the cluster and the VPC that was made for it."""
+    """Pulumi refuses to destroy or replace the cluster and its own VPC."""
     adopt: Existing | None = None
-    """Take these over in place of making them; means nothing for what is in the state."""
+    """Import these resources instead of creating them. Those in the state are ignored."""
 
     def __post_init__(self) -> None:
         if not self.node_pools:
@@ -136,24 +135,24 @@ class DoksClusterArgs:
 
 
 class DoksCluster(pulumi.ComponentResource):
-    """A cluster, its node pools and, if asked for, its VPC.
+    """A cluster, its node pools and optionally its VPC.
 
-    Needs a `digitalocean` provider in `opts`. Names that the account already uses, a version or
-    size that it does not offer, or a droplet limit make the API refuse, and `pulumi up` fails with
-    the API's message; what was made until then is kept and continued by the next `pulumi up`.
+    Needs a `digitalocean` provider in `opts`. `pulumi up` fails with the API's message if a name is
+    in use, a version or size is not offered, or the Droplet limit is reached. The next `pulumi up`
+    continues with the resources that exist by then.
     """
 
     cluster_id: pulumi.Output[str]
     cluster_urn: pulumi.Output[str]
-    """`do:kubernetes:<id>`, as DigitalOcean projects and firewalls name the cluster."""
+    """`do:kubernetes:<id>`, the cluster's name in DigitalOcean projects and firewalls."""
     endpoint: pulumi.Output[str]
     """https URL of the Kubernetes API."""
     version: pulumi.Output[str]
     vpc_id: pulumi.Output[str]
     context: pulumi.Output[str]
-    """Name of the kubeconfig's context, as doctl names it."""
+    """Name of the kubeconfig's context, the same as doctl's."""
     kubeconfig: pulumi.Output[str]
-    """YAML, secret; does not expire (see `components.kubeconfig`)."""
+    """YAML, secret. It does not expire (see `components.kubeconfig`)."""
 
     def __init__(
         self, name: str, args: DoksClusterArgs, opts: pulumi.ResourceOptions | None = None
@@ -172,7 +171,7 @@ class DoksCluster(pulumi.ComponentResource):
                     self,
                     opts,
                     pulumi.ResourceOptions(
-                        # Another VPC is another cluster.
+                        # Replacing the VPC replaces the cluster, so protect both.
                         protect=args.protect,
                         import_=existing.vpc if existing else None,
                     ),
@@ -193,26 +192,13 @@ class DoksCluster(pulumi.ComponentResource):
             tags=list(args.tags) or None,
             destroy_all_associated_resources=args.destroy_associated_resources,
             registry_integration=args.registry_integration,
-            node_pool=digitalocean.KubernetesClusterNodePoolArgs(
-                name=default_pool.name,
-                size=default_pool.size,
-                **_node_count(default_pool),
-                labels=dict(default_pool.labels) or None,
-                tags=list(default_pool.tags) or None,
-                taints=[
-                    digitalocean.KubernetesClusterNodePoolTaintArgs(
-                        key=taint.key, value=taint.value, effect=taint.effect
-                    )
-                    for taint in default_pool.taints
-                ]
-                or None,
-            ),
+            node_pool=digitalocean.KubernetesClusterNodePoolArgs(**_pool_properties(default_pool)),
             opts=child_options(
                 self,
                 opts,
                 pulumi.ResourceOptions(
                     protect=args.protect,
-                    # The name is taken until the old cluster is gone.
+                    # The new cluster has the name of the old one.
                     delete_before_replace=True,
                     ignore_changes=["version"] if args.hold_version else None,
                     import_=existing.cluster if existing else None,
@@ -224,23 +210,12 @@ class DoksCluster(pulumi.ComponentResource):
             digitalocean.KubernetesNodePool(
                 f"{name}-{pool.name}",
                 cluster_id=cluster.id,
-                name=pool.name,
-                size=pool.size,
-                **_node_count(pool),
-                labels=dict(pool.labels) or None,
-                tags=list(pool.tags) or None,
-                taints=[
-                    digitalocean.KubernetesNodePoolTaintArgs(
-                        key=taint.key, value=taint.value, effect=taint.effect
-                    )
-                    for taint in pool.taints
-                ]
-                or None,
+                **_pool_properties(pool),
                 opts=child_options(
                     self,
                     opts,
                     pulumi.ResourceOptions(
-                        # The name is taken until the old pool is gone.
+                        # The new pool has the name of the old one.
                         delete_before_replace=True,
                         import_=existing.node_pools.get(pool.name) if existing else None,
                     ),
@@ -253,7 +228,7 @@ class DoksCluster(pulumi.ComponentResource):
         self.version = cluster.version
         self.vpc_id = cluster.vpc_uuid
         self.context = pulumi.Output.all(args.region, args.cluster_name).apply(
-            lambda given: context_name(*given)
+            lambda inputs: context_name(*inputs)
         )
         self.kubeconfig = pulumi.Output.secret(
             pulumi.Output.all(
@@ -262,7 +237,7 @@ class DoksCluster(pulumi.ComponentResource):
                 endpoint=cluster.endpoint,
                 ca_certificate=cluster.kube_configs[0].cluster_ca_certificate,
                 token=args.access_token,
-            ).apply(lambda given: kubeconfig(**given))
+            ).apply(lambda inputs: kubeconfig(**inputs))
         )
         self.register_outputs(
             {
@@ -277,12 +252,19 @@ class DoksCluster(pulumi.ComponentResource):
         )
 
 
-def _node_count(pool: NodePool) -> dict[str, Any]:
-    """Under autoscaling no count is given: it would set the pool back at each update."""
+def _pool_properties(pool: NodePool) -> dict[str, Any]:
+    """The properties that a cluster's first pool and the resources of the other pools share."""
+    properties: dict[str, Any] = {
+        "name": pool.name,
+        "size": pool.size,
+        "labels": dict(pool.labels) or None,
+        "tags": list(pool.tags) or None,
+        "taints": [asdict(taint) for taint in pool.taints] or None,
+    }
     if pool.autoscale is None:
-        assert pool.count is not None
-        return {"auto_scale": False, "node_count": pool.count}
-    return {
+        return properties | {"auto_scale": False, "node_count": pool.count}
+    # Without a node_count: each update would set the pool back to it.
+    return properties | {
         "auto_scale": True,
         "min_nodes": pool.autoscale.min,
         "max_nodes": pool.autoscale.max,

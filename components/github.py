@@ -1,8 +1,8 @@
-"""What stands around the team's repository on GitHub: a key to read it, word of each push to
-Argo CD, protected branches, and the environments of its workflows."""
+"""The team's repository on GitHub: its deploy key, webhook, protected branches and environments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 from pulumi_github import (
@@ -32,70 +32,71 @@ from components.options import child_options
 
 @dataclass(frozen=True)
 class DeployKey:
-    """An SSH key that may read the repository and nothing else.
+    """An SSH key with read access to the repository.
 
     https://docs.github.com/en/authentication/connecting-to-github-with-ssh/managing-deploy-keys
     """
 
     title: str
     key: pulumi.Input[str]
-    """The public half: `ssh-ed25519 AAAA...`. GitHub takes each key once, in one repository."""
+    """The public key: `ssh-ed25519 AAAA...`. GitHub accepts a key for one repository only."""
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Tells Argo CD of each push: https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/
+    """Tells Argo CD of pushes: https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/
 
-    GitHub does not try again what it could not deliver; Argo CD finds such a push when it polls.
+    GitHub does not retry failed deliveries; Argo CD then detects the push when it polls.
     """
 
     url: pulumi.Input[str]
-    """Argo CD's `/api/webhook`, as it is reached from the internet."""
+    """Argo CD's `/api/webhook`, at an address for the internet."""
     secret: pulumi.Input[str]
-    """The one that Argo CD knows (`ArgoCdArgs.webhook_secret`)."""
+    """The same as Argo CD's (`ArgoCdArgs.webhook_secret`)."""
 
 
 @dataclass(frozen=True)
 class Bypass:
-    """Who may break a ruleset; exactly one of `user`, `team`, `app` and `organization_admins`."""
+    """Who may bypass a ruleset: exactly one of `user`, `team`, `app` and `organization_admins`."""
 
     user: str | None = None
+    """Login."""
     team: str | None = None
-    """Its slug."""
+    """Slug."""
     app: int | None = None
     """Id of a GitHub App."""
     organization_admins: bool = False
     mode: str = "always"
-    """Or `pull_request`: only by merging one that lacks something."""
+    """`always`, or `pull_request`: only to merge a pull request without reviews or checks."""
 
 
 @dataclass(frozen=True)
 class Ruleset:
-    """Branches that are changed by pull request only, never by force, and never deleted.
+    """Protects branches: they change by pull requests only, and can't be deleted or force-pushed.
 
     https://docs.github.com/en/repositories/configuring-branches-and-merges-in-your-repository/managing-rulesets/about-rulesets
     """
 
-    name: str
+    name: str = "doks-gitops"
     branches: Sequence[str] = ("~DEFAULT_BRANCH",)
-    """Names or patterns without `refs/heads/`; `~DEFAULT_BRANCH` and `~ALL` as GitHub has them."""
+    """Names or patterns without `refs/heads/`, or GitHub's `~DEFAULT_BRANCH` and `~ALL`."""
     approvals: int = 1
     checks: Sequence[str] = ()
-    """What must have passed, by the name of its job or status."""
+    """Names of the jobs or statuses that must pass."""
     bypass: Sequence[Bypass] = ()
 
 
 @dataclass(frozen=True)
 class Environment:
-    """What the jobs of workflows run in, with approval if it names reviewers.
+    """A deployment environment of workflows. Deployments need an approval if it has reviewers.
 
     https://docs.github.com/en/actions/reference/workflows-and-actions/deployments-and-environments
     """
 
     users: Sequence[str] = ()
-    """Logins; with `teams` at most six."""
+    """Logins of reviewers. At most six users and teams."""
     teams: Sequence[str] = ()
-    """Slugs."""
+    """Slugs of reviewing teams."""
     prevent_self_review: bool = False
     wait_minutes: int = 0
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
@@ -104,37 +105,37 @@ class Environment:
 
 @dataclass(frozen=True)
 class GitHubDeliveryArgs:
-    """Each part is optional; what is not given is not made."""
+    """The parts of a repository. All are optional."""
 
     repository: str
-    """Its name; its owner is the provider's."""
+    """Name of the repository. The provider has its owner."""
     deploy_key: DeployKey | None = None
-    """With which Argo CD reads it."""
+    """Argo CD's key for the repository."""
     webhook: Webhook | None = None
     """Tells Argo CD of pushes."""
     ruleset: Ruleset | None = None
     """Protects branches."""
     environments: Mapping[str, Environment] = field(default_factory=dict)
-    """By name."""
+    """Environments by name."""
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Of all workflows. GitHub never shows them again: one that was changed by hand is written anew
-    when Pulumi sees, by its date, that it was."""
+    """Secrets of all workflows. GitHub does not return their values: Pulumi detects a manual change
+    by its date, and sets the secret again."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Of all workflows."""
+    """Variables of all workflows."""
 
 
 class GitHubDelivery(pulumi.ComponentResource):
-    """Needs a `github` provider in `opts`, of the repository's owner.
+    """The parts of a repository. Needs a `github` provider in `opts`, of the repository's owner.
 
-    It depends on nothing in the cluster, so that a lost cluster does not take it along. What
-    Argo CD reads with the deploy key should depend on it.
+    It depends on nothing in the cluster, so that it outlives a lost cluster. Applications that need
+    the deploy key should depend on it.
     """
 
     def __init__(
         self, name: str, args: GitHubDeliveryArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:GitHubDelivery", name, {}, opts)
-        inside = child_options(self, opts)
+        child_opts = child_options(self, opts)
         if args.deploy_key is not None:
             RepositoryDeployKey(
                 f"{name}-deploy-key",
@@ -142,7 +143,7 @@ class GitHubDelivery(pulumi.ComponentResource):
                 title=args.deploy_key.title,
                 key=args.deploy_key.key,
                 read_only=True,
-                opts=inside,
+                opts=child_opts,
             )
         if args.webhook is not None:
             RepositoryWebhook(
@@ -155,39 +156,27 @@ class GitHubDelivery(pulumi.ComponentResource):
                     secret=pulumi.Output.secret(args.webhook.secret),
                     insecure_ssl=False,
                 ),
-                opts=inside,
+                opts=child_opts,
             )
         if args.ruleset is not None:
-            self._ruleset(f"{name}-ruleset", args.repository, args.ruleset, inside)
+            self._ruleset(f"{name}-ruleset", args.repository, args.ruleset, child_opts)
         for key, environment in sorted(args.environments.items()):
-            self._environment(f"{name}-environment", args.repository, key, environment, inside)
-        for key, secret in sorted(args.secrets.items()):
-            ActionsSecret(
-                f"{name}-secret-{key}",
-                repository=args.repository,
-                secret_name=key,
-                value=pulumi.Output.secret(secret),
-                opts=inside,
+            self._environment(
+                f"{name}-environment-{key}", args.repository, key, environment, child_opts
             )
-        for key, variable in sorted(args.variables.items()):
-            ActionsVariable(
-                f"{name}-variable-{key}",
-                repository=args.repository,
-                variable_name=key,
-                value=variable,
-                opts=inside,
-            )
+        repository = {"repository": args.repository, "opts": child_opts}
+        _secrets_and_variables(name, args, ActionsSecret, ActionsVariable, repository)
         self.register_outputs({})
 
     def _ruleset(
-        self, name: str, repository: str, ruleset: Ruleset, inside: pulumi.ResourceOptions
+        self, name: str, repository: str, ruleset: Ruleset, opts: pulumi.ResourceOptions
     ) -> None:
         checks = RepositoryRulesetRulesRequiredStatusChecksArgs(
             required_checks=[
-                RepositoryRulesetRulesRequiredStatusChecksRequiredCheckArgs(context=each)
-                for each in ruleset.checks
+                RepositoryRulesetRulesRequiredStatusChecksRequiredCheckArgs(context=check)
+                for check in ruleset.checks
             ],
-            # A new branch has no commit that anything could have been checked of before.
+            # The commits of a new branch have no checks yet.
             do_not_enforce_on_create=True,
         )
         RepositoryRuleset(
@@ -198,7 +187,7 @@ class GitHubDelivery(pulumi.ComponentResource):
             enforcement="active",
             conditions=RepositoryRulesetConditionsArgs(
                 ref_name=RepositoryRulesetConditionsRefNameArgs(
-                    includes=[_ref(each) for each in ruleset.branches], excludes=[]
+                    includes=[_ref(branch) for branch in ruleset.branches], excludes=[]
                 )
             ),
             rules=RepositoryRulesetRulesArgs(
@@ -206,13 +195,13 @@ class GitHubDelivery(pulumi.ComponentResource):
                 non_fast_forward=True,
                 pull_request=RepositoryRulesetRulesPullRequestArgs(
                     required_approving_review_count=ruleset.approvals,
-                    # What was approved is what is merged.
+                    # A new commit needs a new approval.
                     dismiss_stale_reviews_on_push=True,
                 ),
                 required_status_checks=checks if ruleset.checks else None,
             ),
-            bypass_actors=[self._actor(each) for each in ruleset.bypass],
-            opts=inside,
+            bypass_actors=[self._actor(bypass) for bypass in ruleset.bypass],
+            opts=opts,
         )
 
     def _actor(self, bypass: Bypass) -> RepositoryRulesetBypassActorArgs:
@@ -231,58 +220,66 @@ class GitHubDelivery(pulumi.ComponentResource):
         self,
         name: str,
         repository: str,
-        key: str,
+        environment_name: str,
         environment: Environment,
-        inside: pulumi.ResourceOptions,
+        opts: pulumi.ResourceOptions,
     ) -> None:
-        reviewed = bool(environment.users or environment.teams)
-        made = RepositoryEnvironment(
-            f"{name}-{key}",
+        has_reviewers = bool(environment.users or environment.teams)
+        resource = RepositoryEnvironment(
+            name,
             repository=repository,
-            environment=key,
+            environment=environment_name,
             prevent_self_review=environment.prevent_self_review,
             wait_timer=environment.wait_minutes,
             reviewers=[
                 RepositoryEnvironmentReviewerArgs(
-                    users=[self._user(each) for each in environment.users],
-                    teams=[self._team(each) for each in environment.teams],
+                    users=[self._user(login) for login in environment.users],
+                    teams=[self._team(slug) for slug in environment.teams],
                 )
             ]
-            if reviewed
+            if has_reviewers
             else None,
-            opts=inside,
+            opts=opts,
         )
-        within = pulumi.ResourceOptions.merge(inside, pulumi.ResourceOptions(parent=made))
-        for each, secret in sorted(environment.secrets.items()):
-            ActionsEnvironmentSecret(
-                f"{name}-{key}-secret-{each}",
-                repository=repository,
-                environment=made.environment,
-                secret_name=each,
-                value=pulumi.Output.secret(secret),
-                opts=within,
-            )
-        for each, variable in sorted(environment.variables.items()):
-            ActionsEnvironmentVariable(
-                f"{name}-{key}-variable-{each}",
-                repository=repository,
-                environment=made.environment,
-                variable_name=each,
-                value=variable,
-                opts=within,
-            )
+        child_opts = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(parent=resource))
+        _secrets_and_variables(
+            name,
+            environment,
+            ActionsEnvironmentSecret,
+            ActionsEnvironmentVariable,
+            {
+                "repository": repository,
+                "environment": resource.environment,
+                "opts": child_opts,
+            },
+        )
 
     def _user(self, login: str) -> pulumi.Output[int]:
-        found = get_user_output(username=login, opts=pulumi.InvokeOutputOptions(parent=self))
-        return found.id.apply(int)
+        user = get_user_output(username=login, opts=pulumi.InvokeOutputOptions(parent=self))
+        return user.id.apply(int)
 
     def _team(self, slug: str) -> pulumi.Output[int]:
-        found = get_team_output(
+        team = get_team_output(
             slug=slug, summary_only=True, opts=pulumi.InvokeOutputOptions(parent=self)
         )
-        return found.id.apply(int)
+        return team.id.apply(int)
+
+
+def _secrets_and_variables(
+    name: str,
+    owner: GitHubDeliveryArgs | Environment,
+    secret_type: Callable[..., pulumi.Resource],
+    variable_type: Callable[..., pulumi.Resource],
+    arguments: Mapping[str, Any],
+) -> None:
+    """Create the secrets and variables of `owner`. `arguments`: those that all of them share."""
+    for key, value in sorted(owner.secrets.items()):
+        secret = pulumi.Output.secret(value)
+        secret_type(f"{name}-secret-{key}", secret_name=key, value=secret, **arguments)
+    for key, value in sorted(owner.variables.items()):
+        variable_type(f"{name}-variable-{key}", variable_name=key, value=value, **arguments)
 
 
 def _ref(branch: str) -> str:
-    """A branch, or a pattern of branches, as conditions of rulesets have it."""
+    """A branch or a pattern in the form of a ruleset's conditions."""
     return branch if branch.startswith("~") else f"refs/heads/{branch}"

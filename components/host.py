@@ -1,8 +1,7 @@
-"""Serves the components by a schema that is made of their own dataclasses.
+"""Serves the components with a schema of their dataclasses.
 
-Pulumi's component host reads arguments from annotations, but it has TypedDicts in mind: of a
-dataclass it does not know that a field with a default may be left out, and it would hand a dict to
-the component. Both are mended here, with the rest left to it.
+Pulumi's component host supports TypedDicts as arguments, but not dataclasses: it takes fields with
+defaults for required ones, and passes a dict to the component. This module corrects both.
 """
 
 import inspect
@@ -30,7 +29,7 @@ from components.project import GitOpsProject
 from components.registry import ContainerRegistry
 
 NAME = "doks-gitops"
-"""The package, as the components name it in their types."""
+"""The package's name in the types of the components."""
 VERSION = "1.0.0"
 COMPONENTS: list[type[pulumi.ComponentResource]] = [
     ContainerRegistry,
@@ -47,104 +46,112 @@ class Components(ComponentProvider):
 
     def __init__(self) -> None:
         super().__init__(COMPONENTS, NAME, version=VERSION)
-        for each in self._component_defs.values():
-            _describe(each, each.inputs, each.outputs)
-            _leave_out_defaults(self._arguments(each), each.inputs, each.inputs_mapping)
-        for kind in self._type_defs.values():
-            _describe(kind, kind.properties)
-            _leave_out_defaults(kind.python_type, kind.properties, kind.properties_mapping)
+        for component in self._component_defs.values():
+            _clean_descriptions(component, component.inputs, component.outputs)
+            arguments = self._arguments(component)
+            _make_defaults_optional(arguments, component.inputs, component.inputs_mapping)
+        for definition in self._type_defs.values():
+            _clean_descriptions(definition, definition.properties)
+            _make_defaults_optional(
+                definition.python_type, definition.properties, definition.properties_mapping
+            )
         schema = generate_schema(
             NAME, VERSION, None, self._component_defs, self._type_defs, self._dependencies
         )
         self.schema = json.dumps(schema.to_json())
 
     def map_inputs(self, inputs: Any, component_def: ComponentDefinition) -> Any:
-        """The component's arguments, in place of a dict of them.
+        """The component's arguments as a dataclass.
 
-        Raises InputPropertiesError, which the engine shows, for what they can't be made of.
+        Raises InputPropertiesError for invalid inputs; the engine shows its message.
         """
-        return self._make(
+        return self._dataclass(
             self._arguments(component_def),
             component_def.inputs,
             component_def.inputs_mapping,
             inputs,
-            at="",
+            path="",
         )
 
     def _arguments(self, component: ComponentDefinition) -> type:
         arguments: type = inspect.get_annotations(self._components[component.name].__init__)["args"]
         return arguments
 
-    def _make(
+    def _dataclass(
         self,
-        kind: type,
+        dataclass: type,
         properties: Mapping[str, PropertyDefinition],
         names: Mapping[str, str],
-        given: Any,
+        inputs: Any,
         *,
-        at: str,
+        path: str,
     ) -> Any:
+        """A `dataclass` of `inputs`. `names`: its fields by the names of the properties."""
         values = {}
         for name, definition in properties.items():
-            where = f"{at}.{name}" if at else name
-            if (value := given.get(name)) is not None:
-                values[names[name]] = self._value(definition, value, where)
+            property_path = f"{path}.{name}" if path else name
+            if (value := inputs.get(name)) is not None:
+                values[names[name]] = self._value(definition, value, property_path)
             elif not definition.optional:
-                raise _refused(where, "it is missing")
+                raise _invalid(property_path, "it is missing")
         try:
-            return kind(**values)
+            return dataclass(**values)
         except ValueError as error:
-            raise _refused(at, str(error)) from error
+            raise _invalid(path, str(error)) from error
 
-    def _value(self, definition: PropertyDefinition, value: Any, where: str) -> Any:
-        kind = self.get_type_definition(definition) if definition.ref is not None else None
-        if definition.ref is not None and kind is None:
+    def _value(self, definition: PropertyDefinition, value: Any, path: str) -> Any:
+        type_def = self.get_type_definition(definition) if definition.ref is not None else None
+        if definition.ref is not None and type_def is None:
             return value
         if isinstance(value, pulumi.Output):
             if definition.plain:
-                raise _refused(
-                    where, "it must be known at once, not be an output of another resource"
+                raise _invalid(
+                    path, "it must be known at once, not be an output of another resource"
                 )
             return value
-        if kind is not None:
-            return self._make(
-                kind.python_type, kind.properties, kind.properties_mapping, value, at=where
+        if type_def is not None:
+            return self._dataclass(
+                type_def.python_type,
+                type_def.properties,
+                type_def.properties_mapping,
+                value,
+                path=path,
             )
         if definition.items is not None:
             return tuple(
-                self._value(definition.items, each, f"{where}[{index}]")
-                for index, each in enumerate(value)
+                self._value(definition.items, item, f"{path}[{index}]")
+                for index, item in enumerate(value)
             )
         if definition.additional_properties is not None:
             return {
-                key: self._value(definition.additional_properties, each, f"{where}.{key}")
-                for key, each in value.items()
+                key: self._value(definition.additional_properties, item, f"{path}.{key}")
+                for key, item in value.items()
             }
-        # Pulumi's values have no whole numbers.
+        # Pulumi passes all numbers as floats.
         return int(value) if definition.type is PropertyType.INTEGER else value
 
 
-def _refused(where: str, why: str) -> InputPropertiesError:
-    # Told which property it is, the engine would show its value, and secrets in clear.
-    return InputPropertiesError(f"{where}: {why}" if where else why, errors=[])
+def _invalid(path: str, reason: str) -> InputPropertiesError:
+    # With `errors`, the engine would show the values of the properties, even secret ones.
+    return InputPropertiesError(f"{path}: {reason}" if path else reason, errors=[])
 
 
-def _describe(
-    whole: ComponentDefinition | TypeDefinition, *parts: Mapping[str, PropertyDefinition]
+def _clean_descriptions(
+    definition: ComponentDefinition | TypeDefinition, *parts: Mapping[str, PropertyDefinition]
 ) -> None:
-    """Take the indentation of the source out of what the docstrings say."""
-    for each in (whole, *(definition for part in parts for definition in part.values())):
-        each.description = inspect.cleandoc(each.description) if each.description else None
+    """Remove the indentation of the source code from the descriptions."""
+    for item in (definition, *(value for part in parts for value in part.values())):
+        item.description = inspect.cleandoc(item.description) if item.description else None
 
 
-def _leave_out_defaults(
-    kind: type, properties: Mapping[str, PropertyDefinition], names: Mapping[str, str]
+def _make_defaults_optional(
+    dataclass: type, properties: Mapping[str, PropertyDefinition], names: Mapping[str, str]
 ) -> None:
-    assert is_dataclass(kind)
-    defaulted = {
-        each.name
-        for each in fields(kind)
-        if (each.default, each.default_factory) != (MISSING, MISSING)
+    assert is_dataclass(dataclass)
+    optional = {
+        field.name
+        for field in fields(dataclass)
+        if (field.default, field.default_factory) != (MISSING, MISSING)
     }
     for name, definition in properties.items():
-        definition.optional = definition.optional or names[name] in defaulted
+        definition.optional = definition.optional or names[name] in optional

@@ -1,26 +1,26 @@
-"""A kubeconfig that does not go stale."""
+"""A kubeconfig that does not expire."""
 
 import yaml
 
 
 def context_name(region: str, cluster_name: str) -> str:
-    """The context as `doctl kubernetes cluster kubeconfig save` names it: `do-<region>-<name>`."""
+    """The same context name as `doctl kubernetes cluster kubeconfig save`: `do-<region>-<name>`."""
     return f"do-{region}-{cluster_name}"
 
 
 def kubeconfig(
     *, cluster_name: str, region: str, endpoint: str, ca_certificate: str, token: str
 ) -> str:
-    """A kubeconfig, as YAML, for one DOKS cluster: the same text for as long as `token` lives.
+    """The kubeconfig of a DOKS cluster, as YAML, which is valid as long as `token`.
 
-    DigitalOcean's own kubeconfig holds a token that expires after 7 days; resources read with it
-    a week later look as if their cluster were gone. DOKS accepts the account's API token as well
-    (scope `kubernetes:access_cluster`), so that is what this file holds:
-    https://docs.digitalocean.com/products/kubernetes/how-to/connect-to-cluster/
+    - `endpoint`: https URL of the Kubernetes API
+    - `ca_certificate`: the cluster's CA in base64, from DigitalOcean's API
+    - `token`: API token of the account with the scope `kubernetes:access_cluster`
 
-    `ca_certificate` is the cluster's CA in base64, as the API gives it; `endpoint` is an https URL.
-    Cluster, context and user are named as doctl names them, so that merging it with `kubectl
-    config` overwrites doctl's entry instead of adding a second one.
+    The token in DigitalOcean's own kubeconfig expires after 7 days, and an expired token makes a
+    cluster look deleted (https://docs.digitalocean.com/products/kubernetes/how-to/connect-to-cluster/).
+    Cluster, context and user have the same names as doctl's, so that merging the kubeconfig into
+    another one replaces doctl's entry.
     """
     context = context_name(region, cluster_name)
     user = f"{context}-admin"

@@ -1,6 +1,6 @@
-"""Names in the cluster that more than one part has to know."""
+"""Names of objects in the cluster that several modules use."""
 
 RELEASE_NAME = "argocd"
-"""Makes the chart name its Deployments argocd-server, argocd-repo-server and so on."""
+"""The chart derives the names of its Deployments from it: argocd-server, argocd-repo-server, ..."""
 ADMIN_SECRET = "argocd-admin-password"  # noqa: S105 (a name)
-"""The Secret in which a generated admin password is kept."""
+"""The Secret that holds the generated admin password."""

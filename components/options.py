@@ -1,4 +1,4 @@
-"""Options that a component hands to its children."""
+"""Resource options of a component's children."""
 
 import pulumi
 
@@ -8,11 +8,14 @@ def child_options(
     inherited: pulumi.ResourceOptions | None,
     own: pulumi.ResourceOptions | None = None,
 ) -> pulumi.ResourceOptions:
-    """Options for a resource inside `parent`: what the component waits for, it waits for too.
+    """Options for a child of `parent`: it depends on everything that the component depends on.
 
-    Pulumi hands providers and protection down to children, but not `depends_on`
-    (https://www.pulumi.com/docs/iac/concepts/options/dependson/). Without it the order in which a
-    stack is built, and in reverse destroyed, would hold for components but not for what they make.
+    - `inherited`: the options of the component
+    - `own`: more options of the child
+
+    Children inherit providers and protection from a component, but not `depends_on`
+    (https://www.pulumi.com/docs/iac/concepts/options/dependson/). Without it, Pulumi would create
+    and destroy the components in the right order, but not their children.
     """
     return pulumi.ResourceOptions.merge(
         pulumi.ResourceOptions(

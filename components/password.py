@@ -1,4 +1,4 @@
-"""Argo CD's admin password, hashed as Argo CD wants it."""
+"""The hash of Argo CD's admin password."""
 
 import base64
 import hashlib
@@ -14,14 +14,13 @@ _TO_BCRYPT = bytes.maketrans(
 
 
 def password_hash(password: str, identity: str) -> str:
-    """The bcrypt hash of `password`, the same one each time for the same `identity`.
+    """The bcrypt hash of `password`, always the same for the same `identity`.
 
-    bcrypt's usual random salt would give another hash on each run, and each `pulumi up` would
-    upgrade Argo CD. The salt is derived from `identity` (of the stack) instead. That costs no
-    safety: a salt is no secret, it only has to differ from one password store to the next, so
-    that equal passwords don't show and one table of hashes can't serve for two of them.
+    A random salt would give another hash in every run, and every `pulumi up` would upgrade Argo CD.
+    Therefore the salt is derived from `identity`, the identity of the stack. That is as safe: a
+    salt is no secret, it only must differ between password stores.
 
-    Raises ValueError for an empty password and for one over 72 bytes, of which bcrypt would
+    Raises ValueError for an empty password and for one of more than 72 bytes, because bcrypt would
     ignore the rest. https://argo-cd.readthedocs.io/en/stable/faq/#i-forgot-the-admin-password-how-do-i-reset-it
     """
     secret = password.encode()

@@ -1,7 +1,7 @@
-"""An Argo CD AppProject: what the Applications of one environment may do."""
+"""An Argo CD AppProject: the limits of an environment's Applications."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
@@ -10,17 +10,18 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components.options import child_options
 
 IN_CLUSTER = "https://kubernetes.default.svc"
-"""Argo CD's name for the cluster that it runs in."""
+"""Argo CD's address of the cluster that it runs in."""
 FINALIZER = "resources-finalizer.argocd.argoproj.io"
-"""On a project: it stays until no Application uses it. On an Application: it stays until what it
-deployed is gone."""
+"""Keeps a deleted project until no Application uses it, and a deleted Application until the objects
+that it deployed are deleted."""
 
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """A kind of Kubernetes object; the group of core objects is ""."""
+    """A kind of Kubernetes object."""
 
-    group: str
+    group: str = field(default="", kw_only=True)
+    """"" is the core group."""
     kind: str
 
 
@@ -28,56 +29,57 @@ class ResourceKind:
 class GitOpsProjectArgs:
     """Limits of a project. https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
 
-    Within `namespaces` every namespaced kind may be deployed unless `namespace_resources` says
-    which: they belong to the environment whole. Outside of them, and of the cluster's objects
-    beyond `cluster_resources`, nothing may.
+    Applications may deploy to `namespaces` only: all namespaced kinds, or those in
+    `namespace_resources`. Of the cluster-scoped kinds they may deploy `cluster_resources` only.
     """
 
     project_name: str
-    """As Argo CD knows it."""
+    """Name in Argo CD."""
     argocd_namespace: pulumi.Input[str]
-    """Where Argo CD runs; it reads projects nowhere else."""
+    """Namespace of Argo CD, the only one that it reads projects from."""
     source_repos: Sequence[pulumi.Input[str]]
-    """URLs of the Git repositories, exactly as Applications name them."""
+    """URLs of the Git repositories, written in the same way as in the Applications."""
     namespaces: Sequence[str]
-    """Where Applications may deploy, in the cluster that Argo CD runs in."""
+    """Namespaces of the cluster that Argo CD runs in."""
     description: str = ""
     """Shown by Argo CD."""
-    cluster_resources: Sequence[ResourceKind] = (ResourceKind("", "Namespace"),)
-    """Cluster-scoped kinds that may be deployed. Default: namespaces."""
+    cluster_resources: Sequence[ResourceKind] = (ResourceKind("Namespace"),)
+    """Cluster-scoped kinds. Default: namespaces."""
     namespace_resources: Sequence[ResourceKind] = ()
-    """Namespaced kinds that may be deployed. None listed: all."""
+    """Namespaced kinds. Default: all."""
     allow_any: bool = False
-    """A `*` in the lists above is refused unless this is true."""
+    """Allow patterns such as `*` in the lists above."""
 
     def __post_init__(self) -> None:
-        named = {
+        if self.allow_any:
+            return
+        kinds = {
+            "cluster_resources": self.cluster_resources,
+            "namespace_resources": self.namespace_resources,
+        }
+        lists: dict[str, Sequence[pulumi.Input[str]]] = {
             "source_repos": self.source_repos,
             "namespaces": self.namespaces,
-            "cluster_resources": [
-                part for each in self.cluster_resources for part in (each.group, each.kind)
-            ],
-            "namespace_resources": [
-                part for each in self.namespace_resources for part in (each.group, each.kind)
-            ],
+            **{name: [f"{x.group}/{x.kind}" for x in listed] for name, listed in kinds.items()},
         }
-        for field, values in named.items():
-            wild = [value for value in values if isinstance(value, str) and "*" in value]
-            if wild and not self.allow_any:
-                raise ValueError(
-                    f"project {self.project_name}: {field} has {wild[0]!r}, which only"
-                    " allow_any permits"
-                )
+        for name, values in lists.items():
+            # In a URL, `?` and `[` are no patterns.
+            pattern_characters = "*!" if name == "source_repos" else "*?[{!"
+            for value in values:
+                if isinstance(value, str) and not set(value).isdisjoint(pattern_characters):
+                    raise ValueError(
+                        f"project {self.project_name}: {name} has {value!r}, which needs allow_any"
+                    )
 
 
 class GitOpsProject(pulumi.ComponentResource):
     """An AppProject. Needs a `kubernetes` provider in `opts`, and to depend on Argo CD.
 
-    Its finalizer keeps it until no Application is in it, so Applications depend on this.
+    Its finalizer keeps it until it has no Applications, so Applications must depend on it.
     """
 
     project_name: pulumi.Output[str]
-    """For Applications, which then wait for the project."""
+    """An output of the project, so that what uses it waits for the project."""
 
     def __init__(
         self, name: str, args: GitOpsProjectArgs, opts: pulumi.ResourceOptions | None = None
@@ -110,4 +112,4 @@ class GitOpsProject(pulumi.ComponentResource):
 
 
 def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:
-    return [{"group": each.group, "kind": each.kind} for each in kinds]
+    return [asdict(kind) for kind in kinds]

@@ -1,16 +1,16 @@
-"""What keeps a whole stack from being destroyed."""
+"""Protects a whole stack from being destroyed."""
 
 import pulumi
 
 
 class Protection(pulumi.ComponentResource):
-    """Nothing by itself. Made with `protect` and with everything else in `depends_on`, it is what
-    `pulumi destroy` comes to first, and is refused at.
+    """An empty component. With `protect` and with all other resources in `depends_on`, it is the
+    first resource that `pulumi destroy` would delete, and Pulumi refuses to.
 
-    Protection of a single resource is not enough: with `--skip-preview`, Pulumi would delete all
-    that depends on it (Argo CD, the applications, what they deployed) before it comes to it.
-    What leaves the state all the same is a component with nothing in it, such as a registry that is
-    only looked up; the next `pulumi up` writes it down again.
+    Protecting single resources is not enough: with `--skip-preview`, Pulumi would delete everything
+    that depends on them (Argo CD, the applications and their objects) before it refuses. Pulumi
+    still removes components without children, such as a registry that is only looked up, from the
+    state; the next `pulumi up` adds them again.
     https://www.pulumi.com/docs/iac/concepts/options/protect/
     """
 

@@ -10,7 +10,7 @@ from components.options import child_options
 
 @dataclass(frozen=True)
 class ContainerRegistryArgs:
-    """Which registry, and whether this stack owns it.
+    """The registry, and whether this stack owns it.
 
     https://docs.digitalocean.com/products/container-registry/
     """
@@ -18,33 +18,33 @@ class ContainerRegistryArgs:
     registry_name: str
     """Unique across DigitalOcean."""
     create: bool = False
-    """True: this stack makes the registry, protected from deletion since other stacks' images are
-    in it too. At most one stack may. False: it is looked up, and `pulumi up` fails if the account
+    """True: this stack creates the registry and protects it from deletion, because it also holds
+    images of other stacks. At most one stack may create it. False: `pulumi up` fails if the account
     has no registry of this name."""
     tier: pulumi.Input[str] = "basic"
-    """Subscription tier: starter, basic or professional. Only for a registry that is made."""
+    """Subscription tier (starter, basic or professional), if this stack creates the registry."""
     region: pulumi.Input[str] | None = None
-    """Region slug where the images are stored. Default: DigitalOcean picks one."""
+    """Region slug of the images. Default: DigitalOcean chooses one."""
     adopt: bool = False
-    """The registry to make exists and is taken over; means nothing once it is in the state."""
+    """Import the existing registry instead of creating it. Ignored if it is in the state."""
 
 
 class ContainerRegistry(pulumi.ComponentResource):
-    """A registry, made or looked up. Needs a `digitalocean` provider in `opts`."""
+    """A registry, created or looked up. Needs a `digitalocean` provider in `opts`."""
 
     registry_name: pulumi.Output[str]
     endpoint: pulumi.Output[str]
-    """What image names begin with: `registry.digitalocean.com/<name>`."""
+    """Prefix of image names: `registry.digitalocean.com/<name>`."""
 
     def __init__(
         self, name: str, args: ContainerRegistryArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:ContainerRegistry", name, {}, opts)
-        found: (
+        registry: (
             digitalocean.ContainerRegistry | pulumi.Output[digitalocean.GetContainerRegistryResult]
         )
         if args.create:
-            found = digitalocean.ContainerRegistry(
+            registry = digitalocean.ContainerRegistry(
                 name,
                 name=args.registry_name,
                 subscription_tier_slug=args.tier,
@@ -58,9 +58,9 @@ class ContainerRegistry(pulumi.ComponentResource):
                 ),
             )
         else:
-            found = digitalocean.get_container_registry_output(
+            registry = digitalocean.get_container_registry_output(
                 name=args.registry_name, opts=pulumi.InvokeOutputOptions(parent=self)
             )
-        self.registry_name = found.name
-        self.endpoint = found.endpoint
+        self.registry_name = registry.name
+        self.endpoint = registry.endpoint
         self.register_outputs({"registryName": self.registry_name, "endpoint": self.endpoint})

@@ -1,39 +1,22 @@
-"""A stack's settings as the components' arguments: the one place that knows both.
+"""Converts a stack's settings into the arguments of the components.
 
-The components name their arguments as the settings do, so most of it is carried over by name.
-Secrets, which the settings hold as SecretStr, become secret outputs here.
+Settings and arguments have the same names, so that most fields are copied by name (`convert`). A
+setting that reaches no argument is an error. Secrets become secret outputs.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pulumi
 from pydantic import SecretStr
 
-from components.application import (
-    Backoff,
-    Directory,
-    GitOpsApplicationArgs,
-    Helm,
-    HelmParameter,
-    IgnoreDifference,
-    Kustomize,
-    Replicas,
-    Retry,
-    Sync,
-)
-from components.argocd import (
-    Admin,
-    ArgoCdArgs,
-    ChartSource,
-    Credentials,
-    GitHubApp,
-    GitRepository,
-)
-from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool, Taint
+from components.application import Directory, GitOpsApplicationArgs, Sync
+from components.argocd import Admin, ArgoCdArgs, ChartSource, GitRepository
+from components.cluster import DoksClusterArgs, Existing
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
+from doks_gitops.settings.base import Model
 from doks_gitops.settings.ssh_key import public_key
 
 if TYPE_CHECKING:
@@ -43,25 +26,28 @@ if TYPE_CHECKING:
     from doks_gitops.settings import Settings, model
 
 PLATFORM = "platform"
-"""The project of what brings an environment's own projects and applications from Git."""
+"""The project of the application that brings the projects and applications from Git."""
 BOOTSTRAP = "bootstrap"
-"""The one application in it, and the folder that it is made from."""
+"""The name of that application, and of its folder."""
 SELF = "argo-cd.yaml"
-"""The file in that folder in which Argo CD manages itself."""
+"""The file in that folder with the Application that manages Argo CD itself."""
 
-Dataclass = TypeVar("Dataclass", bound="DataclassInstance")
+TEXT_INPUT: object = pulumi.Input[str]  # type: ignore[misc]  # an alias, which mypy takes for a call
+
+Arguments = TypeVar("Arguments", bound="DataclassInstance")
 
 
 def secret(value: SecretStr) -> pulumi.Output[str]:
-    """The text behind `value`, which Pulumi then encrypts wherever it ends up."""
+    """The text of `value` as a secret output, which Pulumi encrypts in the state."""
     return pulumi.Output.secret(value.get_secret_value())
 
 
 def registry_args(settings: "Settings") -> ContainerRegistryArgs:
-    """The registry that the stack shares or owns."""
-    return _like(
-        ContainerRegistryArgs,
+    """The registry that the stack uses or owns."""
+    return convert(
         settings.registry,
+        ContainerRegistryArgs,
+        not_copied=("name",),
         registry_name=settings.registry.name,
         adopt=settings.adopt is not None and settings.adopt.registry,
     )
@@ -74,22 +60,29 @@ def cluster_args(
     *,
     hold_version: bool,
 ) -> DoksClusterArgs:
-    """The cluster, with nodes that can pull from the registry."""
+    """The cluster, whose nodes can pull from the registry.
+
+    - `version`: the full version slug, which `cluster.version` and `cluster.upgrade` resolve to
+    - `hold_version`: whether the cluster already runs it
+    """
     cluster = settings.cluster
-    return _like(
-        DoksClusterArgs,
+    return convert(
         cluster,
+        DoksClusterArgs,
+        not_copied=("name", "vpc", "upgrade"),
         cluster_name=cluster.name,
         version=version,
         hold_version=hold_version,
         access_token=secret(settings.digitalocean.token),
-        # Waits until the registry is found, so that no failure of the cluster's cuts into that.
+        # The cluster waits for the registry, so that a failing cluster does not interrupt it.
         registry_integration=pulumi.Output.from_input(registry_endpoint).apply(bool),
-        node_pools=tuple(_node_pool(pool) for pool in cluster.node_pools),
-        maintenance=_like(Maintenance, cluster.maintenance) if cluster.maintenance else None,
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
-        adopt=_like(Existing, settings.adopt) if settings.adopt else None,
+        adopt=(
+            convert(settings.adopt, Existing, not_copied=("admin_password", "registry"))
+            if settings.adopt
+            else None
+        ),
     )
 
 
@@ -99,12 +92,12 @@ def argocd_args(
     kube_context: pulumi.Input[str],
     registry_endpoint: pulumi.Input[str],
 ) -> ArgoCdArgs:
-    """Argo CD, able to read the stack's repositories, and told about its cluster."""
-    argocd = settings.argocd
-    chart = argocd.chart
-    return _like(
-        ArgoCdArgs,
+    """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
+    argocd, chart = settings.argocd, settings.argocd.chart
+    return convert(
         argocd,
+        ArgoCdArgs,
+        not_copied=("managed_by",),
         cluster_id=cluster_id,
         kube_context=kube_context,
         chart=(
@@ -113,16 +106,14 @@ def argocd_args(
             else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
         ),
         repositories={
-            name: GitRepository(repository.url, _credentials(repository.credentials))
+            name: convert(repository, GitRepository)
             for name, repository in settings.repositories.items()
         },
-        admin=_like(
-            Admin,
+        admin=convert(
             argocd.admin,
-            password=secret(argocd.admin.password) if argocd.admin.password else None,
+            Admin,
             adopt=settings.adopt is not None and settings.adopt.admin_password,
         ),
-        webhook_secret=secret(argocd.webhook_secret) if argocd.webhook_secret else None,
         managed_by_git=argocd.managed_by == "git",
         cluster_labels={
             "environment": settings.environment,
@@ -134,9 +125,9 @@ def argocd_args(
 
 
 def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> GitOpsProjectArgs:
-    """The stack's project: its repositories, its cluster, its namespaces.
+    """The stack's project.
 
-    With `appOfApps` it is one that may hold nothing but projects and applications.
+    With `appOfApps`, it allows only Argo CD's own kinds in Argo CD's namespace.
     """
     if settings.app_of_apps is not None:
         return GitOpsProjectArgs(
@@ -147,24 +138,21 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             namespaces=(settings.argocd.namespace,),
             cluster_resources=(),
             namespace_resources=tuple(
-                ResourceKind("argoproj.io", kind)
+                ResourceKind(kind, group="argoproj.io")
                 for kind in ("AppProject", "Application", "ApplicationSet")
             ),
         )
     project = settings.project
     assert project is not None
-    return _like(
-        GitOpsProjectArgs,
+    return convert(
         project,
+        GitOpsProjectArgs,
+        not_copied=("name",),
         project_name=project.name,
         argocd_namespace=argocd_namespace,
         source_repos=(
             *(settings.repositories[name].url for name in sorted(settings.repositories)),
             *project.source_repos,
-        ),
-        cluster_resources=tuple(_like(ResourceKind, each) for each in project.cluster_resources),
-        namespace_resources=tuple(
-            _like(ResourceKind, each) for each in project.namespace_resources
         ),
     )
 
@@ -172,68 +160,56 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
 def applications_args(
     settings: "Settings", argocd_namespace: pulumi.Input[str]
 ) -> dict[str, GitOpsApplicationArgs]:
-    """The stack's applications by name; with `appOfApps`, the one that brings all others."""
+    """The stack's applications by name. With `appOfApps`, only the one that brings the others."""
     if settings.app_of_apps is not None:
         return {BOOTSTRAP: _app_of_apps(settings, settings.app_of_apps, argocd_namespace)}
     project = settings.project
     assert project is not None
     return {
-        name: _like(
-            GitOpsApplicationArgs,
+        name: convert(
             application,
+            GitOpsApplicationArgs,
+            not_copied=("repository",),
             application_name=name,
             project_name=project.name,
             argocd_namespace=argocd_namespace,
             repo_url=settings.repositories[application.repository].url,
-            kustomize=_kustomize(application.kustomize),
-            directory=_like(Directory, application.directory) if application.directory else None,
-            helm=_helm(application.helm),
-            sync=_like(
-                Sync,
-                application.sync,
-                retry=_like(
-                    Retry,
-                    application.sync.retry,
-                    backoff=_like(Backoff, application.sync.retry.backoff),
-                ),
-            ),
-            ignore_differences=tuple(
-                _like(IgnoreDifference, each) for each in application.ignore_differences
-            ),
         )
         for name, application in sorted(settings.applications.items())
     }
 
 
 def _app_of_apps(
-    settings: "Settings", wanted: "model.AppOfApps", argocd_namespace: pulumi.Input[str]
+    settings: "Settings", app_of_apps: "model.AppOfApps", argocd_namespace: pulumi.Input[str]
 ) -> GitOpsApplicationArgs:
     managed_by_git = settings.argocd.managed_by == "git"
-    return GitOpsApplicationArgs(
+    return convert(
+        app_of_apps,
+        GitOpsApplicationArgs,
+        not_copied=("repository",),
         application_name=BOOTSTRAP,
         project_name=PLATFORM,
         argocd_namespace=argocd_namespace,
-        repo_url=settings.repositories[wanted.repository].url,
-        revision=wanted.revision,
-        path=f"{wanted.path}/{BOOTSTRAP}",
+        repo_url=settings.repositories[app_of_apps.repository].url,
+        path=f"{app_of_apps.path}/{BOOTSTRAP}",
         namespace=settings.argocd.namespace,
-        # Where the stack owns Argo CD, Git must not own it too.
+        # If the stack owns Argo CD, Git must not own it too.
         directory=None if managed_by_git else Directory(exclude=SELF),
         sync=Sync(options=()),
     )
 
 
 def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
-    """What the stack has around its repository on GitHub."""
-    # Half a second that only a stack on GitHub has to spend.
-    from components import github as parts
+    """The stack's settings of its repository on GitHub."""
+    # The import takes half a second, which only a stack on GitHub needs.
+    from components.github import DeployKey, GitHubDeliveryArgs, Webhook
 
     github = settings.github
     assert github is not None
     webhook = deploy_key = None
     if github.webhook is not None:
         assert settings.argocd.webhook_secret is not None
-        webhook = parts.Webhook(
+        webhook = Webhook(
             url=github.webhook.url or f"{settings.argocd.url}/api/webhook",
             secret=secret(settings.argocd.webhook_secret),
         )
@@ -241,81 +217,58 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
         credentials = settings.repositories[github.deploy_key].credentials
         assert credentials is not None
         assert credentials.ssh_private_key is not None
-        deploy_key = parts.DeployKey(
+        deploy_key = DeployKey(
             title=f"{settings.cluster.name} (Argo CD)",
             key=public_key(credentials.ssh_private_key.get_secret_value()),
         )
-    return _like(
-        parts.GitHubDeliveryArgs,
+    return convert(
         github,
+        GitHubDeliveryArgs,
+        not_copied=("owner", "token", "base_url"),
         deploy_key=deploy_key,
         webhook=webhook,
-        ruleset=(
-            _like(
-                parts.Ruleset,
-                github.ruleset,
-                bypass=tuple(_like(parts.Bypass, each) for each in github.ruleset.bypass),
-            )
-            if github.ruleset is not None
-            else None
-        ),
-        environments={
-            name: _like(parts.Environment, environment, secrets=_secrets(environment.secrets))
-            for name, environment in github.environments.items()
-        },
-        secrets=_secrets(github.secrets),
     )
 
 
-def _secrets(values: Mapping[str, SecretStr]) -> dict[str, pulumi.Output[str]]:
-    return {name: secret(value) for name, value in values.items()}
+def convert(
+    model: Model, target: type[Arguments], *, not_copied: tuple[str, ...] = (), **arguments: Any
+) -> Arguments:
+    """A `target` with the fields of `model`, copied by name, and other `arguments`.
+
+    `not_copied`: fields of `model` that `target` does not have: `arguments` are made of them, or
+    another part of the program uses them. Raises TypeError for other fields that `target` does not
+    have, so that no setting is lost.
+    """
+    types = {field.name: field.type for field in fields(target)}
+    names = set(type(model).model_fields)
+    lost = names.difference(types, not_copied)
+    if lost:
+        raise TypeError(f"{target.__name__} has no {', '.join(sorted(lost))}")
+    copied = names.intersection(types).difference(arguments)
+    values = {name: convert_value(getattr(model, name), types[name]) for name in copied}
+    return target(**values, **arguments)
 
 
-def _like(kind: type[Dataclass], model: object, **others: Any) -> Dataclass:
-    """A `kind` whose fields are those of `model` by the same name, but for `others`."""
-    same = {
-        each.name: getattr(model, each.name)
-        for each in fields(kind)
-        if each.name not in others and hasattr(model, each.name)
-    }
-    return kind(**same, **others)
+def convert_value(value: object, target: object) -> object:
+    """`value` in the type `target`."""
+    if isinstance(value, SecretStr):
+        return secret(value)
+    if isinstance(value, Model):
+        [dataclass] = dataclasses_in(target)
+        return convert(value, dataclass)
+    if isinstance(value, tuple):
+        return tuple(convert_value(item, target) for item in value)
+    if isinstance(value, Mapping):
+        return {key: convert_value(item, target) for key, item in value.items()}
+    if isinstance(value, int) and target == TEXT_INPUT:
+        # The id of a GitHub App goes into a Secret, which holds only texts.
+        return str(value)
+    return value
 
 
-def _node_pool(pool: "model.NodePool") -> NodePool:
-    return _like(
-        NodePool,
-        pool,
-        autoscale=_like(Autoscale, pool.autoscale) if pool.autoscale else None,
-        taints=tuple(_like(Taint, taint) for taint in pool.taints),
-    )
-
-
-def _credentials(credentials: "model.Credentials | None") -> Credentials | None:
-    if credentials is None:
-        return None
-    password, key, app = credentials.password, credentials.ssh_private_key, credentials.github_app
-    return Credentials(
-        username=credentials.username,
-        password=secret(password) if password else None,
-        ssh_private_key=secret(key) if key else None,
-        github_app=(
-            # A Secret holds nothing but text.
-            GitHubApp(str(app.id), str(app.installation_id), secret(app.private_key))
-            if app
-            else None
-        ),
-    )
-
-
-def _kustomize(given: "model.Kustomize | None") -> Kustomize | None:
-    if given is None:
-        return None
-    return _like(Kustomize, given, replicas=tuple(_like(Replicas, each) for each in given.replicas))
-
-
-def _helm(given: "model.Helm | None") -> Helm | None:
-    if given is None:
-        return None
-    return _like(
-        Helm, given, parameters=tuple(_like(HelmParameter, each) for each in given.parameters)
-    )
+def dataclasses_in(annotation: object) -> Iterator[type]:
+    """The dataclasses that the type `annotation` contains."""
+    if is_dataclass(annotation) and isinstance(annotation, type):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from dataclasses_in(argument)

@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="The delivery platform on one machine: DigitalOcean emulated, all else real.",
+    help="Run the platform on one machine: DigitalOcean and GitHub are emulated, the rest is real.",
 )
 app.add_typer(faults.app, name="fault")
 app.command()(drill)
@@ -34,11 +34,9 @@ errors = Console(stderr=True, highlight=False)
 
 Repo = Annotated[
     str | None,
-    typer.Option(help="Git repository (folder or URL) to sync from, not the example."),
+    typer.Option(help="Git repository (folder or URL) to sync from instead of the example."),
 ]
-Stacks = Annotated[
-    list[str] | None, typer.Argument(help="Stacks to bring up.", metavar="[STACK]...")
-]
+Stacks = Annotated[list[str] | None, typer.Argument(help="Stacks to deploy.", metavar="[STACK]...")]
 
 
 @app.command()
@@ -47,58 +45,59 @@ def up(
     repo: Repo = None,
     webhooks: Annotated[
         bool | None,
-        typer.Option(help="Tell Argo CD of commits by webhook, as GitHub does, not by polling."),
+        typer.Option(help="Notify Argo CD of commits by webhook, as GitHub does; off: it polls."),
     ] = None,
     wait: Annotated[
-        int, typer.Option(help="Seconds to wait for Synced and Healthy; 0: do not wait.")
+        int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
 ) -> None:
-    """Bring up the sandbox and deploy stacks in it (default: dev)."""
-    chosen = stacks or ["dev"]
-    for stack in chosen:
+    """Start the sandbox and deploy stacks in it (default: dev)."""
+    stacks = stacks or ["dev"]
+    for stack in stacks:
         if stack not in engine.STACKS:
             raise SandboxError(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
     daemon, pulumi = session.start(home, repo, console, webhooks=webhooks)
-    for stack in chosen:
+    for stack in stacks:
         _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
         console.rule(shlex.join(command), align="left")
-        code = _run_with_me(command, pulumi)
+        code = _run(command, pulumi)
         if code:
             raise SandboxError(
                 f"`pulumi up --stack {stack}` failed (exit code {code}); its message is above."
-                f" To go on when that is mended: bin/sandbox up {stack}"
+                f" After fixing the cause, continue with: bin/sandbox up {stack}"
             )
     if wait:
         wait_until_healthy(
-            daemon, [pulumi.cluster_name(each) for each in chosen], console, seconds=wait
+            daemon, [pulumi.cluster_name(stack) for stack in stacks], console, seconds=wait
         )
     status = daemon.get("/sandbox/status")
     render(status, console)
-    _farewell(home, daemon, status)
+    _print_next_steps(home, daemon, status)
 
 
 @app.command()
 def start(
     repo: Repo = None,
 ) -> None:
-    """Bring up the sandbox and deploy nothing: an account, a monorepo, three stacks to preview."""
+    """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
     session.start(Home.default(), repo, console)
     console.print(
-        "The sandbox runs. Deploy: bin/sandbox up; or any command in it: bin/sandbox run COMMAND"
+        "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
 
 
 def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
     if pulumi.release_stale_lock(stack):
-        console.print(f"Removed the lock that a killed pulumi had left on stack {stack}.")
+        console.print(f"Removed the lock that a killed pulumi left on stack {stack}.")
 
 
-def _run_with_me(command: list[str], pulumi: engine.Engine) -> int:
-    """Run a command in the foreground; it is interrupted, as by Ctrl-C, if this process dies."""
+def _run(command: list[str], pulumi: engine.Engine) -> int:
+    """Run a command in the foreground and return its exit code. It gets SIGINT, as by Ctrl-C, if
+    this process dies."""
     return subprocess.run(
         dying_with_me(command, "INT"), cwd=pulumi.project, env=pulumi.env, check=False
     ).returncode
@@ -106,64 +105,64 @@ def _run_with_me(command: list[str], pulumi: engine.Engine) -> int:
 
 @app.command()
 def down() -> None:
-    """Stop everything; what is deployed is kept, and `up` brings it back."""
+    """Stop everything. What is deployed is kept, and `up` starts it again."""
     console.print("Stopped." if client.stop(Home.default()) else "The sandbox was not running.")
 
 
 @app.command()
 def reset(
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Stop everything and forget it: account, clusters, repositories, Pulumi state."""
+    """Stop everything and remove it: account, clusters, repositories, Pulumi state."""
     home = Home.default()
     if not home.root.exists():
         console.print("There is no sandbox.")
         return
     if not yes:
-        typer.confirm(f"Remove {home.root} and all that is deployed there?", abort=True)
+        typer.confirm(f"Remove {home.root} and everything that is deployed there?", abort=True)
     session.remove(home)
-    console.print("The sandbox is gone; the tools stay in the cache.")
+    console.print("The sandbox is removed; the tools stay in the cache.")
 
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show clusters, Argo CD, applications, memory."""
-    answer = _daemon().get("/sandbox/status")
+    """Show clusters, Argo CD, applications and memory."""
+    current = _daemon().get("/sandbox/status")
     if as_json:
-        console.print_json(data=answer)
+        console.print_json(data=current)
     else:
-        render(answer, console)
+        render(current, console)
 
 
 @app.command()
 def logs(
     name: Annotated[
-        str | None, typer.Argument(help="Part of a log's name; none: list the logs.")
+        str | None, typer.Argument(help="Part of the log's name; without: list the logs.")
     ] = None,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it grows.")] = False,
-    lines: Annotated[int, typer.Option("-n", help="Lines from the end.")] = 40,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Print new lines too.")] = False,
+    lines: Annotated[int, typer.Option("-n", help="Number of lines from the end.")] = 40,
 ) -> None:
-    """Show the end of a process's log."""
+    """Show the end of the log of a process."""
     home = Home.default()
-    found = sorted(
+    paths = sorted(
         path
         for path in home.root.rglob("*.log")
         if name is None or name in str(path.relative_to(home.root))
     )
     if name is None:
-        for path in found:
+        for path in paths:
             console.print(str(path.relative_to(home.root)))
         return
-    if not found:
-        raise SandboxError(f"No log is named like {name!r}. All logs: bin/sandbox logs")
-    os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, found)])
+    if not paths:
+        raise SandboxError(f"No log has {name!r} in its name. All logs: bin/sandbox logs")
+    os.execvp("tail", ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, paths)])
 
 
 @app.command()
 def env() -> None:
-    """Print what a shell needs for plain pulumi and kubectl: eval "$(bin/sandbox env)"."""
+    """Print the environment for pulumi and kubectl in a shell: eval "$(bin/sandbox env)"."""
     home = Home.default()
     daemon = _daemon()
     tools = toolchain.ensure(errors)
@@ -180,21 +179,21 @@ def env() -> None:
     }
 )
 def pulumi(context: typer.Context) -> None:
-    """Run any pulumi command in the sandbox, such as `pulumi preview --stack staging`."""
-    _become(["pulumi", *context.args], _daemon())
+    """Run a pulumi command in the sandbox, such as `pulumi preview --stack staging`."""
+    _exec(["pulumi", *context.args], _daemon())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run(context: typer.Context) -> None:
-    """Run any command in the sandbox's project folder, such as `bin/platform preview`."""
+    """Run a command in the sandbox's project folder, such as `bin/platform preview`."""
     daemon = _daemon()
     if not context.args:
-        raise SandboxError("Say which command, for example: bin/sandbox run bin/platform preview")
-    _become(context.args, daemon)
+        raise SandboxError("The command is missing. Example: bin/sandbox run bin/platform preview")
+    _exec(context.args, daemon)
 
 
-def _become(command: list[str], daemon: Daemon) -> NoReturn:
-    """Go on as that command, in the sandbox's project folder."""
+def _exec(command: list[str], daemon: Daemon) -> NoReturn:
+    """Replace this process by the command, run in the sandbox's project folder."""
     pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
     os.chdir(pulumi.project)
     try:
@@ -205,12 +204,12 @@ def _become(command: list[str], daemon: Daemon) -> NoReturn:
 
 @app.command()
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
-    """Bring a stack back, whatever was lost of it (bin/platform recover)."""
+    """Restore a stack after a loss (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
     pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run_with_me(
+    code = _run(
         [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"], pulumi
     )
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
@@ -219,18 +218,18 @@ def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
 
 @app.command()
 def clone(
-    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path("monorepo"),
+    folder: Annotated[Path, typer.Argument(help="The new folder.")] = Path("monorepo"),
 ) -> None:
-    """Clone the monorepo that Argo CD syncs from, ready to commit and push to."""
+    """Clone the monorepo that Argo CD syncs from, ready to commit and push."""
     home = Home.default()
     git = _daemon().get("/sandbox/repository")
     store = home.root / "git-credentials"
     scheme, rest = git["url"].split("://", 1)
     write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
     settings = [f"credential.helper=store --file={shlex.quote(str(store))}"]
-    known = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
-    if known.returncode:
-        # Git commits for nobody without a name.
+    identity = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
+    if identity.returncode:
+        # Git refuses to commit without a name and an address.
         settings += ["user.name=sandbox", "user.email=sandbox@localhost"]
     options = [word for setting in settings for word in ("--config", setting)]
     raise typer.Exit(
@@ -240,23 +239,23 @@ def clone(
 
 @app.command("push-image")
 def push_image(
-    image: Annotated[str, typer.Argument(help="REPOSITORY:TAG, in the team's registry.")],
+    image: Annotated[str, typer.Argument(help="REPOSITORY:TAG in the team's registry.")],
 ) -> None:
-    """Put an image into the team's registry; pods that use another tag of it wait for theirs."""
+    """Push an image into the team's registry. Pods wait until the image of their tag is pushed."""
     repository, _, tag = image.partition(":")
     if not repository or not tag:
         raise SandboxError(f"{image!r} is not REPOSITORY:TAG, such as shop/cart:1.4.2")
-    answer = _daemon().post("/sandbox/images", {"repository": repository, "tag": tag})
-    console.print(f"Pushed {answer['image']}.")
+    pushed = _daemon().post("/sandbox/images", {"repository": repository, "tag": tag})
+    console.print(f"Pushed {pushed['image']}.")
 
 
 @app.command()
 def clock(
-    days: Annotated[float, typer.Option(help="Days to set it forward.", min=0)] = 0,
+    days: Annotated[float, typer.Option(help="Days to set the clock forward.", min=0)] = 0,
 ) -> None:
-    """Show the account's clock, or set it forward: what expires there expires then."""
-    answer = _daemon().post("/sandbox/clock", {"seconds": days * 86400})
-    console.print(f"The account's clock shows {answer['now']}.")
+    """Show the account's clock or set it forward, so that tokens and credentials expire."""
+    time = _daemon().post("/sandbox/clock", {"seconds": days * 86400})
+    console.print(f"The account's clock shows {time['now']}.")
 
 
 @app.command()
@@ -265,7 +264,7 @@ def token(
         list[str], typer.Argument(help="Scopes, such as kubernetes:read.", metavar="SCOPE...")
     ],
 ) -> None:
-    """Make an API token of the account that may do this and nothing else, and print it."""
+    """Create an API token of the account that has only these scopes, and print it."""
     print(_daemon().post("/sandbox/tokens", {"scopes": scopes})["token"])
 
 
@@ -273,8 +272,8 @@ def _daemon() -> Daemon:
     return client.required(Home.default())
 
 
-def _farewell(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
-    """Leave a kubeconfig with a context for each cluster, and say what can be done now."""
+def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
+    """Write the kubeconfig, and print the commands that can be run next."""
     write_kubeconfig(home, status["clusters"], daemon.token)
     console.print()
     for cluster in status["clusters"]:
@@ -286,13 +285,13 @@ def _farewell(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
         'Plain commands:   eval "$(bin/sandbox env)"; kubectl config get-contexts\n'
         "The monorepo:     bin/sandbox clone   (commit and push: Argo CD syncs it)\n"
         "Stop, come back:  bin/sandbox down, bin/sandbox up",
-        # Commands are to be copied whole.
+        # A wrapped command could not be copied in one piece.
         soft_wrap=True,
     )
 
 
 @contextmanager
-def _for_people() -> Iterator[None]:
+def _errors_as_messages() -> Iterator[None]:
     try:
         yield
     except (SandboxError, toolchain.ToolchainError) as error:
@@ -307,5 +306,5 @@ def _for_people() -> Iterator[None]:
 
 
 def main() -> None:
-    with _for_people():
+    with _errors_as_messages():
         app()

@@ -1,7 +1,6 @@
 """Talks to the sandbox's daemon, and starts it."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,11 +13,11 @@ from typing import Any
 import httpx
 import psutil
 
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import Home
 
 
 class SandboxError(Exception):
-    """Something that a person has to know; says what to do next."""
+    """A failure that is shown to the user without a traceback; the text names the next command."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ class Daemon:
     pid: int
     url: str
     token: str
-    """DigitalOcean token of the sandbox's account; opens the control routes too."""
+    """DigitalOcean token of the sandbox's account; also authorizes the control routes."""
     github: Mapping[str, str]
-    """`api`, `repository` and `token`: what a workflow of the monorepo has."""
+    """`api`, `repository` and `token`, as a GitHub workflow of the monorepo has them."""
 
     def get(self, path: str, *, seconds: float = 30) -> Any:
         return self._call("GET", path, None, seconds)
@@ -40,21 +39,21 @@ class Daemon:
 
     @cached_property
     def _http(self) -> httpx.Client:
-        """One for all requests: each new one reads the machine's certificate authorities."""
+        # Cached, since each new client reads the machine's certificate authorities.
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False)
 
     def _call(self, method: str, path: str, body: object, seconds: float) -> Any:
         try:
-            answer = self._http.request(method, path, json=body, timeout=seconds)
+            response = self._http.request(method, path, json=body, timeout=seconds)
         except httpx.HTTPError as error:
             raise SandboxError(
                 f"The sandbox's daemon (process {self.pid}) does not answer: {error}."
                 " Its log: bin/sandbox logs daemon"
             ) from error
-        if answer.is_error:
-            raise SandboxError(f"{method} {path}: {answer.status_code} {answer.text}")
-        return answer.json()
+        if response.is_error:
+            raise SandboxError(f"{method} {path}: {response.status_code} {response.text}")
+        return response.json()
 
 
 def log_file(home: Home) -> Path:
@@ -62,14 +61,14 @@ def log_file(home: Home) -> Path:
 
 
 def running(home: Home) -> Daemon | None:
-    """The daemon of this sandbox if it runs."""
+    """The daemon of this sandbox; None if it is not running."""
     try:
-        said = json.loads((home.root / "daemon.json").read_text())
+        record = json.loads((home.root / "daemon.json").read_text())
     except FileNotFoundError:
         return None
-    if not _is_daemon(said["pid"], said["started"]):
+    if not _is_daemon(record["pid"], record["started"]):
         return None
-    return Daemon(said["pid"], said["url"], said["token"], said["github"])
+    return Daemon(record["pid"], record["url"], record["token"], record["github"])
 
 
 def required(home: Home) -> Daemon:
@@ -89,9 +88,9 @@ def _is_daemon(pid: int, started: float) -> bool:
 
 
 def start(home: Home, *, seconds: float = 60) -> Daemon:
-    """The running daemon, started if need be; returns when it answers.
+    """Start the daemon unless it is running; returns when it answers.
 
-    Raises SandboxError with the end of its log if it does not come up within `seconds`.
+    Raises SandboxError with the end of its log if it does not start within `seconds`.
     """
     if daemon := running(home):
         daemon.get("/sandbox/ready", seconds=seconds)
@@ -99,13 +98,12 @@ def start(home: Home, *, seconds: float = 60) -> Daemon:
     log = log_file(home)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox.daemon", str(home.root)],
+            [sys.executable, "-P", "-m", "sandbox.daemon", str(home.root)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
             cwd=home.root,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
@@ -120,7 +118,7 @@ def start(home: Home, *, seconds: float = 60) -> Daemon:
 
 
 def stop(home: Home, *, seconds: float = 60) -> bool:
-    """End the daemon and all that it runs; false if it was not running."""
+    """Stop the daemon and everything that it runs; false if it was not running."""
     daemon = running(home)
     if daemon is None:
         return False
@@ -129,7 +127,7 @@ def stop(home: Home, *, seconds: float = 60) -> bool:
     try:
         process.wait(seconds)
     except psutil.TimeoutExpired:
-        # Its children die with it.
+        # The kernel kills its child processes with it.
         process.kill()
         process.wait(10)
     return True

@@ -1,7 +1,8 @@
-"""The sandbox's one process: serves DigitalOcean's API, Git and the chart repository on a port of
-its own, and runs the clusters as its children. `python -m sandbox.daemon` starts it.
+"""The sandbox's daemon, started by `python -m sandbox.daemon`: serves the APIs of DigitalOcean and
+GitHub, Git and the chart repository on one port, and runs the clusters as child processes.
 
-It can be killed at any moment: its children die with it, and the next one takes up from the files.
+It may be killed at any moment: its child processes are killed with it, and the next daemon
+continues from the files.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -34,7 +36,6 @@ from starlette.routing import Mount, Route
 from sandbox import toolchain
 from sandbox.chart import build_chart, can_be_reached, next_patch, repository
 from sandbox.cluster.backend import Clusters as Backend
-from sandbox.cluster.controlplane import starter
 from sandbox.cluster.supervise import Supervised
 from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
@@ -42,7 +43,7 @@ from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
 from sandbox.engine import MONOREPO, PROJECT, STACKS, cluster_of
 from sandbox.faults import Fault
-from sandbox.faults.requests import Faulty
+from sandbox.faults.requests import FaultMiddleware
 from sandbox.git import GitServer
 from sandbox.github.app import PERMISSIONS
 from sandbox.github.app import create_app as create_github
@@ -53,22 +54,22 @@ from sandbox.github.state import OWNER
 from sandbox.ingress import webhook_of_argocd, webhook_url
 from sandbox.paths import REPOSITORY, Home, write_private
 from sandbox.plugins import loaded
-from sandbox.processes import free_port
+from sandbox.processes import Process, free_port
 from sandbox.seed import images_in
 from sandbox.status import clusters_of, status_of
-from sandbox.tasks import end
+from sandbox.tasks import BackgroundTask
 
 PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
-"""Where the stack files' chart comes from unless they say otherwise."""
+"""The chart repository of stack files that name no other."""
 REGISTRY = "microservices-demo"
-"""The team's registry, which is in the account before the first stack is."""
+"""The team's registry, which the account has before the first stack is deployed."""
 
 _TOKEN_FILE = "token"  # noqa: S105 (a file's name)
 _GITHUB_TOKEN_FILE = "github-token"  # noqa: S105 (a file's name)
 
 
 class Sandbox:
-    """All that the daemon serves and runs."""
+    """Everything that the daemon serves and runs."""
 
     def __init__(self, home: Home, tools: toolchain.Tools, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -89,9 +90,10 @@ class Sandbox:
         self._home = home
         self._plugins = Supervised(
             "plugins",
-            starter(
+            partial(
+                Process.start,
                 "plugins",
-                [sys.executable, "-m", loaded.MODULE, str(home.root)],
+                [sys.executable, "-P", "-m", loaded.MODULE, str(home.root)],
                 log=home.folder("logs") / "plugins.log",
                 env=os.environ,
                 cwd=home.root,
@@ -127,7 +129,7 @@ class Sandbox:
                 Mount("/charts", repository(self.charts)),
                 webhook_of_argocd(self.account, self.backend),
                 webhook_route(self.account),
-                # Last, since it answers whatever else is asked as DigitalOcean does.
+                # Last, because it answers every other path with DigitalOcean's 404.
                 Mount("/", create_app(self.account, self.clusters)),
             ],
             lifespan=self._lifespan,
@@ -135,13 +137,14 @@ class Sandbox:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        # Clusters ask this server whether a token is good, so it must serve while they start.
-        starting = asyncio.create_task(self._start())
+        # Clusters send this server their TokenReviews, so it must serve while they start.
+        starting = BackgroundTask()
+        starting.start(self._start(), name="start")
         await self._plugins.start()
         try:
             yield
         finally:
-            await end(starting)
+            await starting.stop()
             await self._plugins.stop(seconds=3)
             await self.github.webhooks.close()
             await self.clusters.close()
@@ -152,7 +155,7 @@ class Sandbox:
         self._uses_public_chart = await self._choose_chart()
         if not self._uses_public_chart:
             await asyncio.to_thread(self._ensure_charts)
-        await self.clusters.settle()
+        await self.clusters.reconcile_all()
         self._ready.set()
 
     async def _ensure_registry(self) -> None:
@@ -164,8 +167,8 @@ class Sandbox:
                 (await api.post("/v2/registry", headers=headers, json=body)).raise_for_status()
 
     async def _choose_chart(self) -> bool:
-        """Whether the public chart is used. What was found when the sandbox was new holds for its
-        whole life: another chart would change what is deployed."""
+        """Whether the public chart is used. Decided once, when the sandbox is new: a later change
+        of chart would change what is deployed."""
         choice = self._home.root / "chart"
         if not choice.exists():
             public = await can_be_reached(PUBLIC_CHARTS)
@@ -177,12 +180,12 @@ class Sandbox:
             build_chart(self.tools.argocd_manifests, version, self.charts)
 
     def _authorize(self, request: Request) -> None:
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+        authorization = request.headers.get("authorization", "")
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
             raise HTTPException(401, "the sandbox's own token is needed")
 
     async def _get_ready(self, request: Request) -> JSONResponse:
-        """Answers when every cluster runs again that ran before."""
+        """Answers when every cluster that ran before runs again."""
         self._authorize(request)
         await self._ready.wait()
         return JSONResponse({})
@@ -196,8 +199,8 @@ class Sandbox:
         return JSONResponse(await clusters_of(self.account, self.backend))
 
     async def _get_config(self, request: Request) -> JSONResponse:
-        """What differs in the stack files here, by stack: the config of the program's namespace,
-        as `values`, and as `secrets` the secrets in it by the path of their key."""
+        """What the stack files have in the sandbox besides their own content. By stack: `values`,
+        the config of the program's namespace, and `secrets`, by the path of their key."""
         self._authorize(request)
         return JSONResponse({stack: self._config_of(stack) for stack in STACKS})
 
@@ -207,7 +210,8 @@ class Sandbox:
             "url": f"{self.url}/git/{MONOREPO}.git",
             "credentials": {"username": access.username if access else ""},
         }
-        hidden = {f"repositories.{MONOREPO}.credentials.password": access.token if access else ""}
+        password = access.token if access else ""
+        secret_values = {f"repositories.{MONOREPO}.credentials.password": password}
         argocd: dict[str, object] = {}
         values: dict[str, object] = {"repositories": {MONOREPO: repository}, "argocd": argocd}
         if not self._uses_public_chart:
@@ -219,20 +223,20 @@ class Sandbox:
                 "baseUrl": f"{self.url}{BASE}/",
                 "webhook": {"url": webhook_url(self.url, cluster_of(stack))},
             }
-            hidden["argocd.webhookSecret"] = self._webhook_secret.read_text()
+            secret_values["argocd.webhookSecret"] = self._webhook_secret.read_text()
         else:
-            # No webhook tells Argo CD of a commit; it asks more often instead.
-            asks = {"timeout.reconciliation": "10s", "timeout.reconciliation.jitter": "0s"}
-            argocd["values"] = {"configs": {"cm": asks}}
-        return {"values": values, "secrets": hidden}
+            # Without a webhook Argo CD polls the repository; poll more often than by default.
+            polling = {"timeout.reconciliation": "10s", "timeout.reconciliation.jitter": "0s"}
+            argocd["values"] = {"configs": {"cm": polling}}
+        return {"values": values, "secrets": secret_values}
 
     @property
     def _webhook_secret(self) -> Path:
-        """The file whose being there means that Argo CD is told of commits by webhook."""
+        """The file with the webhook's secret; webhooks are on while it exists."""
         return self._home.root / "webhook-secret"
 
     async def _set_webhooks(self, request: Request) -> JSONResponse:
-        """Whether, from the next `pulumi up` on, Argo CD is told of commits by webhook."""
+        """Turn Argo CD's webhooks on or off, from the next `pulumi up` on."""
         self._authorize(request)
         if not (await request.json())["on"]:
             self._webhook_secret.unlink(missing_ok=True)
@@ -252,7 +256,7 @@ class Sandbox:
         )
 
     async def _set_repository(self, request: Request) -> JSONResponse:
-        """Fill the monorepo from `source` (none: the example) if it is not there yet."""
+        """Create the monorepo from `source` (null: the example) unless it exists."""
         self._authorize(request)
         source = (await request.json())["source"]
         if source is None:
@@ -269,14 +273,14 @@ class Sandbox:
         return await self._get_repository(request)
 
     async def _push_images(self) -> None:
-        """What the monorepo's manifests ask of the team's registry is in it, as in real life."""
+        """Push the images that the monorepo's manifests use into the team's registry."""
         path = self._home.root / "git" / f"{MONOREPO}.git"
         for registry, image, tag in await asyncio.to_thread(images_in, path):
             if registry == REGISTRY and not self.account.has_image(registry, image, tag):
                 self.account.push_image(image, tag)
 
     async def _push_image(self, request: Request) -> JSONResponse:
-        """Put an image into the team's registry: `repository` and `tag`."""
+        """Push `repository`:`tag` into the team's registry."""
         self._authorize(request)
         body = await request.json()
         return JSONResponse({"image": self.account.push_image(body["repository"], body["tag"])})
@@ -293,8 +297,8 @@ class Sandbox:
         return JSONResponse({"token": self.account.add_token(" ".join(scopes), scopes)})
 
     async def _follow_requests(self, request: Request) -> StreamingResponse:
-        """The requests that the account answers from now on, one JSON object a line; an empty line
-        comes first, when none is missed any more."""
+        """Stream the requests that the account answers, one JSON object a line. The first line is
+        empty; every later request is in the stream."""
         self._authorize(request)
 
         async def lines() -> AsyncIterator[str]:
@@ -308,28 +312,28 @@ class Sandbox:
         return JSONResponse([fault.as_json() for fault in self.account.faults.all()])
 
     async def _add_fault(self, request: Request) -> JSONResponse:
-        """Answers when the clusters have felt it."""
+        """Answers when the fault is in effect in the clusters."""
         self._authorize(request)
         try:
             fault = Fault.model_validate_json(await request.body())
         except ValidationError as error:
-            reasons = "; ".join(each["msg"] for each in error.errors(include_url=False))
+            reasons = "; ".join(detail["msg"] for detail in error.errors(include_url=False))
             raise HTTPException(422, reasons) from None
-        standing = self.account.faults.add(fault)
-        await self.clusters.settle()
-        return JSONResponse(standing.as_json())
+        active = self.account.faults.add(fault)
+        await self.clusters.reconcile_all()
+        return JSONResponse(active.as_json())
 
     async def _clear_faults(self, request: Request) -> JSONResponse:
-        """Clear those of the number or kind `which` (none: all); answers when the clusters have
-        got over them."""
+        """Clear the faults of the number or kind `which` (null: all). Answers when they are no
+        longer in effect in the clusters."""
         self._authorize(request)
         cleared = self.account.faults.clear((await request.json())["which"])
-        await self.clusters.settle()
+        await self.clusters.reconcile_all()
         return JSONResponse([fault.as_json() for fault in cleared])
 
 
 def _account_token(home: Home, account: AccountState) -> str:
-    """The token of whoever uses the sandbox; made with the account."""
+    """The DigitalOcean token of the sandbox's user; created with the account."""
     path = home.root / _TOKEN_FILE
     if path.exists() and account.find_token(token := path.read_text()):
         return token
@@ -339,7 +343,7 @@ def _account_token(home: Home, account: AccountState) -> str:
 
 
 def _github_token(home: Home, github: GitHub) -> str:
-    """The token of the organization's owner on GitHub, who may do everything."""
+    """The GitHub token of the organization's owner, with every permission."""
     path = home.root / _GITHUB_TOKEN_FILE
     if path.exists() and github.state.find_token(token := path.read_text()):
         return token
@@ -349,7 +353,7 @@ def _github_token(home: Home, github: GitHub) -> str:
 
 
 def _chart_versions() -> set[str]:
-    """The chart versions that the stack files pin, and the patch after each: one to upgrade to."""
+    """The chart versions that the stack files pin, and the next patch of each, to upgrade to."""
     versions = set()
     for stack in STACKS:
         config = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())["config"]
@@ -359,28 +363,28 @@ def _chart_versions() -> set[str]:
 
 
 def _listen(home: Home) -> socket.socket:
-    """A socket on the port that the sandbox has always had, or on a free one if that is taken."""
+    """A socket on the sandbox's port of the last time, or on a free one if that port is taken."""
     path = home.root / "port"
     for port in [int(path.read_text())] if path.exists() else []:
         with contextlib.suppress(OSError):
             return _bind(port)
-    listening = _bind(free_port())
-    path.write_text(str(listening.getsockname()[1]))
-    return listening
+    listener = _bind(free_port())
+    path.write_text(str(listener.getsockname()[1]))
+    return listener
 
 
 def _bind(port: int) -> socket.socket:
-    listening = socket.socket()
-    # The connections of the daemon before this one may linger on the port.
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket()
+    # Connections of the previous daemon may linger on the port.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind(("127.0.0.1", port))
-        # From here on who connects waits until the server is up, and is not turned away.
-        listening.listen(128)
+        listener.bind(("127.0.0.1", port))
+        # From here on connections wait until the server is up instead of being refused.
+        listener.listen(128)
     except OSError:
-        listening.close()
+        listener.close()
         raise
-    return listening
+    return listener
 
 
 def main() -> None:
@@ -391,25 +395,25 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            sys.exit(f"a daemon runs already in {home.root}")
+            sys.exit(f"a daemon is already running for {home.root}")
         tools = toolchain.ensure(Console(file=sys.stderr))
         os.environ["PATH"] = os.pathsep.join([str(tools.bin_dir), os.environ["PATH"]])
-        listening = _listen(home)
-        sandbox = Sandbox(home, tools, listening.getsockname()[1])
+        listener = _listen(home)
+        sandbox = Sandbox(home, tools, listener.getsockname()[1])
         config = uvicorn.Config(
-            Faulty(sandbox.app, sandbox.account.faults),
+            FaultMiddleware(sandbox.app, sandbox.account.faults),
             log_level="warning",
             timeout_graceful_shutdown=3,
         )
         _announce(home, sandbox)
-        uvicorn.Server(config).run([listening])
+        uvicorn.Server(config).run([listener])
 
 
 def _announce(home: Home, sandbox: Sandbox) -> None:
-    me = psutil.Process()
-    said = {
-        "pid": me.pid,
-        "started": me.create_time(),
+    process = psutil.Process()
+    record = {
+        "pid": process.pid,
+        "started": process.create_time(),
         "url": sandbox.url,
         "token": sandbox.token,
         "github": {
@@ -418,7 +422,7 @@ def _announce(home: Home, sandbox: Sandbox) -> None:
             "token": sandbox.github_token,
         },
     }
-    write_private(home.root / "daemon.json", json.dumps(said).encode())
+    write_private(home.root / "daemon.json", json.dumps(record).encode())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The Pulumi engine in the sandbox: its plugins, its project folder, its environment.
 
-The program runs from a project folder of the sandbox's own, in which all but the stack files are
-links to the checkout. A stack file is the checkout's with the team's secrets left out (they are
-encrypted with a passphrase that is not ours) and the sandbox's addresses put in.
+The program runs in a project folder of the sandbox, in which everything but the stack files is a
+link to the checkout. A stack file there is the checkout's without the team's secrets (the sandbox
+does not have their passphrase) and with the sandbox's addresses.
 """
 
 import hashlib
@@ -43,28 +43,28 @@ _RESOURCE_PLUGINS = {
 
 
 def install_plugins(home: Home) -> list[str]:
-    """See to it that the engine finds a plugin for every package that the program uses.
+    """Make sure that the engine finds a plugin for every package that the program uses.
 
-    A plugin that Pulumi has downloaded in the SDK's version, or that is on PATH, is used as it is;
-    for each other one the sandbox's stand-in is installed. Returns the names of the stand-ins.
+    A plugin that Pulumi has downloaded in the SDK's version, or that is on PATH, is used as it is.
+    The others are replaced by the sandbox's stand-ins, whose names are returned.
     """
-    users = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
+    user_plugins = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
     plugins = home.folder("pulumi", "plugins")
     stand_ins = []
     for name, package in _RESOURCE_PLUGINS.items():
-        folder = f"resource-{name}-v{version(package)}"
-        ours = plugins / folder
-        if ours.is_symlink():
-            ours.unlink()
+        folder_name = f"resource-{name}-v{version(package)}"
+        folder = plugins / folder_name
+        if folder.is_symlink():
+            folder.unlink()
         if shutil.which(f"pulumi-resource-{name}"):
-            shutil.rmtree(ours, ignore_errors=True)
-        # In a shell with the sandbox's environment the user's plugins are ours.
-        elif users != plugins and (users / folder).is_dir():
-            shutil.rmtree(ours, ignore_errors=True)
-            ours.symlink_to(users / folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        # In a shell with the sandbox's environment, PULUMI_HOME is already the sandbox's.
+        elif user_plugins != plugins and (user_plugins / folder_name).is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.symlink_to(user_plugins / folder_name)
         else:
-            ours.mkdir(exist_ok=True)
-            _write_launcher(home, ours / f"pulumi-resource-{name}", f"sandbox.plugins.{name}")
+            folder.mkdir(exist_ok=True)
+            _write_launcher(home, folder / f"pulumi-resource-{name}", f"sandbox.plugins.{name}")
             stand_ins.append(name)
     language = home.folder("bin") / "pulumi-language-python"
     language.unlink(missing_ok=True)
@@ -89,10 +89,10 @@ def environment(
     token: str,
     github: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """What a shell needs for plain `pulumi`, `kubectl`, `helm` and `argocd` to act on the sandbox.
+    """Environment variables with which `pulumi`, `kubectl`, `helm` and `argocd` use the sandbox.
 
-    `bin_dir` holds the tools; `github` are the `api`, `repository` and `token` that a workflow has.
-    Only additions: the caller lays them over its own environment.
+    `bin_dir` holds the tools; `github` is the `api`, `repository` and `token` of a workflow. The
+    caller adds the result to its own environment.
     """
     passphrase = home.root / "passphrase"
     if not passphrase.exists():
@@ -101,8 +101,8 @@ def environment(
     return {
         "PATH": path,
         "PULUMI_HOME": str(home.folder("pulumi")),
-        # Beside each file the backend would keep another one, of no use, that it does not write
-        # whole or not at all: a run that is killed at that leaves a state that can't be read.
+        # By default the backend keeps an .attrs file beside each file and does not write it
+        # atomically: a run that is killed meanwhile leaves a state that can't be read.
         "PULUMI_BACKEND_URL": f"{home.folder('state').as_uri()}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -122,7 +122,7 @@ def environment(
 
 
 def cluster_of(stack: str) -> str:
-    """The name of the stack's cluster, as its stack file in the checkout has it."""
+    """The name of the stack's cluster in the stack file of the checkout."""
     content = yaml.safe_load((REPOSITORY / f"Pulumi.{stack}.yaml").read_text())
     name: str = content["config"][f"{PROJECT}:cluster"]["name"]
     return name
@@ -156,9 +156,9 @@ def _merge(under: object, over: object) -> object:
 class Engine:
     """The `pulumi` command, run in the sandbox's project folder.
 
-    `config` is what is put into each stack file here, by stack: `values` (config of the program's
-    namespace, without the prefix), and `secrets` by the path of their key. `env` is laid over this
-    process's own environment.
+    `config` is added to the stack files, by stack: `values` (config of the program's namespace,
+    without the prefix), and `secrets` by the path of their key. `env` is added to the environment
+    of this process.
     """
 
     def __init__(
@@ -173,9 +173,9 @@ class Engine:
         self._config = config
 
     def prepare(self) -> None:
-        """Lay out the project folder and make the stacks.
+        """Create the project folder and the stacks.
 
-        What is there already and made of the same stack file and values is left as it is.
+        A stack that was created from the same stack file and values is left as it is.
         """
         for name in _LINKED:
             link = self.project / name
@@ -183,15 +183,15 @@ class Engine:
             link.symlink_to(REPOSITORY / name)
         for stack in STACKS:
             source = REPOSITORY / f"Pulumi.{stack}.yaml"
-            made_of = json.dumps([source.read_text(), self._config[stack]])
-            digest = hashlib.sha256(made_of.encode()).hexdigest()
-            known = self.project / f".{stack}.sha256"
-            if not known.exists() or known.read_text() != digest:
-                known.unlink(missing_ok=True)
-                self._make_stack(stack, source)
-                known.write_text(digest)
+            inputs = json.dumps([source.read_text(), self._config[stack]])
+            digest = hashlib.sha256(inputs.encode()).hexdigest()
+            digest_file = self.project / f".{stack}.sha256"
+            if not digest_file.exists() or digest_file.read_text() != digest:
+                digest_file.unlink(missing_ok=True)
+                self._create_stack(stack, source)
+                digest_file.write_text(digest)
 
-    def _make_stack(self, stack: str, source: Path) -> None:
+    def _create_stack(self, stack: str, source: Path) -> None:
         target = self.project / source.name
         old = yaml.safe_load(target.read_text()) if target.exists() else {}
         content: dict[str, object] = {"config": _derive(source, self._config[stack]["values"])}
@@ -208,9 +208,9 @@ class Engine:
             )  # fmt: skip
 
     def run(self, *args: str, stdin: str | None = None) -> str:
-        """Run `pulumi ARGS` quietly; its standard output.
+        """Run `pulumi ARGS` and return its standard output.
 
-        Raises subprocess.CalledProcessError, with its output, if it fails.
+        Raises subprocess.CalledProcessError, with the output, if it fails.
         """
         return subprocess.run(
             ["pulumi", "--non-interactive", "-C", str(self.project), *args],
@@ -222,7 +222,7 @@ class Engine:
         ).stdout
 
     def cluster_name(self, stack: str) -> str:
-        """The name of the stack's cluster, from its stack file."""
+        """The name of the stack's cluster in the stack file of the project folder."""
         content = yaml.safe_load((self.project / f"Pulumi.{stack}.yaml").read_text())
         name: str = content["config"][f"{PROJECT}:cluster"]["name"]
         return name
@@ -230,7 +230,7 @@ class Engine:
     def release_stale_lock(self, stack: str) -> bool:
         """Remove the lock that a killed `pulumi` left on the stack; true if there was one.
 
-        A lock whose process still runs on this machine is left alone.
+        A lock whose process still runs on this machine is kept.
         """
         locks = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"))
         if not locks or any(_is_alive(json.loads(lock.read_text())["pid"]) for lock in locks):

@@ -1,4 +1,4 @@
-"""How a cluster's Argo CD is reached from outside: what an Ingress is on a real cluster."""
+"""Access to each cluster's Argo CD from outside: the sandbox's counterpart of an Ingress."""
 
 import httpx
 from starlette.requests import Request
@@ -12,33 +12,34 @@ _PATH = "/argocd/{cluster}/api/webhook"
 
 
 def webhook_url(base: str, cluster: str) -> str:
-    """Where the Argo CD of the cluster of that name takes webhooks, whichever cluster it is."""
+    """URL for webhooks to the Argo CD of the cluster with that name. It stays the same when the
+    cluster is replaced by another one of that name."""
     return base + _PATH.format(cluster=cluster)
 
 
 def webhook_of_argocd(account: AccountState, clusters: Clusters) -> Route:
-    """Hands a webhook on to the Argo CD of the cluster that is named in the path."""
+    """The route that forwards a webhook to the Argo CD of the cluster that its path names."""
 
     async def relay(request: Request) -> Response:
         name = request.path_params["cluster"]
         urls = [
-            clusters.server_url(each.id)
-            for each in account.data.clusters.values()
-            if each.name == name
+            clusters.server_url(cluster.id)
+            for cluster in account.data.clusters.values()
+            if cluster.name == name
         ]
-        url = next((each for each in urls if each), None)
-        if url is None:
+        server_url = next(filter(None, urls), None)
+        if server_url is None:
             return PlainTextResponse(f"no Argo CD answers in a cluster {name!r}\n", 503)
         headers = {
             key: value
             for key, value in request.headers.items()
             if key.startswith("x-") or key == "content-type"
         }
-        # Its certificate is of its own making, and the way to it is loopback.
+        # Argo CD's certificate is self-signed, and the connection stays on loopback.
         async with httpx.AsyncClient(verify=False, trust_env=False) as client:
-            answer = await client.post(
-                f"{url}/api/webhook", content=await request.body(), headers=headers
+            response = await client.post(
+                f"{server_url}/api/webhook", content=await request.body(), headers=headers
             )
-        return Response(answer.content, answer.status_code)
+        return Response(response.content, response.status_code)
 
     return Route(_PATH, relay, methods=["POST"])

@@ -1,4 +1,4 @@
-"""The kubeconfig that people use in the sandbox: a context for each cluster, as doctl names it."""
+"""The kubeconfig for the sandbox's user: one context for each cluster, named as doctl names it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +9,9 @@ from sandbox.paths import Home, write_private
 
 
 def write_kubeconfig(home: Home, clusters: Iterable[dict[str, Any]], token: str) -> None:
-    """Write `kubeconfig` in the sandbox's folder for the clusters of a status; they are opened
-    with the account's token. Without clusters it is a valid file with no context."""
+    """Write `kubeconfig` in the sandbox's folder, with a context for each of `clusters` (as
+    `/sandbox/clusters` lists them) and the account's token. Without clusters, the file is valid
+    and has no context."""
     reachable = [cluster for cluster in clusters if cluster["endpoint"]]
     content = {
         "apiVersion": "v1",

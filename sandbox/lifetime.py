@@ -1,4 +1,4 @@
-"""Ends a process when the one that started it ends, however that one ended."""
+"""Terminates a process when its parent process ends, for whatever reason."""
 
 import os
 import select
@@ -7,11 +7,11 @@ import threading
 
 
 def die_with_parent() -> None:
-    """Make this process terminate itself (SIGTERM) as soon as its parent process has gone.
+    """Terminate this process (SIGTERM) as soon as its parent process has ended.
 
-    A process whose parent was killed outright is never told so; the kernel's pidfd for the parent
-    becomes readable instead (pidfd_open(2), Linux 5.3), and a daemon thread waits for that.
-    Raises OSError where the kernel has no pidfd.
+    A killed parent can't notify its children. A daemon thread therefore waits until the kernel's
+    pidfd of the parent becomes readable (pidfd_open(2), Linux 5.3). Raises OSError where the kernel
+    has no pidfd.
     """
     parent = os.pidfd_open(os.getppid())
 

@@ -1,4 +1,4 @@
-"""Where the sandbox keeps things: its state, and the tools that are kept between sandboxes."""
+"""The folders of the sandbox: its state, and the cache of tools that all sandboxes share."""
 
 import contextlib
 import os
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-"""The checkout that this sandbox runs."""
+"""The checkout that contains this code."""
 
 
 def cache_dir() -> Path:
-    """Tools built from source, by name and version: `$XDG_CACHE_HOME/doks-gitops`."""
+    """The folder of the tools that are built from source: `$XDG_CACHE_HOME/doks-gitops`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "doks-gitops"
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read (0600), whole or not at all."""
+    """Write a file atomically, with mode 0600."""
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -27,10 +27,10 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove the folder and all in it, if it is there.
+    """Remove the folder and its content, if it exists.
 
-    Folders in it that their owner may not read, as Argo CD makes them, are no obstacle, nor is
-    somebody else who removes the same at the same time: who moves it away first removes it.
+    Removes subfolders that their owner may not read, as Argo CD creates them, too. Two processes
+    may call this for the same folder at the same time.
     """
     if not folder.exists():
         return
@@ -47,10 +47,10 @@ def remove_tree(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Home:
-    """The folder that holds one sandbox: everything that `reset` removes.
+    """The folder of one sandbox: everything that `reset` removes.
 
-    `$SANDBOX_HOME`, by default `$XDG_STATE_HOME/doks-gitops-sandbox`. Only its owner can read it,
-    since it holds the sandbox's keys and passwords.
+    `$SANDBOX_HOME`, by default `$XDG_STATE_HOME/doks-gitops-sandbox`. Only its owner can read it:
+    the sandbox's keys and passwords are in it.
     """
 
     root: Path
@@ -63,7 +63,7 @@ class Home:
         return cls(Path(base) / "doks-gitops-sandbox")
 
     def folder(self, *parts: str) -> Path:
-        """The folder of that name inside, made if it is not there yet (mode 0700)."""
+        """The subfolder of that path, created if it does not exist (mode 0700)."""
         path = self.root
         for part in ("", *parts):
             path = path / part

@@ -1,4 +1,4 @@
-"""Child processes that never outlive the sandbox, with their output in log files."""
+"""Child processes that never outlive the sandbox and write their output to log files."""
 
 import asyncio
 import os
@@ -7,13 +7,15 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+_LOG_LIMIT = 8 * 2**20
+
 
 class ProcessFailed(Exception):
-    """A process ended, or did not become ready in time; says which, how, and where its log is."""
+    """A process ended or was not ready in time; the text names it, the reason and its log."""
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nothing listens on at this moment."""
+    """A TCP port on loopback that is free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -31,8 +33,8 @@ def dying_with_me(argv: Sequence[str | Path], sig: str = "KILL") -> list[str]:
 
 
 class Process:
-    """One running child. Make it with `start`, which must be called in the daemon's main thread:
-    the kernel ties the child's life to the thread that started it (PR_SET_PDEATHSIG, prctl(2))."""
+    """One running child process. Call `start` only in the daemon's main thread: the kernel kills
+    the child when the thread that started it ends (PR_SET_PDEATHSIG, prctl(2))."""
 
     def __init__(self, name: str, log: Path, process: asyncio.subprocess.Process) -> None:
         self.name = name
@@ -49,11 +51,14 @@ class Process:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> "Process":
-        """Start `argv`; its standard output and error are appended to `log`.
+        """Start `argv` and append its standard output and error to `log`.
 
-        `env` is the child's whole environment (default: this process's own). The child is killed by
-        the kernel when this process ends, in whatever way. Raises OSError if it can't be started.
+        `env` is the child's whole environment (default: that of this process). The kernel kills the
+        child when this process ends. A log of more than 8 MiB is renamed to `.log.1` first. Raises
+        OSError if the child can't be started.
         """
+        if log.exists() and log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *dying_with_me(argv),
@@ -74,12 +79,12 @@ class Process:
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """Wait until it ends; its exit code (negative: the signal that ended it)."""
+        """Wait until the process ends and return its exit code (negative: the signal's number)."""
         return await self._process.wait()
 
     async def until_ready(self, ready: Callable[[], Awaitable[bool]], *, seconds: float) -> None:
-        """Return once `ready()` is true. Raises ProcessFailed if the process ends first, or if
-        `seconds` pass; an OSError from `ready` (nothing listens yet) counts as not ready."""
+        """Wait until `ready()` is true; an OSError from it (nothing listens yet) counts as false.
+        Raises ProcessFailed if the process ends first or is not ready after `seconds`."""
         deadline = time.monotonic() + seconds
         while True:
             if not self.running:
@@ -99,7 +104,7 @@ class Process:
             await asyncio.sleep(0.05)
 
     async def stop(self, *, seconds: float = 10) -> None:
-        """Ask it to end (SIGTERM), kill it after `seconds`, and return when it has ended."""
+        """Send SIGTERM, and SIGKILL after `seconds`; returns when the process has ended."""
         if not self.running:
             return
         self._process.terminate()

@@ -1,4 +1,4 @@
-"""What has to be in a new account for a monorepo to run: the images that its manifests ask for."""
+"""Finds the images that a new account's registry must have for the monorepo to run."""
 
 import re
 import subprocess
@@ -13,14 +13,14 @@ _IMAGE = re.compile(rf"image:\s*[\"']?{re.escape(REGISTRY_HOST)}/([\w.-]+)/([\w.
 
 
 def images_in(repository: Path) -> set[tuple[str, str, str]]:
-    """Registry, repository and tag of every image of DigitalOcean's registries that the manifests
-    at HEAD of a bare repository name, by themselves or in a Kustomization's `images`."""
-    found: set[tuple[str, str, str]] = set()
+    """Registry, repository and tag of every image in DigitalOcean's registry that manifests at HEAD
+    of the bare repository use, in `image:` lines or in a Kustomization's `images`."""
+    images: set[tuple[str, str, str]] = set()
     for path, text in _manifests(repository):
-        found.update(match.groups() for match in _IMAGE.finditer(text))  # type: ignore[misc]
+        images.update(match.groups() for match in _IMAGE.finditer(text))  # type: ignore[misc]
         if path.endswith("kustomization.yaml"):
-            found.update(_of_kustomization(text))
-    return found
+            images.update(_of_kustomization(text))
+    return images
 
 
 def _manifests(repository: Path) -> Iterator[tuple[str, str]]:

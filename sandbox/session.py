@@ -1,4 +1,4 @@
-"""A sandbox that runs, for whoever has something to do in it."""
+"""Starts a sandbox and gives access to its daemon and its Pulumi engine."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from sandbox.paths import Home, remove_tree
 def start(
     home: Home, repo: str | None, console: Console, *, webhooks: bool | None = None
 ) -> tuple[Daemon, engine.Engine]:
-    """The sandbox of that folder, running and filled, with nothing deployed that was not.
+    """Start the sandbox of that folder and create its monorepo and stacks; deploys nothing.
 
-    `repo`: what its monorepo is filled from if it is new; None: the example. `webhooks`: whether
-    Argo CD is told of commits; None: as before, at first not.
+    `repo`: where a new monorepo is imported from; None: the example. `webhooks`: whether Argo CD is
+    notified of commits by webhook; None: unchanged, initially off.
     """
     tools = toolchain.ensure(console)
     daemon = client.start(home)
@@ -35,7 +35,7 @@ def _source(repo: str | None) -> str | None:
 
 
 def engine_of(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engine:
-    """The engine of a sandbox that runs, ready to act on it."""
+    """The Pulumi engine of a running sandbox."""
     engine.install_plugins(home)
     pulumi = engine.Engine(home, environment(home, daemon, tools), daemon.get("/sandbox/config"))
     pulumi.prepare()
@@ -43,7 +43,7 @@ def engine_of(home: Home, daemon: Daemon, tools: toolchain.Tools) -> engine.Engi
 
 
 def environment(home: Home, daemon: Daemon, tools: toolchain.Tools) -> dict[str, str]:
-    """What a shell needs to act on a sandbox that runs."""
+    """The environment variables for a shell that uses the running sandbox."""
     return engine.environment(
         home,
         bin_dir=tools.bin_dir,
@@ -54,6 +54,6 @@ def environment(home: Home, daemon: Daemon, tools: toolchain.Tools) -> dict[str,
 
 
 def remove(home: Home) -> None:
-    """Stop everything of that sandbox, and forget it."""
+    """Stop the sandbox and remove its folder."""
     client.stop(home)
     remove_tree(home.root)

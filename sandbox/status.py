@@ -1,4 +1,4 @@
-"""What the clusters, their Argo CD and their applications are at."""
+"""The status of the clusters, their Argo CD and their applications."""
 
 from collections import Counter
 from typing import Any
@@ -18,7 +18,7 @@ _WORKLOADS = ("deployments", "statefulsets")
 
 
 async def status_of(account: AccountState, backend: Backend) -> Status:
-    """Everything that `bin/sandbox status` shows, as JSON. Memory is in bytes."""
+    """What `bin/sandbox status` shows, as JSON. Memory is in bytes."""
     processes = [
         process for process in backend.processes() if process.cluster_id in account.data.clusters
     ]
@@ -48,11 +48,10 @@ async def status_of(account: AccountState, backend: Backend) -> Status:
 
 
 async def clusters_of(account: AccountState, backend: Backend) -> list[Status]:
-    """The clusters and what is deployed in them, for those who ask again and again: how much memory
-    they take is not told, which takes long to find out."""
+    """The clusters and what is deployed in them, without their memory, which is slow to measure."""
     return [
         await _cluster(cluster, backend)
-        for cluster in sorted(account.data.clusters.values(), key=lambda each: each.name)
+        for cluster in sorted(account.data.clusters.values(), key=lambda cluster: cluster.name)
     ]
 
 
@@ -79,37 +78,37 @@ async def _argocd(api: Api) -> list[Status]:
     selector = "?labelSelector=app.kubernetes.io/part-of%3Dargocd"
     workloads = []
     for kind in _WORKLOADS:
-        for each in await _items(api, f"/apis/apps/v1/{kind}{selector}"):
-            wanted = each["spec"].get("replicas", 1)
-            ready = each.get("status", {}).get("readyReplicas", 0)
-            workloads.append({"name": each["metadata"]["name"], "ready": ready >= wanted})
+        for workload in await _items(api, f"/apis/apps/v1/{kind}{selector}"):
+            replicas = workload["spec"].get("replicas", 1)
+            ready = workload.get("status", {}).get("readyReplicas", 0)
+            workloads.append({"name": workload["metadata"]["name"], "ready": ready >= replicas})
     return workloads
 
 
 async def _applications(api: Api) -> list[Status]:
     return sorted(
-        (_application(each) for each in await _items(api, _APPLICATIONS)),
-        key=lambda each: str(each["name"]),
+        (_application(application) for application in await _items(api, _APPLICATIONS)),
+        key=lambda application: str(application["name"]),
     )
 
 
-def _application(found: Object) -> Status:
-    status = found.get("status", {})
+def _application(application: Object) -> Status:
+    status = application.get("status", {})
     conditions = status.get("conditions") or []
     return {
-        "name": found["metadata"]["name"],
-        "project": found["spec"]["project"],
+        "name": application["metadata"]["name"],
+        "project": application["spec"]["project"],
         "sync": status.get("sync", {}).get("status", "Unknown"),
         "health": status.get("health", {}).get("status", "Unknown"),
         "revision": status.get("sync", {}).get("revision"),
         "images": status.get("summary", {}).get("images", []),
-        "message": "; ".join(each["message"] for each in conditions),
+        "message": "; ".join(condition["message"] for condition in conditions),
     }
 
 
 async def _items(api: Api, path: str) -> list[Object]:
-    """The objects there; none while the cluster does not know the kind, has not prepared its
-    storage yet (429: "storage is (re)initializing") or does not answer."""
+    """The objects at that path. Empty while the kind is unknown (404), its storage is being
+    prepared (429: "storage is (re)initializing") or the cluster does not answer."""
     try:
         return await api.items(path)
     except ApiError as error:

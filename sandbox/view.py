@@ -1,4 +1,4 @@
-"""What people see of the sandbox: the status table, and the wait for Synced and Healthy."""
+"""Prints the status table, and waits until applications are Synced and Healthy."""
 
 import time
 from collections.abc import Iterable, Sequence
@@ -27,19 +27,19 @@ _COLOURS = {
 
 
 def render(status: dict[str, Any], console: Console) -> None:
-    """Print the status as a table: each cluster, and under it a line per application."""
+    """Print the status as a table: each cluster, and below it a line for each application."""
     console.print(table(status["clusters"]))
     total = status["memory"] / 2**20
     console.print(f"[dim]{total:,.0f} MiB in {len(status['processes'])} processes[/]")
 
 
 def table(clusters: Sequence[dict[str, Any]]) -> Table:
-    """The status table, which fits into 80 columns; also what is redrawn while waiting."""
-    drawn = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    """The status table, at most 80 columns wide."""
+    result = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for title in ("Cluster and its applications", "Sync", "Health", "Revision"):
-        drawn.add_column(title, overflow="fold")
+        result.add_column(title, overflow="fold")
     for cluster in clusters:
-        drawn.add_row(
+        result.add_row(
             f"{cluster['name']}\n"
             f"[dim]{cluster['version']}, {_count(cluster['nodes'], 'node')}, Argo CD[/]"
             f" {_argocd(cluster['argocd'])}",
@@ -47,11 +47,11 @@ def table(clusters: Sequence[dict[str, Any]]) -> Table:
             _coloured(cluster["state"]),
         )
         for application in cluster["applications"]:
-            drawn.add_row(*_application(application))
-        drawn.add_section()
+            result.add_row(*_application(application))
+        result.add_section()
     if not clusters:
-        drawn.add_row("[dim]no cluster yet: bin/sandbox up[/]")
-    return drawn
+        result.add_row("[dim]no cluster yet: bin/sandbox up[/]")
+    return result
 
 
 def _count(number: int, noun: str) -> str:
@@ -83,9 +83,9 @@ def _coloured(word: str) -> str:
 def wait_until_healthy(
     daemon: Daemon, names: Sequence[str], console: Console, *, seconds: float
 ) -> None:
-    """Return once every application in the named clusters is Synced and Healthy.
+    """Wait until every application in the named clusters is Synced and Healthy.
 
-    Raises SandboxError, naming those that are not, after `seconds`.
+    Raises SandboxError, which names the others, after `seconds`.
     """
     deadline = time.monotonic() + seconds
     with Live(console=console, refresh_per_second=4, transient=True) as live:
@@ -107,14 +107,14 @@ def _lagging(clusters: Sequence[dict[str, Any]], names: Sequence[str]) -> Iterab
     by_name = {cluster["name"]: cluster for cluster in clusters}
     for name in names:
         if name not in by_name:
-            yield f"cluster {name} is not there"
+            yield f"cluster {name} does not exist"
         elif not by_name[name]["applications"]:
             yield f"cluster {name} has no application"
         else:
             for application in by_name[name]["applications"]:
                 if (application["sync"], application["health"]) != ("Synced", "Healthy"):
-                    why = f" ({application['message']})" if application["message"] else ""
+                    message = f" ({application['message']})" if application["message"] else ""
                     yield (
                         f"{application['name']} is {application['sync']},"
-                        f" {application['health']}{why}"
+                        f" {application['health']}{message}"
                     )

@@ -1,4 +1,4 @@
-"""What docs/permissions.md says, read as data."""
+"""The tables of docs/permissions.md as data."""
 
 import re
 from collections.abc import Iterator
@@ -20,34 +20,35 @@ def _rows(section: str, heading: str) -> Iterator[list[str]]:
 
 def scopes(*uses: str) -> frozenset[str]:
     """The scopes documented for these uses: `preview`, `up`, `a registry`, `a VPC`."""
-    known = {
+    documented = {
         row[0].partition(":")[0]: _CODE.findall(row[1]) for row in _rows("DigitalOcean", "for")
     }
-    return frozenset(scope for use in uses for scope in known[use])
+    return frozenset(scope for use in uses for scope in documented[use])
 
 
 def requests() -> dict[tuple[str, str], frozenset[str]]:
     """The scopes of each documented request, by method and path."""
-    found = {}
-    for request, needed, _ in _rows("DigitalOcean", "request"):
+    documented = {}
+    for request, scopes, _ in _rows("DigitalOcean", "request"):
         method, path = request.strip("`").split()
-        found[method, path] = frozenset(_CODE.findall(needed))
-    return found
+        documented[method, path] = frozenset(_CODE.findall(scopes))
+    return documented
 
 
-def refused(method: str, path: str) -> frozenset[str]:
-    """The scopes documented for a request that was made. Raises KeyError if it is in no table."""
-    for (known, pattern), needed in requests().items():
-        if known == method and re.fullmatch(re.sub("ID|NAME", "[^/?]+", pattern), path):
-            return needed
+def scopes_of(method: str, path: str) -> frozenset[str]:
+    """The scopes documented for a request. Raises KeyError if it is in no table."""
+    for (documented_method, pattern), scopes in requests().items():
+        matches = re.fullmatch(re.sub("ID|NAME", "[^/?]+", pattern), path)
+        if documented_method == method and matches:
+            return scopes
     raise KeyError(f"{method} {path}")
 
 
 def workflows() -> dict[str, frozenset[str]]:
     """The permissions documented for the token of each workflow's jobs."""
     return {
-        name.strip("`"): frozenset(_CODE.findall(needed))
-        for name, needed, _ in _rows("GitHub", "workflow")
+        name.strip("`"): frozenset(_CODE.findall(permissions))
+        for name, permissions, _ in _rows("GitHub", "workflow")
     }
 
 
@@ -56,7 +57,7 @@ def github_parts() -> dict[str, dict[str, Level]]:
     return {
         part.strip("`"): {
             name: "write" if level == "write" else "read"
-            for name, level in (each.split(": ") for each in _CODE.findall(needed))
+            for name, level in (permission.split(": ") for permission in _CODE.findall(cell))
         }
-        for part, needed, _ in _rows("GitHub", "part")
+        for part, cell, _ in _rows("GitHub", "part")
     }

@@ -1,16 +1,20 @@
-"""A look at the DigitalOcean account before anything is created: what it offers, what runs in it,
-and whether a stack's settings fit. Nothing in it is changed but a registry integration that was
-removed."""
+"""The DigitalOcean account: what it offers, what is in it, and whether a stack's settings fit.
 
-from doks_gitops.account.api import AccountError, read, read_prices
+Everything here only reads, except `restore_integration`.
+"""
+
+from semver import Version
+
 from doks_gitops.account.check import check, resolve_version
+from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.integration import restore_integration
 from doks_gitops.account.model import Account, Prices, RunningCluster
-from doks_gitops.account.version import Version
+from doks_gitops.account.read import read, read_prices
 
 __all__ = [
     "Account",
     "AccountError",
+    "DigitalOceanClient",
     "Prices",
     "RunningCluster",
     "Version",

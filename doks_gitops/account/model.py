@@ -1,4 +1,4 @@
-"""What is known of a DigitalOcean account. Field names are the API's own."""
+"""What the platform knows of a DigitalOcean account. Field names are the API's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from doks_gitops.account.version import Version
+from semver import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +18,24 @@ class RunningCluster:
     name: str
     region: str
     version: Version
+    """The slug, such as 1.34.1-do.0, which is a semantic version."""
     ha: bool
+    """Whether the control plane is highly available."""
     state: str
     """`running`, `provisioning`, `upgrading`, `degraded`, `error` or `deleting`."""
     registry_enabled: bool
     """Whether it may pull from the account's registry."""
     endpoint: str = ""
-    """URL of its API; empty as long as it has never run."""
+    """URL of the cluster's own API; empty until the cluster has run for the first time."""
     message: str = ""
-    """What DigitalOcean says of its state."""
+    """DigitalOcean's explanation of the state."""
     vpc: str | None = None
-    """ID of the VPC that it is in."""
+    """ID of its VPC."""
     node_pools: Mapping[str, str] = field(default_factory=dict)
     """IDs of its node pools by name."""
     default_pool_size: str | None = None
-    """Of the nodes in the pool that it was made with; None: no pool is marked as that."""
+    """Droplet size of the node pool that the cluster was created with; None if no pool is tagged
+    as that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,13 @@ class Account:
     regions: tuple[str, ...]
     sizes: tuple[str, ...]
     versions: tuple[Version, ...]
-    """Offered versions, newest first."""
+    """Offered Kubernetes versions, newest first."""
     clusters: tuple[RunningCluster, ...]
     """Without those that are being deleted."""
     registries: tuple[str, ...]
 
     def clusters_named(self, name: str) -> tuple[RunningCluster, ...]:
-        """The clusters of this name: DigitalOcean doesn't keep names unique for ever."""
+        """The clusters of this name. DigitalOcean does not guarantee that names are unique."""
         return tuple(cluster for cluster in self.clusters if cluster.name == name)
 
 
@@ -57,8 +60,8 @@ class Prices:
     """What an account pays, in US dollars per month, before taxes and discounts."""
 
     sizes: Mapping[str, Decimal]
-    """Of a node, by its Droplet size."""
+    """For one node, by its Droplet size."""
     tiers: Mapping[str, Decimal]
-    """Of a container registry subscription, by its tier."""
+    """For a container registry subscription, by tier."""
     tier: str | None
-    """The tier that the account has subscribed to; None: it has no registry."""
+    """The tier that the account has subscribed to; None without a registry."""

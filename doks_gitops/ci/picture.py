@@ -1,4 +1,4 @@
-"""A comment as a picture, for whoever has no pull request to look at."""
+"""The comment of a preview as a picture, for those who have no pull request to look at."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WIDTH = 88
 """Characters."""
 _SUMMARY = re.compile(r"<details><summary><code>(.*)</code></summary>")
 _COLOURS = TerminalTheme((255, 255, 255), (31, 35, 40), [(31, 35, 40)] * 8)
-"""Those of GitHub's pages by day."""
+"""Those of GitHub's light theme."""
 _STYLES = Theme(
     {
         "markdown.h3": "bold",
@@ -39,7 +39,7 @@ _SVG = """\
 
 
 def svg(comment: str) -> str:
-    """What GitHub makes of the Markdown that `delivery.report` writes, with all details open."""
+    """Returns the Markdown of `report.comment` as GitHub shows it, with all details open."""
     text = _SUMMARY.sub(r"▾ `\1`", comment).replace("</details>", "")
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), theme=_STYLES)
     console.print(Markdown(text, code_theme="friendly"))

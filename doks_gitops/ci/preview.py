@@ -1,33 +1,21 @@
-"""What `pulumi up` would change in a stack, as data.
-
-It is taken from `pulumi preview --json`, in which Pulumi has already replaced every secret by
-`[secret]` (https://www.pulumi.com/docs/iac/cli/commands/pulumi_preview/).
-"""
+"""What `pulumi up` would change in a stack, with the policies that this breaks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from doks_gitops.policy.preview import errors, run
+from doks_gitops.policy.preview import check
+from doks_gitops.stack import PulumiError, Stack
 
-WORDS = {
-    "create": "create",
-    "update": "update",
-    "delete": "delete",
-    "replace": "replace",
-    "import": "import",
-    "read": "read",
-}
-"""The engine's operations that are worth a word; a replacement's single steps are not, nor is a
-refresh, which is told of every resource: what it found to differ is updated or created after it."""
-_IN_A_PATH = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.\[\]]+)')
-
-
-class Unreadable(Exception):
-    """`pulumi preview` said something that is no preview."""
+OPERATIONS = ("create", "update", "delete", "replace", "import", "read")
+"""The engine's operations that are shown. The single steps of a replacement are not. Neither is
+`refresh`, which each resource has: what differs is updated or created in a further step."""
+_PATH_SEGMENT = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[(\d+)\]|([^.\[\]]+)')
 
 
 @dataclass(frozen=True)
@@ -44,7 +32,7 @@ class Change:
     """What would happen to one resource."""
 
     operation: str
-    """A value of `WORDS`."""
+    """One of `OPERATIONS`."""
     type: str
     name: str
     fields: tuple[Field, ...] = ()
@@ -52,53 +40,65 @@ class Change:
 
 @dataclass(frozen=True)
 class Preview:
-    """The preview of one stack. With an `error`, it is what was found until then."""
+    """The preview of one stack."""
 
     stack: str
     changes: tuple[Change, ...] = ()
     unchanged: int = 0
     error: str | None = None
+    """The engine's messages if the preview failed; nothing else is known then."""
     violations: tuple[str, ...] = ()
     """Policies that it breaks, mandatory ones first."""
     forbidden: bool = False
     """Whether one of them is mandatory."""
 
+    @classmethod
+    def from_json(cls, stack: str, preview: Mapping[str, Any]) -> Preview:
+        """The changes in the JSON of `pulumi preview --json`, policies not checked yet.
+
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_preview/
+        """
+        return cls(
+            stack,
+            tuple(
+                Change(step["op"], _type(step["urn"]), _name(step["urn"]), tuple(_fields(step)))
+                for step in preview.get("steps") or []
+                if step["op"] in OPERATIONS and not _type(step["urn"]).startswith("pulumi:")
+            ),
+            (preview.get("changeSummary") or {}).get("same", 0),
+        )
+
     @property
     def count(self) -> dict[str, int]:
         """How many resources are created, updated and so on."""
-        words = [change.operation for change in self.changes]
-        return {word: words.count(word) for word in dict.fromkeys(words)}
+        operations = [change.operation for change in self.changes]
+        return {operation: operations.count(operation) for operation in dict.fromkeys(operations)}
 
 
-def preview(stack: str, *, refresh: bool = False) -> tuple[Preview, Mapping[str, Any]]:
-    """Preview `stack` in the working directory, and the engine's own words for whoever needs more.
+def preview(stack: Stack, *, refresh: bool = False) -> Preview:
+    """Preview the stack and check the policies. A preview that fails is a result too.
 
-    With `refresh`, what was changed outside of Pulumi is a change too, back to what it should be. A
-    preview that fails is a result, with its error. Raises `Unreadable` if Pulumi could not even say
-    what failed.
+    With `refresh`, what was changed outside of Pulumi is a change, back to what it should be.
     """
-    done, said = run(stack, *(["--refresh"] if refresh else []))
-    if said is None:
-        raise Unreadable(
-            f"`pulumi preview --stack {stack}` failed (exit code {done.returncode}):\n"
-            + (done.stderr.strip() or done.stdout.strip())
-        )
-    return of(stack, said), said
-
-
-def of(stack: str, said: Mapping[str, Any]) -> Preview:
-    """The preview in what `pulumi preview --json` said."""
-    failed = [each.strip().removeprefix("error: ") for each in errors(said)]
-    return Preview(
-        stack,
-        tuple(
-            Change(WORDS[step["op"]], _type(step["urn"]), _name(step["urn"]), tuple(_fields(step)))
-            for step in said.get("steps") or []
-            if step["op"] in WORDS and not _type(step["urn"]).startswith("pulumi:")
-        ),
-        (said.get("changeSummary") or {}).get("same", 0),
-        "\n".join(failed) or None,
+    try:
+        json = stack.preview(refresh=refresh)
+    except PulumiError as error:
+        return Preview(stack.name, error=error.problem)
+    verdict = check(stack.name, json)
+    return replace(
+        Preview.from_json(stack.name, json),
+        violations=verdict.violations,
+        forbidden=verdict.forbidden,
     )
+
+
+def previews(names: Sequence[str], folder: Path, *, refresh: bool = False) -> list[Preview]:
+    """Preview the stacks of the project in `folder`, one after the other."""
+    results = []
+    for name in dict.fromkeys(names):
+        print(f"preview of {name} ...", file=sys.stderr, flush=True)
+        results.append(preview(Stack(name, folder), refresh=refresh))
+    return results
 
 
 def _type(urn: str) -> str:
@@ -112,11 +112,11 @@ def _name(urn: str) -> str:
 def _fields(step: Mapping[str, Any]) -> Iterator[Field]:
     states = [(step.get(key) or {}).get("inputs") or {} for key in ("oldState", "newState")]
     for path in sorted(step.get("detailedDiff") or {}):
-        yield Field(path, *(_at(state, path) for state in states))
+        yield Field(path, *(_value_at(state, path) for state in states))
 
 
-def _at(value: object, path: str) -> object:
-    for quoted, index, plain in _IN_A_PATH.findall(path):
+def _value_at(value: object, path: str) -> object:
+    for quoted, index, plain in _PATH_SEGMENT.findall(path):
         if index and isinstance(value, list):
             value = value[int(index)] if int(index) < len(value) else None
         elif isinstance(value, Mapping):

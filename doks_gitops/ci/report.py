@@ -8,16 +8,17 @@ from collections.abc import Iterator, Sequence
 from doks_gitops.ci.preview import Change, Field, Preview
 
 LONGEST = 65_000
-"""Just below what GitHub takes as a comment or an issue."""
+"""Characters: just below what GitHub accepts as a comment or an issue."""
 _SHOWN = 60
+"""Characters of a value that are shown."""
 
 
 def comment(previews: Sequence[Preview], title: str) -> str:
-    """A table with a line for each stack, and what changes below it.
+    """Returns a table with a row for each stack, and the changes below it.
 
-    If that is too long for GitHub, the longest stacks are told by their numbers alone.
+    If that is too long for GitHub, the stacks with the most changes are left with their row alone.
     """
-    details = {each.stack: _details(each) for each in previews}
+    details = {preview.stack: _details(preview) for preview in previews}
     while len(text := _text(previews, title, details)) > LONGEST:
         longest = max(details, key=lambda stack: len(details[stack]))
         if not details[longest]:
@@ -28,7 +29,9 @@ def comment(previews: Sequence[Preview], title: str) -> str:
 
 def _text(previews: Sequence[Preview], title: str, details: dict[str, str]) -> str:
     lines = [f"### {title}", "", "| stack | result | policies |", "| --- | --- | --- |"]
-    lines += [f"| `{each.stack}` | {_result(each)} | {_policies(each)} |" for each in previews]
+    lines += [
+        f"| `{preview.stack}` | {_result(preview)} | {_policies(preview)} |" for preview in previews
+    ]
     return "\n".join([*lines, "", *(text for text in details.values() if text)])
 
 
@@ -38,15 +41,17 @@ def _result(preview: Preview) -> str:
     if not preview.changes:
         return "no changes"
     counts = [
-        f"**{number} to {word}**" if word in ("replace", "delete") else f"{number} to {word}"
-        for word, number in preview.count.items()
+        f"**{number} to {operation}**"
+        if operation in ("replace", "delete")
+        else f"{number} to {operation}"
+        for operation, number in preview.count.items()
     ]
     return f"{', '.join(counts)}, {preview.unchanged} unchanged"
 
 
 def _policies(preview: Preview) -> str:
     if preview.error:
-        return "not asked"
+        return "not checked"
     if preview.forbidden:
         return "❌ forbidden"
     return f"⚠️ {len(preview.violations)} advised" if preview.violations else "✅ kept"
@@ -58,13 +63,15 @@ def _details(preview: Preview) -> str:
     lines = [f"<details><summary><code>{preview.stack}</code></summary>", ""]
     if preview.error:
         lines += ["```text", preview.error, "```"]
-    lines += [f"- {_one_line(each)}" for each in preview.violations]
+    lines += [f"- {_one_line(violation)}" for violation in preview.violations]
     if preview.changes:
-        lines += ["```diff", *(line for each in preview.changes for line in _change(each)), "```"]
+        changes = [line for change in preview.changes for line in _change(change)]
+        lines += ["```diff", *changes, "```"]
     return "\n".join([*lines, "", "</details>", ""])
 
 
 _SIGN = {"create": "+", "delete": "-", "replace": "!", "update": "!"}
+"""How GitHub colours a line of a diff."""
 
 
 def _change(change: Change) -> Iterator[str]:
@@ -75,7 +82,7 @@ def _change(change: Change) -> Iterator[str]:
 
 def _field(field: Field) -> str:
     if field.old == field.new:
-        # Only secrets that differ look alike.
+        # Pulumi shows a secret as [secret], before and after its change.
         return f"{field.path}: {_value(field.new)}, changed"
     return f"{field.path}: {_value(field.old)} → {_value(field.new)}"
 

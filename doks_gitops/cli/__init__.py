@@ -7,6 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
+from doks_gitops.cli import delivery, recovery, schema
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer(
@@ -23,10 +24,16 @@ def platform() -> None:
     """What a team runs around the platform: previews, deployments, recovery, promotion."""
 
 
+app.add_typer(recovery.app)
+app.add_typer(delivery.app)
+app.add_typer(schema.app)
+
+
 def main() -> None:
     """Run the command line. Exit code 1: the command failed; 2: it was used wrongly."""
     try:
-        app()
+        # A name without a folder: shells complete every path that ends in it.
+        app(prog_name="platform")
     except PlatformError as error:
         show(error)
         sys.exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from doks_gitops.settings.scalars import ENVIRONMENTS
+from doks_gitops.environments import ENVIRONMENTS
 
 Stack = Annotated[str, typer.Option("--stack", "-s", metavar="STACK", help="The stack.")]
 Stacks = Annotated[

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from doks_gitops import account
 from doks_gitops.costs import bill
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.settings import DigitalOcean, Registry, SettingsError
 from doks_gitops.settings.errors import stack_file
-from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, paid_for
+from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, billable_sections
 from doks_gitops.settings.model import NAMESPACE
-from doks_gitops.settings.scalars import ENVIRONMENTS
-from doks_gitops.settings.stackfile import Kept, StackFile
+from doks_gitops.settings.stackfile import StackFile, Storage
+from doks_gitops.stack import PulumiError, Stack
 
 
 class Unknown(Exception):
@@ -40,14 +40,11 @@ def _account(stack: str, text: str) -> tuple[str, str]:
     for key, variables in ENVIRONMENT_VARIABLES.items():
         named = [os.environ[each] for each in variables if os.environ.get(each)]
         given[key] = file.text(f"digitalocean:{key}") or (named[0] if named else None)
-    if file.kept("digitalocean:token") is Kept.SECURE:
-        command = ["pulumi", "config", "get", "digitalocean:token", "--stack", stack]
+    if file.storage("digitalocean:token") is Storage.ENCRYPTED:
         try:
-            done = subprocess.run(command, check=True, text=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            why = getattr(error, "stderr", "").strip() or str(error)
-            raise Unknown(f"The account's token can't be decrypted: {why}") from None
-        given["token"] = done.stdout.strip()
+            given["token"] = Stack(stack).config_value("digitalocean:token")
+        except PulumiError as error:
+            raise Unknown(f"The account's token can't be decrypted: {error.message}") from None
     if not given["token"]:
         raise Unknown(
             "Prices come from a DigitalOcean account: export DIGITALOCEAN_TOKEN=... (scopes"
@@ -64,7 +61,7 @@ def _owner(name: str) -> tuple[str, Registry] | None:
     for path in sorted(Path.cwd().glob(stack_file("*"))):
         stack, text = path.name.split(".", 1)[1].removesuffix(".yaml"), path.read_text()
         if StackFile(text).text(f"{NAMESPACE}:registry", "create") == "true":
-            _, registry = paid_for(stack, text)
+            _, registry = billable_sections(stack, text)
             if registry.name == name:
                 return stack, registry
     return None
@@ -77,7 +74,7 @@ def bills(stacks: Sequence[str]) -> list[bill.Bill]:
     shared: dict[tuple[str, str], str] = {}
     for stack in stacks:
         text = _text(stack)
-        cluster, registry = paid_for(stack, text)
+        cluster, registry = billable_sections(stack, text)
         of = _account(stack, text)
         if of not in accounts:
             accounts[of] = account.read_prices(*of)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from doks_gitops.account import Prices
-from doks_gitops.settings import Cluster, Fault, Registry, SettingsError
+from doks_gitops.settings import Cluster, Finding, Registry, SettingsError
 from doks_gitops.settings.errors import closest, key_of, stack_file
 from doks_gitops.settings.model import NAMESPACE
 
@@ -93,11 +93,11 @@ def of_registry(name: str, owner: tuple[str, Registry] | None, prices: Prices) -
     return Bill("shared by all stacks", (line,))
 
 
-def _unknown_sizes(stack: str, cluster: Cluster, prices: Prices) -> Iterator[Fault]:
+def _unknown_sizes(stack: str, cluster: Cluster, prices: Prices) -> Iterator[Finding]:
     for index, pool in enumerate(cluster.node_pools):
         if pool.size not in prices.sizes:
             close = closest(pool.size, prices.sizes)
-            yield Fault(
+            yield Finding(
                 stack_file(stack),
                 key_of(NAMESPACE, ("cluster", "nodePools", index, "size")),
                 f'"{pool.size}", which is no size for this account',

@@ -1,1 +1,1 @@
-"""What a reviewer would ask of every stack, asked by Pulumi itself."""
+"""Rules for every stack, checked by Pulumi as a policy pack and by `bin/platform policy`."""

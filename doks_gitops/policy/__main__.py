@@ -10,7 +10,7 @@ from pathlib import Path
 from pulumi_policy import PolicyPack
 
 if "doks_gitops" not in sys.modules:
-    # The engine runs this folder by its path: nothing else makes the package importable.
+    # The engine runs this folder by its path, and not every virtual environment has the package.
     package = Path(__file__).resolve().parents[1] / "__init__.py"
     spec = spec_from_file_location("doks_gitops", package)
     assert spec is not None

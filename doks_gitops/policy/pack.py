@@ -1,4 +1,4 @@
-"""The rules as Pulumi's policies."""
+"""The rules as Pulumi's policies: https://www.pulumi.com/docs/insights/policy/"""
 
 from collections.abc import Callable
 
@@ -39,7 +39,7 @@ def _policy(rule: Rule) -> ResourceValidationPolicy:
         enforcement_level=(
             EnforcementLevel.MANDATORY if rule.mandatory else EnforcementLevel.ADVISORY
         ),
-        config_schema=PolicyConfigSchema({key: dict(each) for key, each in rule.config.items()})
+        config_schema=PolicyConfigSchema({key: dict(schema) for key, schema in rule.config.items()})
         if rule.config
         else None,
     )

@@ -1,14 +1,13 @@
-"""The same rules over what `pulumi preview --json` says, for where the engine can't run the pack.
+"""The rules, checked against a preview's JSON.
 
-The engine runs a policy pack by its language host; without one of Pulumi's own that can (as on a
-machine that only reaches package registries), this is the other way: `bin/platform policy --stack STACK`.
+Pulumi's engine runs a policy pack by its language host. Where there is none of Pulumi's own, as on
+a machine that only reaches package registries, `bin/platform policy` checks the same rules.
 """
 
-import argparse
+from __future__ import annotations
+
 import json
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,62 +17,41 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown
 from doks_gitops.policy.rules import RULES, Resource
 
 CONFIG = Path(__file__).with_name("config.json")
-"""The pack's configuration, as `--policy-pack-config` takes it."""
-_SECRET = "[secret]"  # noqa: S105 (what Pulumi shows in a secret's place)
-_GONE = ("delete", "delete-replaced", "discard", "discard-replaced")
+"""The pack's configuration, as `pulumi preview --policy-pack-config` takes it."""
+_SECRET = "[secret]"  # noqa: S105 (Pulumi's placeholder for a secret)
+_DELETED = ("delete", "delete-replaced", "discard", "discard-replaced")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the rules say of one preview."""
+    """The violations in one preview."""
 
-    messages: tuple[str, ...]
-    """What is wrong, mandatory rules first."""
+    violations: tuple[str, ...]
+    """Those of mandatory rules first."""
     forbidden: bool
-    """Whether a mandatory rule is broken."""
+    """Whether one of them is mandatory."""
 
 
-def run(stack: str, *options: str) -> tuple[subprocess.CompletedProcess[str], Any]:
-    """`pulumi preview` of the stack in the working directory, and the JSON that it said: None if it
-    said none. What was wrong before a change is wrong still, so what stays is in it too."""
-    listed = ["--json", "--show-sames", "--non-interactive"]
-    done = subprocess.run(
-        ["pulumi", "preview", *listed, "--stack", stack, *options],
-        check=False,
-        text=True,
-        capture_output=True,
-    )
-    try:
-        return done, json.loads(done.stdout)
-    except ValueError:
-        return done, None
+def check(stack: str, preview: Mapping[str, Any]) -> Verdict:
+    """Check the rules against a preview of `stack`, see `doks_gitops.stack.Stack.preview`.
 
+    Each rule is about one resource, so the preview's resources are all that is needed: the
+    unchanged ones too, as in the engine.
 
-def errors(said: Mapping[str, Any]) -> list[str]:
-    """What the JSON of a preview says that failed."""
-    diagnostics = said.get("diagnostics") or []
-    return [each["message"] for each in diagnostics if each["severity"] == "error"]
-
-
-def check(stack: str, said: Mapping[str, Any]) -> Verdict:
-    """The rules' verdict on `said`, the JSON of `pulumi preview --json` of `stack`.
-
-    No rule is about more than one resource, so the stack's state is never read: what is asked is
-    what `said` lists. Pulumi leaves out what does not change, which the engine's own policies do
-    look at, unless it is previewed with `--show-sames`, as `run` does.
-
-    A rule that needs a value which only the deployment will tell, or which is secret, says so and
-    forbids nothing, as in the engine.
+    A rule that needs a secret, or a value that only the deployment will know, is reported as not
+    checked and forbids nothing, as in the engine.
     """
     config: dict[str, dict[str, Any]] = json.loads(CONFIG.read_text())
-    forbidden: list[str] = []
-    advised: list[str] = []
-    for step in said.get("steps") or []:
+    mandatory: list[str] = []
+    advisory: list[str] = []
+    for step in preview.get("steps") or []:
         state = step.get("newState")
-        if state is None or step["op"] in _GONE:
+        if state is None or step["op"] in _DELETED:
             continue
-        properties = unknown_checking_proxy(_without_secrets(state.get("inputs") or {}))
-        for rule in (each for each in RULES if state["type"] in each.types):
+        properties = unknown_checking_proxy(_secrets_unknown(state.get("inputs") or {}))
+        for rule in RULES:
+            if state["type"] not in rule.types:
+                continue
             resource = Resource(
                 state["urn"],
                 state["type"],
@@ -81,38 +59,20 @@ def check(stack: str, said: Mapping[str, Any]) -> Verdict:
                 protect=bool(state.get("protect")),
                 config=config.get(rule.name, {}),
             )
-            where = f"{rule.name} ({stack}, {state['urn'].rpartition('::')[2]})"
+            label = f"{rule.name} ({stack}, {state['urn'].rpartition('::')[2]})"
             try:
-                found = forbidden if rule.mandatory else advised
-                found += [f"{where}: {each}" for each in rule.violations(resource)]
+                violations = [f"{label}: {text}" for text in rule.violations(resource)]
             except UnknownValueError as error:
-                advised.append(f"{where}: not asked, for a {error.message}")
-    return Verdict((*forbidden, *advised), bool(forbidden))
+                advisory.append(f"{label}: not checked, because of a {error.message}")
+            else:
+                (mandatory if rule.mandatory else advisory).extend(violations)
+    return Verdict((*mandatory, *advisory), bool(mandatory))
 
 
-def _without_secrets(value: Any) -> Any:
+def _secrets_unknown(value: Any) -> Any:
+    """Returns the value with each secret replaced by Pulumi's mark of an unknown value."""
     if isinstance(value, Mapping):
-        return {key: _without_secrets(each) for key, each in value.items()}
+        return {key: _secrets_unknown(element) for key, element in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(each) for each in value]
+        return [_secrets_unknown(element) for element in value]
     return UNKNOWN_STRING_VALUE if value == _SECRET else value
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="bin/platform policy", description=__doc__)
-    parser.add_argument("stack", metavar="STACK")
-    stack = parser.parse_args(arguments).stack
-    done, said = run(stack)
-    if done.returncode:
-        print("\n".join(errors(said or {})) or done.stderr or done.stdout, file=sys.stderr)
-        print(f"error: {' '.join(done.args)} failed, so no policy was asked", file=sys.stderr)
-        return done.returncode
-    verdict = check(stack, said or {})
-    for message in verdict.messages:
-        print(message)
-    print(f"{stack}: {'FORBIDDEN' if verdict.forbidden else 'allowed'} by {len(RULES)} policies")
-    return int(verdict.forbidden)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
-"""The rules, each a function from one resource, as the program asks for it, to what is wrong.
+"""The rules: each is a function from one resource, as the program declares it, to its violations.
 
-They see what Pulumi is about to do and nothing else: where an App of apps brings the projects and
-applications from Git, those are reviewed there.
+They see the resources of a preview and nothing else. Projects and applications that an App of Apps
+brings from Git are reviewed there.
 """
 
 import re
@@ -18,21 +18,21 @@ PROJECT = "kubernetes:argoproj.io/v1alpha1:AppProject"
 APPLICATION = "kubernetes:argoproj.io/v1alpha1:Application"
 
 PROTECTED_BRANCHES = ("main",)
-"""Branches that nothing reaches without a review, unless the pack's config names others."""
+"""Branches that take reviewed commits only. The pack's config may name others."""
 _EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
 class Resource:
-    """What the program asks for. Property names are Pulumi's, camelCase."""
+    """A resource as the program declares it. Property names are Pulumi's, camelCase."""
 
     urn: str
     type: str
     properties: Mapping[str, Any]
     protect: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The pack's configuration of the rule that looks at it."""
+    """The pack's configuration of the rule that checks it."""
 
     @property
     def stack(self) -> str:
@@ -44,26 +44,26 @@ class Resource:
         return self.stack.startswith("prod")
 
     def at(self, *path: str) -> Any:
-        """The property at `path`; None if something on the way is not there."""
-        here: Any = self.properties
+        """Returns the property at `path`; None if it, or an object on the path, does not exist."""
+        value: Any = self.properties
         for key in path:
-            here = here.get(key) if isinstance(here, Mapping) else None
-        return here
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return value
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing asked of resources of some types."""
+    """A requirement on resources of some types."""
 
     name: str
     description: str
     types: tuple[str, ...]
     violations: Callable[[Resource], Iterator[str]]
-    """What is wrong with a resource of these types, and what would be right."""
+    """Returns what is wrong with a resource of these types, each with its fix."""
     mandatory: bool = True
-    """False: said, but nothing is refused for it."""
+    """False: a violation is reported and forbids nothing."""
     config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """JSON schema of what can be set, by key."""
+    """JSON schema of each key of the pack's config."""
 
 
 def prod_cluster_is_highly_available(cluster: Resource) -> Iterator[str]:
@@ -78,7 +78,7 @@ def prod_cluster_is_protected(cluster: Resource) -> Iterator[str]:
 
 def prod_cluster_keeps_its_data(cluster: Resource) -> Iterator[str]:
     if cluster.in_production and cluster.at("destroyAllAssociatedResources"):
-        yield "Its volumes would go with it; set cluster.destroyAssociatedResources: false."
+        yield "Its volumes would be deleted with it; set cluster.destroyAssociatedResources: false."
 
 
 def prod_cluster_has_a_maintenance_window(cluster: Resource) -> Iterator[str]:
@@ -90,7 +90,7 @@ def cluster_is_tagged(cluster: Resource) -> Iterator[str]:
     prefixes = [tag.partition(":")[0] for tag in cluster.at("tags") or ()]
     if "environment" not in prefixes:
         yield (
-            "Nobody can tell from the bill what it is for; add "
+            "The bill does not show what it is for; add "
             f"environment:{cluster.stack} to cluster.tags."
         )
 
@@ -99,15 +99,15 @@ def pools_have_room(resource: Resource) -> Iterator[str]:
     pool = resource.at("nodePool") if resource.type == CLUSTER else resource.properties
     name = pool.get("name")
     if pool.get("autoScale"):
-        fewest, most = pool.get("minNodes") or 0, pool.get("maxNodes") or 0
-        if most <= fewest:
+        minimum, maximum = pool.get("minNodes") or 0, pool.get("maxNodes") or 0
+        if maximum <= minimum:
             yield (
-                f"Node pool {name} can't grow beyond {fewest:g} nodes; set autoscale.max above "
+                f"Node pool {name} can't grow beyond {minimum:g} nodes; set autoscale.max above "
                 "autoscale.min, or a count."
             )
-        if resource.in_production and fewest < 2:
+        if resource.in_production and minimum < 2:
             yield (
-                f"Node pool {name} may shrink to one node, which is nothing to fall back on; set "
+                f"Node pool {name} may shrink to one node, without another one if that fails; set "
                 "autoscale.min to 2 at least."
             )
     elif resource.in_production and (count := pool.get("nodeCount") or 0) < 3:
@@ -122,52 +122,52 @@ def registry_is_protected(registry: Resource) -> Iterator[str]:
         yield "All stacks pull from it; make it with protect=True."
 
 
-def kubernetes_forgets_nothing(provider: Resource) -> Iterator[str]:
-    # A provider's inputs are JSON texts in some versions of the engine.
+def kubernetes_keeps_unreachable_resources(provider: Resource) -> Iterator[str]:
+    # Some versions of the engine have a provider's inputs as JSON texts.
     if provider.at("deleteUnreachable") not in (False, "false"):
         yield (
-            "It could forget a healthy cluster for an expired token; set delete_unreachable=False, "
-            "which PULUMI_K8S_DELETE_UNREACHABLE can't change."
+            "With an expired token, it would delete a healthy cluster's resources from the state; "
+            "set delete_unreachable=False, which PULUMI_K8S_DELETE_UNREACHABLE can't change."
         )
 
 
 def chart_is_pinned(release: Resource) -> Iterator[str]:
     version = release.at("version")
-    comes_from_afar = release.at("repositoryOpts", "repo") or str(release.at("chart")).startswith(
+    is_remote = release.at("repositoryOpts", "repo") or str(release.at("chart")).startswith(
         "oci://"
     )
-    # A folder or an archive beside the program is as pinned as the program.
-    if comes_from_afar and not _EXACT_VERSION.fullmatch(version or ""):
+    # A folder or an archive beside the program is pinned with the program.
+    if is_remote and not _EXACT_VERSION.fullmatch(version or ""):
         yield (
-            f"The chart's version is {version or 'not given'}, which is another one on another "
-            "day; give an exact one, such as 10.1.1."
+            f"The chart's version is {version or 'not given'}, which may be another one tomorrow; "
+            "give an exact one, such as 1.2.3."
         )
 
 
 def argocd_is_not_public_without_tls_and_sso(release: Resource) -> Iterator[str]:
-    public = sorted(_ways_in(release))
-    if not public:
+    exposures = sorted(_exposures(release))
+    if not exposures:
         return
-    ways = " and ".join(public)
+    exposed = " and ".join(exposures)
     settings = ("values", "configs", "cm")
     if not (release.at(*settings, "dex.config") or release.at(*settings, "oidc.config")):
-        yield f"It is public ({ways}) without single sign-on; set configs.cm of argocd.values."
+        yield f"It is public ({exposed}) without single sign-on; set configs.cm of argocd.values."
     if str(release.at("values", "configs", "params", "server.insecure")).lower() == "true":
-        yield f"It is public ({ways}) and speaks plain HTTP; take server.insecure away."
+        yield f"It is public ({exposed}) with plain HTTP; take server.insecure away."
     for kind in ("ingress", "ingressGrpc"):
         ingress = release.at("values", "server", kind) or {}
         if ingress.get("enabled") and not (ingress.get("tls") or ingress.get("extraTls")):
             yield f"Its server.{kind} has no TLS; set server.{kind}.tls of argocd.values."
 
 
-def _ways_in(release: Resource) -> Iterator[str]:
+def _exposures(release: Resource) -> Iterator[str]:
     server = ("values", "server")
     kind = release.at(*server, "service", "type")
     if kind in ("LoadBalancer", "NodePort"):
         yield f"server.service.type {kind}"
-    for way in ("ingress", "ingressGrpc", "httproute", "grpcroute"):
-        if release.at(*server, way, "enabled"):
-            yield f"server.{way}"
+    for kind in ("ingress", "ingressGrpc", "httproute", "grpcroute"):
+        if release.at(*server, kind, "enabled"):
+            yield f"server.{kind}"
 
 
 def project_has_no_wildcard(project: Resource) -> Iterator[str]:
@@ -192,8 +192,8 @@ def _texts(path: str, value: Any) -> Iterator[tuple[str, str]]:
         for key in value:
             yield from _texts(f"{path}.{key}", value[key])
     elif value is not None and not isinstance(value, bool | int | float):
-        for index, each in enumerate(value):
-            yield from _texts(f"{path}[{index}]", each)
+        for index, element in enumerate(value):
+            yield from _texts(f"{path}[{index}]", element)
 
 
 def prod_revision_is_pinned(application: Resource) -> Iterator[str]:
@@ -202,28 +202,28 @@ def prod_revision_is_pinned(application: Resource) -> Iterator[str]:
     sources = application.at("spec", "sources") or ([] if source is None else [source])
     if not application.in_production:
         return
-    for each in sources:
-        revision = str(each.get("targetRevision", "HEAD"))
+    for source in sources:
+        revision = str(source.get("targetRevision", "HEAD"))
         if not (
             revision in branches
             or _COMMIT.fullmatch(revision)
             or _EXACT_VERSION.fullmatch(revision)
         ):
             yield (
-                f"It follows {revision}, which anyone who may push can move; give a commit, a tag "
-                f"such as v1.2.3, or a branch that takes reviewed commits only: {branches[0]}."
+                f"It follows {revision}, which everyone who may push can move; give a commit, a "
+                f"tag such as v1.2.3, or a branch that takes reviewed commits only: {branches[0]}."
             )
 
 
 def application_heals_itself(application: Resource) -> Iterator[str]:
     if not application.at("spec", "syncPolicy", "automated", "selfHeal"):
-        yield "What is changed by hand stays; set sync.automated and sync.selfHeal."
+        yield "Changes by hand are not reverted; set sync.automated and sync.selfHeal."
 
 
 RULES = (
     Rule(
         "prod-cluster-is-highly-available",
-        "A production cluster outlives the loss of one control plane machine.",
+        "A production cluster survives the loss of one control plane machine.",
         (CLUSTER,),
         prod_cluster_is_highly_available,
     ),
@@ -235,40 +235,40 @@ RULES = (
     ),
     Rule(
         "prod-cluster-keeps-its-data",
-        "What production applications stored outlives their cluster.",
+        "The volumes of production applications are not deleted with their cluster.",
         (CLUSTER,),
         prod_cluster_keeps_its_data,
     ),
     Rule(
         "prod-cluster-has-a-maintenance-window",
-        "A production cluster is upgraded when it hurts least.",
+        "A production cluster is upgraded at a quiet time.",
         (CLUSTER,),
         prod_cluster_has_a_maintenance_window,
         mandatory=False,
     ),
     Rule(
         "cluster-is-tagged",
-        "Every cluster says by a tag which environment it is.",
+        "Every cluster has a tag with its environment.",
         (CLUSTER,),
         cluster_is_tagged,
     ),
     Rule(
         "pools-have-room",
-        "A node can be lost or drained, and there is where its pods can go.",
+        "The pods of a lost or drained node fit on other nodes.",
         (CLUSTER, NODE_POOL),
         pools_have_room,
     ),
     Rule(
         "registry-is-protected",
-        "The registry that all stacks pull from is not destroyed with one of them.",
+        "The registry of all stacks is not destroyed with one of them.",
         (REGISTRY,),
         registry_is_protected,
     ),
     Rule(
         "kubernetes-forgets-nothing",
-        "A cluster that can't be reached is not taken for one that is gone.",
+        "An unreachable cluster is not considered deleted.",
         (KUBERNETES,),
-        kubernetes_forgets_nothing,
+        kubernetes_keeps_unreachable_resources,
     ),
     Rule(
         "chart-is-pinned",
@@ -278,19 +278,19 @@ RULES = (
     ),
     Rule(
         "argocd-is-not-public-without-tls-and-sso",
-        "Whoever can reach Argo CD is known, and nobody listens in.",
+        "A public Argo CD has single sign-on and encrypted connections.",
         (RELEASE,),
         argocd_is_not_public_without_tls_and_sso,
     ),
     Rule(
         "project-has-no-wildcard",
-        "A project names what its applications may touch.",
+        "A project lists what its applications may use and change.",
         (PROJECT,),
         project_has_no_wildcard,
     ),
     Rule(
         "prod-revision-is-pinned",
-        "What production runs is moved by a reviewed change only.",
+        "Only a reviewed change moves the revision that production runs.",
         (APPLICATION,),
         prod_revision_is_pinned,
         config={
@@ -304,7 +304,7 @@ RULES = (
     ),
     Rule(
         "application-heals-itself",
-        "What runs is what Git says.",
+        "Argo CD reverts changes that were not made in Git.",
         (APPLICATION,),
         application_heals_itself,
         mandatory=False,

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from doks_gitops.ci.github import GitHubError, Repository
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.promotion import status
 from doks_gitops.promotion.checks import Account, Refused, check_deployed
 from doks_gitops.promotion.cluster import Unseen
@@ -31,7 +32,6 @@ from doks_gitops.promotion.layout import (
 )
 from doks_gitops.promotion.overlay import FILE, OverlayError, images, with_tags
 from doks_gitops.promotion.repository import GitError, WorkingTree
-from doks_gitops.settings.scalars import ENVIRONMENTS
 
 
 def layout(tree: WorkingTree, given: argparse.Namespace) -> int:

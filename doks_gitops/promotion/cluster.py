@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doks_gitops.stack import PulumiError, Stack
+
 SECONDS = "20s"
 """How long the cluster may take to answer."""
 
@@ -47,9 +49,10 @@ def applications(stack: str, folder: Path) -> list[Application]:
 
     `folder`: where `pulumi stack output --stack STACK` works, which knows how to reach the cluster.
     """
-    outputs = json.loads(
-        _said(["pulumi", "stack", "output", "--json", "--show-secrets", "--stack", stack], folder)
-    )
+    try:
+        outputs = Stack(stack, folder).outputs()
+    except PulumiError as error:
+        raise Unseen(error.message) from None
     if not {"kubeconfig", "argocdNamespace"} <= outputs.keys():
         raise Unseen(f"the stack {stack} is not deployed: pulumi up --stack {stack}")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as kubeconfig:

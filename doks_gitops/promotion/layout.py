@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from components.chart_values import Wanted, chart_values, merge
+from components.chart_values import ArgoCdOptions, chart_values, merge
 from components.names import RELEASE_NAME
 from components.project import IN_CLUSTER
 from doks_gitops.settings import defaults
@@ -184,11 +184,11 @@ def app_placeholders(app: App, file: PurePosixPath, source: Source | None) -> di
 
 def _values(argocd: Argocd) -> str:
     """The chart's values as the stack would have given them, but for what is secret."""
-    wanted = Wanted(
+    wanted = ArgoCdOptions(
         high_availability=argocd.high_availability,
         url=argocd.url,
         admin_enabled=argocd.admin.enabled,
-        secret_apart=True,
+        separate_secret=True,
     )
     values = merge(chart_values(wanted), argocd.values)
     return yaml.safe_dump(values, sort_keys=False).rstrip()

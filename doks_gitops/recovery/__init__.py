@@ -1,5 +1,5 @@
-"""Brings a stack back, whatever was lost: `bin/platform recover --stack STACK`.
+"""Recovery of a stack: `bin/platform recover --stack STACK`.
 
-It compares what the state knows, what the account has and what the cluster answers, says what it is
-going to do, and does it. Nothing is forgotten that the account still has.
+It compares the stack's state, the account and the cluster, plans the steps from that (`plan`), and
+takes them. It deletes nothing from the state that the account still has.
 """

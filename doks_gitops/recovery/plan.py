@@ -1,4 +1,4 @@
-"""From what is known to what is done: a pure function."""
+"""The steps of a recovery, as a pure function of what was observed."""
 
 from __future__ import annotations
 
@@ -6,193 +6,272 @@ from dataclasses import dataclass, field, replace
 
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from doks_gitops.account import RunningCluster
-from doks_gitops.recovery.facts import Facts, Known, Revision
+from doks_gitops.errors import PlatformError
+from doks_gitops.recovery.observed import HelmRevision, Observed, StackState
 
 
-class Refused(Exception):
-    """Nothing may be done; says why, and what the person can do."""
+class Refused(PlatformError):
+    """No step is safe. Nothing was changed."""
 
 
 @dataclass(frozen=True)
-class TakeTurn:
-    """See that no other run holds the stack's lock, before anything is done that needs no lock of
-    Pulumi's; and take what a killed run was creating off the state's list of pending operations."""
+class AcquireLock:
+    """Check that no other run holds the stack's lock, before steps that Pulumi does not lock; and
+    remove interrupted creations from the state's pending operations."""
 
     stack: str | None
-    interrupted: tuple[str, ...] = ()
+    """URN of the stack resource; None: the state is empty."""
+    pending_creates: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        cleared = (
+            f", and remove the interrupted creation of {_names(self.pending_creates)} from the"
+            " state's pending operations"
+            if self.pending_creates
+            else ""
+        )
+        return f"Check that no other run holds the stack's lock{cleared}."
 
 
 @dataclass(frozen=True)
-class Wait:
-    """Until DigitalOcean has finished making the cluster."""
+class WaitForCluster:
+    """Wait until DigitalOcean has finished creating the cluster."""
 
     cluster: RunningCluster
 
+    def __str__(self) -> str:
+        return f"Wait until DigitalOcean has created the cluster {self.cluster.id}."
+
 
 @dataclass(frozen=True)
-class Forget:
-    """Take what depends on `urn`, and itself, out of the state: it is gone with its cluster."""
+class DeleteFromState:
+    """Delete a resource and its dependents from the state: they no longer exist."""
 
     urn: str
-    why: str
+    reason: str
+    dependents: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        names = _names((self.urn, *self.dependents))
+        return f"Delete from the state, because {self.reason}: {names}."
 
 
 @dataclass(frozen=True)
-class FreeNamespace:
-    """Let Argo CD's namespace go, which waits for an Argo CD that is not there any more.
+class FinalizeNamespace:
+    """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
+    Argo CD removes.
 
-    Needs no turn: whoever else is at the stack, a `pulumi destroy` included, waits for the same.
+    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace.
     """
 
     namespace: str
 
+    def __str__(self) -> str:
+        return (
+            f"Complete the deletion of the namespace {self.namespace}: remove the finalizers of"
+            " Argo CD's resources and delete what is left in it. What Argo CD has deployed stays."
+        )
+
 
 @dataclass(frozen=True)
-class DropRevisions:
-    """Remove records of Helm's, so that it installs over what is there or what was cut off.
+class DeleteHelmRevisions:
+    """Delete revisions of Argo CD's Helm release, so that the deployment repeats them.
 
-    `outdated` stays and is marked as of another version, so that Helm applies the chart even where
-    that is the very one which it had completed before. What a failed upgrade added to an object
-    stays there, as it does with Helm itself.
+    `outdated` is kept, but marked as another chart version: Helm then applies the chart even if it
+    is the one that it had deployed before. As with Helm itself, what a failed upgrade added to an
+    object stays.
     """
 
     namespace: str
-    revisions: tuple[Revision, ...]
-    outdated: Revision | None = None
+    revisions: tuple[HelmRevision, ...]
+    outdated: HelmRevision | None = None
+
+    def __str__(self) -> str:
+        revisions = ", ".join(
+            f"{revision.secret} ({revision.status})" for revision in self.revisions
+        )
+        action = f"upgrades from {self.outdated.secret}" if self.outdated else "installs"
+        return f"Remove Helm's records {revisions}, so that it {action} over what is there."
 
 
 @dataclass(frozen=True)
-class Up:
-    """Deploy; `adopt`: what is to be taken over, as `settings.model.Adopt` has it."""
+class Deploy:
+    """Deploy the stack. `adopt`: existing resources for the state, see `settings.model.Adopt`."""
 
     adopt: dict[str, object] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        labels = {
+            "cluster": f"the cluster {self.adopt.get('cluster')}",
+            "vpc": f"the VPC {self.adopt.get('vpc')}",
+            "nodePools": f"the node pools {_listed(self.adopt.get('nodePools'))}",
+            "adminPassword": "the admin's password",
+            "registry": "the registry",
+        }
+        adopted = ", ".join(label for key, label in labels.items() if key in self.adopt)
+        return f"Deploy, and adopt {adopted}." if adopted else "Deploy."
 
-Step = TakeTurn | Wait | Forget | FreeNamespace | DropRevisions | Up
+
+Step = (
+    AcquireLock
+    | WaitForCluster
+    | DeleteFromState
+    | FinalizeNamespace
+    | DeleteHelmRevisions
+    | Deploy
+)
 
 
-def plan(facts: Facts) -> list[Step]:
-    """The steps that bring the stack back. Raises `Refused`.
+def plan(observed: Observed) -> list[Step]:
+    """Returns the steps that bring the stack back. Raises `Refused`.
 
-    - the cluster is gone from the account: forget what was in it, and make it all again
-    - it is there and the state does not know it: take it over
-    - it is there, but the stack file has moved to another region and it does not answer: forget
-      what was in it; the deployment then replaces it
-    - it is there and does not answer: nothing is forgotten
-    - it is there and answers: mend what a killed run or a deleted Argo CD left
+    - The cluster is not in the account: delete what was in it from the state, and deploy again.
+    - It is in the account, but not in the state: adopt it.
+    - The stack file has another region, and the cluster does not answer: delete what was in it from
+      the state; the deployment replaces the cluster.
+    - It does not answer: delete nothing, refuse.
+    - It answers: repair what a killed run or a deleted Argo CD left.
     """
-    steps = _steps(facts)
-    known = facts.known
-    if known.interrupted or any(isinstance(each, DropRevisions) for each in steps):
-        steps.insert(0, TakeTurn(known.stack, known.interrupted))
+    steps = _steps(observed)
+    state = observed.state
+    if state.pending_creates or any(isinstance(step, DeleteHelmRevisions) for step in steps):
+        steps.insert(0, AcquireLock(state.stack, state.pending_creates))
     return steps
 
 
-def _steps(facts: Facts) -> list[Step]:
-    known = facts.known
-    if len(facts.running) > 1:
+def _steps(observed: Observed) -> list[Step]:
+    state = observed.state
+    if len(observed.clusters) > 1:
+        ids = " and ".join(cluster.id for cluster in observed.clusters)
         raise Refused(
-            f"The account has {len(facts.running)} clusters named {facts.settings.cluster.name}:"
-            f" {' and '.join(each.id for each in facts.running)}. Nothing was changed.\n"
-            "Delete the one that is too much: doctl kubernetes cluster delete ID"
+            f"The account has {len(observed.clusters)} clusters named"
+            f" {observed.settings.cluster.name}: {ids}. Nothing was changed.",
+            "delete the one that is too much: doctl kubernetes cluster delete ID",
         )
-    if not facts.running:
-        return [*_forget(known, "the cluster is gone from the account"), Up(_adopt(facts))]
-    [running] = facts.running
-    if running.region != facts.settings.cluster.region:
-        return [*_moved(facts, running), Up(_adopt(facts))]
-    if running.state != "provisioning" and facts.inside is None:
-        raise Refused(_unreachable(facts, running))
+    if not observed.clusters:
+        reason = "the cluster is gone from the account"
+        return [*_delete_provider(state, reason), Deploy(_adopted(observed))]
+    [cluster] = observed.clusters
+    if cluster.region != observed.settings.cluster.region:
+        return [*_move(observed, cluster), Deploy(_adopted(observed))]
+    if cluster.state != "provisioning" and observed.cluster_state is None:
+        raise _unreachable(observed, cluster)
     steps: list[Step] = []
-    if known.cluster != running.id:
-        # What the state knows is of another cluster.
-        if gone := known.cluster_urn or known.provider:
-            steps.append(Forget(gone, f"its cluster {known.cluster} is gone from the account"))
-        known = replace(known, cluster=None, cluster_urn=None, provider=None, ids=frozenset())
-        facts = replace(facts, known=known)
-    if running.state == "provisioning":
-        steps.append(Wait(running))
-    return [*steps, *_mend(facts), Up(_adopt(facts, running))]
+    if state.cluster != cluster.id:
+        # The state has resources of a cluster that does not exist any more.
+        if urn := state.cluster_urn or state.provider:
+            reason = f"its cluster {state.cluster} is gone from the account"
+            steps.append(DeleteFromState(urn, reason, state.dependents.get(urn, ())))
+        state = replace(state, cluster=None, cluster_urn=None, provider=None, ids=frozenset())
+        observed = replace(observed, state=state)
+    if cluster.state == "provisioning":
+        steps.append(WaitForCluster(cluster))
+    return [*steps, *_repair(observed), Deploy(_adopted(observed, cluster))]
 
 
-def _forget(known: Known, why: str) -> list[Step]:
-    return [Forget(known.provider, why)] if known.provider else []
-
-
-def _moved(facts: Facts, running: RunningCluster) -> list[Step]:
-    wanted = facts.settings.cluster.region
-    if facts.known.cluster != running.id:
-        raise Refused(
-            f"The stack file wants the cluster {running.name} in {wanted}. The account has it in"
-            f" {running.region}, and the stack's state does not know it. Nothing was changed.\n"
-            "To take it over: pulumi config set --path doks-gitops:cluster.region"
-            f" {running.region} --stack {facts.settings.stack}, and bin/platform recover again.\n"
-            f"To give it up: doctl kubernetes cluster delete {running.id}, and bin/platform recover again."
-        )
-    if facts.settings.cluster.protect:
-        raise Refused(
-            f"The stack file wants the cluster {running.name} in {wanted}; it is in"
-            f" {running.region} and protected from deletion. Nothing was changed.\n"
-            "If it is to be given up: pulumi config set --path doks-gitops:cluster.protect false"
-            f" --stack {facts.settings.stack}, then"
-            f" pulumi state unprotect --stack {facts.settings.stack} '{facts.known.cluster_urn}',"
-            " and bin/platform recover --stack again"
-        )
-    if facts.inside is not None:
-        return _mend(facts)
-    return _forget(
-        facts.known,
-        f"the cluster in {running.region} does not answer, and the stack moves to {wanted}",
-    )
-
-
-def _unreachable(facts: Facts, running: RunningCluster) -> str:
-    text = (
-        f"The cluster {running.name} ({running.id}) is not lost: the account says that it is"
-        f" {running.state}, in {running.region}. But it does not answer. Nothing was forgotten.\n"
-        "Look at the network, and at the token's scope kubernetes:access_cluster: doctl kubernetes"
-        f" cluster get {running.id}"
-    )
-    if not facts.region_up:
-        text += (
-            f"\nDigitalOcean takes no clusters in {running.region} at present. To move the stack to"
-            " another region: pulumi config set --path doks-gitops:cluster.region REGION --stack"
-            f" {facts.settings.stack}, then bin/platform recover --stack {facts.settings.stack}"
-        )
-    return text
-
-
-def _mend(facts: Facts) -> list[Step]:
-    inside, namespace = facts.inside, facts.settings.argocd.namespace
-    if inside is None:
+def _delete_provider(state: StackState, reason: str) -> list[Step]:
+    if state.provider is None:
         return []
-    if inside.terminating:
-        return [FreeNamespace(namespace)]
-    history = inside.history
-    if f"{namespace}/{RELEASE_NAME}" not in facts.known.ids:
-        return [DropRevisions(namespace, history.revisions)] if history.revisions else []
-    if left := history.unfinished:
-        return [DropRevisions(namespace, left, history.deployed)]
+    dependents = state.dependents.get(state.provider, ())
+    return [DeleteFromState(state.provider, reason, dependents)]
+
+
+def _move(observed: Observed, cluster: RunningCluster) -> list[Step]:
+    """The steps before the deployment replaces a cluster in another region."""
+    region, stack = observed.settings.cluster.region, observed.settings.stack
+    recover = f"bin/platform recover --stack {stack}"
+    if observed.state.cluster != cluster.id:
+        raise Refused(
+            f"The stack file has the cluster {cluster.name} in {region}. In the account it is in"
+            f" {cluster.region}, and the stack's state does not have it. Nothing was changed.",
+            "to adopt it: pulumi config set --path doks-gitops:cluster.region"
+            f" {cluster.region} --stack {stack}, then {recover};"
+            f" to delete it: doctl kubernetes cluster delete {cluster.id}, then {recover}",
+        )
+    if observed.settings.cluster.protect:
+        raise Refused(
+            f"The stack file has the cluster {cluster.name} in {region}. It is in"
+            f" {cluster.region}, and protected from deletion. Nothing was changed.",
+            "to replace it: pulumi config set --path doks-gitops:cluster.protect false"
+            f" --stack {stack}, then pulumi state unprotect --stack {stack}"
+            f" '{observed.state.cluster_urn}', then {recover}",
+        )
+    if observed.cluster_state is not None:
+        return _repair(observed)
+    return _delete_provider(
+        observed.state,
+        f"the cluster in {cluster.region} does not answer, and the stack moves to {region}",
+    )
+
+
+def _unreachable(observed: Observed, cluster: RunningCluster) -> Refused:
+    stack = observed.settings.stack
+    fix = (
+        "look at the network, and at the token's scope kubernetes:access_cluster:"
+        f" doctl kubernetes cluster get {cluster.id}"
+    )
+    if not observed.region_available:
+        fix += (
+            f"\nNo cluster can be created in {cluster.region} at present. To move the stack to"
+            " another region: pulumi config set --path doks-gitops:cluster.region REGION"
+            f" --stack {stack}, then bin/platform recover --stack {stack}"
+        )
+    return Refused(
+        f"The cluster {cluster.name} ({cluster.id}) is not lost: the account says that it is"
+        f" {cluster.state}, in {cluster.region}. But it does not answer. Nothing was forgotten.",
+        fix,
+    )
+
+
+def _repair(observed: Observed) -> list[Step]:
+    """The steps inside a cluster that answers."""
+    cluster_state, namespace = observed.cluster_state, observed.settings.argocd.namespace
+    if cluster_state is None:
+        return []
+    if cluster_state.terminating:
+        return [FinalizeNamespace(namespace)]
+    history = cluster_state.helm_history
+    if f"{namespace}/{RELEASE_NAME}" not in observed.state.ids:
+        # Helm would not install a release that it has a record of.
+        return [DeleteHelmRevisions(namespace, history.revisions)] if history.revisions else []
+    if incomplete := history.incomplete:
+        return [DeleteHelmRevisions(namespace, incomplete, history.deployed)]
     return []
 
 
-def _adopt(facts: Facts, running: RunningCluster | None = None) -> dict[str, object]:
-    """What there is and the state does not know; `running` is the cluster that is to stay."""
-    settings, known, inside = facts.settings, facts.known, facts.inside
-    found: dict[str, object] = {}
-    if running is not None:
-        if known.cluster != running.id:
-            found["cluster"] = running.id
-        pools = running.node_pools
-        wanted = [each.name for each in settings.cluster.node_pools[1:] if each.name in pools]
-        if new := {name: pools[name] for name in wanted if pools[name] not in known.ids}:
-            found["nodePools"] = new
+def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[str, object]:
+    """What exists and is not in the state. `cluster`: the one that the stack keeps."""
+    settings, state, cluster_state = observed.settings, observed.state, observed.cluster_state
+    adopted: dict[str, object] = {}
+    if cluster is not None:
+        if state.cluster != cluster.id:
+            adopted["cluster"] = cluster.id
+        pools = {
+            pool.name: cluster.node_pools[pool.name]
+            for pool in settings.cluster.node_pools[1:]
+            if pool.name in cluster.node_pools
+        }
+        if unknown := {name: id for name, id in pools.items() if id not in state.ids}:
+            adopted["nodePools"] = unknown
         secret = f"{settings.argocd.namespace}/{ADMIN_SECRET}"
-        if inside is not None and not inside.terminating and secret not in known.ids:
-            found |= {"adminPassword": True} if inside.admin_password else {}
+        if (
+            cluster_state is not None
+            and cluster_state.admin_password
+            and not cluster_state.terminating
+            and secret not in state.ids
+        ):
+            adopted["adminPassword"] = True
     vpc = settings.cluster.vpc
-    if vpc is not None and vpc.ip_range is not None and facts.vpc and known.vpc is None:
-        found["vpc"] = facts.vpc
-    if settings.registry.create and facts.registry and known.registry is None:
-        found["registry"] = True
-    return found
+    if vpc is not None and vpc.ip_range is not None and observed.vpc and state.vpc is None:
+        adopted["vpc"] = observed.vpc
+    if settings.registry.create and observed.registry_exists and state.registry is None:
+        adopted["registry"] = True
+    return adopted
+
+
+def _names(urns: tuple[str, ...]) -> str:
+    return ", ".join(urn.rpartition("::")[2] for urn in urns)
+
+
+def _listed(pools: object) -> str:
+    return ", ".join(pools) if isinstance(pools, dict) else ""

@@ -1,6 +1,6 @@
-"""The settings of a stack: typed, immutable, and checked as a whole before any resource exists."""
+"""The settings of a stack: typed, immutable, and fully checked before any resource is created."""
 
-from doks_gitops.settings.errors import Fault, SettingsError
+from doks_gitops.settings.errors import Finding, SettingsError
 from doks_gitops.settings.load import load, parse
 from doks_gitops.settings.model import (
     Admin,
@@ -34,7 +34,7 @@ __all__ = [
     "Cluster",
     "Credentials",
     "DigitalOcean",
-    "Fault",
+    "Finding",
     "GithubApp",
     "IgnoreDifference",
     "Maintenance",

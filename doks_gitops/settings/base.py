@@ -1,4 +1,4 @@
-"""What every settings object has in common: immutable, no unknown keys, all its faults at once."""
+"""The base class of all settings: immutable, without unknown keys, all violations at once."""
 
 from __future__ import annotations
 
@@ -17,36 +17,49 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-WRONGS = "wrongs"
-"""Type of the pydantic error that carries a model's own findings (`Wrong`)."""
+VIOLATIONS = "violations"
+"""Type of the pydantic error that carries the violations of a model's rules."""
 
 Path = tuple[str | int, ...]
 
 Item = TypeVar("Item")
 
-# Strict mode would take tuples only, and what comes from YAML is a list.
-Listed = Annotated[tuple[Item, ...], Field(strict=False)]
+# Strict mode takes tuples only, but YAML has lists.
+ListOf = Annotated[tuple[Item, ...], Field(strict=False)]
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
-    """One finding of a rule: where (below the object that has the rule), and what would be right.
+class DefaultFrom:
+    """Marks a required field that `defaults.complete` adds if the stack file does not have it.
 
-    `found` describes the value if showing the value itself isn't the clearest. `example` is a
-    value for the `pulumi config set` command that would put it right.
+    `source`: where the value comes from, for the reference.
+    """
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A value that breaks a rule.
+
+    - `at`: path of the value, relative to the object that has the rule
+    - `expected`: what the value must be
+    - `got`: description of the value; None shows the value itself
+    - `example`: a valid value, for the `pulumi config set` command that fixes it
     """
 
     at: Path
-    right: str
-    found: str | None = None
+    expected: str
+    got: str | None = None
     example: str | None = None
 
 
 class Model(BaseModel):
     """An immutable part of the settings. Keys are camelCase in the stack file.
 
-    Fields are checked by their types, groups of keys by `keys_wrong`, values against each other by
-    `wrong`. All that is found is reported together; only `wrong` has to wait for fields that fit.
+    The types check single values, `key_violations` checks which keys are given, and `violations`
+    compares values with each other. All violations are reported together; only `violations` is not
+    called while a value has the wrong type.
     """
 
     model_config = ConfigDict(
@@ -54,52 +67,51 @@ class Model(BaseModel):
     )
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        """What is wrong about which keys are given, whatever their values."""
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        """Violations by the given keys, whatever their values are."""
         yield from ()
 
-    def wrong(self) -> Iterator[Wrong]:
-        """What is wrong about the values taken together."""
+    def violations(self) -> Iterator[Violation]:
+        """Violations by the values together."""
         yield from ()
 
     @model_validator(mode="wrap")
     @classmethod
-    def _everything_wrong_at_once(
-        cls, raw: object, handler: ModelWrapValidatorHandler[Self]
-    ) -> Self:
-        given = frozenset(map(str, raw)) if isinstance(raw, Mapping) else frozenset()
-        wrongs = list(cls.keys_wrong(given)) if isinstance(raw, Mapping) else []
+    def _report_all_violations(cls, raw: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        violations: list[Violation] = []
+        if isinstance(raw, Mapping):
+            violations += cls.key_violations(frozenset(map(str, raw)))
         try:
             model = handler(raw)
         except ValidationError as error:
-            if not wrongs:
+            if not violations:
                 raise
-            lines = [_line(detail) for detail in error.errors(include_url=False)]
-            lines.append(InitErrorDetails(type=_carrying(wrongs), loc=(), input=raw))
-            raise ValidationError.from_exception_data(cls.__name__, lines) from None
-        wrongs += model.wrong()
-        if wrongs:
-            raise _carrying(wrongs)
+            details = [_init_details(detail) for detail in error.errors(include_url=False)]
+            details.append(InitErrorDetails(type=_carrier(violations), loc=(), input=raw))
+            raise ValidationError.from_exception_data(cls.__name__, details) from None
+        violations += model.violations()
+        if violations:
+            raise _carrier(violations)
         return model
 
 
-def one_of(given: frozenset[str], *keys: str, required: bool = True) -> Iterator[Wrong]:
-    """A `Wrong` unless exactly one of `keys` is given (or, if not `required`, at most one)."""
-    present = [key for key in keys if key in given]
+def one_of(keys: frozenset[str], *choices: str, required: bool = True) -> Iterator[Violation]:
+    """A violation unless exactly one of `choices` is in `keys` (if not `required`: at most one)."""
+    present = [choice for choice in choices if choice in keys]
     if len(present) > 1 or (required and not present):
-        yield Wrong(
+        yield Violation(
             at=(),
-            found=f"both {' and '.join(present)}" if present else f"none of {', '.join(keys)}",
-            right=f"{'exactly' if required else 'at most'} one of {', '.join(keys)}",
+            got=f"both {' and '.join(present)}" if present else f"none of {', '.join(choices)}",
+            expected=f"{'exactly' if required else 'at most'} one of {', '.join(choices)}",
         )
 
 
-def _carrying(wrongs: list[Wrong]) -> PydanticCustomError:
-    return PydanticCustomError(WRONGS, "rules", {"wrongs": tuple(wrongs)})
+def _carrier(violations: list[Violation]) -> PydanticCustomError:
+    return PydanticCustomError(VIOLATIONS, "rules", {VIOLATIONS: tuple(violations)})
 
 
-def _line(error: ErrorDetails) -> InitErrorDetails:
-    """`error` in the form that can be raised again; only its type, place and context are read."""
+def _init_details(error: ErrorDetails) -> InitErrorDetails:
+    """`error` in the form that can be raised again. Only its type, place and context are used."""
     kind: LiteralString = error["type"]  # pyright: ignore[reportAssignmentType]  # typed as str
     return InitErrorDetails(
         type=PydanticCustomError(kind, kind, error.get("ctx")),

@@ -1,4 +1,4 @@
-"""The defaults that depend on the environment or on the rest of the stack file: the one place."""
+"""The defaults that depend on the environment or on other keys of the stack file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ BY_ENVIRONMENT: Mapping[str, Mapping[Path, bool]] = MappingProxyType(
         }
     }
 )
-"""What differs from the defaults of `model.py`, by environment."""
+"""Defaults that differ from those in `model.py`, by environment."""
 
 
 def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, object]:
-    """`raw` (sections of a stack file) with the defaults that no single field can know.
+    """`raw`, the sections of a stack file, with the defaults of the environment and these:
 
-    - the environment's own (`BY_ENVIRONMENT`)
-    - `project.name` is the environment
-    - `appOfApps.path` is `argocd/<environment>`
-    - the `repository` of an application, or of `appOfApps`, is the only one, if there is only one
+    - `project.name`: the environment
+    - `appOfApps.path`: `argocd/<environment>`
+    - `repository` of an application and of `appOfApps`: the only repository, if there is only one
     """
     sections = dict(raw)
     for (section, key), value in BY_ENVIRONMENT.get(environment or "", {}).items():
@@ -47,7 +46,7 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
     return sections
 
 
-def _default(sections: dict[str, object], section: str, key: str, value: object) -> None:
-    given = sections.get(section)
-    if isinstance(given, Mapping):
-        sections[section] = {key: value, **given}
+def _default(sections: dict[str, object], name: str, key: str, value: object) -> None:
+    section = sections.get(name)
+    if isinstance(section, Mapping):
+        sections[name] = {key: value, **section}

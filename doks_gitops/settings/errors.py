@@ -1,5 +1,4 @@
-"""Errors for people: every fault of a stack at once, each with what is wrong, what would be right,
-and the command that puts it right."""
+"""The error that reports all findings in a stack's settings, with the commands that fix them."""
 
 from __future__ import annotations
 
@@ -11,42 +10,44 @@ from dataclasses import dataclass
 
 import pulumi
 
+from doks_gitops.errors import PlatformError
 from doks_gitops.settings.base import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing wrong with a stack's settings."""
+class Finding:
+    """One error in a stack's settings."""
 
     source: str
-    """Where the value stands: the stack file's name, or `environment`."""
+    """Where the value comes from: the stack file's name, or the environment variable."""
     key: str
     """Full path of the key, such as doks-gitops:cluster.nodePools[0].size."""
-    found: str
-    right: str
-    command: str | None = None
+    got: str
+    expected: str
+    fix: str | None = None
+    """The command that fixes it; None if there is no single command."""
 
     def __str__(self) -> str:
         lines = [
             f"{self.source}: {self.key}",
-            f"  found: {self.found}",
-            f"  right: {self.right}",
+            f"  got:      {self.got}",
+            f"  expected: {self.expected}",
         ]
-        if self.command:
-            lines.append(f"  run:   {self.command}")
+        if self.fix:
+            lines.append(f"  fix:      {self.fix}")
         return "\n".join(lines)
 
 
-class SettingsError(pulumi.RunError):
-    """All faults of a stack's settings. Pulumi shows the text alone, without a traceback."""
+class SettingsError(pulumi.RunError, PlatformError):
+    """All findings in a stack's settings. Pulumi shows a `RunError` without a traceback."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
-        self.faults = tuple(faults)
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        body = "\n\n".join(map(str, faults))
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
         super().__init__(
-            f"The stack's settings have {count}; nothing was created or changed.\n\n{body}\n\n"
-            "All keys: docs/config.md"
+            f"The stack's settings have {count}; nothing was created or changed.\n\n"
+            + "\n\n".join(map(str, findings))
+            + "\n\nAll keys: docs/config.md"
         )
 
 
@@ -55,17 +56,17 @@ def stack_file(stack: str) -> str:
     return f"Pulumi.{stack}.yaml"
 
 
-def closest(given: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that was probably meant by `given`."""
+def closest(word: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that `word` probably means; None if no name is similar."""
     known = list(names)
-    begun = [name for name in known if given and name.startswith(given)]
-    # Half in common is enough: "production" is meant to find "prod".
-    close = begun or difflib.get_close_matches(given, known, n=1, cutoff=0.5)
-    return close[0] if close else None
+    beginnings = [name for name in known if word and name.startswith(word)]
+    # A similarity of one half is enough to suggest "prod" for "production".
+    similar = beginnings or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return similar[0] if similar else None
 
 
 def key_of(namespace: str, path: Path) -> str:
-    """`path` as `pulumi config set --path` takes it."""
+    """`path` in the form that `pulumi config set --path` takes."""
     text = ""
     for part in path:
         if isinstance(part, int):
@@ -78,14 +79,14 @@ def key_of(namespace: str, path: Path) -> str:
 
 
 def set_command(stack: str, key: str, example: str | None, *, secret: bool = False) -> str:
-    """The command that sets `key`. A secret's value is asked for, so that no shell keeps it."""
+    """The command that sets `key`. It prompts for a secret, so that no shell history keeps it."""
     words = ["pulumi config set"]
     if secret:
         words.append("--secret")
     elif re.search("pass|pwd|secret|token", key, re.IGNORECASE):
-        # Pulumi takes the values of such keys for secrets, and refuses them unless told.
+        # Pulumi takes values of such keys for secrets and refuses them in plain text otherwise.
         words.append("--plaintext")
-    words.append(_named(key))
+    words.append(_key_argument(key))
     if example is not None and not secret:
         words.append(shlex.quote(example))
     return " ".join([*words, f"--stack {stack}"])
@@ -93,8 +94,8 @@ def set_command(stack: str, key: str, example: str | None, *, secret: bool = Fal
 
 def remove_command(stack: str, key: str) -> str:
     """The command that removes `key`."""
-    return f"pulumi config rm {_named(key)} --stack {stack}"
+    return f"pulumi config rm {_key_argument(key)} --stack {stack}"
 
 
-def _named(key: str) -> str:
+def _key_argument(key: str) -> str:
     return f"--path '{key}'" if re.search(r"[.\[]", key) else key

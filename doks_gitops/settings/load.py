@@ -1,4 +1,4 @@
-"""From a stack's configuration to `Settings`, or to one error that lists all that is wrong."""
+"""Reads a stack's configuration into `Settings`, or raises one error with all findings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pulumi.runtime.config as pulumi_config
 import yaml
 from pydantic import ValidationError
 
+from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.settings import rules
 from doks_gitops.settings.base import Model, Path
 from doks_gitops.settings.defaults import complete
-from doks_gitops.settings.errors import Fault, SettingsError, closest, remove_command, stack_file
+from doks_gitops.settings.errors import Finding, SettingsError, closest, remove_command, stack_file
 from doks_gitops.settings.github import GitHub
 from doks_gitops.settings.model import (
     NAMESPACE,
@@ -31,7 +32,6 @@ from doks_gitops.settings.model import (
     Settings,
 )
 from doks_gitops.settings.report import ACCOUNT, RESERVED, Report
-from doks_gitops.settings.scalars import ENVIRONMENTS
 from doks_gitops.settings.stackfile import StackFile
 
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -40,44 +40,44 @@ ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "apiEndpoint": ("DIGITALOCEAN_API_URL",),
     }
 )
-"""Where the account's keys come from if the stack has none, as in DigitalOcean's own provider
+"""Sources of the account's keys that the stack does not have, as in DigitalOcean's provider
 (https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
 
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"token": ("GITHUB_TOKEN",), "baseUrl": ("GITHUB_BASE_URL",)}
 )
-"""The same for the keys of `github`, in a stack that has that section
+"""Sources of the keys of `github`, in a stack that has that section
 (https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
 
 ADOPT = "DOKS_GITOPS_ADOPT"
-"""Environment variable with `settings.model.Adopt` as JSON, for the one run of `bin/platform recover` that
-takes over what exists."""
+"""Environment variable with `settings.model.Adopt` as JSON. `bin/platform recover` sets it for the
+run that adopts existing resources."""
 
-_Shape = TypeVar("_Shape", bound=Model)
+_Model = TypeVar("_Model", bound=Model)
 
 NAMESPACES = (NAMESPACE, ACCOUNT, "pulumi")
-"""Namespaces of configuration that mean something to this project."""
+"""Namespaces of configuration keys that this project reads."""
 
 
 def load() -> Settings:
-    """The settings of the stack that is running. Raises `SettingsError`.
+    """The settings of the stack that Pulumi runs. Raises `SettingsError`.
 
-    Reads the configuration that Pulumi hands to the program, the stack files beside it (working
-    directory) and the environment variables of `ENVIRONMENT_VARIABLES`.
+    Reads the configuration that Pulumi hands to the program, the stack files in the working
+    directory, and the environment variables of `ENVIRONMENT_VARIABLES`.
     """
-    given = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
+    config = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
     return parse(
         pulumi.get_stack(),
-        {key: decoded(key, value) for key, value in given.items()},
+        {key: decoded(key, value) for key, value in config.items()},
         {path.name: path.read_text() for path in FilePath.cwd().glob("Pulumi.*.yaml")},
         environ=os.environ,
-        secret_keys=[key for key in given if pulumi_config.is_config_secret(key)],
+        secret_keys=[key for key in config if pulumi_config.is_config_secret(key)],
     )
 
 
 def decoded(key: str, value: str) -> object:
-    """The value of a configuration key. Pulumi hands over text, and objects and lists as JSON."""
+    """The value of a configuration key. Pulumi hands over objects and lists as JSON texts."""
     namespace, _, name = key.partition(":")
     if namespace != NAMESPACE or name == "environment":
         return value
@@ -95,22 +95,22 @@ def parse(
     environ: Mapping[str, str] = MappingProxyType({}),
     secret_keys: Collection[str] | None = None,
 ) -> Settings:
-    """The settings in `config`. Pure. Raises `SettingsError` with everything that is wrong.
+    """The settings in `config`. A pure function. Raises `SettingsError` with all findings.
 
     - `config`: decrypted values by full key (`doks-gitops:cluster`); objects as mappings and lists
-    - `files`: texts of the project's stack files by file name, this stack's own among them: they
-      tell which values are encrypted, and what the other stacks own
+    - `files`: texts of all stack files of the project by file name, which tell what values are
+      encrypted and what the other stacks own
     - `environ`: environment variables
-    - `secret_keys`: keys of `config` that hold a secret somewhere; None if that isn't known
+    - `secret_keys`: keys of `config` whose value is or contains a secret; None if that is unknown
     """
-    faults: list[Fault] = []
+    findings: list[Finding] = []
     stack_files: dict[str, StackFile] = {}
     for name, text in sorted(files.items()):
         try:
             stack_files[name] = StackFile(text)
         except ValueError as broken:
-            faults.append(Fault(name, "the whole file", f"broken YAML: {broken}", "YAML"))
-    faults += _unknown_namespaces(stack, config)
+            findings.append(_broken_file(name, broken))
+    findings += _unknown_namespaces(stack, config)
 
     raw: dict[str, object] = dict(_namespace(config, NAMESPACE))
     reserved = [key for key in RESERVED if key in raw]
@@ -128,50 +128,54 @@ def parse(
         raw["adopt"] = json.loads(environ[ADOPT])
 
     report = Report(stack, raw, stack_files.get(stack_file(stack)), origins, secret_keys)
-    faults += [report.unknown((key,)) for key in reserved]
+    findings += [report.unknown((key,)) for key in reserved]
     settings: Settings | None = None
     try:
         settings = Settings.model_validate(raw)
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False):
-            faults += report.of_error(error)
-    faults += report.plain_secrets()
-    draft = _draft(raw)
-    faults += map(report.of_wrong, rules.between_sections(draft))
-    faults += map(report.of_wrong, rules.between_stacks(stack, draft, stack_files))
-    if faults or settings is None:
-        raise SettingsError(faults)
+            findings += report.of_error(error)
+    findings += report.plain_secrets()
+    sections = _valid_sections(raw)
+    findings += map(report.of_violation, rules.between_sections(sections))
+    findings += map(report.of_violation, rules.between_stacks(stack, sections, stack_files))
+    if findings or settings is None:
+        raise SettingsError(findings)
     return settings
 
 
-def paid_for(stack: str, text: str) -> tuple[Cluster, Registry]:
-    """What a stack asks of the account, from its stack file alone: nothing is decrypted, and no
-    other section has to be right yet. Pure. Raises `SettingsError`."""
+def billable_sections(stack: str, text: str) -> tuple[Cluster, Registry]:
+    """The cluster and the registry of a stack, from the text of its stack file. A pure function.
+
+    Nothing is decrypted, and the other sections may be invalid. Raises `SettingsError`.
+    """
     try:
         file = StackFile(text)
-    except ValueError as broken:
-        raise SettingsError(
-            [Fault(stack_file(stack), "the whole file", f"broken YAML: {broken}", "YAML")]
-        ) from None
+    except ValueError as error:
+        raise SettingsError([_broken_file(stack_file(stack), error)]) from None
     config = (yaml.safe_load(text) or {}).get("config") or {}
     raw = dict(_namespace(config, NAMESPACE))
     raw = complete(raw, str(raw.get("environment", stack)))
     report = Report(stack, raw, file, {}, None)
-    faults: list[Fault] = []
+    findings: list[Finding] = []
 
-    def section(key: str, model: type[_Shape]) -> _Shape | None:
+    def section(key: str, model: type[_Model]) -> _Model | None:
         try:
             return model.model_validate(raw.get(key))
         except ValidationError as invalid:
             for error in invalid.errors(include_url=False):
                 error["loc"] = (key, *error["loc"])
-                faults.extend(report.of_error(error))
+                findings.extend(report.of_error(error))
             return None
 
     cluster, registry = section("cluster", Cluster), section("registry", Registry)
     if cluster is None or registry is None:
-        raise SettingsError(faults)
+        raise SettingsError(findings)
     return cluster, registry
+
+
+def _broken_file(name: str, error: ValueError) -> Finding:
+    return Finding(name, "the whole file", f"broken YAML: {error}", "YAML")
 
 
 def _namespace(config: Mapping[str, object], namespace: str) -> Iterator[tuple[str, object]]:
@@ -180,41 +184,41 @@ def _namespace(config: Mapping[str, object], namespace: str) -> Iterator[tuple[s
             yield key.partition(":")[2], value
 
 
-def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Fault]:
+def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Finding]:
     for key in sorted(config):
         namespace = key.partition(":")[0]
         if namespace in NAMESPACES:
             continue
         close = closest(namespace, NAMESPACES)
-        yield Fault(
+        yield Finding(
             source=stack_file(stack),
             key=key,
-            found=f'the unknown namespace "{namespace}"',
-            right=f"did you mean {close}?" if close else f"one of {', '.join(NAMESPACES)}",
-            command=None if close else remove_command(stack, key),
+            got=f'the unknown namespace "{namespace}"',
+            expected=f"did you mean {close}?" if close else f"one of {', '.join(NAMESPACES)}",
+            fix=None if close else remove_command(stack, key),
         )
 
 
 def _from_environment(
-    at: Path,
+    path: Path,
     section: dict[str, object],
-    known: Mapping[str, tuple[str, ...]],
+    variables: Mapping[str, tuple[str, ...]],
     environ: Mapping[str, str],
 ) -> dict[Path, str]:
-    """Fills gaps in `section` from the environment; says which variable filled which."""
+    """Adds keys that `section`, at `path`, does not have from `environ`. Returns the source of each
+    added key by its path."""
     origins: dict[Path, str] = {}
-    for key, variables in known.items():
-        for variable in variables:
-            if key not in section and environ.get(variable):
-                section[key] = environ[variable]
-                origins[(*at, key)] = f"environment variable {variable}"
+    for key, names in variables.items():
+        for name in names:
+            if key not in section and environ.get(name):
+                section[key] = environ[name]
+                origins[(*path, key)] = f"environment variable {name}"
     return origins
 
 
-def _draft(raw: Mapping[str, object]) -> rules.Draft:
-    """What in `raw` has the right shape."""
+def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
     repositories = raw.get("repositories")
-    return rules.Draft(
+    return rules.ValidSections(
         cluster=_if_valid(Cluster, raw.get("cluster")),
         registry=_if_valid(Registry, raw.get("registry")),
         argocd=_if_valid(Argocd, raw.get("argocd")),
@@ -227,14 +231,14 @@ def _draft(raw: Mapping[str, object]) -> rules.Draft:
     )
 
 
-def _if_valid(model: type[_Shape], value: object) -> _Shape | None:
+def _if_valid(model: type[_Model], value: object) -> _Model | None:
     try:
         return model.model_validate(value)
     except ValidationError:
         return None
 
 
-def _valid_entries(model: type[_Shape], entries: object) -> dict[str, _Shape]:
+def _valid_entries(model: type[_Model], entries: object) -> dict[str, _Model]:
     if not isinstance(entries, Mapping):
         return {}
     valid = {str(name): _if_valid(model, value) for name, value in entries.items()}

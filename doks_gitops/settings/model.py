@@ -1,8 +1,8 @@
-"""The settings of one stack: their shape, their meaning, and what each object asks of its values.
+"""The settings of one stack, and the rules for their values.
 
-`Settings` is what `settings.parse` returns. Field names are those of the stack file in snake_case;
-descriptions, types and defaults here are the source of docs/config.md. Defaults that differ by
-environment stand in `defaults.py`.
+`settings.parse` returns `Settings`. Field names are the keys of the stack file in snake_case. The
+descriptions, types and defaults here are the source of docs/config.md and of the JSON schema.
+Defaults that depend on the environment are in `defaults.py`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Annotated
 
 from pydantic import Field, JsonValue
 
+from doks_gitops.environments import Environment
 from doks_gitops.settings import scalars
-from doks_gitops.settings.base import Listed, Model, Wrong, one_of
+from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Violation, one_of
 from doks_gitops.settings.github import GitHub
 from doks_gitops.settings.scalars import is_ssh_url
 
 NAMESPACE = "doks-gitops"
-"""Namespace of the keys in a stack file: the name of the project in Pulumi.yaml."""
+"""Namespace of the keys in a stack file: the project's name in Pulumi.yaml."""
 
 NODES = 512
-"""DOKS's limit of nodes in a cluster (https://docs.digitalocean.com/products/kubernetes/details/limits/)."""
+"""Most nodes of a DOKS cluster (https://docs.digitalocean.com/products/kubernetes/details/limits/)."""
 
 Nodes = Annotated[int, Field(ge=1, le=NODES)]
 
@@ -31,13 +32,11 @@ class Maintenance(Model):
     """When DigitalOcean may upgrade the cluster: a window of four hours, in UTC."""
 
     day: scalars.Day = Field(default="any", description="Day of the window.", examples=["sunday"])
-    start_time: scalars.StartTime = Field(
-        description="Start of the window, UTC.", examples=["04:00"]
-    )
+    start_time: scalars.StartTime = Field(default="04:00", description="Start of the window, UTC.")
 
 
 class Vpc(Model):
-    """The private network of the cluster. A cluster can't be moved to another one."""
+    """The private network of the cluster. A change replaces the cluster."""
 
     id: scalars.Uuid | None = Field(default=None, description="An existing VPC to join.")
     ip_range: scalars.VpcRange | None = Field(
@@ -47,22 +46,22 @@ class Vpc(Model):
     )
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        yield from one_of(given, "id", "ipRange")
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        yield from one_of(keys, "id", "ipRange")
 
 
 class Autoscale(Model):
-    """Bounds within which DOKS's cluster autoscaler sizes a pool."""
+    """Bounds of the number of nodes for DOKS's cluster autoscaler."""
 
     min: Nodes = Field(description="Fewest nodes.", examples=[1])
     max: Nodes = Field(description="Most nodes.", examples=[5])
 
-    def wrong(self) -> Iterator[Wrong]:
+    def violations(self) -> Iterator[Violation]:
         if self.min > self.max:
-            yield Wrong(
+            yield Violation(
                 at=("min",),
-                found=f"{self.min}, above max {self.max}",
-                right="at most max",
+                got=f"{self.min}, above max {self.max}",
+                expected="at most max",
             )
 
 
@@ -91,23 +90,23 @@ class NodePool(Model):
     labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Kubernetes labels of its nodes."
     )
-    taints: Listed[Taint] = Field(default=(), description="Kubernetes taints of its nodes.")
-    tags: Listed[scalars.Tag] = Field(default=(), description="DigitalOcean tags of its Droplets.")
+    taints: ListOf[Taint] = Field(default=(), description="Kubernetes taints of its nodes.")
+    tags: ListOf[scalars.Tag] = Field(default=(), description="DigitalOcean tags of its Droplets.")
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        yield from one_of(given, "count", "autoscale")
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        yield from one_of(keys, "count", "autoscale")
 
     @property
     def fewest(self) -> int:
-        """How many nodes it has at least."""
+        """Fewest nodes of the pool."""
         if self.autoscale is not None:
             return self.autoscale.min
         return self.count or 0
 
     @property
     def most(self) -> int:
-        """How many nodes it has at most."""
+        """Most nodes of the pool."""
         if self.autoscale is not None:
             return self.autoscale.max
         return self.count or 0
@@ -117,84 +116,84 @@ class Cluster(Model):
     """The DOKS cluster."""
 
     name: scalars.ClusterName = Field(
-        description="Name in the account, used by no other stack; kubectl's context is "
-        "`do-<region>-<name>`.",
+        description="Name, unique in the account; kubectl's context is `do-<region>-<name>`.",
         examples=["microservices-demo-dev"],
     )
     region: scalars.Region = Field(
-        description="Region; a change replaces the cluster.", examples=["nyc1"]
+        description="Region. A change replaces the cluster.", examples=["nyc1"]
     )
     version: scalars.VersionPrefix = Field(
-        description="Kubernetes version: a minor version stands for its newest patch at the time "
-        "of creation. A running cluster that matches it is left as it is; a newer minor version "
-        "here upgrades it.",
+        description="Kubernetes version. A minor version means its newest patch when the cluster "
+        "is created. A running cluster of this version is not changed; a newer minor version here "
+        "upgrades it.",
         examples=["1.34"],
     )
     upgrade: bool = Field(
         default=False,
-        description="Move a running cluster to the newest offered patch of `version`.",
+        description="Upgrade a running cluster to the newest offered patch of `version`.",
     )
     high_availability: bool = Field(
-        default=False, description="A replicated control plane. Can't be taken back."
+        default=False, description="A replicated control plane. It can't be switched off again."
     )
     auto_upgrade: bool = Field(
-        default=False, description="DigitalOcean installs patch releases in the window."
+        default=False,
+        description="DigitalOcean installs patch releases in the maintenance window.",
     )
     surge_upgrade: bool = Field(
-        default=True, description="New nodes are added before old ones go, in an upgrade."
+        default=True, description="An upgrade adds new nodes before it removes old ones."
     )
     maintenance: Maintenance | None = Field(
-        default=None, description="Maintenance window; without it DigitalOcean picks one."
+        default=None, description="Maintenance window. Default: DigitalOcean chooses one."
     )
     vpc: Vpc | None = Field(
-        default=None, description="Private network; without it, the region's default VPC."
+        default=None, description="Private network. Default: the region's default VPC."
     )
-    tags: Listed[scalars.Tag] = Field(default=(), description="DigitalOcean tags of the cluster.")
+    tags: ListOf[scalars.Tag] = Field(default=(), description="DigitalOcean tags of the cluster.")
     destroy_associated_resources: bool = Field(
         default=False,
         description="Destroying the cluster also destroys the load balancers, volumes and "
-        "snapshots that were made from inside it.",
+        "snapshots that its applications created.",
     )
     protect: bool = Field(
         default=False, description="`pulumi destroy` refuses to delete the cluster."
     )
-    node_pools: Annotated[Listed[NodePool], Field(min_length=1)] = Field(
-        description="Node pools, at least one; the first is the cluster's default pool."
+    node_pools: Annotated[ListOf[NodePool], Field(min_length=1)] = Field(
+        description="Node pools, at least one. The first is the cluster's default pool."
     )
 
-    def wrong(self) -> Iterator[Wrong]:
+    def violations(self) -> Iterator[Violation]:
         if self.auto_upgrade and self.version.count(".") > 1:
             minor = ".".join(self.version.split(".")[:2])
-            yield Wrong(
+            yield Violation(
                 at=("version",),
-                found=f'"{self.version}", with autoUpgrade: true',
-                right="a minor version: an automatic upgrade would leave one exact patch behind",
+                got=f'"{self.version}", with autoUpgrade: true',
+                expected="a minor version: automatic upgrades don't stay at one patch version",
                 example=minor,
             )
         names = [pool.name for pool in self.node_pools]
         for name, times in Counter(names).items():
             if times > 1:
                 second = names.index(name, names.index(name) + 1)
-                yield Wrong(
+                yield Violation(
                     at=("nodePools", second, "name"),
-                    found=f'"{name}", as in nodePools[{names.index(name)}]',
-                    right="a name that no other node pool has",
+                    got=f'"{name}", as in nodePools[{names.index(name)}]',
+                    expected="a name that no other node pool has",
                 )
         if self.fewest_nodes > NODES:
-            yield Wrong(
+            yield Violation(
                 at=("nodePools",),
-                found=f"{self.fewest_nodes} nodes in all pools",
-                right=f"at most {NODES} nodes in a cluster",
+                got=f"{self.fewest_nodes} nodes in all pools",
+                expected=f"at most {NODES} nodes in a cluster",
             )
 
     @property
     def fewest_nodes(self) -> int:
-        """How many nodes it has at least, in all pools."""
+        """Fewest nodes of all pools together."""
         return sum(pool.fewest for pool in self.node_pools)
 
 
 class Registry(Model):
-    """The team's DigitalOcean container registry, which the cluster may pull from."""
+    """The team's DigitalOcean container registry, which the cluster pulls images from."""
 
     name: scalars.RegistryName = Field(
         description="Name; images are `registry.digitalocean.com/<name>/<image>`.",
@@ -202,153 +201,158 @@ class Registry(Model):
     )
     create: bool = Field(
         default=False,
-        description="This stack creates and owns it (one stack at most); otherwise it is looked "
-        "up by its name.",
+        description="This stack creates and owns the registry; one stack at most. Otherwise the "
+        "registry must exist.",
     )
-    tier: scalars.Tier = Field(default="basic", description="Subscription, when created.")
+    tier: scalars.Tier = Field(
+        default="basic", description="Subscription, if this stack creates the registry."
+    )
     region: scalars.Region | None = Field(
         default=None,
-        description="Where images are kept, when created; without it DigitalOcean chooses.",
+        description="Region of the images, if this stack creates the registry. Default: "
+        "DigitalOcean chooses one.",
         examples=["nyc3"],
     )
 
 
 class Chart(Model):
-    """Where Argo CD's Helm chart comes from: a repository, or a path on this machine."""
+    """Source of Argo CD's Helm chart: a repository, or a path on this machine."""
 
     repository: scalars.ChartRepository = Field(
         default="https://argoproj.github.io/argo-helm",
-        description="Chart repository, or oci:// registry folder (a mirror, say).",
+        description="Chart repository, or `oci://` folder of a registry, such as a mirror.",
     )
-    name: scalars.ChartName = Field(default="argo-cd", description="Name of the chart there.")
+    name: scalars.ChartName = Field(default="argo-cd", description="Name of the chart.")
     version: scalars.ChartVersion | None = Field(
-        default=None,
-        description="Exact version; required unless `path` is given.",
-        examples=["10.1.1"],
+        default=None, description="Exact version; required unless `path` is given."
     )
     path: scalars.LocalPath | None = Field(
-        default=None, description="A chart's folder or .tgz file, in place of a repository."
+        default=None, description="Folder or .tgz file of the chart, instead of a repository."
     )
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        if "path" not in given:
-            if "version" not in given:
-                yield Wrong(
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        if "path" not in keys:
+            if "version" not in keys:
+                yield Violation(
                     at=("version",),
-                    found="nothing",
-                    right="one exact chart version, such as 10.1.1",
-                    example="10.1.1",
+                    got="nothing",
+                    expected="one exact chart version, such as 1.2.3",
+                    example="VERSION",
                 )
             return
         for key in ("repository", "name", "version"):
-            if key in given:
-                yield Wrong(at=(key,), found="a value beside path", right="path alone, or no path")
+            if key in keys:
+                yield Violation(
+                    at=(key,), got="a value beside path", expected="path alone, or no path"
+                )
 
 
 class Admin(Model):
-    """Argo CD's built-in user `admin`. Without a password, one is generated and kept."""
+    """Argo CD's built-in user `admin`."""
 
     enabled: bool = Field(default=True, description="Whether the user exists.")
     password: scalars.AdminPassword | None = Field(
-        default=None, description="Its password; without it a generated one, kept in the cluster."
+        default=None,
+        description="Password. Default: a generated one, which is stored in the cluster.",
     )
     password_set_at: scalars.Rfc3339 | None = Field(
         default=None,
-        description="When the password was last changed; logins from before it end.",
+        description="Time of the last password change; sessions from before are ended.",
         examples=["2026-01-31T12:00:00Z"],
     )
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        if "password" in given and "passwordSetAt" not in given:
-            yield Wrong(
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        if "password" in keys and "passwordSetAt" not in keys:
+            yield Violation(
                 at=("passwordSetAt",),
-                found="nothing, but a password",
-                right="the time at which the password was set, as RFC 3339 has it",
+                got="nothing, but a password",
+                expected="the time at which the password was set, in RFC 3339 format",
                 example="2026-01-31T12:00:00Z",
             )
-        if "passwordSetAt" in given and "password" not in given:
-            yield Wrong(
+        if "passwordSetAt" in keys and "password" not in keys:
+            yield Violation(
                 at=("passwordSetAt",),
-                found="a time, but no password",
-                right="neither, or both",
+                got="a time, but no password",
+                expected="neither, or both",
             )
 
-    def wrong(self) -> Iterator[Wrong]:
+    def violations(self) -> Iterator[Violation]:
         if not self.enabled and self.password is not None:
-            yield Wrong(
+            yield Violation(
                 at=("password",),
-                found="a secret, but enabled: false",
-                right="no password for a disabled user, or enabled: true",
+                got="a secret, but enabled: false",
+                expected="no password for a disabled user, or enabled: true",
             )
 
 
 class Argocd(Model):
     """Argo CD, installed by its Helm chart."""
 
-    namespace: scalars.Namespace = Field(default="argocd", description="Namespace it lives in.")
-    chart: Chart = Field(description="Its Helm chart.")
+    namespace: scalars.Namespace = Field(default="argocd", description="Namespace of Argo CD.")
+    chart: Chart = Field(description="Helm chart.")
     high_availability: bool = Field(
         default=False,
-        description="Several replicas of its parts, and Redis with failover, which takes at least "
+        description="Several replicas of Argo CD's parts, and Redis with failover. Needs at least "
         "3 nodes.",
     )
     url: scalars.HostUrl | None = Field(
         default=None,
-        description="Address at which people reach it, if it has one; else a port-forward is told.",
+        description="Address of Argo CD for its users. Default: the stack's outputs have a "
+        "port-forward command.",
         examples=["https://argocd.example.com"],
     )
     values: Mapping[str, JsonValue] = Field(
-        default_factory=dict, description="Chart values, merged deeply over the program's own."
+        default_factory=dict, description="Chart values, merged deeply over the program's values."
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
     webhook_secret: scalars.WebhookSecret | None = Field(
-        default=None, description="Secret with which the Git host signs its webhooks."
+        default=None, description="Secret that the Git host signs its webhooks with."
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",
-        description="Who upgrades it. `git`: the stack only installs it where it is missing, and "
-        "the Application `argo-cd` of `appOfApps` keeps its version and values.",
+        description="Owner of Argo CD's version and values. `git`: the stack only installs it, and "
+        "the Application `argo-cd` of `appOfApps` upgrades it.",
     )
 
 
 class GithubApp(Model):
-    """A GitHub App that may read the repository."""
+    """A GitHub App with read access to the repository."""
 
     id: Annotated[int, Field(ge=1)] = Field(description="App id.", examples=[12345])
     installation_id: Annotated[int, Field(ge=1)] = Field(
-        description="Id of its installation in the organisation.", examples=[67890]
+        description="Id of the app's installation in the organization.", examples=[67890]
     )
     private_key: scalars.PrivateKey = Field(description="The app's private key, PEM.")
 
 
 class Credentials(Model):
-    """How Argo CD reads a private repository: exactly one kind."""
+    """Credentials for a private repository; exactly one kind."""
 
     username: str = Field(default="git", description="User name, with `password`.")
     password: scalars.Password | None = Field(
         default=None, description="Password or access token, for an https URL."
     )
     ssh_private_key: scalars.PrivateKey | None = Field(
-        default=None, description="Deploy key (PEM, no passphrase), for an SSH URL."
+        default=None, description="Deploy key (PEM, without a passphrase), for an SSH URL."
     )
     github_app: GithubApp | None = Field(default=None, description="GitHub App, for an https URL.")
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
         kinds = ("password", "sshPrivateKey", "githubApp")
-        if "username" in given and given.isdisjoint(kinds):
-            yield Wrong(
+        if "username" in keys and keys.isdisjoint(kinds):
+            yield Violation(
                 at=("password",),
-                found="nothing, but a username",
-                right="the password or access token that goes with it, as a secret",
+                got="nothing, but a username",
+                expected="the user's password or access token, as a secret",
             )
             return
-        yield from one_of(given, *kinds)
-        if "username" in given and "password" not in given:
-            yield Wrong(
-                at=("username",), found="a name, but no password", right="username with password"
+        yield from one_of(keys, *kinds)
+        if "username" in keys and "password" not in keys:
+            yield Violation(
+                at=("username",), got="a name, but no password", expected="username with password"
             )
 
 
@@ -356,28 +360,28 @@ class Repository(Model):
     """A Git repository that Argo CD reads."""
 
     url: scalars.RepositoryUrl = Field(
-        description="URL as Git takes it.", examples=["https://github.com/YOUR-ORG/YOUR-REPO"]
+        description="URL for Git.", examples=["https://github.com/YOUR-ORG/YOUR-REPO"]
     )
     credentials: Credentials | None = Field(
-        default=None, description="How to read it, unless it is public."
+        default=None, description="Credentials, unless the repository is public."
     )
 
-    def wrong(self) -> Iterator[Wrong]:
+    def violations(self) -> Iterator[Violation]:
         if self.credentials is None:
             return
         ssh_key = self.credentials.ssh_private_key is not None
         if ssh_key and not is_ssh_url(self.url):
-            yield Wrong(
+            yield Violation(
                 at=("url",),
-                found=f'"{self.url}", with an sshPrivateKey',
-                right="an SSH URL (git@host:path), or a password or githubApp in place of the key",
+                got=f'"{self.url}", with an sshPrivateKey',
+                expected="an SSH URL (git@host:path), or a password or githubApp as credentials",
             )
         if not ssh_key and is_ssh_url(self.url):
             kind = "a githubApp" if self.credentials.github_app else "a password"
-            yield Wrong(
+            yield Violation(
                 at=("url",),
-                found=f'"{self.url}", with {kind}',
-                right="an https:// URL, or an sshPrivateKey in its place",
+                got=f'"{self.url}", with {kind}',
+                expected="an https:// URL, or an sshPrivateKey as credentials",
             )
 
 
@@ -389,74 +393,75 @@ class ResourceKind(Model):
 
 
 class Project(Model):
-    """Argo CD's project of this stack: what its applications may read and where they may deploy."""
+    """Argo CD's project of this stack: the repositories and namespaces of its applications."""
 
-    name: scalars.Name = Field(description="Name; applications are `<project>-<name>`.")
-    description: str = Field(default="", description="A sentence for people.")
-    namespaces: Annotated[Listed[scalars.NamespacePattern], Field(min_length=1)] = Field(
-        description="Namespaces of this cluster that its applications may deploy to."
+    name: Annotated[scalars.Name, DefaultFrom("the environment")] = Field(
+        description="Name; applications are `<project>-<name>`."
     )
-    cluster_resources: Listed[ResourceKind] = Field(
+    description: str = Field(default="", description="Description, shown by Argo CD.")
+    namespaces: Annotated[ListOf[scalars.NamespacePattern], Field(min_length=1)] = Field(
+        description="Namespaces of the cluster that the applications may deploy to."
+    )
+    cluster_resources: ListOf[ResourceKind] = Field(
         default=(ResourceKind(group="", kind="Namespace"),),
-        description="Kinds without a namespace that its applications may create.",
+        description="Cluster-scoped kinds that the applications may create.",
     )
-    namespace_resources: Listed[ResourceKind] = Field(
+    namespace_resources: ListOf[ResourceKind] = Field(
         default=(),
-        description="Kinds within a namespace that its applications may create; without any, all.",
+        description="Namespaced kinds that the applications may create. Default: all.",
     )
-    source_repos: Listed[scalars.RepositoryPattern] = Field(
+    source_repos: ListOf[scalars.RepositoryPattern] = Field(
         default=(),
-        description="Repositories that it may read besides those under `repositories`.",
+        description="More repositories that the applications may use, besides `repositories`.",
     )
-    allow_any: bool = Field(default=False, description="Allows `*` in the lists above.")
+    allow_any: bool = Field(default=False, description="Allow patterns such as `*` in the lists.")
 
-    def wrong(self) -> Iterator[Wrong]:
+    def violations(self) -> Iterator[Violation]:
         if self.allow_any:
             return
-        listed: list[tuple[str, list[str]]] = [
-            ("namespaces", list(self.namespaces)),
-            ("clusterResources", [f"{each.group}/{each.kind}" for each in self.cluster_resources]),
-            (
-                "namespaceResources",
-                [f"{each.group}/{each.kind}" for each in self.namespace_resources],
-            ),
-            ("sourceRepos", list(self.source_repos)),
-        ]
-        for key, entries in listed:
+        lists: dict[str, tuple[str, ...]] = {
+            "namespaces": self.namespaces,
+            "clusterResources": tuple(f"{x.group}/{x.kind}" for x in self.cluster_resources),
+            "namespaceResources": tuple(f"{x.group}/{x.kind}" for x in self.namespace_resources),
+            "sourceRepos": self.source_repos,
+        }
+        for key, entries in lists.items():
+            # In a URL, `?` and `[` are no patterns.
+            pattern_characters = "*" if key == "sourceRepos" else "*?[!"
             for index, entry in enumerate(entries):
-                if "*" in entry:
-                    yield Wrong(
+                if any(character in entry for character in pattern_characters):
+                    yield Violation(
                         at=(key, index),
-                        found=f'"{entry}", without allowAny',
-                        right="what is really needed, by name; or allowAny: true in the project",
+                        got=f'"{entry}", without allowAny',
+                        expected="what is really needed, by name; or allowAny: true in the project",
                     )
 
 
 class Replicas(Model):
-    """Replicas of one workload, for Kustomize."""
+    """Number of replicas of a workload, for Kustomize."""
 
     name: scalars.Name = Field(description="Name of the workload.")
     count: Annotated[int, Field(ge=0)] = Field(description="Number of replicas.")
 
 
 class Kustomize(Model):
-    """Kustomize options, as Argo CD has them
+    """Kustomize options of Argo CD
     (https://argo-cd.readthedocs.io/en/stable/user-guide/kustomize/)."""
 
-    name_prefix: str | None = Field(default=None, description="Put before every name.")
-    name_suffix: str | None = Field(default=None, description="Put after every name.")
-    images: Listed[str] = Field(
+    name_prefix: str | None = Field(default=None, description="Prefix of every name.")
+    name_suffix: str | None = Field(default=None, description="Suffix of every name.")
+    images: ListOf[str] = Field(
         default=(), description="Image overrides, `image=newname:tag` or `image:tag`."
     )
-    replicas: Listed[Replicas] = Field(default=(), description="Replica counts by workload.")
-    components: Listed[str] = Field(
+    replicas: ListOf[Replicas] = Field(default=(), description="Replicas of workloads.")
+    components: ListOf[str] = Field(
         default=(), description="Kustomize components to add, relative to the folder."
     )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
-        default_factory=dict, description="Labels put on everything."
+        default_factory=dict, description="Labels of every object."
     )
     common_annotations: Mapping[scalars.LabelKey, str] = Field(
-        default_factory=dict, description="Annotations put on everything."
+        default_factory=dict, description="Annotations of every object."
     )
 
 
@@ -464,95 +469,103 @@ class Directory(Model):
     """Options for a folder of plain manifests
     (https://argo-cd.readthedocs.io/en/stable/user-guide/directory/)."""
 
-    recurse: bool = Field(default=False, description="Read subfolders too.")
-    include: str | None = Field(default=None, description="Only files that match this glob.")
-    exclude: str | None = Field(default=None, description="No files that match this glob.")
+    recurse: bool = Field(default=False, description="Include subfolders.")
+    include: str | None = Field(
+        default=None, description="Only files that match this glob pattern."
+    )
+    exclude: str | None = Field(
+        default=None, description="Without files that match this glob pattern."
+    )
 
 
 class HelmParameter(Model):
-    """One Helm value set by its path."""
+    """A Helm value, set by its path."""
 
     name: str = Field(description="Path of the value, such as image.tag.")
     value: str = Field(description="The value, as text.")
-    force_string: bool = Field(default=False, description="Keep it text, whatever it looks like.")
+    force_string: bool = Field(
+        default=False, description="The value is text, even if it looks like a number."
+    )
 
 
 class Helm(Model):
-    """Helm options for a chart kept in Git
+    """Helm options of a chart that is in Git
     (https://argo-cd.readthedocs.io/en/stable/user-guide/helm/)."""
 
     release_name: scalars.ReleaseName | None = Field(
-        default=None, description="Release name; else the application's name."
+        default=None, description="Release name. Default: the application's name."
     )
-    value_files: Listed[str] = Field(default=(), description="Value files, relative to the chart.")
+    value_files: ListOf[str] = Field(default=(), description="Value files, relative to the chart.")
     ignore_missing_value_files: bool = Field(
-        default=False, description="Go on without a value file that isn't there."
+        default=False, description="Ignore value files that don't exist."
     )
     values_object: Mapping[str, JsonValue] = Field(default_factory=dict, description="Values.")
-    parameters: Listed[HelmParameter] = Field(default=(), description="Values by path.")
-    skip_crds: bool = Field(default=False, description="Leave the chart's CRDs out.")
+    parameters: ListOf[HelmParameter] = Field(default=(), description="Values, set by their paths.")
+    skip_crds: bool = Field(default=False, description="Don't install the chart's CRDs.")
 
 
 class Backoff(Model):
-    """How long Argo CD waits between tries of a sync."""
+    """Delays between the retries of a sync."""
 
-    duration: scalars.Duration = Field(default="5s", description="Before the first retry.")
-    factor: Annotated[int, Field(ge=1)] = Field(default=2, description="Growth from try to try.")
-    max_duration: scalars.Duration = Field(default="3m", description="Longest wait.")
+    duration: scalars.Duration = Field(default="5s", description="Delay before the first retry.")
+    factor: Annotated[int, Field(ge=1)] = Field(
+        default=2, description="Growth from retry to retry."
+    )
+    max_duration: scalars.Duration = Field(default="3m", description="Longest delay.")
 
 
 class Retry(Model):
-    """How often a failed sync is tried again."""
+    """Retries of a failed sync."""
 
     limit: Annotated[int, Field(ge=-1)] = Field(
-        default=5, description="Number of retries; -1 is without end, 0 none."
+        default=5, description="Number of retries. -1: without limit; 0: none."
     )
-    backoff: Backoff = Field(default_factory=Backoff, description="Waits between them.")
+    backoff: Backoff = Field(default_factory=Backoff, description="Delays between retries.")
 
 
 class Sync(Model):
     """Sync policy of an application
     (https://argo-cd.readthedocs.io/en/stable/user-guide/auto_sync/)."""
 
-    automated: bool = Field(default=True, description="Deploy each new commit by itself.")
-    prune: bool = Field(default=True, description="Automated: delete what is gone from Git.")
-    self_heal: bool = Field(default=True, description="Automated: undo changes made by hand.")
+    automated: bool = Field(default=True, description="Deploy every new commit.")
+    prune: bool = Field(default=True, description="Delete objects that Git no longer has.")
+    self_heal: bool = Field(default=True, description="Revert manual changes in the cluster.")
     retry: Retry = Field(default_factory=Retry, description="Retries of a failed sync.")
-    options: Listed[scalars.SyncOption] = Field(
+    options: ListOf[scalars.SyncOption] = Field(
         default=("CreateNamespace=true",), description="Argo CD's sync options."
     )
 
 
 class IgnoreDifference(Model):
-    """Fields that may differ from Git
+    """Fields whose differences from Git Argo CD ignores
     (https://argo-cd.readthedocs.io/en/stable/user-guide/diffing/)."""
 
     group: scalars.Group = Field(default="", description="API group of the resources.")
     kind: scalars.Kind = Field(description="Kind of the resources.", examples=["Deployment"])
-    name: str | None = Field(default=None, description="Only the resource of this name.")
-    namespace: str | None = Field(default=None, description="Only in this namespace.")
-    json_pointers: Listed[str] = Field(default=(), description="Fields, as JSON pointers.")
-    jq_path_expressions: Listed[str] = Field(default=(), description="Fields, as jq paths.")
-    managed_fields_managers: Listed[str] = Field(
+    name: str | None = Field(default=None, description="Name. Default: any.")
+    namespace: str | None = Field(default=None, description="Namespace. Default: any.")
+    json_pointers: ListOf[str] = Field(default=(), description="Fields, as JSON pointers.")
+    jq_path_expressions: ListOf[str] = Field(default=(), description="Fields, as jq paths.")
+    managed_fields_managers: ListOf[str] = Field(
         default=(), description="Fields owned by these field managers."
     )
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        if given.isdisjoint({"jsonPointers", "jqPathExpressions", "managedFieldsManagers"}):
-            yield Wrong(
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        if keys.isdisjoint({"jsonPointers", "jqPathExpressions", "managedFieldsManagers"}):
+            yield Violation(
                 at=(),
-                found="no fields to ignore",
-                right="jsonPointers, jqPathExpressions or managedFieldsManagers",
+                got="no fields to ignore",
+                expected="jsonPointers, jqPathExpressions or managedFieldsManagers",
             )
 
 
 class Application(Model):
-    """One application: a folder of a repository, deployed to a namespace. At most one of
-    `kustomize`, `directory` and `helm`; with none, Argo CD finds out what the folder holds."""
+    """An application: a folder of a repository, deployed to a namespace. At most one of
+    `kustomize`, `directory` and `helm`; without them, Argo CD detects the kind of the folder."""
 
-    repository: scalars.RepositoryKey = Field(
-        description="A name under `repositories`; may be left out if there is only one."
+    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
+        description="A name under `repositories`."
     )
     revision: scalars.Revision = Field(
         default="HEAD", description="Branch, tag or commit to deploy.", examples=["main"]
@@ -561,80 +574,84 @@ class Application(Model):
         description="Folder inside the repository.", examples=["kustomize/dev"]
     )
     namespace: scalars.Namespace = Field(
-        description="Namespace to deploy to; one of the project's.",
+        description="Namespace to deploy to, which the project must allow.",
         examples=["microservices-demo-dev"],
     )
     kustomize: Kustomize | None = Field(default=None, description="Kustomize options.")
-    directory: Directory | None = Field(default=None, description="Plain manifests' options.")
+    directory: Directory | None = Field(
+        default=None, description="Options of a folder of plain manifests."
+    )
     helm: Helm | None = Field(default=None, description="Helm options.")
     sync: Sync = Field(default_factory=Sync, description="Sync policy.")
-    ignore_differences: Listed[IgnoreDifference] = Field(
-        default=(), description="Fields that may differ from Git."
+    ignore_differences: ListOf[IgnoreDifference] = Field(
+        default=(), description="Fields whose differences from Git Argo CD ignores."
     )
     finalizer: bool = Field(
-        default=True, description="Deleting the application deletes what it deployed."
+        default=True, description="Deleting the application deletes the objects that it deployed."
     )
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        yield from one_of(given, "kustomize", "directory", "helm", required=False)
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        yield from one_of(keys, "kustomize", "directory", "helm", required=False)
 
 
 class AppOfApps(Model):
-    """Projects and applications come from a folder of the repository in place of the stack file:
-    what is in `<path>/bootstrap` is deployed into Argo CD's own namespace, and brings the rest.
-    They are added and removed by commits alone. Stands in place of `project` and `applications`.
+    """Projects and applications come from a folder of a repository instead of the stack file, so
+    that commits alone add and remove them. Argo CD deploys `<path>/bootstrap` to its own namespace,
+    which defines the rest. Replaces `project` and `applications`.
     """
 
-    repository: scalars.RepositoryKey = Field(
-        description="A name under `repositories`; may be left out if there is only one."
+    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
+        description="A name under `repositories`."
     )
     revision: scalars.Revision = Field(
         default="HEAD", description="Branch, tag or commit to follow.", examples=["main"]
     )
-    path: scalars.Folder = Field(
-        description="The environment's folder; without it `argocd/<environment>`.",
-        examples=["argocd/dev"],
+    path: Annotated[scalars.Folder, DefaultFrom("`argocd/<environment>`")] = Field(
+        description="The environment's folder.", examples=["argocd/dev"]
     )
 
 
 class DigitalOcean(Model):
-    """The account."""
+    """The DigitalOcean account."""
 
     token: scalars.Token = Field(
-        description="API token of the account; else the environment's DIGITALOCEAN_TOKEN."
+        description="API token. Default: the environment variable DIGITALOCEAN_TOKEN."
     )
     api_endpoint: scalars.ApiEndpoint = Field(
         default="https://api.digitalocean.com",
-        description="Base URL of the API; else the environment's DIGITALOCEAN_API_URL.",
+        description="Base URL of the API. The environment variable DIGITALOCEAN_API_URL replaces "
+        "the default.",
     )
 
 
 class Adopt(Model):
-    """What is there already and is to be taken into the stack's state; `bin/platform recover` tells it."""
+    """Existing resources to import into the stack's state; `bin/platform recover` sets them."""
 
     cluster: scalars.Uuid | None = Field(default=None, description="The cluster.")
-    vpc: scalars.Uuid | None = Field(default=None, description="The VPC that the stack makes.")
+    vpc: scalars.Uuid | None = Field(default=None, description="The stack's own VPC.")
     node_pools: Mapping[scalars.PoolName, scalars.Uuid] = Field(
-        default_factory=dict, description="Node pools besides the first, by name."
+        default_factory=dict, description="Node pools except the first, by name."
     )
     admin_password: bool = Field(
         default=False, description="The Secret with Argo CD's generated admin password."
     )
-    registry: bool = Field(default=False, description="The registry that the stack makes.")
+    registry: bool = Field(default=False, description="The stack's own registry.")
 
 
 class Settings(Model):
-    """All settings of one stack, checked. Immutable."""
+    """All settings of one stack."""
 
     stack: str = Field(description="Name of the stack.")
     digitalocean: DigitalOcean = Field(description="The account.")
-    environment: scalars.Environment = Field(description="Which defaults apply.", examples=["dev"])
+    environment: Annotated[Environment, DefaultFrom("the stack's name")] = Field(
+        description="Environment, which some defaults depend on.", examples=["dev"]
+    )
     cluster: Cluster = Field(description="The DOKS cluster.")
     registry: Registry = Field(description="The team's container registry.")
     argocd: Argocd = Field(description="Argo CD.")
     repositories: Annotated[Mapping[scalars.Name, Repository], Field(min_length=1)] = Field(
-        description="Git repositories by a name of your choice; at least one."
+        description="Git repositories by a name of your choice, at least one."
     )
     project: Project | None = Field(
         default=None, description="Argo CD's project of this stack; required unless `appOfApps`."
@@ -643,31 +660,27 @@ class Settings(Model):
         default_factory=dict, description="Applications by name."
     )
     app_of_apps: AppOfApps | None = Field(
-        default=None, description="In place of `project` and `applications`: they come from Git."
+        default=None, description="Projects and applications come from Git instead."
     )
-    github: GitHub | None = Field(
-        default=None, description="What stands around the repository on GitHub, if it is there."
-    )
-    adopt: Adopt | None = Field(
-        default=None, description="What exists, for one run that takes it over."
-    )
+    github: GitHub | None = Field(default=None, description="The repository's settings on GitHub.")
+    adopt: Adopt | None = Field(default=None, description="Existing resources to import.")
 
     @classmethod
-    def keys_wrong(cls, given: frozenset[str]) -> Iterator[Wrong]:
-        declared = sorted(given & {"project", "applications"})
-        if "appOfApps" not in given:
-            if "project" not in given:
-                yield Wrong(
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        declared = sorted(keys & {"project", "applications"})
+        if "appOfApps" not in keys:
+            if "project" not in keys:
+                yield Violation(
                     at=("project",),
-                    found="nothing",
-                    right=f"an object with the keys {', '.join(_keys(Project))}; or appOfApps, if "
-                    "projects and applications are to come from Git",
+                    got="nothing",
+                    expected=f"an object with the keys {', '.join(_keys(Project))}; or appOfApps, "
+                    "if projects and applications come from Git",
                 )
         elif declared:
-            yield Wrong(
+            yield Violation(
                 at=("appOfApps",),
-                found=f"an object, beside {' and '.join(declared)}",
-                right="either appOfApps, or project and applications: what comes from Git must "
+                got=f"an object, beside {' and '.join(declared)}",
+                expected="either appOfApps, or project and applications: what comes from Git must "
                 "have no second owner",
             )
 

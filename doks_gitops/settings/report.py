@@ -1,4 +1,4 @@
-"""Turns what was found wrong into faults: pydantic's errors and the rules' findings."""
+"""Turns pydantic's errors and the violations of rules into findings."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import cast
 from pydantic_core import ErrorDetails
 
 from doks_gitops.settings import schema
-from doks_gitops.settings.base import WRONGS, Path, Wrong
+from doks_gitops.settings.base import VIOLATIONS, Path, Violation
 from doks_gitops.settings.errors import (
-    Fault,
+    Finding,
     closest,
     key_of,
     remove_command,
@@ -18,24 +18,28 @@ from doks_gitops.settings.errors import (
     stack_file,
 )
 from doks_gitops.settings.model import NAMESPACE, Settings
-from doks_gitops.settings.scalars import WRONG
-from doks_gitops.settings.stackfile import Kept, StackFile
+from doks_gitops.settings.scalars import RULE_VIOLATION
+from doks_gitops.settings.stackfile import StackFile, Storage
 
-ROOT = schema.spot(Settings)
+ROOT = schema.setting_type(Settings)
 ACCOUNT = "digitalocean"
 RESERVED = ("stack", ACCOUNT, "adopt")
-"""Keys of the settings that are not the program's own to configure."""
+"""Fields of `Settings` that are no keys of the program's own namespace."""
 SECTIONS = tuple(key for key in schema.fields(Settings) if key not in RESERVED)
 """The keys of the program's own namespace."""
 
 LONGEST_SHOWN = 80
+"""Characters of a value that an error shows."""
 
 
 class Report:
-    """Words for what is wrong with one stack's settings.
+    """Describes the errors in one stack's settings.
 
-    Paths begin with a key of `Settings`. `raw` is what was validated, `origins` says where a value
-    comes from that isn't in the stack file, `secret_keys` as in `settings.parse`.
+    Paths begin with a key of `Settings`.
+
+    - `raw`: the values that were validated
+    - `origins`: the sources of the values that are not in the stack file
+    - `secret_keys`: as in `settings.parse`
     """
 
     def __init__(
@@ -52,34 +56,36 @@ class Report:
         self.origins = origins
         self.secret_keys = secret_keys
 
-    def of_error(self, error: ErrorDetails) -> Iterator[Fault]:
-        """The faults in one error of pydantic."""
+    def of_error(self, error: ErrorDetails) -> Iterator[Finding]:
+        """The findings in one error of pydantic."""
         context = error.get("ctx", {})
         kind, path = error["type"], error["loc"]
-        if kind == WRONGS:
-            for wrong in context["wrongs"]:
-                yield self.of_wrong(wrong, path)
+        if kind == VIOLATIONS:
+            for violation in context[VIOLATIONS]:
+                yield self.of_violation(violation, path)
         elif path[-1:] == ("[key]",):
             key = path[-2]
-            yield self._fault(path[:-1], f'the key "{key}"', str(context.get("right", "text")))
+            expected = str(context.get("expected", "text"))
+            yield self._finding(path[:-1], f'the key "{key}"', expected)
         elif kind == "extra_forbidden":
             yield self.unknown(path)
         elif kind == "missing":
-            yield self._fault(path, "nothing", self._right(path), self._example(path))
-        elif kind == WRONG:
-            found = "a URL that may hold a secret" if context["hidden"] else self._found(path)
-            yield self._fault(path, found, self._right(path), self._example(path))
+            yield self._finding(path, "nothing", self._expected(path), self._example(path))
+        elif kind == RULE_VIOLATION:
+            got = "a URL that may hold a secret" if context["hidden"] else self._got(path)
+            yield self._finding(path, got, self._expected(path), self._example(path))
         elif kind != "too_short" or not self._value(path):
-            # Items that don't fit count as missing too, but have errors of their own.
-            yield self._fault(path, self._found(path), self._right(path), self._example(path))
+            # A list with invalid items counts as too short, but the items have their own errors.
+            yield self._finding(path, self._got(path), self._expected(path), self._example(path))
 
-    def of_wrong(self, wrong: Wrong, below: Path = ()) -> Fault:
-        """The fault in one finding of a rule of the object at `below`."""
-        path = (*below, *wrong.at)
-        return self._fault(path, wrong.found or self._found(path), wrong.right, wrong.example)
+    def of_violation(self, violation: Violation, parent: Path = ()) -> Finding:
+        """The finding for a violation of a rule of the object at `parent`."""
+        path = (*parent, *violation.at)
+        got = violation.got or self._got(path)
+        return self._finding(path, got, violation.expected, violation.example)
 
-    def unknown(self, path: Path) -> Fault:
-        """The fault of a key that there is not."""
+    def unknown(self, path: Path) -> Finding:
+        """The finding for a key that does not exist."""
         parent = schema.at(ROOT, path[:-1])
         if len(path) == 1:
             known: tuple[str, ...] = SECTIONS
@@ -87,28 +93,28 @@ class Report:
             known = tuple(schema.fields(parent.model)) if parent and parent.model else ()
         close = closest(str(path[-1]), known)
         key = self._key(path)
-        return Fault(
+        return Finding(
             source=self._source(path),
             key=key,
-            found="an unknown key",
-            right=f"did you mean {close}?" if close else f"one of {', '.join(known)}",
-            command=None if close else remove_command(self.stack, key),
+            got="an unknown key",
+            expected=f"did you mean {close}?" if close else f"one of {', '.join(known)}",
+            fix=None if close else remove_command(self.stack, key),
         )
 
-    def plain_secrets(self) -> Iterator[Fault]:
-        """Secrets that stand in the stack file in plain text."""
+    def plain_secrets(self) -> Iterator[Finding]:
+        """Findings for secrets that the stack file stores in plain text."""
         for path in schema.secrets(ROOT, self.raw):
-            if self._kept(path) is Kept.PLAIN and isinstance(self._value(path), str):
-                yield self._fault(path, "a secret in plain text", "the same, encrypted")
+            if self._storage(path) is Storage.PLAIN and isinstance(self._value(path), str):
+                yield self._finding(path, "a secret in plain text", "the same, encrypted")
 
-    def _fault(self, path: Path, found: str, right: str, example: str | None = None) -> Fault:
-        spot = schema.at(ROOT, path)
+    def _finding(self, path: Path, got: str, expected: str, example: str | None = None) -> Finding:
+        setting = schema.at(ROOT, path)
         key = self._key(path)
-        secret = spot is not None and spot.secret
-        command = None
+        secret = setting is not None and setting.secret
+        fix = None
         if secret or example is not None:
-            command = set_command(self.stack, key, example, secret=secret)
-        return Fault(self._source(path), key, found, right, command)
+            fix = set_command(self.stack, key, example, secret=secret)
+        return Finding(self._source(path), key, got, expected, fix)
 
     def _key(self, path: Path) -> str:
         if path[0] == ACCOUNT:
@@ -118,27 +124,28 @@ class Report:
     def _source(self, path: Path) -> str:
         return self.origins.get(path, stack_file(self.stack))
 
-    def _right(self, path: Path) -> str:
-        spot = schema.at(ROOT, path)
-        if spot is None:
+    def _expected(self, path: Path) -> str:
+        setting = schema.at(ROOT, path)
+        if setting is None:
             return "nothing"
-        right = spot.right()
-        given = self._value(path)
-        close = closest(given, spot.choices) if isinstance(given, str) else None
+        expected = setting.expected()
+        value = self._value(path)
+        close = closest(value, setting.choices) if isinstance(value, str) else None
         if close:
-            return f"{right}; did you mean {close}?"
-        if isinstance(given, int | float) and spot.kind is str and "in quotes" not in right:
-            return f"{right}, in quotes"
-        return right
+            return f"{expected}; did you mean {close}?"
+        if isinstance(value, int | float) and setting.kind is str and "in quotes" not in expected:
+            return f"{expected}, in quotes"
+        return expected
 
     def _example(self, path: Path) -> str | None:
-        spot = schema.at(ROOT, path)
-        return spot.example if spot else None
+        setting = schema.at(ROOT, path)
+        return setting.example if setting else None
 
-    def _found(self, path: Path) -> str:
-        spot = schema.at(ROOT, path)
+    def _got(self, path: Path) -> str:
+        """Description of the value at `path`, which shows no secret."""
+        setting = schema.at(ROOT, path)
         value = self._value(path)
-        if self._kept(path) is Kept.SECURE or (spot is not None and spot.secret):
+        if self._storage(path) is Storage.ENCRYPTED or (setting is not None and setting.secret):
             return "a secret"
         if value is None:
             return "an empty value"
@@ -146,7 +153,7 @@ class Report:
             return "an object" if value else "an empty object"
         if isinstance(value, list | tuple):
             return "a list" if value else "an empty list"
-        if spot is None or not spot.scalar:
+        if setting is None or not setting.scalar:
             # It may be a secret that was put one level too high.
             return "text" if isinstance(value, str) else "a single value"
         if isinstance(value, bool):
@@ -157,27 +164,27 @@ class Report:
         return f'"{shown}"'
 
     def _value(self, path: Path) -> object:
-        here = cast(object, self.raw)
+        value = cast(object, self.raw)
         for part in path:
-            if isinstance(here, Mapping):
-                here = here.get(part)
-            elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
-                here = here[part]
+            if isinstance(value, Mapping):
+                value = value.get(part)
+            elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+                value = value[part]
             else:
                 return None
-        return here
+        return value
 
-    def _kept(self, path: Path) -> Kept:
-        """How the value at `path` is kept, as far as that can be known."""
+    def _storage(self, path: Path) -> Storage:
+        """How the value at `path` is stored, as far as that is known."""
         if path in self.origins:
-            return Kept.SECURE
+            return Storage.ENCRYPTED
         if path[0] == ACCOUNT:
-            key, below = ":".join(map(str, path[:2])), path[2:]
+            key, rest = ":".join(map(str, path[:2])), path[2:]
         else:
-            key, below = f"{NAMESPACE}:{path[0]}", path[1:]
-        kept = self.file.kept(key, below) if self.file else Kept.ABSENT
-        if kept is not Kept.ABSENT or self.secret_keys is None:
-            return kept
-        # From the project's own configuration or a Pulumi environment: all that is known is
-        # whether there is a secret somewhere below the key.
-        return Kept.SECURE if key in self.secret_keys else Kept.PLAIN
+            key, rest = f"{NAMESPACE}:{path[0]}", path[1:]
+        storage = self.file.storage(key, rest) if self.file else Storage.ABSENT
+        if storage is not Storage.ABSENT or self.secret_keys is None:
+            return storage
+        # The value comes from the project's configuration or a Pulumi environment. Pulumi tells
+        # only whether there is a secret somewhere below the key.
+        return Storage.ENCRYPTED if key in self.secret_keys else Storage.PLAIN

@@ -1,15 +1,16 @@
-"""What must hold between the sections of a stack file, and between the stack files of a project.
+"""Rules between the sections of a stack file, and between the stack files of a project.
 
-A rule sees what has the right shape (`Draft`): a fault in one section hides no other fault.
-Paths in what it yields begin with the section.
+They are given only the sections that are valid in themselves (`ValidSections`), so that an error in
+one section hides no error in another one. The paths of violations begin with the section's key.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
-from doks_gitops.settings.base import Wrong
+from doks_gitops.settings.base import Violation
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
 from doks_gitops.settings.model import (
@@ -23,21 +24,22 @@ from doks_gitops.settings.model import (
     Repository,
 )
 from doks_gitops.settings.ssh_key import public_key
-from doks_gitops.settings.stackfile import Kept, StackFile
+from doks_gitops.settings.stackfile import StackFile, Storage
 
 DNS_LABEL = 63
-"""An application's name becomes a label value (https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/)."""
+"""Most characters of an application's name, because it becomes the value of a label
+(https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/)."""
 HELM_RELEASE = 53
-"""Helm's limit of a release's name, which is the application's unless it says otherwise."""
+"""Most characters of a Helm release's name, which is the application's name by default."""
 
 REDIS_NODES = 3
-"""Highly available, Redis is three replicas of which no two may share a node
+"""Nodes for a highly available Redis: three replicas, each on a node of its own
 (https://argo-cd.readthedocs.io/en/stable/operator-manual/high_availability/)."""
 
 
 @dataclass(slots=True)
-class Draft:
-    """The sections of a stack file that have the right shape, so far."""
+class ValidSections:
+    """The sections of a stack file that are valid in themselves; None for the others."""
 
     cluster: Cluster | None = None
     registry: Registry | None = None
@@ -48,38 +50,40 @@ class Draft:
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
-    """All names under `repositories`, also of those with the wrong shape."""
+    """All names under `repositories`, those of invalid ones included."""
 
 
-def between_sections(draft: Draft) -> Iterator[Wrong]:
-    """What is wrong between the sections of one stack file."""
-    yield from _applications(draft)
-    yield from _app_of_apps(draft)
-    yield from _same_repository_twice(draft)
-    if draft.github is not None:
-        yield from _github(draft.github, draft)
-    if draft.cluster is not None and draft.argocd is not None:
-        yield from _too_few_nodes(draft.cluster, draft.argocd)
+def between_sections(sections: ValidSections) -> Iterator[Violation]:
+    """Violations between the sections of one stack file."""
+    yield from _applications(sections)
+    yield from _app_of_apps(sections)
+    yield from _same_repository_twice(sections)
+    if sections.github is not None:
+        yield from _github(sections.github, sections)
+    if sections.cluster is not None and sections.argocd is not None:
+        yield from _too_few_nodes(sections.cluster, sections.argocd)
 
 
-def between_stacks(stack: str, draft: Draft, files: Mapping[str, StackFile]) -> Iterator[Wrong]:
-    """What is wrong between this stack's file and the others (`files`, by name)."""
+def between_stacks(
+    stack: str, sections: ValidSections, files: Mapping[str, StackFile]
+) -> Iterator[Violation]:
+    """Violations between this stack's file and the other stack files. `files`: all, by name."""
     others = {name: file for name, file in files.items() if name != stack_file(stack)}
-    if draft.registry is not None:
-        yield from _second_owner(draft.registry, others)
-    if draft.github is not None:
-        yield from _second_owner_on_github(draft.github, others)
-    if draft.cluster is not None:
+    if sections.registry is not None:
+        yield from _second_owner(sections.registry, others)
+    if sections.github is not None:
+        yield from _second_owner_on_github(sections.github, others)
+    if sections.cluster is not None:
         for name, file in sorted(others.items()):
-            if file.text(f"{NAMESPACE}:cluster", "name") == draft.cluster.name:
-                yield Wrong(
+            if file.text(f"{NAMESPACE}:cluster", "name") == sections.cluster.name:
+                yield Violation(
                     at=("cluster", "name"),
-                    found=f'"{draft.cluster.name}", as in {name}',
-                    right="a name that no other stack's cluster has",
+                    got=f'"{sections.cluster.name}", as in {name}',
+                    expected="a name that no other stack's cluster has",
                 )
 
 
-def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterator[Wrong]:
+def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterator[Violation]:
     key = f"{NAMESPACE}:registry"
     owners = [
         name
@@ -87,16 +91,16 @@ def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterat
         if file.text(key, "create") == "true" and file.text(key, "name") == registry.name
     ]
     if registry.create and owners:
-        yield Wrong(
+        yield Violation(
             at=("registry", "create"),
-            found=f"true, as in {' and '.join(owners)}",
-            right=f'one stack at most owns the registry "{registry.name}"; the others look it up, '
-            "with create: false",
+            got=f"true, as in {' and '.join(owners)}",
+            expected=f'one stack at most owns the registry "{registry.name}"; create: false in the '
+            "others",
             example="false",
         )
 
 
-def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> Iterator[Wrong]:
+def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> Iterator[Violation]:
     key = f"{NAMESPACE}:github"
     shared: list[tuple[str, ...]] = [
         *([("ruleset",)] if github.ruleset is not None else []),
@@ -105,155 +109,162 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
         *(("variables", name) for name in sorted(github.variables)),
     ]
     for name, file in sorted(others.items()):
-        theirs = file.text(key, "owner"), file.text(key, "repository")
-        if theirs != (github.owner, github.repository):
+        if file.text(key, "owner") != github.owner:
+            continue
+        if file.text(key, "repository") != github.repository:
             continue
         for path in shared:
-            if file.kept(key, path) is not Kept.ABSENT:
-                yield Wrong(
+            if file.storage(key, path) is not Storage.ABSENT:
+                yield Violation(
                     at=("github", *path),
-                    found=f"the same as in {name}",
-                    right="one stack at most that owns it",
+                    got=f"the same as in {name}",
+                    expected="one stack at most that owns it",
                 )
 
 
-def _github(github: GitHub, draft: Draft) -> Iterator[Wrong]:
-    if github.webhook is not None and draft.argocd is not None:
-        if draft.argocd.webhook_secret is None:
-            yield Wrong(
+def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:
+    if github.webhook is not None and sections.argocd is not None:
+        if sections.argocd.webhook_secret is None:
+            yield Violation(
                 at=("argocd", "webhookSecret"),
-                found="nothing, but github.webhook",
-                right="the secret that GitHub is to sign with; without it Argo CD believes anybody",
+                got="nothing, but github.webhook",
+                expected="the secret that GitHub signs with; without it Argo CD takes any request",
             )
-        if github.webhook.url is None and draft.argocd.url is None:
-            yield Wrong(
+        if github.webhook.url is None and sections.argocd.url is None:
+            yield Violation(
                 at=("github", "webhook", "url"),
-                found="nothing, and no argocd.url",
-                right="where GitHub reaches Argo CD",
+                got="nothing, and no argocd.url",
+                expected="Argo CD's address for GitHub",
                 example="https://argocd.example.com/api/webhook",
             )
     if github.deploy_key is not None:
-        yield from _deploy_key(github.deploy_key, draft)
+        yield from _deploy_key(github.deploy_key, sections)
 
 
-def _deploy_key(name: str, draft: Draft) -> Iterator[Wrong]:
-    if name not in draft.repository_names:
-        yield Wrong(
+def _deploy_key(name: str, sections: ValidSections) -> Iterator[Violation]:
+    if name not in sections.repository_names:
+        yield Violation(
             at=("github", "deployKey"),
-            found=f'"{name}"',
-            right=_one_of_names(name, draft.repository_names),
+            got=f'"{name}"',
+            expected=_one_of_names(name, sections.repository_names),
         )
         return
-    repository = draft.repositories.get(name)
+    repository = sections.repositories.get(name)
     if repository is None:
         return
     key = repository.credentials.ssh_private_key if repository.credentials else None
     if key is None:
-        yield Wrong(
+        yield Violation(
             at=("github", "deployKey"),
-            found=f'"{name}", which has no sshPrivateKey',
-            right="a repository whose credentials are an sshPrivateKey",
+            got=f'"{name}", which has no sshPrivateKey',
+            expected="a repository whose credentials are an sshPrivateKey",
         )
         return
     try:
         public_key(key.get_secret_value())
     except ValueError as error:
-        yield Wrong(
+        yield Violation(
             at=("repositories", name, "credentials", "sshPrivateKey"),
-            found=f"a key that {error}",
-            right="a key as `ssh-keygen -t ed25519 -N ''` makes it",
+            got=f"a key that {error}",
+            expected="a key as `ssh-keygen -t ed25519 -N ''` makes it",
         )
 
 
-def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Wrong]:
+def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Violation]:
     if not argocd.high_availability or cluster.fewest_nodes >= REDIS_NODES:
         return
     redis = argocd.values.get("redis-ha")
     if isinstance(redis, Mapping) and False in map(redis.get, ("enabled", "hardAntiAffinity")):
         return
-    yield Wrong(
+    yield Violation(
         at=("argocd", "highAvailability"),
-        found=f"true (fewest nodes in all pools: {cluster.fewest_nodes})",
-        right=f"at least {REDIS_NODES} nodes in {NAMESPACE}:cluster.nodePools (count, or "
+        got=f"true (fewest nodes in all pools: {cluster.fewest_nodes})",
+        expected=f"at least {REDIS_NODES} nodes in {NAMESPACE}:cluster.nodePools (count, or "
         "autoscale.min): each replica of Redis needs a node of its own; or false",
         example="false",
     )
 
 
-def _applications(draft: Draft) -> Iterator[Wrong]:
-    for name, application in draft.applications.items():
+def _applications(sections: ValidSections) -> Iterator[Violation]:
+    for name, application in sections.applications.items():
         at = ("applications", name)
-        if application.repository not in draft.repository_names:
-            yield Wrong(
+        if application.repository not in sections.repository_names:
+            yield Violation(
                 at=(*at, "repository"),
-                found=f'"{application.repository}"',
-                right=_one_of_names(application.repository, draft.repository_names),
+                got=f'"{application.repository}"',
+                expected=_one_of_names(application.repository, sections.repository_names),
             )
-        if draft.project is None:
+        if sections.project is None:
             continue
-        yield from _namespace(at, application, draft.project)
-        full = f"{draft.project.name}-{name}"
+        yield from _namespace(at, application, sections.project)
+        full = f"{sections.project.name}-{name}"
         release = application.helm is not None and application.helm.release_name is None
         longest = HELM_RELEASE if release else DNS_LABEL
         if len(full) > longest:
-            yield Wrong(
+            yield Violation(
                 at=at,
-                found=f'"{full}", {len(full)} characters, as its name in Argo CD',
-                right=f"at most {longest} characters for <project>-<application>"
+                got=f'"{full}", {len(full)} characters, as its name in Argo CD',
+                expected=f"at most {longest} characters for <project>-<application>"
                 + (" (or a helm.releaseName)" if release else ""),
             )
 
 
-def _app_of_apps(draft: Draft) -> Iterator[Wrong]:
-    wanted = draft.app_of_apps
-    if wanted is not None and wanted.repository not in draft.repository_names:
-        yield Wrong(
+def _app_of_apps(sections: ValidSections) -> Iterator[Violation]:
+    app_of_apps = sections.app_of_apps
+    if app_of_apps is not None and app_of_apps.repository not in sections.repository_names:
+        yield Violation(
             at=("appOfApps", "repository"),
-            found=f'"{wanted.repository}"',
-            right=_one_of_names(wanted.repository, draft.repository_names),
+            got=f'"{app_of_apps.repository}"',
+            expected=_one_of_names(app_of_apps.repository, sections.repository_names),
         )
-    if draft.argocd is not None and draft.argocd.managed_by == "git" and wanted is None:
-        yield Wrong(
+    if sections.argocd is not None and sections.argocd.managed_by == "git" and app_of_apps is None:
+        yield Violation(
             at=("argocd", "managedBy"),
-            found="git, without appOfApps",
-            right="pulumi; or appOfApps, whose Application argo-cd then upgrades Argo CD",
+            got="git, without appOfApps",
+            expected="pulumi; or appOfApps, whose Application argo-cd then upgrades Argo CD",
             example="pulumi",
         )
 
 
-def _namespace(at: tuple[str, str], application: Application, project: Project) -> Iterator[Wrong]:
-    allowed = project.namespaces
-    if any(_covers(pattern, application.namespace) for pattern in allowed):
+def _namespace(
+    at: tuple[str, str], application: Application, project: Project
+) -> Iterator[Violation]:
+    if _permits(project.namespaces, application.namespace):
         return
-    yield Wrong(
+    yield Violation(
         at=(*at, "namespace"),
-        found=f'"{application.namespace}", which the project may not deploy to',
-        right=_one_of_names(application.namespace, allowed)
+        got=f'"{application.namespace}", which the project may not deploy to',
+        expected=_one_of_names(application.namespace, project.namespaces)
         + f"; or add it to {NAMESPACE}:project.namespaces",
     )
 
 
-def _covers(pattern: str, namespace: str) -> bool:
-    head, star, tail = pattern.partition("*")
-    if not star:
-        return pattern == namespace
-    return namespace.startswith(head) and namespace.endswith(tail.rpartition("*")[2])
+def _permits(patterns: tuple[str, ...], namespace: str) -> bool:
+    """Whether Argo CD lets an application of a project with these `patterns` use `namespace`.
+
+    `!` before a pattern excludes its namespaces and permits all others: `isDestinationMatched` in
+    https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/app_project_types.go
+    """
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    if any(fnmatchcase(namespace, pattern) for pattern in excluded):
+        return False
+    return bool(excluded) or any(fnmatchcase(namespace, pattern) for pattern in patterns)
 
 
-def _same_repository_twice(draft: Draft) -> Iterator[Wrong]:
+def _same_repository_twice(sections: ValidSections) -> Iterator[Violation]:
     seen: dict[str, str] = {}
-    for name, repository in sorted(draft.repositories.items()):
+    for name, repository in sorted(sections.repositories.items()):
         url = repository.url.removesuffix("/").removesuffix(".git")
         if url in seen:
-            yield Wrong(
+            yield Violation(
                 at=("repositories", name, "url"),
-                found=f'"{repository.url}", as in repositories.{seen[url]}',
-                right="each repository once: Argo CD keeps one set of credentials for a URL",
+                got=f'"{repository.url}", as in repositories.{seen[url]}',
+                expected="each repository once: Argo CD keeps one set of credentials for a URL",
             )
         seen.setdefault(url, name)
 
 
-def _one_of_names(given: str, names: tuple[str, ...]) -> str:
-    right = f"one of {', '.join(names)}" if names else "a name that exists; there is none yet"
-    close = closest(given, names)
-    return f"{right}; did you mean {close}?" if close else right
+def _one_of_names(name: str, names: tuple[str, ...]) -> str:
+    expected = f"one of {', '.join(names)}" if names else "a name that exists; there is none yet"
+    close = closest(name, names)
+    return f"{expected}; did you mean {close}?" if close else expected

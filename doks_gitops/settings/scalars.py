@@ -1,7 +1,7 @@
-"""The scalar values of a stack file: what each kind of text may be, said in words a person can use.
+"""The scalar values of a stack file: the rule for each kind of text, with a description of it.
 
-A rule carries its own sentence (`right`), so that the error for a wrong value, the error for a
-missing one and the configuration reference say the same thing.
+A rule has its own description (`expected`), so that the error for an invalid value, the error for a
+missing value and the configuration reference use the same words.
 
 Sources: the DigitalOcean API reference (https://docs.digitalocean.com/reference/api/), Kubernetes
 names and labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/), Argo CD's
@@ -15,53 +15,58 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic import GetCoreSchemaHandler, SecretStr
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-WRONG = "wrong"
-"""Type of the pydantic errors whose message is a sentence of ours, fit to be shown as it is."""
+RULE_VIOLATION = "rule_violation"
+"""Type of the pydantic error for a text that violates its `Rule`."""
+
+Text = TypeVar("Text", str, SecretStr)
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a text must be. Raises a pydantic error of type `WRONG` for any other text.
+    """What a text must be. Goes into `Annotated[str, ...]` or `Annotated[SecretStr, ...]`.
 
-    `hidden` is for texts that may hold a secret by mistake: the value is then never shown.
-    `choices` are the only right texts, where they can be listed; a near miss names the nearest.
+    - `expected`: what the text must be, in words
+    - `is_valid`: whether a text is that
+    - `is_sensitive`: whether an invalid text may hold a secret, and is not shown in errors
+    - `choices`: all valid texts, if they can be listed: errors suggest the most similar one
     """
 
-    right: str
-    holds: Callable[[str], bool]
-    hidden: Callable[[str], bool] = lambda _: False
+    expected: str
+    is_valid: Callable[[str], bool]
+    is_sensitive: Callable[[str], bool] = lambda _: False
     choices: tuple[str, ...] = ()
 
-    def __call__(self, value: str) -> str:
-        if not self.holds(value):
+    def __call__(self, value: Text) -> Text:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not self.is_valid(text):
             raise PydanticCustomError(
-                WRONG, "{right}", {"right": self.right, "hidden": self.hidden(value)}
+                RULE_VIOLATION,
+                "{expected}",
+                {"expected": self.expected, "hidden": self.is_sensitive(text)},
             )
         return value
 
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self, handler(source))
+
 
 @dataclass(frozen=True, slots=True)
-class SecretRule:
-    """`Rule` for a secret; the value appears in no error."""
+class Pattern:
+    """Whether a whole text matches `regex` and has at most `longest` characters."""
 
-    right: str
-    holds: Callable[[str], bool]
+    regex: str
+    longest: int = 255
 
-    def __call__(self, value: SecretStr) -> SecretStr:
-        if not self.holds(value.get_secret_value()):
-            raise PydanticCustomError(WRONG, "{right}", {"right": self.right, "hidden": False})
-        return value
-
-
-def _matches(pattern: str, longest: int = 255) -> Callable[[str], bool]:
-    compiled = re.compile(pattern)
-    return lambda text: len(text) <= longest and compiled.fullmatch(text) is not None
+    def __call__(self, text: str) -> bool:
+        return len(text) <= self.longest and re.fullmatch(self.regex, text) is not None
 
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
@@ -69,11 +74,9 @@ _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 _LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _LOWERCASE = "lowercase letters, digits and '-', starting and ending with a letter or digit"
 
-is_dns_label = _matches(_DNS_LABEL, 63)
-
 
 def is_loopback(host: str) -> bool:
-    """Whether `host` can only mean this machine."""
+    """Whether `host` is this machine."""
     if host == "localhost":
         return True
     try:
@@ -92,12 +95,13 @@ def _is_private(host: str) -> bool:
 
 
 def _may_hold_password(url: str) -> bool:
-    """Whether the text before an '@' (a token, say) or a query may be a secret."""
+    """Whether the text before an '@', or the query, may be a secret such as a token."""
     return bool(re.match(r"(https?|oci)://[^/]*@|[a-z]+://[^/]*:[^/]*@", url)) or "?" in url
 
 
 def _is_web_url(url: str, schemes: tuple[str, ...] = ("https",)) -> bool:
-    """Absolute, without user or password; plain http only to a loopback or private address."""
+    """Whether `url` is absolute and has no user or password. Plain http is allowed only to a
+    loopback or private address."""
     if re.search(r"\s", url):
         return False
     try:
@@ -138,7 +142,7 @@ def _is_host_url(url: str) -> bool:
 
 
 def is_api_endpoint(url: str) -> bool:
-    """A token travels in every request, so plain http may not leave this machine."""
+    """Whether a token may be sent to `url`: plain http is allowed only on this machine."""
     if not _is_web_url(url):
         return False
     parts = urlsplit(url)
@@ -165,7 +169,7 @@ def _is_vpc_range(text: str) -> bool:
 def _is_label_key(text: str) -> bool:
     prefix, slash, name = text.rpartition("/")
     return bool(re.fullmatch(_LABEL_NAME, name)) and (
-        not slash or _matches(_DNS_SUBDOMAIN, 253)(prefix)
+        not slash or Pattern(_DNS_SUBDOMAIN, 253)(prefix)
     )
 
 
@@ -220,7 +224,7 @@ SYNC_OPTIONS = (
 """Argo CD's sync options (https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/)."""
 
 ADMIN_PASSWORD_LENGTH = range(12, 73)
-"""Characters at least, and bytes at most: bcrypt, which Argo CD stores it with, reads 72 bytes."""
+"""From 12 characters to 72 bytes: Argo CD stores the password with bcrypt, which reads 72 bytes."""
 
 
 def _is_admin_password(text: str) -> bool:
@@ -228,56 +232,47 @@ def _is_admin_password(text: str) -> bool:
     return len(text) >= shortest and len(text.encode()) <= longest
 
 
-def _text(right: str, holds: Callable[[str], bool]) -> AfterValidator:
-    return AfterValidator(Rule(right, holds))
+def _url(expected: str, is_valid: Callable[[str], bool]) -> Rule:
+    return Rule(expected, is_valid, is_sensitive=_may_hold_password)
 
 
-def _url(right: str, holds: Callable[[str], bool]) -> AfterValidator:
-    return AfterValidator(Rule(right, holds, hidden=_may_hold_password))
-
-
-Environment = Literal["dev", "staging", "prod"]
-ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
-"""In the order of promotion."""
 Day = Literal["any", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Tier = Literal["starter", "basic", "professional"]
 Manager = Literal["pulumi", "git"]
 
 ClusterName = Annotated[
-    str, _text(f"a cluster name: at most 63 {_LOWERCASE}", _matches(_DNS_LABEL, 63))
+    str, Rule(f"a cluster name: at most 63 {_LOWERCASE}", Pattern(_DNS_LABEL, 63))
 ]
 PoolName = Annotated[
     # A node is named <pool>-<five characters> and that name is a label value, so 63 at most.
-    str, _text(f"a node pool name: at most 57 {_LOWERCASE}", _matches(_DNS_LABEL, 57))
+    str, Rule(f"a node pool name: at most 57 {_LOWERCASE}", Pattern(_DNS_LABEL, 57))
 ]
 Region = Annotated[
-    str, _text("a region slug: three letters and a digit, such as nyc1", _matches(r"[a-z]{3}\d"))
+    str, Rule("a region slug: three letters and a digit, such as nyc1", Pattern(r"[a-z]{3}\d"))
 ]
 Size = Annotated[
     str,
-    _text("a Droplet size slug, such as s-2vcpu-4gb", _matches(r"[a-z0-9_]+(-[a-z0-9_.]+)+", 63)),
+    Rule("a Droplet size slug, such as s-2vcpu-4gb", Pattern(r"[a-z0-9_]+(-[a-z0-9_.]+)+", 63)),
 ]
 VersionPrefix = Annotated[
     str,
-    _text(
+    Rule(
         'a Kubernetes version in quotes: "1.34" (its newest patch), "1.34.1" or a full slug '
         'such as "1.34.1-do.0"; never "latest"',
-        _matches(r"1\.\d+(\.\d+(-do\.\d+)?)?"),
+        Pattern(r"1\.\d+(\.\d+(-do\.\d+)?)?"),
     ),
 ]
 StartTime = Annotated[
-    str, _text('a time in UTC, in quotes: "HH:MM"', _matches(r"([01]\d|2[0-3]):[0-5]\d"))
+    str, Rule('a time in UTC, in quotes: "HH:MM"', Pattern(r"([01]\d|2[0-3]):[0-5]\d"))
 ]
 Tag = Annotated[
     str,
-    _text(
-        "a tag: at most 255 letters, digits, ':', '-' and '_'", _matches(r"[A-Za-z0-9_:-]+", 255)
-    ),
+    Rule("a tag: at most 255 letters, digits, ':', '-' and '_'", Pattern(r"[A-Za-z0-9_:-]+", 255)),
 ]
 LabelKey = Annotated[
     str,
-    _text(
+    Rule(
         "a label key: an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' "
         "and '.', starting and ending with a letter or digit",
         _is_label_key,
@@ -285,22 +280,22 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[
     str,
-    _text(
+    Rule(
         "a label value: empty, or at most 63 letters, digits, '-', '_' and '.', starting and "
         "ending with a letter or digit",
-        _matches(rf"({_LABEL_NAME})?", 63),
+        Pattern(rf"({_LABEL_NAME})?", 63),
     ),
 ]
 Uuid = Annotated[
     str,
-    _text(
+    Rule(
         "a UUID, as doctl shows it",
-        _matches(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"),
+        Pattern(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}"),
     ),
 ]
 VpcRange = Annotated[
     str,
-    _text(
+    Rule(
         "a private IPv4 range from /28 to /16 with no host bits set, such as 10.10.0.0/20, apart "
         f"from those that DigitalOcean keeps for itself ({', '.join(_DOKS_RANGES)})",
         _is_vpc_range,
@@ -308,35 +303,38 @@ VpcRange = Annotated[
 ]
 RegistryName = Annotated[
     str,
-    _text(
+    Rule(
         "a registry name: at most 63 lowercase letters, digits and '-'",
-        _matches(r"[a-z0-9-]+", 63),
+        Pattern(r"[a-z0-9-]+", 63),
     ),
 ]
-Namespace = Annotated[str, _text(f"a namespace: at most 63 {_LOWERCASE}", _matches(_DNS_LABEL, 63))]
+Namespace = Annotated[str, Rule(f"a namespace: at most 63 {_LOWERCASE}", Pattern(_DNS_LABEL, 63))]
 NamespacePattern = Annotated[
+    # Refuses `!*`, as Argo CD does, and what Argo CD matches in another way than fnmatch: `{a,b}`,
+    # backslashes and `[a-z0-9]` (https://argo-cd.readthedocs.io/en/stable/user-guide/projects/).
     str,
-    _text(
-        f"a namespace: at most 63 {_LOWERCASE} (or a pattern with '*', with allowAny: true)",
-        lambda text: is_dns_label(text.replace("*", "x")),
+    Rule(
+        f"a namespace: at most 63 {_LOWERCASE} (or a pattern with '*', '?' or '[...]', or '!' "
+        "before what is excluded, with allowAny: true)",
+        Pattern(
+            r"(?!!\*$)!?(?!-)([a-z0-9*?-]|\[!?([a-z0-9]-[a-z0-9]|[a-z0-9]+)\])+(?<!-)", longest=64
+        ),
     ),
 ]
-Name = Annotated[str, _text(f"a name: at most 63 {_LOWERCASE}", _matches(_DNS_LABEL, 63))]
-RepositoryKey = Annotated[
-    str, _text("the name of one of the repositories", _matches(_DNS_LABEL, 63))
-]
+Name = Annotated[str, Rule(f"a name: at most 63 {_LOWERCASE}", Pattern(_DNS_LABEL, 63))]
+RepositoryKey = Annotated[str, Rule("the name of one of the repositories", Pattern(_DNS_LABEL, 63))]
 ReleaseName = Annotated[
-    str, _text(f"a Helm release name: at most 53 {_LOWERCASE}", _matches(_DNS_LABEL, 53))
+    str, Rule(f"a Helm release name: at most 53 {_LOWERCASE}", Pattern(_DNS_LABEL, 53))
 ]
 ChartName = Annotated[
-    str, _text("a chart's name, such as argo-cd", _matches(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", 250))
+    str, Rule("a chart's name, such as argo-cd", Pattern(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", 250))
 ]
 ChartVersion = Annotated[
     str,
-    _text(
-        'one exact chart version, such as 10.1.1; no range, no "v", never "latest", so that the '
+    Rule(
+        'one exact chart version, such as 1.2.3; no range, no "v", never "latest", so that the '
         "same stack file installs the same thing on any day",
-        _matches(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"),
+        Pattern(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"),
     ),
 ]
 ChartRepository = Annotated[
@@ -383,111 +381,95 @@ WebhookUrl = Annotated[
 ]
 Login = Annotated[
     str,
-    _text(
+    Rule(
         "a GitHub login: at most 39 letters, digits and '-', starting and ending with a letter "
         "or digit (a bot's ends in [bot])",
-        _matches(r"[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?(\[bot\])?"),
+        Pattern(r"[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?(\[bot\])?"),
     ),
 ]
 TeamSlug = Annotated[
-    str, _text("a team's name as in URLs, such as platform-team", _matches(r"[a-z0-9_-]+", 100))
+    str, Rule("a team's name as in URLs, such as platform-team", Pattern(r"[a-z0-9_-]+", 100))
 ]
 GitHubRepository = Annotated[
     str,
-    _text(
+    Rule(
         "a repository's name without its owner: at most 100 letters, digits, '-', '_' and '.'",
-        _matches(r"[A-Za-z0-9._-]+", 100),
+        Pattern(r"[A-Za-z0-9._-]+", 100),
     ),
 ]
 EnvironmentName = Annotated[
     str,
-    _text(
+    Rule(
         "an environment's name: at most 255 letters, digits, '-', '_' and '.'",
-        _matches(r"[A-Za-z0-9._-]+"),
+        Pattern(r"[A-Za-z0-9._-]+"),
     ),
 ]
 BranchPattern = Annotated[
     str,
-    _text(
+    Rule(
         "a branch, a pattern such as release/*, or ~DEFAULT_BRANCH; not starting with refs/",
-        _matches(r"~DEFAULT_BRANCH|~ALL|(?!refs/)[^\s~^:\\]+"),
+        Pattern(r"~DEFAULT_BRANCH|~ALL|(?!refs/)[^\s~^:\\]+"),
     ),
 ]
 ActionsName = Annotated[
     str,
-    _text(
+    Rule(
         "a name of capitals, digits and '_', starting with no digit and not with GITHUB_",
-        _matches(r"(?!GITHUB_)[A-Z_][A-Z0-9_]*"),
+        Pattern(r"(?!GITHUB_)[A-Z_][A-Z0-9_]*"),
     ),
 ]
 Rfc3339 = Annotated[
-    str, _text("a time as RFC 3339 has it, such as 2026-01-31T12:00:00Z", _is_rfc3339)
+    str, Rule("a time in RFC 3339 format, such as 2026-01-31T12:00:00Z", _is_rfc3339)
 ]
 Revision = Annotated[
     str,
-    _text("a branch, tag or commit, such as main", _matches(r"[^\s~^:?*\[\\]+")),
+    Rule("a branch, tag or commit, such as main", Pattern(r"[^\s~^:?*\[\\]+")),
 ]
 Folder = Annotated[
     str,
-    _text(
+    Rule(
         "a folder inside the repository, such as kustomize/dev: relative, without '..'", _is_folder
     ),
 ]
 LocalPath = Annotated[
-    str, _text("a chart's folder or .tgz file, relative to the project", lambda text: text != "")
+    str, Rule("a chart's folder or .tgz file, relative to the project", lambda text: text != "")
 ]
-Duration = Annotated[str, _text("a duration, such as 5s, 3m or 1h", _matches(r"(\d+(ms|s|m|h))+"))]
+Duration = Annotated[str, Rule("a duration, such as 5s, 3m or 1h", Pattern(r"(\d+(ms|s|m|h))+"))]
 SyncOption = Annotated[
     str,
-    AfterValidator(
-        Rule(
-            "a sync option of Argo CD as Name=value, such as CreateNamespace=true",
-            SYNC_OPTIONS.__contains__,
-            choices=SYNC_OPTIONS,
-        )
+    Rule(
+        "a sync option of Argo CD as Name=value, such as CreateNamespace=true",
+        SYNC_OPTIONS.__contains__,
+        choices=SYNC_OPTIONS,
     ),
 ]
-Kind = Annotated[
-    str, _text("a resource kind, such as Namespace", _matches(r"[A-Z][A-Za-z0-9]*|\*"))
-]
+Kind = Annotated[str, Rule("a resource kind, such as Namespace", Pattern(r"[A-Z][A-Za-z0-9]*|\*"))]
 Group = Annotated[
     str,
-    _text(
+    Rule(
         'an API group: "" for the core group, or a DNS name such as apps',
-        _matches(rf"({_DNS_SUBDOMAIN}|\*)?"),
+        Pattern(rf"({_DNS_SUBDOMAIN}|\*)?"),
     ),
 ]
 Token = Annotated[
-    SecretStr,
-    AfterValidator(SecretRule("an API token, without spaces or line ends", _matches(r"\S+", 4096))),
+    SecretStr, Rule("an API token, without spaces or line ends", Pattern(r"\S+", 4096))
 ]
-Password = Annotated[
-    SecretStr, AfterValidator(SecretRule("a password or access token", lambda text: text != ""))
-]
-ActionsSecret = Annotated[
-    SecretStr, AfterValidator(SecretRule("a text that is not empty", lambda text: text != ""))
-]
-WebhookSecret = Annotated[
-    SecretStr,
-    AfterValidator(SecretRule("at least 16 characters", lambda text: len(text) >= 16)),
-]
+Password = Annotated[SecretStr, Rule("a password or access token", lambda text: text != "")]
+ActionsSecret = Annotated[SecretStr, Rule("a text that is not empty", lambda text: text != "")]
+WebhookSecret = Annotated[SecretStr, Rule("at least 16 characters", lambda text: len(text) >= 16)]
 PrivateKey = Annotated[
     SecretStr,
-    AfterValidator(
-        SecretRule(
-            "a private key in PEM form without a passphrase: -----BEGIN ... PRIVATE KEY----- to "
-            "-----END ... PRIVATE KEY-----, line ends kept",
-            _is_private_key,
-        )
+    Rule(
+        "a private key in PEM form without a passphrase: -----BEGIN ... PRIVATE KEY----- to "
+        "-----END ... PRIVATE KEY-----, line ends kept",
+        _is_private_key,
     ),
 ]
 AdminPassword = Annotated[
     SecretStr,
-    AfterValidator(
-        SecretRule(
-            f"at least {ADMIN_PASSWORD_LENGTH[0]} characters and at most "
-            f"{ADMIN_PASSWORD_LENGTH[-1]} bytes (bcrypt reads no more)",
-            _is_admin_password,
-        )
+    Rule(
+        f"at least {ADMIN_PASSWORD_LENGTH[0]} characters and at most "
+        f"{ADMIN_PASSWORD_LENGTH[-1]} bytes (bcrypt reads no more)",
+        _is_admin_password,
     ),
 ]

@@ -1,23 +1,27 @@
-"""Looks things up in the settings' types: what a path names, and what may stand there, in words."""
+"""Finds the type of a setting by its path, and describes in words what its value must be."""
 
 from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, cast, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import AfterValidator, SecretStr
+from annotated_types import Ge, Le, MinLen
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
-from doks_gitops.settings.base import Model, Path
-from doks_gitops.settings.scalars import Rule, SecretRule
+from doks_gitops.settings.base import DefaultFrom, Model, Path
+from doks_gitops.settings.scalars import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
-    """A place in the settings: its type without wrappers, what narrows it, its field if any."""
+class SettingType:
+    """The type of a setting: without `Annotated` and `| None`, which leave `metadata` behind.
+
+    `field` is the field of the model that has this type; None for an item of a list or mapping.
+    """
 
     kind: object
     metadata: tuple[object, ...] = ()
@@ -33,7 +37,7 @@ class Spot:
 
     @property
     def scalar(self) -> bool:
-        """Whether the value is one text, number or choice, and no secret."""
+        """Whether the value is a text, a number or a choice, and no secret."""
         return self.kind in (str, int, bool) or get_origin(self.kind) is Literal
 
     @property
@@ -43,28 +47,56 @@ class Spot:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The only values that are right, if they can be listed."""
+        """All valid values, if they can be listed; otherwise empty."""
         if get_origin(self.kind) is Literal:
             return tuple(map(str, get_args(self.kind)))
-        rule = self._rule()
-        return rule.choices if isinstance(rule, Rule) else ()
+        return self.rule.choices if self.rule else ()
 
-    def child(self, key: str | int) -> Spot | None:
-        """The spot below this one, or None if there can't be one."""
+    @property
+    def default_from(self) -> str | None:
+        """Where the value comes from if the stack file does not have it (`DefaultFrom`)."""
+        return next((item.source for item in self.metadata if isinstance(item, DefaultFrom)), None)
+
+    @property
+    def required(self) -> bool:
+        """Whether the stack file must have the key."""
+        return self.field is not None and self.field.is_required() and self.default_from is None
+
+    @property
+    def default(self) -> object:
+        """The default of the field as JSON; None if it has none, or none worth telling: an empty
+        list or object, or an object of the defaults of its fields."""
+        if self.field is None or self.field.is_required():
+            return None
+        default = self.field.get_default(call_default_factory=True, validated_data={})
+        if isinstance(default, Model) or default in (None, (), {}):
+            return None
+        return to_jsonable_python(default, by_alias=True)
+
+    @property
+    def rule(self) -> Rule | None:
+        return next((item for item in self.metadata if isinstance(item, Rule)), None)
+
+    @property
+    def not_empty(self) -> bool:
+        """Whether a list or object must have at least one item."""
+        return any(isinstance(item, MinLen) for item in self.metadata)
+
+    def child(self, key: str | int) -> SettingType | None:
+        """The type of the value at `key`; None if no value can be there."""
         if self.model is not None:
             return fields(self.model).get(str(key))
         arguments = get_args(self.kind)
         if get_origin(self.kind) is tuple and isinstance(key, int):
-            return spot(arguments[0])
+            return setting_type(arguments[0])
         if get_origin(self.kind) is Mapping:
-            return spot(arguments[1])
+            return setting_type(arguments[1])
         return None
 
-    def right(self) -> str:
-        """What the value must be, for a sentence that begins with "right:"."""
-        rule = self._rule()
-        if rule is not None:
-            return rule.right
+    def expected(self) -> str:
+        """What the value must be, for a line that begins with "expected:"."""
+        if self.rule is not None:
+            return self.rule.expected
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.model is not None:
@@ -72,68 +104,61 @@ class Spot:
         if self.kind is bool:
             return "true or false"
         if self.kind is int:
-            return f"a whole number{self._bounds()}"
+            low, high = self.bounds
+            if high is not None:
+                return f"a whole number from {low} to {high}"
+            return "a whole number" if low is None else f"a whole number of at least {low}"
         if self.kind is str:
             return "text (in quotes, if it looks like a number)"
         if self.secret:
             return "a secret text"
-        least = any(isinstance(each, MinLen) for each in self.metadata)
         kind = "a list" if get_origin(self.kind) is tuple else "an object of names and values"
-        return f"{kind}, with at least one item" if least else kind
+        return f"{kind}, with at least one item" if self.not_empty else kind
 
-    def _rule(self) -> Rule | SecretRule | None:
-        for each in self.metadata:
-            if isinstance(each, AfterValidator) and isinstance(each.func, Rule | SecretRule):
-                return each.func
-        return None
-
-    def _bounds(self) -> str:
-        low = next((m.ge for m in self.metadata if isinstance(m, Ge)), None)
-        above = next((m.gt for m in self.metadata if isinstance(m, Gt)), None)
-        high = next((m.le for m in self.metadata if isinstance(m, Le)), None)
-        if low is not None and high is not None:
-            return f" from {low} to {high}"
-        if low is not None:
-            return f" of at least {low}"
-        return f" above {above}" if above is not None else ""
+    @property
+    def bounds(self) -> tuple[int | None, int | None]:
+        """The least and the greatest valid number; None without a bound."""
+        low = next((item.ge for item in self.metadata if isinstance(item, Ge)), None)
+        high = next((item.le for item in self.metadata if isinstance(item, Le)), None)
+        return cast("int | None", low), cast("int | None", high)
 
 
-def spot(annotation: object, field: FieldInfo | None = None) -> Spot:
-    """`annotation` without `Annotated` and `| None`, as a spot."""
+def setting_type(annotation: object, field: FieldInfo | None = None) -> SettingType:
+    """The type that `annotation` stands for, without `Annotated` and `| None`."""
     metadata: list[object] = list(field.metadata) if field else []
     while True:
         origin = get_origin(annotation)
         if origin is Annotated:
             annotation, *more = get_args(annotation)
-            for each in more:
-                metadata += each.metadata if isinstance(each, FieldInfo) else [each]
+            for item in more:
+                metadata += item.metadata if isinstance(item, FieldInfo) else [item]
         elif origin in (Union, types.UnionType):
-            rest = [each for each in get_args(annotation) if each is not type(None)]
-            if len(rest) != 1:
-                return Spot(annotation, tuple(metadata), field)
-            annotation = rest[0]
+            members = [member for member in get_args(annotation) if member is not type(None)]
+            if len(members) != 1:
+                return SettingType(annotation, tuple(metadata), field)
+            annotation = members[0]
         else:
-            return Spot(annotation, tuple(metadata), field)
+            return SettingType(annotation, tuple(metadata), field)
 
 
-def fields(model: type[Model]) -> dict[str, Spot]:
-    """The fields of `model` by their keys in the stack file."""
+def fields(model: type[Model]) -> dict[str, SettingType]:
+    """The types of the fields of `model`, by their keys in the stack file."""
     return {
-        field.alias or name: spot(field.annotation, field)
+        field.alias or name: setting_type(field.annotation, field)
         for name, field in model.model_fields.items()
     }
 
 
-def at(root: Spot, path: Path) -> Spot | None:
-    """The spot that `path` names below `root`, or None if there is none."""
-    here: Spot | None = root
+def at(root: SettingType, path: Path) -> SettingType | None:
+    """The type of the value at `path` below `root`; None if no value can be there."""
+    current: SettingType | None = root
     for key in path:
-        here = here.child(key) if here else None
-    return here
+        current = current.child(key) if current else None
+    return current
 
 
-def secrets(root: Spot, raw: object, path: Path = ()) -> Iterator[Path]:
-    """Paths of the values in `raw` that are secrets by their type."""
+def secrets(root: SettingType, raw: object, path: Path = ()) -> Iterator[Path]:
+    """Paths of the values in `raw` that have the type of a secret."""
     if root.secret:
         yield path
         return
@@ -143,6 +168,6 @@ def secrets(root: Spot, raw: object, path: Path = ()) -> Iterator[Path]:
     elif isinstance(raw, list | tuple):
         entries = iter(enumerate(raw))
     for key, value in entries:
-        below = root.child(key)
-        if below is not None:
-            yield from secrets(below, value, (*path, key))
+        child = root.child(key)
+        if child is not None:
+            yield from secrets(child, value, (*path, key))

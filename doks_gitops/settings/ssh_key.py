@@ -8,28 +8,29 @@ _MAGIC = b"openssh-key-v1\0"
 
 
 def public_key(private_key: str) -> str:
-    """`type key`, as it is registered with a Git host.
+    """The public key as `TYPE KEY`, the form in which it is registered with a Git host.
 
-    It stands in the open in OpenSSH's own format, so that nothing has to be computed
+    A private key in OpenSSH's own format contains its public key in plain text
     (https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key). Raises ValueError for
-    any other; its message completes "a key that ...".
+    other formats, for damaged keys and for keys with a passphrase; the message completes
+    "a key that ...".
     """
-    found = re.search(
+    match = re.search(
         r"-----BEGIN OPENSSH PRIVATE KEY-----(.*)-----END OPENSSH PRIVATE KEY-----",
         private_key,
         re.DOTALL,
     )
-    if found is None:
+    if match is None:
         raise ValueError("is not in OpenSSH's format")
     try:
-        content = base64.b64decode("".join(found[1].split()), validate=True)
+        content = base64.b64decode("".join(match[1].split()), validate=True)
         if not content.startswith(_MAGIC):
             raise ValueError
-        cipher, rest = _text(content[len(_MAGIC) :])
-        for _ in range(2):  # how the passphrase is used
-            _, rest = _text(rest)
-        public, _ = _text(rest[4:])  # after the number of keys
-        kind, _ = _text(public)
+        cipher, rest = _split_string(content[len(_MAGIC) :])
+        for _ in range(2):  # name and options of the passphrase's key derivation
+            _, rest = _split_string(rest)
+        public, _ = _split_string(rest[4:])  # after the number of keys
+        kind, _ = _split_string(public)
     except (binascii.Error, ValueError, IndexError):
         raise ValueError("is damaged") from None
     if cipher != b"none":
@@ -37,8 +38,8 @@ def public_key(private_key: str) -> str:
     return f"{kind.decode()} {base64.b64encode(public).decode()}"
 
 
-def _text(data: bytes) -> tuple[bytes, bytes]:
-    """The first string of the data, and what follows it. Raises ValueError if it is cut off."""
+def _split_string(data: bytes) -> tuple[bytes, bytes]:
+    """The first string in `data`, and the bytes after it. Raises ValueError if it is cut off."""
     length = int.from_bytes(data[:4], "big")
     if len(data) < 4 + length or len(data) < 4:
         raise ValueError

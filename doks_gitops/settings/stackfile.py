@@ -1,4 +1,4 @@
-"""Reads the text of a stack file: whether a value stands there as a secret or in plain text."""
+"""Reads the text of a stack file, and tells which of its values are encrypted."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import yaml
 from doks_gitops.settings.base import Path
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-"""Keeps every scalar as the text it is: no date, no number in base 60. In C, where PyYAML was built
-with it: twenty times as fast, which 500 applications feel."""
+"""Loads every scalar as text: no dates, no numbers in base 60. The C version, if PyYAML has it, is
+20 times as fast, which matters with 500 applications."""
 
 
-class Kept(Enum):
-    """How a stack file keeps a value."""
+class Storage(Enum):
+    """How a stack file stores a value."""
 
-    SECURE = "encrypted, under `secure`"
+    ENCRYPTED = "encrypted, under `secure`"
     PLAIN = "in plain text"
     ABSENT = "not at all"
 
 
 class StackFile:
-    """The `config` of a stack file, as it is written. Raises ValueError for broken YAML."""
+    """The `config` of a stack file. Raises ValueError for broken YAML."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -33,28 +33,28 @@ class StackFile:
         config = document.get("config") if isinstance(document, Mapping) else None
         self._config: Mapping[str, object] = config if isinstance(config, Mapping) else {}
 
-    def kept(self, key: str, path: Path = ()) -> Kept:
-        """How the value at `path` below the configuration key `key` is kept."""
-        here = self._config.get(key, None)
+    def storage(self, key: str, path: Path = ()) -> Storage:
+        """How the value at `path` below the configuration key `key` is stored."""
         if key not in self._config:
-            return Kept.ABSENT
+            return Storage.ABSENT
+        value = self._config[key]
         for part in path:
-            if _is_secure(here):
-                return Kept.SECURE
-            here = _below(here, part)
-            if here is None:
-                return Kept.ABSENT
-        return Kept.SECURE if _is_secure(here) else Kept.PLAIN
+            if _is_encrypted(value):
+                return Storage.ENCRYPTED
+            value = _child(value, part)
+            if value is None:
+                return Storage.ABSENT
+        return Storage.ENCRYPTED if _is_encrypted(value) else Storage.PLAIN
 
     def text(self, key: str, *path: str | int) -> str | None:
-        """The scalar at `path` below `key`, as text; None if there is none or it is encrypted."""
-        here = self._config.get(key)
+        """The scalar at `path` below `key`, as text; None if it is absent or encrypted."""
+        value = self._config.get(key)
         for part in path:
-            here = _below(here, part)
-        return here if isinstance(here, str) else None
+            value = _child(value, part)
+        return value if isinstance(value, str) else None
 
 
-def _below(value: object, part: str | int) -> object:
+def _child(value: object, part: str | int) -> object:
     if isinstance(value, Mapping):
         return value.get(part)
     if isinstance(value, list) and isinstance(part, int) and part < len(value):
@@ -62,5 +62,5 @@ def _below(value: object, part: str | int) -> object:
     return None
 
 
-def _is_secure(value: object) -> bool:
+def _is_encrypted(value: object) -> bool:
     return isinstance(value, Mapping) and set(value) == {"secure"}

@@ -1,4 +1,4 @@
-"""Argo CD's own manifests as a Helm chart, for where the public argo-cd chart can't be reached."""
+"""Argo CD's own manifests as a Helm chart, for use without the public argo-cd chart."""
 
 from sandbox.chart.build import ChartError, build_chart, next_patch
 from sandbox.chart.public import can_be_reached

@@ -1,8 +1,8 @@
-"""Packages the manifests of an Argo CD release as a stand-in of the chart `argo-cd`.
+"""Packages the manifests of an Argo CD release as a stand-in for the chart `argo-cd`.
 
-The chart's templates and values are in `template/`; the manifests go in as they are, one file per
-object, and the templates change them as the values say. What the values can't say is refused by
-the chart's schema, which is made of `values.yaml`.
+The chart contains the manifests unchanged, one file per object, and the templates of `template/`,
+which apply the values to them. The chart's schema, derived from `values.yaml`, refuses unsupported
+values.
 """
 
 import gzip
@@ -32,9 +32,9 @@ _COMPONENTS = {
     "argocd-server": "server",
 }
 
-# Services that the chart makes where `metrics.enabled` asks for them, and what only the container
-# that `_without_init` takes out had a use for.
-_LEFT_OUT = {
+# Services that a template makes if `metrics.enabled` is true, and objects that only the container
+# needs that `_without_init` removes.
+_OMITTED = {
     ("Service", "argocd-metrics"),
     ("Service", "argocd-server-metrics"),
     ("Service", "argocd-notifications-controller-metrics"),
@@ -42,41 +42,41 @@ _LEFT_OUT = {
     ("RoleBinding", "argocd-redis"),
 }
 
-# Maps among the values whose keys are the user's own although the chart has some by default.
+# Maps in the values that have default keys but accept others, too.
 _OPEN = {"configs.cm", "configs.params", "configs.rbac", "crds.annotations", "global.nodeSelector"}
 
 Object = dict[str, Any]
 
 
 class ChartError(Exception):
-    """Manifests that are not there, or not what an Argo CD release has."""
+    """The manifests are missing, or are not those of an Argo CD release."""
 
 
 def next_patch(version: str) -> str:
-    """The chart version after `version`: the one that there is to upgrade to."""
+    """The patch version after `version`, to which a stack can be upgraded."""
     minor, _, patch = version.rpartition(".")
     return f"{minor}.{int(patch) + 1}"
 
 
 def build_chart(manifests: Path, version: str, out: Path) -> Path:
-    """Package `manifests` (that folder of an Argo CD release) as `<out>/argo-cd-<version>.tgz`.
+    """Package `manifests` (the folder of an Argo CD release) as `<out>/argo-cd-<version>.tgz`.
 
-    `version` is the chart version that a stack pins; the app version is that of the manifests. The
-    same input gives the same bytes. Raises ChartError if the manifests can't be used.
+    `version` is the chart version; the app version is that of the manifests. Equal inputs give
+    equal bytes. Raises ChartError if the manifests can't be used.
     """
-    plain = _load(manifests / "install.yaml")
-    # Beside the CRDs and cluster roles, which it shares with the other one.
+    objects = _load(manifests / "install.yaml")
+    # Unlike ha/install.yaml, without the CRDs and cluster roles that install.yaml already has.
     available = _load(manifests / "ha" / "namespace-install.yaml")
     redis = [o for o in available if _component(o) == "redis-ha"]
     if not redis:
         raise ChartError(f"{manifests} has no highly available Redis in ha/namespace-install.yaml")
-    files = dict(_files([*plain, *redis]))
+    files = dict(_files([*objects, *redis]))
     for path in sorted(_TEMPLATE.rglob("*")):
         if path.is_file():
             files[str(path.relative_to(_TEMPLATE))] = path.read_bytes()
     values = yaml.safe_load(files["values.yaml"])
     files["values.schema.json"] = _json(_schema(values))
-    files["Chart.yaml"] = _json(_chart(version, _app_version(plain, manifests)))
+    files["Chart.yaml"] = _json(_chart(version, _app_version(objects, manifests)))
     package = out / f"{NAME}-{version}.tgz"
     out.mkdir(parents=True, exist_ok=True)
     unfinished = package.with_suffix(".unfinished")
@@ -101,7 +101,7 @@ def _chart(version: str, app_version: str) -> Object:
 
 
 def _app_version(objects: list[Object], manifests: Path) -> str:
-    """The version that the manifests' own image has."""
+    """The version of Argo CD's image in the manifests."""
     versions: set[str] = {
         container["image"].removeprefix(f"{_IMAGE}:")
         for o in objects
@@ -123,12 +123,12 @@ def _load(path: Path) -> list[Object]:
 
 
 def _files(objects: list[Object]) -> Iterator[tuple[str, bytes]]:
-    """The files of the chart that hold the objects."""
+    """The files of the chart with the objects."""
     for o in objects:
         kind, name, component = o["kind"], o["metadata"]["name"], _component(o)
         if kind == "CustomResourceDefinition":
             yield f"manifests/definitions/{name}.json", _json(o["spec"])
-        elif (kind, name) in _LEFT_OUT:
+        elif (kind, name) in _OMITTED:
             continue
         elif component is None:
             yield f"manifests/configs/{name}.json", _json(o)
@@ -141,7 +141,7 @@ def _component(o: Object) -> str | None:
 
 
 def _without_init(o: Object) -> Object:
-    """Without the container that makes the password of Redis: the chart has a Job for that."""
+    """Without the init container that creates Redis's password: the chart has a Job for that."""
     pod = o["spec"]["template"]["spec"] if o["kind"] == "Deployment" else {}
     kept = [c for c in pod.pop("initContainers", []) if c["name"] != "secret-init"]
     if kept:
@@ -150,7 +150,7 @@ def _without_init(o: Object) -> Object:
 
 
 def _schema(value: object, path: str = "") -> Object:
-    """JSON schema of all values that differ from `value`, the defaults, only where they may."""
+    """The JSON schema of values with the default `value`."""
     match value:
         case bool():
             return {"type": "boolean"}
@@ -180,7 +180,7 @@ def _json(value: object) -> bytes:
 
 
 def _archive(files: dict[str, bytes]) -> bytes:
-    """A .tgz that depends on nothing but the files' names and content."""
+    """A .tgz that depends only on the files' names and content."""
     archive = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=archive, mode="wb", filename="", mtime=0) as compressed,

@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 
 def repository(folder: Path) -> Starlette:
-    """Serves the charts that are in `folder` (`<name>-<version>.tgz`) at each moment."""
+    """Serves the charts that `folder` contains at each request (`<name>-<version>.tgz`)."""
 
     async def index(_: Request) -> Response:
         entries: dict[str, list[dict[str, Any]]] = {}
@@ -33,7 +33,7 @@ def repository(folder: Path) -> Starlette:
 
 
 def _entry(package: Path) -> dict[str, Any]:
-    """What the index says of a chart: its Chart.yaml, and where and what its package is."""
+    """The index entry of a chart: its Chart.yaml, with the address and digest of its package."""
     with tarfile.open(package) as archive:
         name = min((n for n in archive.getnames() if n.endswith("/Chart.yaml")), key=len)
         file = archive.extractfile(name)

@@ -1,1 +1,1 @@
-"""One Kubernetes cluster of the sandbox: its control plane, its nodes, and Argo CD's processes."""
+"""The sandbox's Kubernetes clusters: control planes, nodes, and the processes of Argo CD."""

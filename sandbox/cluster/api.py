@@ -1,4 +1,4 @@
-"""A small asynchronous client of the Kubernetes API, and watches that never end."""
+"""A small asynchronous client of the Kubernetes API, with watches that resume by themselves."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ Object: TypeAlias = dict[str, Any]
 
 
 class ApiError(Exception):
-    """The API server refused a request; `code` is its HTTP status."""
+    """The API server answered a request with an error; `code` is the HTTP status."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -27,17 +27,17 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """An object that is there (new, changed, or just seen), or that is gone."""
+    """An event of a watch: the object exists (added, modified or listed), or it is deleted."""
 
     object: Object
-    gone: bool
+    deleted: bool
 
 
 class Api:
-    """The API of one cluster at `server`, as the user that `ssl_context` has a certificate of."""
+    """The API of the cluster at `server`, as the user whose certificate is in `ssl_context`."""
 
     def __init__(self, server: str, ssl_context: SSLContext) -> None:
-        # A proxy of the user's environment must never see the cluster.
+        # Requests must not go through a proxy of the user's environment.
         self._http = httpx.AsyncClient(
             base_url=server, verify=ssl_context, timeout=30, trust_env=False
         )
@@ -46,7 +46,7 @@ class Api:
         await self._http.aclose()
 
     async def is_ready(self) -> bool:
-        """Whether the server says of itself that it is ready; false if nothing answers."""
+        """Whether the server reports that it is ready; false if it does not answer."""
         try:
             return (await self._http.get("/readyz", timeout=5)).status_code == 200
         except httpx.TransportError:
@@ -61,21 +61,24 @@ class Api:
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        """Raises ApiError if the server refuses, httpx.TransportError if it can't be reached."""
-        answer = await self._http.request(
+        """Send a request and return the JSON of the response.
+
+        Raises ApiError for an error status, httpx.TransportError if the server can't be reached.
+        """
+        response = await self._http.request(
             method,
             path,
             params=params,
             content=None if body is None else json.dumps(body),
             headers={"Content-Type": content_type},
         )
-        if answer.is_error:
-            raise ApiError(answer.status_code, f"{method} {path}: {_message(answer)}")
-        content: Object = answer.json() if answer.content else {}
+        if response.is_error:
+            raise ApiError(response.status_code, f"{method} {path}: {_message(response)}")
+        content: Object = response.json() if response.content else {}
         return content
 
     async def get(self, path: str) -> Object | None:
-        """The object at that path; None if there is none."""
+        """The object at that path; None if it does not exist."""
         try:
             return await self.call("GET", path)
         except ApiError as error:
@@ -89,7 +92,7 @@ class Api:
         return items
 
     async def apply(self, path: str, body: Object, *, manager: str) -> Object:
-        """Server-side apply; fields that others have set as well become `manager`'s."""
+        """Server-side apply; takes over fields that other managers own (`force`)."""
         return await self.call(
             "PATCH",
             path,
@@ -105,9 +108,9 @@ class Api:
     async def delete(
         self, path: str, *, grace_seconds: int | None = None, uid: str | None = None
     ) -> None:
-        """Delete the object; does nothing if there is none.
+        """Delete the object; does nothing if it does not exist.
 
-        With `uid` only the object of that identity: ApiError 409 if another one has its name.
+        With `uid`, raises ApiError 409 if the object of that name has another UID.
         """
         options: Object = {"apiVersion": "v1", "kind": "DeleteOptions"}
         if grace_seconds is not None:
@@ -121,10 +124,10 @@ class Api:
                 raise
 
     async def watch(self, path: str) -> AsyncIterator[Change]:
-        """What there is in the collection, and then every change to it, for ever.
+        """The objects of the collection, and then every change to it, without end.
 
-        Whenever the connection is lost or the server has forgotten where we were (410 Gone), the
-        collection is listed anew: what vanished meanwhile is reported as gone, the rest as there.
+        When the connection is lost or the resource version is too old (410 Gone), the collection is
+        listed again: objects that are missing then are reported as deleted, the others as existing.
         """
         known: dict[str, Object] = {}
         while True:
@@ -132,13 +135,13 @@ class Api:
                 listed = await self.call("GET", path)
                 present = {item["metadata"]["uid"]: item for item in listed.get("items") or []}
                 for uid in known.keys() - present.keys():
-                    yield Change(known.pop(uid), gone=True)
+                    yield Change(known.pop(uid), deleted=True)
                 for uid, item in present.items():
                     known[uid] = item
-                    yield Change(item, gone=False)
+                    yield Change(item, deleted=False)
                 async for change in self._changes(path, listed["metadata"]["resourceVersion"]):
                     uid = change.object["metadata"]["uid"]
-                    if change.gone:
+                    if change.deleted:
                         known.pop(uid, None)
                     else:
                         known[uid] = change.object
@@ -156,23 +159,24 @@ class Api:
                 "timeoutSeconds": "300",
             }
             timeout = httpx.Timeout(30, read=360)
-            async with self._http.stream("GET", path, params=params, timeout=timeout) as answer:
-                if answer.is_error:
-                    raise ApiError(answer.status_code, f"watch {path}")
-                async for line in _lines(answer):
+            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
+                if response.is_error:
+                    raise ApiError(response.status_code, f"watch {path}")
+                async for line in _lines(response):
                     event = json.loads(line)
                     item = event["object"]
                     if event["type"] == "ERROR":
                         raise ApiError(item.get("code", 500), f"watch {path}: {item}")
                     version = item["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
-                        yield Change(item, gone=event["type"] == "DELETED")
+                        yield Change(item, deleted=event["type"] == "DELETED")
 
 
-async def _lines(answer: httpx.Response) -> AsyncIterator[bytes]:
-    """The answer's lines. httpx would end one at any Unicode line end, also within a string."""
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The response's lines, ended by \\n. `Response.aiter_lines` also splits at other Unicode line
+    ends, which may occur within a JSON string."""
     rest = b""
-    async for chunk in answer.aiter_bytes():
+    async for chunk in response.aiter_bytes():
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line
@@ -186,7 +190,7 @@ def write_kubeconfig(
     user: Mapping[str, str],
     namespace: str = "default",
 ) -> None:
-    """Write a kubeconfig (0600) with one context; `user` holds the entry's credentials."""
+    """Write a kubeconfig (mode 0600) with one context; `user` is the user entry."""
     config = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -208,9 +212,9 @@ def write_kubeconfig(
     write_private(path, yaml.safe_dump(config).encode())
 
 
-def _message(answer: httpx.Response) -> str:
-    """The server's own words; a path that it does not know it answers in plain text."""
+def _message(response: httpx.Response) -> str:
+    """The message of the response's Status object; for an unknown path it is plain text."""
     try:
-        return str(answer.json()["message"])
+        return str(response.json()["message"])
     except (ValueError, KeyError, TypeError):
-        return answer.text.strip()
+        return response.text.strip()

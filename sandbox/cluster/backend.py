@@ -1,4 +1,4 @@
-"""The clusters of the emulated account: a control plane of its own for each, and its pods."""
+"""Runs the clusters of the emulated account."""
 
 import asyncio
 import base64
@@ -18,16 +18,16 @@ from sandbox.cluster.controlplane import ControlPlane
 from sandbox.cluster.images import ImagePuller
 from sandbox.cluster.kubelet import Kubelet
 from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready, provider_id
-from sandbox.cluster.refusal import set_refusal
+from sandbox.cluster.refusal import refuse_statefulsets
 from sandbox.cluster.relay import Relay
 from sandbox.cluster.tools import ClusterTools
-from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, Disturbance, NodeSpec
+from sandbox.digitalocean.backend import ClusterAccess, ClusterFaults, ClusterSpec, NodeSpec
 from sandbox.paths import remove_tree
 from sandbox.processes import ProcessFailed
 
 _NODES = "/api/v1/nodes"
 _READY_WITHIN = 60.0
-"""Seconds for the nodes of a cluster."""
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ProcessInfo:
 
     cluster_id: str
     name: str
-    """As `kube-apiserver`, or `NAMESPACE/POD` for a pod that is run for real."""
+    """Such as `kube-apiserver`, or `NAMESPACE/POD` for a pod that runs as a process."""
     pid: int
     memory: int
-    """In bytes; what several processes share is divided among them (proportional set size)."""
+    """Bytes, as proportional set size: shared memory is divided among the processes."""
     restarts: int
     log: Path
 
@@ -48,13 +48,13 @@ class ProcessInfo:
 class _Cluster:
     plane: ControlPlane
     entrance: Relay
-    """Where the API is reached from outside, and can be cut off."""
+    """The API's port for clients outside the cluster; stopped while the cluster is unreachable."""
     kubelet: Kubelet
     nodes: NodePlan
     cloud: CloudController | None
     images: ImagePuller | None
     refuses_statefulsets: bool | None = None
-    """None: what an earlier process left it with is not known."""
+    """None: unknown, since an earlier daemon may have set it."""
 
     async def stop(self) -> None:
         await self.entrance.stop()
@@ -67,15 +67,16 @@ class _Cluster:
 
 
 class Account(cloud.Account, images.Account, Protocol):
-    """What clusters need of the account that they are in."""
+    """What the clusters need of their account."""
 
 
 class Clusters:
-    """Runs the clusters as a `sandbox.digitalocean.backend.ClusterBackend`.
+    """A `sandbox.digitalocean.backend.ClusterBackend` that runs real control planes.
 
-    Each has a folder in `folder`, by its id. `authenticate_url` gives, for a cluster's id, the URL
-    that answers its TokenReviews. Load balancers are made in `account`, and images pulled from its
-    registry; without one, Services of type LoadBalancer and pods with such images wait for ever.
+    Each cluster has a folder in `folder`, named by its ID. `authenticate_url` returns the URL that
+    answers the TokenReviews of the cluster with that ID. `account` has the load balancers and the
+    registry; without it, Services of type LoadBalancer and pods with images of the registry stay
+    pending.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Clusters:
         self._clusters: dict[str, _Cluster] = {}
 
     async def create(self, spec: ClusterSpec) -> ClusterAccess:
-        """See `ClusterBackend.create`. Raises ProcessFailed if it does not become ready."""
+        """See `ClusterBackend.create`. Raises ProcessFailed if a process does not become ready."""
         cluster = self._clusters.get(spec.id)
         if cluster is None:
             plane = ControlPlane(
@@ -109,7 +110,7 @@ class Clusters:
                 undo.push_async_callback(plane.stop)
                 await kubelet.start()
                 undo.push_async_callback(kubelet.stop)
-                port = await asyncio.to_thread(plane.ports.settle, "entrance")
+                port = await asyncio.to_thread(plane.ports.choose, "entrance")
                 entrance = Relay(port, lambda: plane.port)
                 await entrance.start()
                 undo.pop_all()
@@ -135,46 +136,46 @@ class Clusters:
     async def delete(self, cluster_id: str) -> None:
         """See `ClusterBackend.delete`."""
         await self.stop(cluster_id)
-        # One that could not be started has left files, too.
+        # A cluster that could not be started has files too.
         await asyncio.to_thread(remove_tree, self._folder / cluster_id)
 
-    async def disturb(self, cluster_id: str, disturbance: Disturbance) -> None:
-        """See `ClusterBackend.disturb`."""
+    async def set_faults(self, cluster_id: str, faults: ClusterFaults) -> None:
+        """See `ClusterBackend.set_faults`."""
         cluster = self._clusters[cluster_id]
-        if cluster.refuses_statefulsets != disturbance.refuses_statefulsets:
-            await set_refusal(cluster.plane.api, disturbance.refuses_statefulsets)
-            cluster.refuses_statefulsets = disturbance.refuses_statefulsets
-        if disturbance.unreachable:
+        if cluster.refuses_statefulsets != faults.refuses_statefulsets:
+            await refuse_statefulsets(cluster.plane.api, faults.refuses_statefulsets)
+            cluster.refuses_statefulsets = faults.refuses_statefulsets
+        if faults.unreachable:
             await cluster.entrance.stop()
         else:
             await cluster.entrance.start()
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
-        """See `ClusterBackend.set_nodes`. A node that leaves takes its pods with it.
+        """See `ClusterBackend.set_nodes`. The pods of a removed node are deleted with it.
 
-        Raises ProcessFailed if they are not ready within a minute.
+        Raises ProcessFailed if the nodes are not ready within a minute.
         """
         cluster = self._clusters[cluster_id]
         api = cluster.plane.api
         present = {node["metadata"]["name"]: node for node in await api.items(_NODES)}
-        wanted = {spec.name: spec for spec in nodes}
+        specs = {spec.name: spec for spec in nodes}
         for name, node in list(present.items()):
-            # Another machine of the same name is another node.
-            if name not in wanted or node["spec"]["providerID"] != provider_id(wanted[name]):
+            # Another Droplet with the same name is another node.
+            if name not in specs or node["spec"]["providerID"] != provider_id(specs[name]):
                 await api.delete(f"{_NODES}/{name}")
                 del present[name]
-        for name, spec in wanted.items():
+        for name, spec in specs.items():
             node, status = cluster.nodes.place(spec, present)
             if name not in present:
-                # kwok would make up the status of a node that it knows and that has none.
-                hidden = {**node, "metadata": {**node["metadata"], "annotations": {}}}
-                await api.apply(f"{_NODES}/{name}", hidden, manager=MANAGER)
+                # kwok invents a status for an annotated node without one: annotate it afterwards.
+                unannotated = {**node, "metadata": {**node["metadata"], "annotations": {}}}
+                await api.apply(f"{_NODES}/{name}", unannotated, manager=MANAGER)
             present[name] = await api.merge(f"{_NODES}/{name}/status", {"status": status})
             await api.apply(f"{_NODES}/{name}", node, manager=MANAGER)
         deadline = time.monotonic() + _READY_WITHIN
-        while lacking := [node for node in await api.items(_NODES) if not is_ready(node)]:
+        while not_ready := [node for node in await api.items(_NODES) if not is_ready(node)]:
             if time.monotonic() > deadline:
-                names = ", ".join(node["metadata"]["name"] for node in lacking)
+                names = ", ".join(node["metadata"]["name"] for node in not_ready)
                 log = cluster.plane.log("kwok")
                 raise ProcessFailed(
                     f"nodes not ready within {_READY_WITHIN:g} s: {names}; see {log}"
@@ -182,42 +183,41 @@ class Clusters:
             await asyncio.sleep(0.05)
 
     def server_url(self, cluster_id: str) -> str | None:
-        """Where Argo CD's API listens in that cluster; None while it doesn't."""
+        """URL of Argo CD's API in that cluster; None while it is not ready."""
         cluster = self._clusters.get(cluster_id)
         return cluster.kubelet.server_url() if cluster else None
 
     def admin_kubeconfig(self, cluster_id: str) -> Path | None:
-        """A kubeconfig that needs no account; None if the cluster does not run."""
+        """A kubeconfig with a client certificate; None if the cluster is not running."""
         cluster = self._clusters.get(cluster_id)
         return cluster.plane.kubeconfig("admin") if cluster else None
 
     def api(self, cluster_id: str) -> Api | None:
-        """The API of that cluster as the sandbox's administrator; None if it does not run."""
+        """The API of that cluster as administrator; None if the cluster is not running."""
         cluster = self._clusters.get(cluster_id)
         return cluster.plane.api if cluster else None
 
     async def stop_all(self) -> None:
-        """End all processes of all clusters; what the clusters hold is kept."""
+        """Stop all processes of all clusters; the clusters' data is kept."""
         clusters, self._clusters = list(self._clusters.values()), {}
-
         await asyncio.gather(*(cluster.stop() for cluster in clusters))
 
     def processes(self) -> list[ProcessInfo]:
-        """Every process that runs at this moment."""
-        found = []
+        """The processes that are running."""
+        infos = []
         for cluster_id, cluster in self._clusters.items():
             plane = cluster.plane
             running = [
-                *((each.name, each.process, each.restarts, plane.log(each.name))
-                  for each in plane.processes),
+                *((part.name, part.process, part.restarts, plane.log(part.name))
+                  for part in plane.processes),
                 *((f"{run.namespace}/{run.name}", run.process, run.restarts, run.log)
                   for run in cluster.kubelet.runs),
             ]  # fmt: skip
             for name, process, restarts, log in running:
                 if process is not None and process.running:
                     memory = _memory(process.pid)
-                    found.append(ProcessInfo(cluster_id, name, process.pid, memory, restarts, log))
-        return found
+                    infos.append(ProcessInfo(cluster_id, name, process.pid, memory, restarts, log))
+        return infos
 
 
 def _memory(pid: int) -> int:

@@ -1,4 +1,4 @@
-"""A cluster's certificates: made once, kept in its folder, readable by their owner only."""
+"""A cluster's certificates: created once, kept in its folder, readable by their owner only."""
 
 import os
 import ssl
@@ -24,18 +24,18 @@ CLIENTS = {
     "scheduler": ("system:kube-scheduler", None),
     "kwok": ("sandbox-kwok", _MASTERS),
 }
-"""Who has a client certificate: its name here, and its Kubernetes user and group.
+"""The Kubernetes user and group of each client certificate, by its name here.
 
-The controller manager is in system:masters because all its controllers share this one identity
+The controller manager is in system:masters because all its controllers use this one identity
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#controller-roles).
 """
 
 
 class Certificates:
-    """The certificate authority of one cluster in `folder`, and all that it has signed.
+    """The certificate authority of one cluster in `folder`, and the certificates it has signed.
 
-    Whatever is not there yet is made; what is there is used again, so that kubeconfigs given out
-    stay good for the cluster's whole life.
+    Missing files are created and existing ones are reused, so that a kubeconfig stays valid for the
+    cluster's whole life.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,13 +67,13 @@ class Certificates:
         return self._ca.cert_pem.bytes()
 
     def serving(self, *names: str) -> tuple[Path, Path]:
-        """Certificate and key of the API server, good for `names` (DNS names and addresses)."""
+        """Certificate and key of the API server for `names` (DNS names and addresses)."""
         return self._issued("apiserver", names, "kube-apiserver", None)
 
     def client(self, name: str) -> tuple[Path, Path]:
-        """Certificate and key of a client of `CLIENTS`."""
+        """Certificate and key of one of `CLIENTS`."""
         user, group = CLIENTS[name]
-        # Go refuses a certificate whose list of alternative names is empty.
+        # Go rejects a certificate without a subject alternative name.
         return self._issued(name, (f"{name}.sandbox.internal",), user, group)
 
     def _issued(
@@ -92,7 +92,7 @@ class Certificates:
         return certificate, key
 
     def ssl_context(self, client: str) -> ssl.SSLContext:
-        """For connections to the API server as that client."""
+        """The TLS context for connections to the API server as that client."""
         context = ssl.create_default_context(cafile=os.fspath(self.ca_file))
         context.load_cert_chain(*self.client(client))
         return context

@@ -1,17 +1,16 @@
-"""What DigitalOcean's cloud controller does in a cluster: load balancers for Services
+"""DigitalOcean's cloud controller manager: load balancers for Services
 (https://docs.digitalocean.com/products/kubernetes/how-to/add-load-balancers/)."""
 
-import asyncio
 import logging
 from typing import Protocol
 
 import httpx
 
 from sandbox.cluster.api import Api, ApiError, Change, Object
-from sandbox.tasks import end
+from sandbox.tasks import BackgroundTask
 
 ADDRESS = "127.0.0.1"
-"""The address of every load balancer. Nothing listens behind it: pods have no network here."""
+"""The address of every load balancer. Nothing listens there: pods have no network here."""
 
 _ID = "kubernetes.digitalocean.com/load-balancer-id"
 _NAME = "service.beta.kubernetes.io/do-loadbalancer-name"
@@ -26,80 +25,80 @@ class _HasId(Protocol):
 
 
 class Account(Protocol):
-    """The account that load balancers are made in."""
+    """The account that has the load balancers."""
 
     def add_load_balancer(self, cluster_id: str, name: str, ip: str) -> _HasId:
-        """Make one for the cluster."""
+        """Create a load balancer for the cluster."""
 
     def remove_load_balancer(self, load_balancer_id: str) -> None:
-        """Remove it; does nothing if there is none of that ID."""
+        """Remove the load balancer; does nothing if it does not exist."""
 
 
 class CloudController:
-    """Gives every Service of type LoadBalancer one, in `account`, until the Service goes.
+    """Keeps a load balancer in `account` for every Service of type LoadBalancer.
 
-    Which one a Service has is written on it, so nothing is made twice after a restart.
+    The load balancer's ID is in an annotation of the Service, so a restart creates no second one.
     """
 
     def __init__(self, cluster_id: str, account: Account) -> None:
         self._cluster_id = cluster_id
         self._account = account
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
 
     def start(self, api: Api) -> None:
-        self._task = asyncio.create_task(self._follow(api), name="cloud controller")
+        self._task.start(self._follow(api), name="cloud controller")
 
     async def stop(self) -> None:
-        await end(self._task)
-        self._task = None
+        await self._task.stop()
 
     async def _follow(self, api: Api) -> None:
         async for change in api.watch("/api/v1/services"):
             try:
-                await self._consider(api, change)
+                await self._reconcile(api, change)
             except (ApiError, httpx.HTTPError) as error:
-                # Somebody else changed the Service meanwhile, of which we'll hear too.
+                # The Service was changed meanwhile, and the watch reports that change too.
                 _log.warning("load balancer: %s", error)
 
-    async def _consider(self, api: Api, change: Change) -> None:
+    async def _reconcile(self, api: Api, change: Change) -> None:
         service = change.object
         metadata = service["metadata"]
-        held = (metadata.get("annotations") or {}).get(_ID)
-        if change.gone:
+        current_id = (metadata.get("annotations") or {}).get(_ID)
+        if change.deleted:
             return
-        wanted = service["spec"]["type"] == "LoadBalancer" and "deletionTimestamp" not in metadata
+        needed = service["spec"]["type"] == "LoadBalancer" and "deletionTimestamp" not in metadata
         path = f"/api/v1/namespaces/{metadata['namespace']}/services/{metadata['name']}"
-        if wanted and held is None:
-            await self._give(api, path, service)
-        elif wanted and not service["status"].get("loadBalancer"):
+        if needed and current_id is None:
+            await self._create(api, path, service)
+        elif needed and not service["status"].get("loadBalancer"):
             await _publish(api, path, [{"ip": ADDRESS, "ipMode": "VIP"}])
-        elif not wanted and held is not None:
+        elif not needed and current_id is not None:
             await _publish(api, path, [])
-            finalizers = [each for each in metadata.get("finalizers") or [] if each != _FINALIZER]
-            await _mark(api, path, service, held=None, finalizers=finalizers)
-            self._account.remove_load_balancer(held)
+            finalizers = [name for name in metadata.get("finalizers") or [] if name != _FINALIZER]
+            await _annotate(api, path, service, load_balancer_id=None, finalizers=finalizers)
+            self._account.remove_load_balancer(current_id)
 
-    async def _give(self, api: Api, path: str, service: Object) -> None:
+    async def _create(self, api: Api, path: str, service: Object) -> None:
         metadata = service["metadata"]
-        named = (metadata.get("annotations") or {}).get(_NAME)
-        name = named or f"a{metadata['uid'].replace('-', '')[:31]}"
-        made = self._account.add_load_balancer(self._cluster_id, name, ADDRESS)
+        default_name = f"a{metadata['uid'].replace('-', '')[:31]}"
+        name = (metadata.get("annotations") or {}).get(_NAME) or default_name
+        new_id = self._account.add_load_balancer(self._cluster_id, name, ADDRESS).id
         finalizers = [*(metadata.get("finalizers") or []), _FINALIZER]
         try:
-            await _mark(api, path, service, held=made.id, finalizers=finalizers)
+            await _annotate(api, path, service, load_balancer_id=new_id, finalizers=finalizers)
         except (ApiError, httpx.HTTPError):
-            self._account.remove_load_balancer(made.id)
+            self._account.remove_load_balancer(new_id)
             raise
         await _publish(api, path, [{"ip": ADDRESS, "ipMode": "VIP"}])
 
 
-async def _mark(
-    api: Api, path: str, service: Object, *, held: str | None, finalizers: list[str]
+async def _annotate(
+    api: Api, path: str, service: Object, *, load_balancer_id: str | None, finalizers: list[str]
 ) -> None:
-    """Write on the Service which load balancer it has; refused (409) if it is a newer one."""
+    """Set the Service's load balancer ID and finalizers. Raises ApiError 409 if the Service has
+    changed since it was read."""
     metadata = {
         "resourceVersion": service["metadata"]["resourceVersion"],
-        "annotations": {_ID: held},
+        "annotations": {_ID: load_balancer_id},
         "finalizers": finalizers,
     }
     await api.merge(path, {"metadata": metadata})

@@ -1,6 +1,6 @@
-"""What a container gets from its pod's specification: environment, arguments, and volumes.
+"""A container's environment, arguments and volumes, from its pod's specification.
 
-As the kubelet does it (https://kubernetes.io/docs/tasks/inject-data-application/).
+As a kubelet does it (https://kubernetes.io/docs/tasks/inject-data-application/).
 """
 
 import base64
@@ -14,14 +14,14 @@ from sandbox.paths import write_private
 
 
 class NotConfigured(Exception):
-    """Something that the container refers to is not there (yet); says what."""
+    """The container refers to an object or key that does not exist; the text names it."""
 
 
 _REFERENCE = re.compile(r"\$(\$|\([^)]*\))")
 
 
 def expand(text: str, env: Mapping[str, str]) -> str:
-    """Replace each `$(NAME)` by that variable; `$$` is one `$`, and an unknown name is kept."""
+    """Replace each `$(NAME)` by that variable and `$$` by `$`; unknown names are kept."""
 
     def value(match: re.Match[str]) -> str:
         inner = match[1]
@@ -31,44 +31,44 @@ def expand(text: str, env: Mapping[str, str]) -> str:
 
 
 class Sources:
-    """ConfigMaps and Secrets of one namespace, each read once."""
+    """Reads ConfigMaps and Secrets of one namespace, each once."""
 
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self._read: dict[tuple[str, str], dict[str, bytes] | None] = {}
+        self._cache: dict[tuple[str, str], dict[str, bytes] | None] = {}
 
     async def data(self, kind: str, name: str) -> dict[str, bytes] | None:
-        """Contents of that object (`kind` is configmaps or secrets); None if there is none."""
+        """The data of an object; None if it does not exist. `kind`: configmaps or secrets."""
         key = (kind, name)
-        if key not in self._read:
-            found = await self._api.get(f"/api/v1/namespaces/{self._namespace}/{kind}/{name}")
-            self._read[key] = None if found is None else _contents(kind, found)
-        return self._read[key]
+        if key not in self._cache:
+            manifest = await self._api.get(f"/api/v1/namespaces/{self._namespace}/{kind}/{name}")
+            self._cache[key] = None if manifest is None else _data(kind, manifest)
+        return self._cache[key]
 
     async def required(self, kind: str, name: str, optional: bool) -> dict[str, bytes]:
-        """Its contents. Raises NotConfigured if there is no such object, unless it's optional."""
+        """As `data`; raises NotConfigured if the object does not exist and is not optional."""
         data = await self.data(kind, name)
         if data is None and not optional:
             raise NotConfigured(f'{kind.removesuffix("s")} "{name}" not found')
         return data or {}
 
 
-def _contents(kind: str, found: Object) -> dict[str, bytes]:
-    data = found.get("data") or {}
+def _data(kind: str, manifest: Object) -> dict[str, bytes]:
+    data = manifest.get("data") or {}
     if kind == "secrets":
         return {key: base64.b64decode(value) for key, value in data.items()}
-    binary = found.get("binaryData") or {}
+    binary = manifest.get("binaryData") or {}
     return {key: value.encode() for key, value in data.items()} | {
         key: base64.b64decode(value) for key, value in binary.items()
     }
 
 
 async def environment(pod: Object, container: Object, sources: Sources) -> dict[str, str]:
-    """The container's own environment variables.
+    """The environment variables of the container's specification.
 
-    A `resourceFieldRef` is left out: the sandbox gives no container a share of a machine. Raises
-    NotConfigured if a ConfigMap, a Secret or a key is missing that is not optional.
+    A `resourceFieldRef` is ignored, since containers have no resource limits here. Raises
+    NotConfigured if a ConfigMap, Secret or key does not exist and is not optional.
     """
     env: dict[str, str] = {}
     for source in container.get("envFrom") or []:
@@ -121,14 +121,14 @@ def _field(pod: Object, path: str) -> str:
 
 
 def arguments(container: Object, env: Mapping[str, str]) -> list[str]:
-    """The words after the program's name."""
+    """The container's command line without the program's name."""
     return [expand(word, env) for word in words_of(container)[1:]]
 
 
 class Volumes:
     """The volumes of one pod as folders in `folder`.
 
-    ConfigMaps, Secrets and projections of them are written there; every other kind of volume is an
+    ConfigMaps, Secrets and projections of them are written there. A volume of any other kind is an
     empty folder.
     """
 
@@ -137,7 +137,7 @@ class Volumes:
         self._volumes: Sequence[Object] = pod["spec"].get("volumes") or []
 
     async def write(self, sources: Sources) -> None:
-        """Write all contents, as they are now. Raises NotConfigured if one is missing."""
+        """Write the current data. Raises NotConfigured if a required object does not exist."""
         for volume in self._volumes:
             folder = self.path(volume["name"])
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ class Volumes:
         return self._folder / name
 
     def mounted(self, container: Object) -> dict[str, Path]:
-        """The container's mount paths, and what is there."""
+        """The folder or file behind each of the container's mount paths."""
         return {
             mount["mountPath"]: self.path(mount["name"]) / mount.get("subPath", "")
             for mount in container.get("volumeMounts") or []
@@ -163,7 +163,7 @@ class Volumes:
 async def _files(source: Object, sources: Sources) -> dict[str, bytes]:
     for field, kind in (("configMap", "configmaps"), ("secret", "secrets")):
         if reference := source.get(field):
-            # A volume says secretName where a projection says name.
+            # The field is `secretName` in a volume and `name` in a projection.
             name = reference.get("secretName") or reference["name"]
             data = await sources.required(kind, name, reference.get("optional", False))
             if not (items := reference.get("items")):
@@ -173,9 +173,10 @@ async def _files(source: Object, sources: Sources) -> dict[str, bytes]:
 
 
 def relocate(text: str, mounted: Mapping[str, Path]) -> str:
-    """`text` with a path inside a mounted volume (all of it, or after `=`) as it is here."""
+    """Replace a path in a mounted volume by its path on this machine. The path is the whole text or
+    the part after the last `=`."""
     head, separator, tail = text.rpartition("=")
-    for mount_path, here in sorted(mounted.items(), key=lambda item: -len(item[0])):
+    for mount_path, path in sorted(mounted.items(), key=lambda mount: -len(mount[0])):
         if tail == mount_path or tail.startswith(f"{mount_path.rstrip('/')}/"):
-            return f"{head}{separator}{here}{tail[len(mount_path.rstrip('/')) :]}"
+            return f"{head}{separator}{path}{tail[len(mount_path.rstrip('/')) :]}"
     return text

@@ -1,11 +1,12 @@
-"""The control plane of one cluster: etcd, the API server, the controllers, the scheduler, kwok."""
+"""The control plane of one cluster: etcd, API server, controller manager, scheduler, and kwok."""
 
 import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -18,9 +19,6 @@ from sandbox.cluster.supervise import Supervised
 from sandbox.cluster.tools import ClusterTools
 from sandbox.paths import write_private
 from sandbox.processes import Process, ProcessFailed
-
-_LOG_LIMIT = 8 * 2**20
-"""Bytes: a log that is longer when its process starts is put aside, in place of the one before."""
 
 _CONTROLLERS = (
     "clusterrole-aggregation-controller",
@@ -44,17 +42,17 @@ _CONTROLLERS = (
     "statefulset-controller",
     "ttl-after-finished-controller",
 )
-"""The controllers that pods without machines have use for. Not here: volumes, autoscaling by
-metrics, certificate requests, and what a cloud's own controller does."""
+"""The controllers that are useful without machines. Left out: those for volumes, autoscaling by
+metrics, certificate requests, and cloud resources."""
 
 
 def go_environment() -> dict[str, str]:
-    """Environment of a Go program. PATH is all that it gets of our own: a proxy or a cloud's
-    credentials of the user's are none of its business.
+    """The environment of a Go program. Of this process's environment it has only PATH: the user's
+    proxy or cloud credentials must not reach it.
 
-    Its collector is left as it is (https://go.dev/doc/gc-guide): to collect earlier (GOGC=40) saves
-    a tenth of the memory and makes all that waits for the API server a tenth slower, and near a
-    limit (GOMEMLIMIT) a program does nothing else than collect garbage.
+    The garbage collector has its default settings (https://go.dev/doc/gc-guide): GOGC=40 saves a
+    tenth of the memory and makes everything that waits for the API server a tenth slower, and near
+    GOMEMLIMIT a program only collects garbage.
     """
     return {
         "PATH": os.environ["PATH"],
@@ -63,11 +61,11 @@ def go_environment() -> dict[str, str]:
 
 
 class ControlPlane:
-    """One cluster in `folder`, which holds all that it consists of.
+    """One cluster in `folder`, which has all its data.
 
-    `authenticate_url` answers TokenReviews for bearer tokens that are not of a service account
+    `authenticate_url` answers TokenReviews of bearer tokens that are not a service account's
     (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#webhook-token-authentication).
-    A token that it no longer accepts opens the cluster for 10 s more at most.
+    The cluster accepts a revoked token for up to 10 s more.
     """
 
     def __init__(
@@ -90,44 +88,45 @@ class ControlPlane:
         self._forwards: list[Forward] = []
         if self._forwards_file.exists():
             self._forwards = [
-                Forward(**each) for each in json.loads(self._forwards_file.read_text())
+                Forward(**forward) for forward in json.loads(self._forwards_file.read_text())
             ]
         self._running: list[Supervised] = []
         self._api: Api | None = None
 
     @property
     def server(self) -> str:
-        """URL of the API, once the cluster has been started."""
+        """URL of the API. The cluster must have been started."""
         return f"https://127.0.0.1:{self.port}"
 
     @property
     def port(self) -> int:
-        """Where the API listens, once the cluster has been started."""
+        """The API's port. The cluster must have been started."""
         assert self._port is not None, "not started"
         return self._port
 
     @property
     def api(self) -> Api:
-        """The API as the sandbox's administrator, once the cluster has been started."""
+        """The API as administrator. The cluster must have been started."""
         assert self._api is not None, "not started"
         return self._api
 
     @property
     def processes(self) -> Sequence[Supervised]:
-        """What runs at this moment."""
+        """The processes that have been started."""
         return tuple(self._running)
 
     async def start(self) -> None:
-        """Start it, or start it again with all that it held; returns once it is ready for use.
+        """Start the cluster, with the data that it had when it was stopped; returns when it is
+        ready.
 
-        Raises ProcessFailed, with nothing left running, if it does not become ready in 60 s.
+        Raises ProcessFailed and stops everything if it is not ready within 60 s.
         """
         if self._running:
             return
         for name in ("etcd", "logs"):
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
-        self._port = await asyncio.to_thread(self.ports.settle, "kube-apiserver")
-        self._kwok_port = await asyncio.to_thread(self.ports.settle, "kwok")
+        self._port = await asyncio.to_thread(self.ports.choose, "kube-apiserver")
+        self._kwok_port = await asyncio.to_thread(self.ports.choose, "kwok")
         self._write_files()
         self._api = Api(self.server, self.certificates.ssl_context("admin"))
         async with AsyncExitStack() as undo:
@@ -140,60 +139,62 @@ class ControlPlane:
             await self._run("kube-controller-manager", self._controller_manager())
             await self._run("kube-scheduler", self._scheduler())
             await self._run("kwok", self._kwok())
-            await self._until_pods_can_be_made()
+            await self._until_pods_can_be_created()
             undo.pop_all()
 
-    async def _until_pods_can_be_made(self) -> None:
+    async def _until_pods_can_be_created(self) -> None:
         deadline = time.monotonic() + 30
         path = "/api/v1/namespaces/default/serviceaccounts/default"
         while await self.api.get(path) is None:
             if time.monotonic() > deadline:
                 raise ProcessFailed(
-                    "kube-controller-manager made no service account within 30 s; see"
+                    "kube-controller-manager created no service account within 30 s; see"
                     f" {self.log('kube-controller-manager')}"
                 )
             await asyncio.sleep(0.05)
 
     async def stop(self) -> None:
-        """End its processes; what it holds is kept."""
+        """Stop the processes; the data is kept."""
         if self._api is not None:
             await self._api.close()
             self._api = None
-        # The API server waits for its clients to leave, and complains for as long as etcd is gone.
-        clients = [each for each in self._running if each.name not in ("etcd", "kube-apiserver")]
-        await asyncio.gather(*(each.stop(seconds=3) for each in clients))
+        # Clients first, then the API server, which waits for its clients, and etcd last.
+        clients = [
+            process for process in self._running if process.name not in ("etcd", "kube-apiserver")
+        ]
+        await asyncio.gather(*(client.stop(seconds=3) for client in clients))
         for name, seconds in (("kube-apiserver", 5), ("etcd", 5)):
-            for each in self._running:
-                if each.name == name:
-                    await each.stop(seconds=seconds)
+            for process in self._running:
+                if process.name == name:
+                    await process.stop(seconds=seconds)
         self._running = []
 
     async def forward(self, forward: Forward) -> None:
-        """Let `kubectl port-forward` reach that port; from now on, and after every start."""
+        """Make `kubectl port-forward` reach that port, also after a restart."""
         if forward in self._forwards:
             return
         self._forwards = [
             *(
-                each
-                for each in self._forwards
-                if (each.namespace, each.port) != (forward.namespace, forward.port)
+                known
+                for known in self._forwards
+                if (known.namespace, known.port) != (forward.namespace, forward.port)
             ),
             forward,
         ]
         write_private(
-            self._forwards_file, json.dumps([each.as_json() for each in self._forwards]).encode()
+            self._forwards_file, json.dumps([known.as_json() for known in self._forwards]).encode()
         )
         self._write_kwok_config()
-        for each in self._running:
-            if each.name == "kwok":
-                await each.restart()
+        for process in self._running:
+            if process.name == "kwok":
+                await process.restart()
 
     def log(self, name: str) -> Path:
-        """The log of the process of that name."""
+        """The log of the process with that name."""
         return self.folder / "logs" / f"{name}.log"
 
     def kubeconfig(self, client: str) -> Path:
-        """The kubeconfig of a client of `certificates.CLIENTS`."""
+        """The kubeconfig of one of `certificates.CLIENTS`."""
         return self.folder / f"{client}.kubeconfig"
 
     async def _run(
@@ -201,7 +202,8 @@ class ControlPlane:
     ) -> Process:
         supervised = Supervised(
             name,
-            starter(
+            partial(
+                Process.start,
                 name,
                 argv,
                 log=self.log(name),
@@ -239,8 +241,8 @@ class ControlPlane:
         write_private(self.folder / "kwok.yaml", config.encode())
 
     def _etcd(self) -> Sequence[str | Path]:
-        # Sockets in a folder that only the owner can enter: a port would open the cluster's
-        # secrets to every user of the machine. etcd wants them to look like host and port.
+        # Sockets in a folder that only the owner can enter: through a port every user of the
+        # machine could read the cluster's secrets. etcd requires the form HOST:PORT for them.
         peer = "unix://peer:0"
         return [
             self._tools.path("etcd"),
@@ -252,7 +254,7 @@ class ControlPlane:
             f"--initial-advertise-peer-urls={peer}",
             f"--initial-cluster=sandbox={peer}",
             "--enable-grpc-gateway=false",
-            # A killed process loses nothing by it, only a machine that loses power.
+            # Data is lost only when the machine loses power, not when a process is killed.
             "--unsafe-no-fsync",
             "--snapshot-count=2000",
             "--auto-compaction-retention=5m",
@@ -274,7 +276,7 @@ class ControlPlane:
             "--etcd-servers=unix:client:0",
             "--bind-address=127.0.0.1",
             f"--secure-port={self._port}",
-            # Kubernetes forbids endpoints on loopback, and no pod has a network to reach them.
+            # Kubernetes forbids endpoints on loopback, and no pod could reach them.
             "--endpoint-reconciler-type=none",
             "--external-hostname=127.0.0.1",
             f"--tls-cert-file={certificate}",
@@ -287,9 +289,9 @@ class ControlPlane:
             "--authorization-mode=RBAC",
             f"--authentication-token-webhook-config-file={self.folder / 'webhook.kubeconfig'}",
             "--authentication-token-webhook-version=v1",
-            # An accepted token is trusted for 10 s all the same, a time that can't be set.
+            # The API server caches an accepted token for 10 s all the same; that is not adjustable.
             "--authentication-token-webhook-cache-ttl=0s",
-            # Where kwok serves as the kubelet of every node.
+            # kwok serves as the kubelet of every node at its external address.
             "--kubelet-preferred-address-types=ExternalIP",
             "--enable-priority-and-fairness=false",
             "--profiling=false",
@@ -305,7 +307,7 @@ class ControlPlane:
             "--leader-elect=false",
             "--secure-port=0",
             "--profiling=false",
-            # Without leases, kwok says every 10 minutes that a node is well.
+            # Without leases, kwok reports a node's status every 10 minutes.
             "--node-monitor-grace-period=30m",
         ]
 
@@ -324,26 +326,8 @@ class ControlPlane:
             f"--kubeconfig={self.kubeconfig('kwok')}",
             f"--config={self.folder / 'kwok.yaml'}",
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            # No leases: those of a kwok that was killed would keep the next one from its nodes.
+            # No leases: those of a killed kwok would keep the next one from managing the nodes.
             "--node-lease-duration-seconds=0",
             f"--node-port={self._kwok_port}",
             f"--server-address=127.0.0.1:{self._kwok_port}",
         ]
-
-
-def starter(
-    name: str,
-    argv: Sequence[str | Path],
-    *,
-    log: Path,
-    env: Mapping[str, str],
-    cwd: Path,
-) -> Callable[[], Awaitable[Process]]:
-    """Starts that process, each time with a log that has room."""
-
-    def start() -> Awaitable[Process]:
-        if log.exists() and log.stat().st_size > _LOG_LIMIT:
-            log.replace(log.with_suffix(".log.1"))
-        return Process.start(name, argv, log=log, env=env, cwd=cwd)
-
-    return start

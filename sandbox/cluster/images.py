@@ -1,7 +1,7 @@
-"""Image pulls from the team's registry: the only images whose presence the sandbox can judge.
+"""Image pulls from the team's registry, the only one whose images the sandbox knows.
 
-A pod that uses one is left waiting, as a kubelet does, until the cluster may pull from the registry
-and the tag is in it. All other images count as pulled.
+A pod with an image of the registry waits, as with a kubelet, until the cluster is integrated with
+the registry and the registry has the tag. All other images count as pulled.
 https://kubernetes.io/docs/concepts/containers/images/
 https://docs.digitalocean.com/products/container-registry/how-to/use-registry-docker-kubernetes/
 """
@@ -14,12 +14,12 @@ import httpx
 
 from sandbox.cluster.api import Api, ApiError, Object
 from sandbox.digitalocean.catalogue import REGISTRY_HOST
-from sandbox.tasks import end
+from sandbox.tasks import BackgroundTask
 
 PULLED = "sandbox.doks-gitops/pulled"
-"""Annotation of a pod whose images of the registry have been pulled."""
+"""Annotation of a pod whose images have been pulled from the registry."""
 _PREFIX = f"{REGISTRY_HOST}/"
-_EVERY = 1.0
+_PERIOD = 1.0
 _PENDING = "/api/v1/pods?fieldSelector=status.phase%3DPending"
 
 PULLED_OR_PUBLIC: dict[str, Any] = {
@@ -31,75 +31,72 @@ PULLED_OR_PUBLIC: dict[str, Any] = {
     "operator": "In",
     "values": ["true"],
 }
-"""Condition of a kwok stage that holds for the pods that have all their images."""
+"""Condition of a kwok stage: the pod has all its images."""
 
 _log = logging.getLogger(__name__)
 
 
 class Account(Protocol):
-    """The account whose registry it is."""
+    """The account that has the registry."""
 
-    def refuses_image(self, cluster_id: str, image: str) -> str | None:
-        """Why that cluster can't pull `image` of the registry; None if it can."""
+    def pull_error(self, cluster_id: str, image: str) -> str | None:
+        """The error of pulling `image` in that cluster; None if the pull succeeds."""
 
 
 class ImagePuller:
-    """Pulls, or fails to, for the pods of one cluster; tries again until it can."""
+    """Pulls the images of one cluster's pods; retries failed pulls every second."""
 
     def __init__(self, cluster_id: str, account: Account) -> None:
         self._cluster_id = cluster_id
         self._account = account
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
 
     def start(self, api: Api) -> None:
-        self._task = asyncio.create_task(self._pull(api), name="image puller")
+        self._task.start(self._run(api), name="image puller")
 
     async def stop(self) -> None:
-        await end(self._task)
-        self._task = None
+        await self._task.stop()
 
-    async def _pull(self, api: Api) -> None:
+    async def _run(self, api: Api) -> None:
         while True:
             try:
                 for pod in await api.items(_PENDING):
-                    await self._consider(api, pod)
+                    await self._pull(api, pod)
             except (ApiError, httpx.HTTPError) as error:
-                # The pod has gone meanwhile, or the cluster is being stopped.
+                # The pod was deleted meanwhile, or the cluster is being stopped.
                 _log.debug("image pull: %s", error)
-            await asyncio.sleep(_EVERY)
+            await asyncio.sleep(_PERIOD)
 
-    async def _consider(self, api: Api, pod: Object) -> None:
+    async def _pull(self, api: Api, pod: Object) -> None:
         metadata, spec = pod["metadata"], pod["spec"]
-        ours = [each for each in _containers(pod) if each["image"].startswith(_PREFIX)]
-        if not ours or not spec.get("nodeName") or "deletionTimestamp" in metadata:
+        containers = [*spec["containers"], *(spec.get("initContainers") or [])]
+        pulling = [container for container in containers if container["image"].startswith(_PREFIX)]
+        if not pulling or not spec.get("nodeName") or "deletionTimestamp" in metadata:
             return
         if PULLED in (metadata.get("annotations") or {}):
             return
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
-        refused = {
-            each["name"]: why
-            for each in ours
-            if (why := self._account.refuses_image(self._cluster_id, each["image"]))
+        errors = {
+            container["name"]: error
+            for container in pulling
+            if (error := self._account.pull_error(self._cluster_id, container["image"]))
         }
-        if not refused:
+        if not errors:
             await api.merge(path, {"metadata": {"annotations": {PULLED: "true"}}})
             return
-        # First the error, then the wait for the next try, as a kubelet reports them.
-        known = pod.get("status", {}).get("containerStatuses")
-        reason = "ImagePullBackOff" if known else "ErrImagePull"
+        # A kubelet reports the error first, and then the wait before the next attempt.
+        current = pod.get("status", {}).get("containerStatuses")
+        reason = "ImagePullBackOff" if current else "ErrImagePull"
         statuses = [
-            _waiting(each, reason, refused.get(each["name"])) for each in spec["containers"]
+            _waiting(container, reason, errors.get(container["name"]))
+            for container in spec["containers"]
         ]
-        if known != statuses:
+        if current != statuses:
             await api.merge(f"{path}/status", {"status": {"containerStatuses": statuses}})
 
 
-def _containers(pod: Object) -> list[Object]:
-    return [*pod["spec"]["containers"], *(pod["spec"].get("initContainers") or [])]
-
-
-def _waiting(container: Object, reason: str, why: str | None) -> Object:
-    state = {"reason": reason, "message": why} if why else {"reason": "ContainerCreating"}
+def _waiting(container: Object, reason: str, error: str | None) -> Object:
+    state = {"reason": reason, "message": error} if error else {"reason": "ContainerCreating"}
     return {
         "name": container["name"],
         "image": container["image"],

@@ -1,4 +1,4 @@
-"""Runs the pods of Argo CD in one cluster as processes of this machine."""
+"""Runs the pods of Argo CD in one cluster as processes on this machine."""
 
 import asyncio
 import hashlib
@@ -23,23 +23,23 @@ from sandbox.cluster.roles import Role, role_of
 from sandbox.cluster.stages import Forward
 from sandbox.cluster.tools import ClusterTools
 from sandbox.paths import remove_tree
-from sandbox.tasks import end
+from sandbox.tasks import BackgroundTask
 
 _log = logging.getLogger(__name__)
 
 _PODS = "/api/v1/pods"
 _REMOVED_WITHIN = 12.0
-"""Seconds: a little longer than any pod's process is given to end."""
+"""Seconds; a little more than the longest time that a pod's process has to end."""
 
-_CALLED = (Role.REDIS, Role.REPO_SERVER, Role.SERVER)
-"""The roles that others call, each at a port of its own that stays the same."""
+_SERVICES = (Role.REDIS, Role.REPO_SERVER, Role.SERVER)
+"""The roles that other processes connect to, each at a port that stays the same."""
 
 
 class Kubelet:
-    """Runs what `role_of` says is Argo CD's, in whatever namespace, as soon as it is scheduled.
+    """Runs the pods that have a role in Argo CD (`role_of`), in every namespace.
 
-    A pod is ready when its process is; a process that ends is started again; a pod that is deleted
-    takes its process with it. `plane` must have been started.
+    A pod's process starts when the pod is scheduled, starts again when it ends, and is stopped when
+    the pod is deleted. The pod is ready when its process is. `plane` must have been started.
     """
 
     def __init__(
@@ -51,18 +51,17 @@ class Kubelet:
         self._runs: dict[str, PodRun] = {}
         self._relays: dict[tuple[str, Role], Relay] = {}
         self._removals: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._task = BackgroundTask()
         self._host: Host | None = None
 
     @property
     def runs(self) -> Sequence[PodRun]:
-        """The pods that are run at this moment."""
+        """The pods whose processes are running."""
         return tuple(self._runs.values())
 
     def server_url(self, namespace: str | None = None) -> str | None:
-        """Where the API of Argo CD listens, in that namespace or the first one that has it.
-
-        None while no argocd-server is ready. The port stays the same for the cluster's life.
+        """URL of Argo CD's API in that namespace (None: in any). It stays the same for the
+        cluster's life; None while no argocd-server is ready.
         """
         for run in self._runs.values():
             if run.role is Role.SERVER and run.ready and namespace in (None, run.namespace):
@@ -72,13 +71,13 @@ class Kubelet:
         return None
 
     async def start(self) -> None:
-        """Run the pods that there are, and from now on each that comes."""
+        """Run the existing pods, and every pod that is created from now on."""
         pods, logs = self._plane.folder / "pods", self._plane.folder / "logs"
         pods.mkdir(mode=0o700, exist_ok=True)
         present = {pod["metadata"]["uid"] for pod in await self._plane.api.items(_PODS)}
-        for left in pods.iterdir():
-            if left.name not in present:
-                await asyncio.to_thread(remove_tree, left)
+        for folder in pods.iterdir():
+            if folder.name not in present:
+                await asyncio.to_thread(remove_tree, folder)
         self._host = Host(
             api=self._plane.api,
             server=self._plane.server,
@@ -88,12 +87,11 @@ class Kubelet:
             logs=logs,
             sockets=_short_folder(self._plane.folder),
         )
-        self._task = asyncio.create_task(self._follow(), name="kubelet")
+        self._task.start(self._follow(), name="kubelet")
 
     async def stop(self) -> None:
-        """End all processes; the pods stay in the API, and run again after the next `start`."""
-        await end(self._task)
-        self._task = None
+        """Stop all processes. The pods stay in the API and run again after the next `start`."""
+        await self._task.stop()
         if self._removals:
             _, late = await asyncio.wait(self._removals, timeout=_REMOVED_WITHIN)
             for removal in late:
@@ -109,26 +107,26 @@ class Kubelet:
     async def _follow(self) -> None:
         async for change in self._plane.api.watch(_PODS):
             try:
-                await self._consider(change)
+                await self._reconcile(change)
             except (ApiError, httpx.HTTPError, OSError) as error:
                 _log.error("pod %s: %s", change.object["metadata"]["name"], error)
 
-    async def _consider(self, change: Change) -> None:
+    async def _reconcile(self, change: Change) -> None:
         pod = change.object
         uid = pod["metadata"]["uid"]
         run = self._runs.get(uid)
         if run is not None:
             run.pod = pod
-        going = change.gone or "deletionTimestamp" in pod["metadata"]
-        if going and run is not None:
+        deleting = change.deleted or "deletionTimestamp" in pod["metadata"]
+        if deleting and run is not None:
             del self._runs[uid]
             self._remove(run)
-        elif run is None and not change.gone and pod["spec"].get("nodeName"):
+        elif run is None and not change.deleted and pod["spec"].get("nodeName"):
             role = role_of(pod)
             if role is None:
                 return
-            if going:
-                # It was deleted while the sandbox was down: nothing runs, and kwok leaves it to us.
+            if deleting:
+                # Deleted while the sandbox was down: no process runs, but the pod must be removed.
                 self._remove(await self._new_run(pod, role))
             elif pod["status"].get("phase") not in ("Succeeded", "Failed"):
                 self._runs[uid] = run = await self._new_run(pod, role)
@@ -144,7 +142,7 @@ class Kubelet:
         namespace = pod["metadata"]["namespace"]
         if role is Role.SERVER:
             await self._forward(pod)
-        ports = {each: (await self._relay(namespace, each)).port for each in _CALLED}
+        ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
         return PodRun(
             pod,
             role,
@@ -154,7 +152,7 @@ class Kubelet:
         )
 
     async def _forward(self, pod: Object) -> None:
-        """Let `kubectl port-forward` to Argo CD's API end at its relay."""
+        """Make `kubectl port-forward` to Argo CD's API reach its relay."""
         namespace = pod["metadata"]["namespace"]
         relay = await self._relay(namespace, Role.SERVER)
         for port in pod["spec"]["containers"][0].get("ports") or []:
@@ -176,7 +174,8 @@ class Kubelet:
         reraise=True,
     )
     async def _new_relay(self, namespace: str, role: Role) -> Relay:
-        """At the port that was free a moment ago; the next attempt finds another one."""
+        """A relay on the role's port. If another program takes the port meanwhile, the retry
+        chooses another one."""
 
         def target() -> int | None:
             for run in self._runs.values():
@@ -185,26 +184,26 @@ class Kubelet:
                     return run.program.port
             return None
 
-        port = await asyncio.to_thread(self._plane.ports.settle, f"{namespace}/{role}")
+        port = await asyncio.to_thread(self._plane.ports.choose, f"{namespace}/{role}")
         relay = Relay(port, target)
         await relay.start()
         return relay
 
     def _address(self, uid: str) -> str:
-        """An address in the pods' network. Nothing listens there; Services want to know one."""
-        spread = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4])
-        return str(self._subnet[-2 - spread % 250])
+        """An address in the pods' network, for EndpointSlices. Nothing listens there."""
+        number = int.from_bytes(hashlib.sha256(uid.encode()).digest()[:4])
+        return str(self._subnet[-2 - number % 250])
 
 
 def _short_folder(folder: Path) -> Path:
-    """A private folder with a short path, for sockets; the same one each time for `folder`.
+    """A private folder with a short path, for sockets; always the same one for `folder`.
 
-    Raises PermissionError if somebody else has made it.
+    Raises PermissionError if it is not a private folder of this user.
     """
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
     short = Path(tempfile.gettempdir()) / f"doks-gitops-{os.getuid()}-{name}"
     short.mkdir(mode=0o700, exist_ok=True)
-    found = short.lstat()
-    if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != 0o700 or short.is_symlink():
-        raise PermissionError(f"{short} is not a private folder of ours; remove it")
+    info = short.lstat()
+    if info.st_uid != os.getuid() or stat.S_IMODE(info.st_mode) != 0o700 or short.is_symlink():
+        raise PermissionError(f"{short} is not a private folder of this user; remove it")
     return short

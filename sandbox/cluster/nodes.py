@@ -11,7 +11,7 @@ MANAGER = "sandbox-cloud"
 _NODE_ADDRESSES = ipaddress.ip_network("10.108.0.0/20")
 _PODS = 110
 _RESERVED_MIB = {1: 512, 2: 1024, 3: 1372, 4: 1536, 8: 2048}
-"""Memory that DOKS keeps for the system, by the node's GiB
+"""MiB that DOKS reserves for the system, by the node's GiB
 (https://docs.digitalocean.com/products/kubernetes/details/limits/#allocatable-memory)."""
 
 
@@ -21,34 +21,34 @@ def _reserved_mib(memory_mib: int) -> int:
 
 
 class NodePlan:
-    """Gives the nodes of one cluster their addresses and their shares of the pods' network."""
+    """Assigns addresses and pod CIDRs to the nodes of one cluster."""
 
     def __init__(self, cluster_subnet: str) -> None:
         self._networks = list(ipaddress.ip_network(cluster_subnet).subnets(new_prefix=25))
 
     def place(self, spec: NodeSpec, present: Mapping[str, Object]) -> tuple[Object, Object]:
-        """The Node and its status, which the API takes apart from it.
+        """The Node, and its status, which the API takes in a request of its own.
 
-        `present` are the cluster's nodes by name. A node that is among them keeps what it was
-        given, and the taints that Kubernetes itself has put on it.
+        `present` are the cluster's nodes by name. An existing node keeps its pod CIDR and the
+        taints that Kubernetes has added.
         """
         taken = {node["spec"].get("podCIDR") for node in present.values()}
         if node := present.get(spec.name):
             pod_cidr = node["spec"]["podCIDR"]
-            kept = [t for t in node["spec"].get("taints") or [] if _is_kubernetes_own(t)]
+            taints = [taint for taint in node["spec"].get("taints") or [] if _is_builtin(taint)]
         else:
-            pod_cidr = next(str(each) for each in self._networks if str(each) not in taken)
-            kept = []
+            pod_cidr = next(str(cidr) for cidr in self._networks if str(cidr) not in taken)
+            taints = []
         number = self._networks.index(ipaddress.ip_network(pod_cidr))
-        return _node(spec, pod_cidr, kept), _status(spec, str(_NODE_ADDRESSES[number + 2]))
+        return _node(spec, pod_cidr, taints), _status(spec, str(_NODE_ADDRESSES[number + 2]))
 
 
 def provider_id(spec: NodeSpec) -> str:
-    """How the Node names the machine that it is."""
+    """The Node's provider ID, which names its Droplet."""
     return f"digitalocean://{spec.id}"
 
 
-def _node(spec: NodeSpec, pod_cidr: str, kept_taints: list[Object]) -> Object:
+def _node(spec: NodeSpec, pod_cidr: str, builtin_taints: list[Object]) -> Object:
     labels = {
         "kubernetes.io/hostname": spec.name,
         "kubernetes.io/os": "linux",
@@ -74,7 +74,7 @@ def _node(spec: NodeSpec, pod_cidr: str, kept_taints: list[Object]) -> Object:
             "taints": [
                 *({"key": taint.key, "value": taint.value, "effect": taint.effect}
                   for taint in spec.taints),
-                *kept_taints,
+                *builtin_taints,
             ],
         },
     }  # fmt: skip
@@ -86,7 +86,7 @@ def _status(spec: NodeSpec, ip: str) -> Object:
         "addresses": [
             {"type": "Hostname", "address": spec.name},
             {"type": "InternalIP", "address": ip},
-            # The API server calls the node's kubelet here, for port-forwards.
+            # The API server connects to the node's kubelet here, for port-forwards.
             {"type": "ExternalIP", "address": "127.0.0.1"},
         ],
         "capacity": {
@@ -109,14 +109,14 @@ def _status(spec: NodeSpec, ip: str) -> Object:
     }
 
 
-def _is_kubernetes_own(taint: Object) -> bool:
+def _is_builtin(taint: Object) -> bool:
     return str(taint["key"]).startswith("node.kubernetes.io/")
 
 
 def is_ready(node: Object) -> bool:
-    """Whether the node is ready, and open to pods: without the taints of one that is new."""
+    """Whether the node is ready and pods can be scheduled on it: it has no built-in taints."""
     conditions = node.get("status", {}).get("conditions") or []
     taints = node["spec"].get("taints") or []
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions) and not any(
-        map(_is_kubernetes_own, taints)
+        map(_is_builtin, taints)
     )

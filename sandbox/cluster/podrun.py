@@ -1,4 +1,4 @@
-"""One pod of Argo CD as a process: started, watched, restarted, and reported to the API."""
+"""Runs one pod of Argo CD as a process, restarts it, and reports its status to the API."""
 
 import asyncio
 import contextlib
@@ -12,39 +12,37 @@ from sandbox.cluster import containers
 from sandbox.cluster.api import Api, ApiError, Object, write_kubeconfig
 from sandbox.cluster.containers import NotConfigured, Sources, Volumes
 from sandbox.cluster.podstatus import ContainerState, now, status
-from sandbox.cluster.programs import Program, Services, Surroundings, program
+from sandbox.cluster.programs import PodContext, Program, Services, program_of
 from sandbox.cluster.roles import Role, runs_redis_password
-from sandbox.cluster.supervise import Backoff
+from sandbox.cluster.supervise import Backoff, ProcessOwner
 from sandbox.paths import remove_tree, write_private
 from sandbox.processes import Process
-from sandbox.tasks import end
 
 _RETRY = 0.5
 _PROBE_UNTIL_READY = 0.1
 _PROBE_WHEN_READY = 5.0
 _REFRESH = 60.0
 _TOKEN_SECONDS = 365 * 24 * 3600
-"""A pod's token ends with the pod, to which it is bound, not with time."""
-_LOG_LIMIT = 8 * 2**20
+"""Long, because the token is bound to the pod and becomes invalid when the pod is deleted."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """What all pods of a cluster have in common."""
+    """What the pods of a cluster share."""
 
     api: Api
     server: str
     ca_file: Path
     bin_dir: Path
     pods: Path
-    """Folder of the pods' folders."""
+    """Folder that contains the pods' folders."""
     logs: Path
     sockets: Path
-    """Folder whose path is short."""
+    """Folder with a short path."""
 
 
-class PodRun:
-    """Runs the process of `pod`, whose role is `role`, from `start` until `stop` or `remove`."""
+class PodRun(ProcessOwner):
+    """Runs the process of `pod`, from `start` until `stop` or `remove`."""
 
     def __init__(
         self,
@@ -55,21 +53,20 @@ class PodRun:
         *,
         ip: str,
     ) -> None:
+        super().__init__()
         self.pod = pod
         self.role = role
         self.namespace: str = pod["metadata"]["namespace"]
         self.name: str = pod["metadata"]["name"]
         self.uid: str = pod["metadata"]["uid"]
         self.program: Program | None = None
-        self.process: Process | None = None
         self._host = host
         self._services = services
         self._ip = ip
         self._folder = host.pods / self.uid
         self._volumes = Volumes(self._folder / "volumes", pod)
-        self._state = _taken_over(pod)
+        self._state = _initial_state(pod)
         self._initialized = self._state.restarts > 0
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def ready(self) -> bool:
@@ -85,33 +82,29 @@ class PodRun:
 
     def start(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._task = asyncio.create_task(self._live(), name=f"pod {self.namespace}/{self.name}")
+        self._task.start(self._run(), name=f"pod {self.namespace}/{self.name}")
 
     async def stop(self, *, seconds: float = 5) -> None:
-        """End its process; the pod stays as it is in the API."""
-        await end(self._task)
-        self._task = None
-        if self.process is not None:
-            await self.process.stop(seconds=seconds)
-            self.process = None
+        """Stop the process; the pod stays unchanged in the API."""
+        await super().stop(seconds=seconds)
         self._state.ready = False
 
     async def remove(self) -> None:
-        """End its process, take the pod out of the API, and remove its folder and its log."""
+        """Stop the process, delete the pod in the API, and remove its folder and its log."""
         grace = self.pod["metadata"].get("deletionGracePeriodSeconds") or 0
         await self.stop(seconds=min(grace, 10))
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
         with contextlib.suppress(ApiError):
-            # 409: a pod of the same name has taken its place, as StatefulSets do.
+            # 409: a new pod has the same name already, as in a StatefulSet.
             await self._host.api.delete(path, grace_seconds=0, uid=self.uid)
         await asyncio.to_thread(remove_tree, self._folder)
         self.log.unlink(missing_ok=True)
 
-    async def _live(self) -> None:
+    async def _run(self) -> None:
         backoff = Backoff()
         await self._report()
         while not self._state.finished:
-            began = time.monotonic()
+            started = time.monotonic()
             try:
                 await self._initialize()
                 code = await self._run_once()
@@ -125,16 +118,16 @@ class PodRun:
                 continue
             await self._ended(code)
             if not self._state.finished:
-                await asyncio.sleep(backoff.after(time.monotonic() - began))
+                await asyncio.sleep(backoff.after(time.monotonic() - started))
 
     async def _initialize(self) -> None:
-        """Run those init containers that matter here: the one that makes Redis' password."""
+        """Run the init container that creates Redis' password; the others have no effect here."""
         if self._initialized:
             return
         for container in self.pod["spec"].get("initContainers") or []:
             if runs_redis_password(container):
-                made = await self._prepare(Role.REDIS_PASSWORD, container)
-                process = await self._start(made)
+                program = await self._prepare(Role.REDIS_PASSWORD, container)
+                process = await self._start(program)
                 if code := await process.wait():
                     raise NotConfigured(
                         f"init container {container['name']} ended with exit code {code}"
@@ -142,7 +135,7 @@ class PodRun:
         self._initialized = True
 
     async def _run_once(self) -> int:
-        """Start the process, keep the pod's readiness up to date, and return its exit code."""
+        """Start the process, report its readiness while it runs, and return its exit code."""
         self.program = await self._prepare(self.role, self.pod["spec"]["containers"][0])
         process = await self._start(self.program)
         self._state.started_at = now()
@@ -174,12 +167,12 @@ class PodRun:
             for name, value in (await containers.environment(self.pod, container, sources)).items()
         }
         if role is Role.APPLICATION_CONTROLLER:
-            # It takes its shard's number from the end of its host's name, here the machine's.
+            # Argo CD takes the shard's number from the hostname, which is the machine's here.
             ordinal = self.name.rpartition("-")[2]
             if ordinal.isdecimal():
                 env.setdefault("ARGOCD_CONTROLLER_SHARD", ordinal)
         args = [containers.relocate(word, mounted) for word in containers.arguments(container, env)]
-        around = Surroundings(
+        context = PodContext(
             bin_dir=self._host.bin_dir,
             folder=self._folder,
             socket=self._host.sockets / self.uid,
@@ -187,48 +180,46 @@ class PodRun:
             mounted=mounted,
             services=self._services,
         )
-        return program(role, args, env, around)
+        return program_of(role, args, env, context)
 
-    async def _start(self, made: Program) -> Process:
-        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
-            self.log.replace(self.log.with_suffix(".log.1"))
+    async def _start(self, program: Program) -> Process:
         self.process = await Process.start(
             f"{self.namespace}/{self.name}",
-            made.argv,
+            program.argv,
             log=self.log,
-            env=made.env,
+            env=program.env,
             cwd=self._folder,
         )
         return self.process
 
     async def _kubeconfig(self) -> Path | None:
-        """A kubeconfig with the rights of the pod's service account, and none if it has no token.
+        """A kubeconfig with a token of the pod's service account.
 
-        The pod may have asked for no token (`automountServiceAccountToken`), or its account may
-        have: https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/
+        None if the pod or its service account sets `automountServiceAccountToken: false`
+        (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/).
         """
         account = self.pod["spec"].get("serviceAccountName") or "default"
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{account}"
-        wanted = self.pod["spec"].get("automountServiceAccountToken")
-        if wanted is None:
-            wanted = (await self._host.api.get(path) or {}).get("automountServiceAccountToken")
-        if wanted is False:
+        automount = self.pod["spec"].get("automountServiceAccountToken")
+        if automount is None:
+            automount = (await self._host.api.get(path) or {}).get("automountServiceAccountToken")
+        if automount is False:
             return None
         pod = {"apiVersion": "v1", "kind": "Pod", "name": self.name, "uid": self.uid}
-        asked = {
+        token_request = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": _TOKEN_SECONDS, "boundObjectRef": pod},
         }
-        given = await self._host.api.call("POST", f"{path}/token", asked)
-        token = self._folder / "token"
-        write_private(token, given["status"]["token"].encode())
+        response = await self._host.api.call("POST", f"{path}/token", token_request)
+        token_file = self._folder / "token"
+        write_private(token_file, response["status"]["token"].encode())
         kubeconfig: Path = self._folder / "kubeconfig"
         write_kubeconfig(
             kubeconfig,
             server=self._host.server,
             ca_file=self._host.ca_file,
-            user={"tokenFile": str(token)},
+            user={"tokenFile": str(token_file)},
             namespace=self.namespace,
         )
         return kubeconfig
@@ -252,7 +243,7 @@ class PodRun:
             await self._report()
 
     async def _report(self) -> None:
-        """Put the state into the pod's status; a pod that is gone, or a server, is no matter."""
+        """Write the state into the pod's status; ignores a deleted pod and a stopped server."""
         body = {
             "metadata": {"uid": self.uid},
             "status": status(self.pod, self._state, initialized=self._initialized, ip=self._ip),
@@ -264,8 +255,8 @@ class PodRun:
             )
 
 
-def _taken_over(pod: Object) -> ContainerState:
-    """The state of a pod whose process died with the sandbox: that is one more restart."""
+def _initial_state(pod: Object) -> ContainerState:
+    """A new state, or that of a pod whose process ended with the sandbox, with one more restart."""
     statuses = pod.get("status", {}).get("containerStatuses") or []
     if not statuses:
         return ContainerState()

@@ -1,4 +1,4 @@
-"""The status of a pod as its kubelet reports it
+"""The status of a pod, as a kubelet reports it
 (https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/)."""
 
 from dataclasses import dataclass
@@ -9,26 +9,26 @@ from sandbox.cluster.api import Object
 
 
 def now() -> str:
-    """This moment as Kubernetes writes it."""
+    """The current time in the format of Kubernetes."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass
 class ContainerState:
-    """How the pod's process is doing; the other containers of a pod are shown as it is."""
+    """The state of the pod's process, which is reported for all containers of the pod."""
 
     started_at: str | None = None
-    """Set while it runs."""
+    """Set while the process is running."""
     ready: bool = False
     waiting: str = "ContainerCreating"
-    """Why it does not run, while it does not."""
+    """The reason why the process is not running."""
     message: str = ""
     exit_code: int | None = None
-    """Of the last run that ended."""
+    """Exit code of the last run."""
     finished_at: str = ""
     restarts: int = 0
     finished: bool = False
-    """It has ended and is not started again."""
+    """The process has ended and is not started again."""
 
     def as_json(self) -> Object:
         if self.started_at is not None:
@@ -43,7 +43,7 @@ class ContainerState:
 
     def _terminated(self) -> Object:
         assert self.exit_code is not None
-        # A process that a signal ended counts as a shell counts it.
+        # 128 + the signal's number, as a container runtime reports it.
         code = self.exit_code if self.exit_code >= 0 else 128 - self.exit_code
         return {
             "exitCode": code,
@@ -64,14 +64,16 @@ def phase_of(state: ContainerState) -> Phase:
 
 
 def status(pod: Object, state: ContainerState, *, initialized: bool, ip: str) -> Object:
-    """The pod's status, to be patched strategically (its conditions are merged by type)."""
+    """The pod's status, for a strategic merge patch (which merges conditions by their type)."""
     spec = pod["spec"]
-    before = {each["type"]: each for each in pod.get("status", {}).get("conditions") or []}
+    current = {
+        condition["type"]: condition for condition in pod.get("status", {}).get("conditions") or []
+    }
 
     def condition(kind: str, holds: bool) -> Object:
         value = "True" if holds else "False"
-        same = before.get(kind, {}).get("status") == value
-        since = before[kind]["lastTransitionTime"] if same else now()
+        unchanged = current.get(kind, {}).get("status") == value
+        since = current[kind]["lastTransitionTime"] if unchanged else now()
         return {"type": kind, "status": value, "lastTransitionTime": since}
 
     done = {"exitCode": 0, "reason": "Completed"}

@@ -1,4 +1,4 @@
-"""Ports that a cluster keeps: chosen once, written down, and used again after a restart."""
+"""The ports of a cluster, which stay the same after a restart."""
 
 import json
 import random
@@ -9,8 +9,8 @@ from pathlib import Path
 from sandbox.paths import write_private
 
 _RANGE = range(20000, 30000)
-"""Below what Linux gives to outgoing connections (from 32768), and below Kubernetes' NodePorts:
-a port that is ours while the sandbox is down is not handed to somebody else by chance."""
+"""Below the ports that Linux gives to outgoing connections (from 32768) and below Kubernetes'
+NodePorts, so that no other program gets one by chance while the sandbox is down."""
 
 
 def _is_free(port: int) -> bool:
@@ -30,11 +30,11 @@ class Ports:
         self._file = file
         self._ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
 
-    def settle(self, name: str, *, patience: float = 3) -> int:
-        """The port of that name, free at this moment.
+    def choose(self, name: str, *, patience: float = 3) -> int:
+        """The port of that name, which is free at this moment.
 
-        It is the same as the last time, unless another program still holds it after `patience`
-        seconds (a process of ours that is being killed lets go of it sooner): then a new one.
+        It is the same as the last time, or a new one if another program still uses it after
+        `patience` seconds (a process that is being killed releases its port sooner).
         """
         deadline = time.monotonic() + patience
         port = self._ports.get(name)

@@ -1,7 +1,7 @@
-"""How each of Argo CD's roles is run as a process of this machine: its arguments, and its health.
+"""The command line, environment and health check of each role of Argo CD, run as a process.
 
-A container's own arguments and environment come first. What is put after them is what a process
-needs that has no network and no file system of its own: addresses, ports, folders.
+Arguments and environment of the container come first. What a process without its own network and
+file system needs is added after them: addresses, ports and folders.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from sandbox.processes import free_port
 LOOPBACK = "127.0.0.1"
 
 _LISTENS_EVERYWHERE = ("ARGOCD_SERVER_METRICS_LISTEN_ADDRESS", "REDIS_SENTINEL_HOSTS")
-"""Variables that can't be overridden by an argument. The first, by a slip in Argo CD, sets the
-*name* of its argument; the second would make Redis be looked for at sentinels."""
+"""Variables that no argument can override. By a mistake in Argo CD, the first one sets the *name*
+of its argument; the second one makes Argo CD look for Redis at sentinels."""
 
 _MOUNTED = {
     "ARGOCD_TLS_DATA_PATH": "/app/config/tls",
@@ -29,12 +29,12 @@ _MOUNTED = {
     "ARGOCD_GPG_DATA_PATH": "/app/config/gpg/source",
     "ARGOCD_PLUGINSOCKFILEPATH": "/home/argocd/cmp-server/plugins",
 }
-"""Where Argo CD looks for folders that are mounted in its containers, by the variable for it."""
+"""Mount paths in Argo CD's containers, by the variable that names their place."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """Where the parts of one Argo CD reach each other: ports on loopback."""
+    """The loopback ports of the services that the parts of one Argo CD use."""
 
     redis: int
     repo_server: int
@@ -42,60 +42,59 @@ class Services:
 
 @dataclass(frozen=True)
 class Program:
-    """A process to start, and how to tell that it serves."""
+    """A process to start, and its health check."""
 
     argv: list[str | Path]
     env: dict[str, str]
     port: int | None
-    """What others reach it at; None for a role that nobody calls."""
+    """The port for other processes; None for a role that no process connects to."""
     tls: bool
-    """Whether it speaks TLS there."""
+    """Whether the port uses TLS."""
     healthy: Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a process of a pod finds on this machine."""
+class PodContext:
+    """The resources of a pod's process on this machine."""
 
     bin_dir: Path
     folder: Path
-    """Of the pod; its own."""
+    """The pod's folder."""
     socket: Path
-    """Where it may make a socket: a path of less than 108 bytes, which one in `folder` may not be.
-    """
+    """Path for a socket. It must have less than 108 bytes, so it is outside `folder`."""
     kubeconfig: Path | None
-    """As the pod's service account; None if the pod has no token."""
+    """Kubeconfig of the pod's service account; None if the pod has no token."""
     mounted: Mapping[str, Path]
-    """Mount paths of the container, and what is there."""
+    """The folder or file behind each of the container's mount paths."""
     services: Services
 
 
-def program(
-    role: Role, args: list[str], container_env: Mapping[str, str], around: Surroundings
+def program_of(
+    role: Role, args: list[str], container_env: Mapping[str, str], context: PodContext
 ) -> Program:
-    """How to run that role with the container's own arguments and environment."""
-    env = _environment(container_env, around)
+    """The program for a role, with the container's arguments and environment."""
+    env = _environment(container_env, context)
     if role is Role.REDIS:
-        return _redis(env, around)
+        return _redis(env, context)
     if role is Role.REDIS_PASSWORD:
-        argv: list[str | Path] = [around.bin_dir / "argocd", *args]
+        argv: list[str | Path] = [context.bin_dir / "argocd", *args]
         return Program(argv, env, port=None, tls=False, healthy=_always)
     port, metrics = free_port(), free_port()
-    ours, health = _arguments(role, port, metrics, around.services)
+    added, health_url = _arguments(role, port, metrics, context.services)
     tls = role is Role.SERVER and not _is_insecure(args, env)
     if role is Role.SERVER:
-        health = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}/healthz"
+        health_url = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}/healthz"
     return Program(
-        [around.bin_dir / role.value, *args, *ours],
+        [context.bin_dir / role.value, *args, *added],
         env,
         port=port if role in (Role.SERVER, Role.REPO_SERVER) else None,
         tls=tls,
-        healthy=_answers(health),
+        healthy=_health_check(health_url),
     )
 
 
 def _arguments(role: Role, port: int, metrics: int, services: Services) -> tuple[list[str], str]:
-    """Arguments that are put after the container's own, and the URL that tells its health."""
+    """The arguments to add after the container's, and the URL of the health check."""
     redis = ["--redis", f"{LOOPBACK}:{services.redis}", "--redis-use-tls=false"]
     repo_server = f"{LOOPBACK}:{services.repo_server}"
     listen = ["--address", LOOPBACK, "--port", str(port)]
@@ -103,43 +102,45 @@ def _arguments(role: Role, port: int, metrics: int, services: Services) -> tuple
     at_metrics = f"http://{LOOPBACK}:{metrics}"
     match role:
         case Role.SERVER:
-            ours = [*listen, *redis, "--repo-server", repo_server, "--repo-server-plaintext"]
-            return ours, ""
+            return [
+                *listen, *redis, "--repo-server", repo_server, "--repo-server-plaintext"
+            ], ""  # fmt: skip
         case Role.REPO_SERVER:
-            ours = [*listen, *redis, "--disable-tls", "--client-ca-path", ""]
-            return ours, f"{at_metrics}/healthz"
+            return [
+                *listen, *redis, "--disable-tls", "--client-ca-path", ""
+            ], f"{at_metrics}/healthz"  # fmt: skip
         case Role.APPLICATION_CONTROLLER:
-            ours = [*redis, "--repo-server", repo_server, "--repo-server-plaintext"]
-            return [*ours, "--metrics-port", str(metrics)], f"{at_metrics}/healthz"
+            added = [*redis, "--repo-server", repo_server, "--repo-server-plaintext"]
+            return [*added, "--metrics-port", str(metrics)], f"{at_metrics}/healthz"
         case Role.APPLICATIONSET_CONTROLLER:
-            ours = ["--argocd-repo-server", repo_server, "--repo-server-plaintext"]
-            ours += ["--metrics-addr", f"{LOOPBACK}:{metrics}", "--probe-addr", "0"]
-            # It elects only in a container, where a file tells it its namespace. Without, all of
-            # its replicas work at once, and come to the same result.
-            ours.append("--enable-leader-election=false")
-            return [*ours, "--webhook-addr", f"{LOOPBACK}:{port}"], f"{at_metrics}/metrics"
+            added = ["--argocd-repo-server", repo_server, "--repo-server-plaintext"]
+            added += ["--metrics-addr", f"{LOOPBACK}:{metrics}", "--probe-addr", "0"]
+            # Leader election needs a file with the namespace, which only a container has. Without
+            # it all replicas work at the same time, with the same result.
+            added.append("--enable-leader-election=false")
+            return [*added, "--webhook-addr", f"{LOOPBACK}:{port}"], f"{at_metrics}/metrics"
         case _:
-            ours = ["--argocd-repo-server", repo_server, "--argocd-repo-server-plaintext"]
-            return [*ours, "--metrics-port", str(metrics)], f"{at_metrics}/metrics"
+            added = ["--argocd-repo-server", repo_server, "--argocd-repo-server-plaintext"]
+            return [*added, "--metrics-port", str(metrics)], f"{at_metrics}/metrics"
 
 
-def _environment(container_env: Mapping[str, str], around: Surroundings) -> dict[str, str]:
-    temporary = around.folder / "tmp"
+def _environment(container_env: Mapping[str, str], context: PodContext) -> dict[str, str]:
+    temporary = context.folder / "tmp"
     temporary.mkdir(mode=0o700, exist_ok=True)
     env = {
         **{name: value for name, value in container_env.items() if name not in _LISTENS_EVERYWHERE},
-        "PATH": f"{around.bin_dir}:/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(around.folder),
+        "PATH": f"{context.bin_dir}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(context.folder),
         "TMPDIR": str(temporary),
         "ARGOCD_FAKE_IN_CLUSTER": "true",
         "ARGOCD_GPG_ENABLED": "false",
-        "ARGOCD_ASK_PASS_SOCK": str(around.socket),
-        "KUBECONFIG": str(around.kubeconfig or around.folder / "no-kubeconfig"),
+        "ARGOCD_ASK_PASS_SOCK": str(context.socket),
+        "KUBECONFIG": str(context.kubeconfig or context.folder / "no-kubeconfig"),
     }
     for name, mount_path in _MOUNTED.items():
-        here = around.mounted.get(mount_path, around.folder / mount_path.lstrip("/"))
-        here.mkdir(mode=0o700, parents=True, exist_ok=True)
-        env[name] = str(here)
+        folder = context.mounted.get(mount_path, context.folder / mount_path.lstrip("/"))
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        env[name] = str(folder)
     return env
 
 
@@ -154,9 +155,9 @@ async def _always() -> bool:
     return True
 
 
-def _answers(url: str) -> Callable[[], Awaitable[bool]]:
+def _health_check(url: str) -> Callable[[], Awaitable[bool]]:
     async def healthy() -> bool:
-        # Argo CD signs its certificate itself, and only on loopback is it asked here.
+        # Argo CD's certificate is self-signed, and the connection stays on loopback.
         async with httpx.AsyncClient(verify=False, timeout=5, trust_env=False) as client:
             try:
                 return (await client.get(url)).status_code == 200
@@ -166,17 +167,17 @@ def _answers(url: str) -> Callable[[], Awaitable[bool]]:
     return healthy
 
 
-def _redis(env: dict[str, str], around: Surroundings) -> Program:
+def _redis(env: dict[str, str], context: PodContext) -> Program:
     port = free_port()
     password = env.get("REDIS_PASSWORD") or env.get("AUTH") or ""
-    # In a file, since the command line can be read by every user of the machine.
-    settings = around.folder / "redis.conf"
+    # A file keeps the password off the command line, which every user of the machine can read.
+    settings = context.folder / "redis.conf"
     lines = [
         f"bind {LOOPBACK}",
         f"port {port}",
         'save ""',
         "appendonly no",
-        f'dir "{around.folder}"',
+        f'dir "{context.folder}"',
     ]
     if password:
         lines.append(f'requirepass "{password}"')
@@ -196,5 +197,5 @@ def _redis(env: dict[str, str], around: Surroundings) -> Program:
                     writer.close()
         return False
 
-    argv: list[str | Path] = [around.bin_dir / "redis-server", settings]
+    argv: list[str | Path] = [context.bin_dir / "redis-server", settings]
     return Program(argv, env, port=port, tls=False, healthy=healthy)

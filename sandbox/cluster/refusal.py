@@ -1,4 +1,4 @@
-"""Makes a cluster refuse StatefulSets, so that Helm, which makes them last, fails half-way
+"""Makes a cluster refuse StatefulSets, so that Helm, which creates them last, fails half-way
 (https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/)."""
 
 import asyncio
@@ -38,8 +38,8 @@ _IN_EFFECT_WITHIN = 30.0
 """Seconds; the API server takes about one to notice a policy."""
 
 
-async def set_refusal(api: Api, refuse: bool) -> None:
-    """Refuse StatefulSets from now on, or no longer; returns when that is in effect."""
+async def refuse_statefulsets(api: Api, refuse: bool) -> None:
+    """Turn the refusal on or off; returns when that is in effect."""
     for path, (kind, spec) in _SPECS.items():
         if refuse:
             version = "admissionregistration.k8s.io/v1"

@@ -1,4 +1,4 @@
-"""A port that stays the same while what is behind it comes and goes: a Service, for processes."""
+"""A fixed port in front of a process whose port changes: a Service, for processes."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ _CHUNK = 1 << 16
 
 
 class Relay:
-    """Hands every connection to its port on to the port that `target()` names at that moment.
+    """Forwards every connection on its port to the port that `target()` returns at that moment.
 
-    While that is None, connections are closed at once, as if nothing listened.
+    While `target()` returns None, connections are closed at once.
     """
 
     def __init__(self, port: int, target: Callable[[], int | None]) -> None:
@@ -20,12 +20,12 @@ class Relay:
         self._open: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Listen, unless it does already. Raises OSError if the port is taken."""
+        """Start listening, if it does not listen already. Raises OSError if the port is taken."""
         if self._server is None:
             self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
 
     async def stop(self) -> None:
-        """Stop listening, and cut the connections."""
+        """Stop listening, and close the connections."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -43,15 +43,16 @@ class Relay:
             if port is None:
                 return
             try:
-                behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", port)
+                target_reader, target_writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
                 return
-            with contextlib.closing(behind_writer):
-                await asyncio.gather(_copy(reader, behind_writer), _copy(behind_reader, writer))
+            with contextlib.closing(target_writer):
+                await asyncio.gather(_copy(reader, target_writer), _copy(target_reader, writer))
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Copy until the end; then say so on the other side, which may still have to answer."""
+    """Copy until the end of the stream, and then close that direction of the connection only: the
+    other side may still send its response."""
     with contextlib.suppress(OSError):
         while data := await reader.read(_CHUNK):
             writer.write(data)

@@ -1,4 +1,4 @@
-"""Which pods are run for real: those of Argo CD, told by what their first container runs."""
+"""Finds the pods that run as processes: those of Argo CD, recognized by their first container."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -9,10 +9,10 @@ from sandbox.cluster.api import Object
 
 
 class Role(StrEnum):
-    """What a pod of Argo CD does; the value of a program's role is the program's name.
+    """The role of a pod in Argo CD. Except for Redis, the value is the program's name.
 
-    Dex is not among them: there is nowhere to get it from, so its pods are left to kwok, and
-    nobody can log in by single sign-on.
+    Dex is missing: the sandbox has no Dex, so its pods are left to kwok and there is no single
+    sign-on.
     """
 
     SERVER = "argocd-server"
@@ -27,15 +27,15 @@ class Role(StrEnum):
 _PROGRAMS = [role.value for role in Role if role not in (Role.REDIS, Role.REDIS_PASSWORD)]
 _PASSWORD_WORDS = ["admin", "redis-initial-password"]
 _REDIS_NAMES = ["argocd-redis", "argocd-redis-ha-haproxy"]
-"""Label app.kubernetes.io/name of the pods that Argo CD reaches Redis at. With Redis HA that is
-HAProxy in front of three servers: in its place there is one server, and the three are left to
+"""Label app.kubernetes.io/name of the pods through which Argo CD reaches Redis. With Redis HA that
+is HAProxy in front of three servers: here one server replaces HAProxy, and the three are left to
 kwok."""
 _REDIS_HA_APPS = ["redis-ha-haproxy"]
-"""Label `app` of the same pods as the chart's dependency redis-ha names them."""
+"""Label `app` of the same pods in the chart's dependency redis-ha."""
 
 _WORDS = "(.spec.containers[0] | (.command // []) + (.args // []))"
 
-NOT_OURS: Sequence[dict[str, Any]] = [
+NOT_ARGOCD: Sequence[dict[str, Any]] = [
     {
         "key": f'{_WORDS} | (.[0] // "") | sub("^.*/"; "")',
         "operator": "NotIn",
@@ -53,7 +53,7 @@ NOT_OURS: Sequence[dict[str, Any]] = [
     },
     {"key": ".metadata.labels.app", "operator": "NotIn", "values": _REDIS_HA_APPS},
 ]
-"""Conditions of a kwok stage that hold for exactly the pods of which `role_of` says None."""
+"""Conditions of a kwok stage that hold for exactly the pods without a role (`role_of`)."""
 
 
 def words_of(container: Object) -> list[str]:
@@ -62,7 +62,7 @@ def words_of(container: Object) -> list[str]:
 
 
 def runs_redis_password(container: Object) -> bool:
-    """Whether it makes Argo CD's Redis password (`argocd admin redis-initial-password`)."""
+    """Whether the container creates Redis' password (`argocd admin redis-initial-password`)."""
     return words_of(container)[1:3] == _PASSWORD_WORDS
 
 

@@ -1,4 +1,4 @@
-"""What kwok makes of nodes and pods: its own stages, less the pods that run for real."""
+"""kwok's configuration: its own stages, except for the pods that run as processes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from sandbox.cluster.images import PULLED_OR_PUBLIC
-from sandbox.cluster.roles import NOT_OURS
+from sandbox.cluster.roles import NOT_ARGOCD
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Where `kubectl port-forward` ends up that asks any pod of the namespace for the port."""
+    """Where `kubectl port-forward` to that port of any pod in the namespace is sent."""
 
     namespace: str
     port: int
@@ -24,14 +24,14 @@ class Forward:
 
 
 def kwok_config(stage_files: Sequence[Path], forwards: Sequence[Forward]) -> str:
-    """Contents of kwok's `--config` file: stages of kwok's own module
-    (https://kwok.sigs.k8s.io/docs/user/stages-configuration/), and ports
+    """kwok's configuration file with the stages
+    (https://kwok.sigs.k8s.io/docs/user/stages-configuration/) and port-forwards
     (https://kwok.sigs.k8s.io/docs/user/port-forward-configuration/)."""
     documents: list[dict[str, Any]] = []
     for file in stage_files:
         stage: dict[str, Any] = yaml.safe_load(file.read_text())
         if stage["spec"]["resourceRef"]["kind"] == "Pod":
-            stage["spec"]["selector"]["matchExpressions"].extend(NOT_OURS)
+            stage["spec"]["selector"]["matchExpressions"].extend(NOT_ARGOCD)
             if stage["metadata"]["name"] == "pod-ready":
                 stage["spec"]["selector"]["matchExpressions"].append(PULLED_OR_PUBLIC)
         documents.append(stage)

@@ -1,4 +1,4 @@
-"""Keeps a process running: what dies is started again, and what is stopped stays stopped."""
+"""Runs a process and starts it again when it ends, until it is stopped."""
 
 import asyncio
 import logging
@@ -6,14 +6,14 @@ import time
 from collections.abc import Awaitable, Callable
 
 from sandbox.processes import Process
-from sandbox.tasks import end
+from sandbox.tasks import BackgroundTask
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 15.0
 _STEADY = 30.0
-"""Seconds: a process that ran this long is no longer taken to be failing at its start."""
+"""Seconds: the pauses start again from the first one after a run of this length."""
 
 
 class Backoff:
@@ -31,29 +31,43 @@ class Backoff:
         return pause
 
 
-class Supervised:
-    """One process that is started again whenever it ends, until `stop`."""
+class ProcessOwner:
+    """A process and the background task that looks after it."""
+
+    def __init__(self) -> None:
+        self.process: Process | None = None
+        self._task = BackgroundTask()
+
+    async def stop(self, *, seconds: float) -> None:
+        """End the task and the process, which is killed if it still runs after `seconds`."""
+        await self._task.stop()
+        if self.process is not None:
+            await self.process.stop(seconds=seconds)
+            self.process = None
+
+
+class Supervised(ProcessOwner):
+    """A process that is started again whenever it ends, until `stop`."""
 
     def __init__(self, name: str, start: Callable[[], Awaitable[Process]]) -> None:
+        super().__init__()
         self.name = name
         self._start = start
-        self._task: asyncio.Task[None] | None = None
-        self.process: Process | None = None
         self.restarts = 0
 
     async def start(self) -> Process:
-        """Start it for the first time. Raises OSError if it can't be started."""
+        """Start the process for the first time. Raises OSError if it can't be started."""
         self.process = process = await self._start()
-        self._task = asyncio.create_task(self._keep_running(), name=f"supervise {self.name}")
+        self._task.start(self._keep_running(), name=f"supervise {self.name}")
         return process
 
     async def _keep_running(self) -> None:
         backoff = Backoff()
         while True:
-            began = time.monotonic()
+            started = time.monotonic()
             assert self.process is not None
             await self.process.wait()
-            await asyncio.sleep(backoff.after(time.monotonic() - began))
+            await asyncio.sleep(backoff.after(time.monotonic() - started))
             try:
                 self.process = await self._start()
             except OSError as error:
@@ -62,14 +76,6 @@ class Supervised:
                 self.restarts += 1
 
     async def restart(self) -> None:
-        """End it, and start it again at once. Raises OSError if it can't be started."""
+        """Stop the process and start it again. Raises OSError if it can't be started."""
         await self.stop(seconds=3)
         await self.start()
-
-    async def stop(self, *, seconds: float) -> None:
-        """End it for good; it is killed if it has not ended after `seconds`."""
-        await end(self._task)
-        self._task = None
-        if self.process is not None:
-            await self.process.stop(seconds=seconds)
-            self.process = None

@@ -1,4 +1,4 @@
-"""The programs that a cluster consists of."""
+"""The programs that a cluster needs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,17 +6,17 @@ from typing import Protocol
 
 
 class ClusterTools(Protocol):
-    """Where the programs are that a cluster runs; `sandbox.toolchain.Tools` is one."""
+    """The paths of a cluster's programs; implemented by `sandbox.toolchain.Tools`."""
 
     @property
     def bin_dir(self) -> Path:
         """A folder with etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kwok,
-        redis-server, argocd and its roles by their names, and all that Argo CD calls: git, helm,
-        kustomize, git-verify-wrapper.sh."""
+        redis-server, argocd under the names of all its roles, and the programs that Argo CD runs:
+        git, helm, kustomize, git-verify-wrapper.sh."""
 
     @property
     def kwok_stages(self) -> Sequence[Path]:
         """kwok's stage files node/fast, node/heartbeat-with-lease and pod/fast."""
 
     def path(self, name: str) -> Path:
-        """Where to call the program of that name."""
+        """The path of the program with that name."""

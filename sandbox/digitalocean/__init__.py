@@ -1,1 +1,1 @@
-"""An emulator of the DigitalOcean API: clusters, registries, VPCs and the account they are in."""
+"""An emulator of the DigitalOcean API: an account with clusters, registries and VPCs."""

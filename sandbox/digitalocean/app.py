@@ -34,13 +34,13 @@ OPERATIONS: tuple[Operation, ...] = (
     *sizes.OPERATIONS,
     *vpcs.OPERATIONS,
 )
-"""Every operation that is emulated, with the scopes that it needs."""
+"""The emulated operations."""
 
 
 def create_app(state: AccountState, clusters: Clusters) -> Starlette:
-    """The API of one account, under `/v2`: its clients take the server's address as their endpoint.
+    """The API of one account, under `/v2`, at the root of the server.
 
-    The clusters are the caller's to `settle` and `close`.
+    The caller calls `clusters.reconcile_all()` at the start and `clusters.close()` at the end.
     """
     routes = [operation.route(state, clusters) for operation in OPERATIONS]
     return Starlette(

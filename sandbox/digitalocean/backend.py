@@ -1,4 +1,4 @@
-"""What the emulated API needs from whoever runs the clusters that are created in it."""
+"""The interface between the emulated API and what runs its clusters."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Literal, Protocol
 
 @dataclass(frozen=True)
 class ClusterSpec:
-    """A cluster as it was asked for."""
+    """A cluster that should run."""
 
     id: str
-    """UUID; the same for the cluster's whole life."""
+    """UUID."""
     name: str
     region: str
     """Slug, such as `nyc1`."""
@@ -25,12 +25,12 @@ class ClusterSpec:
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """How to reach a cluster that answers."""
+    """How to reach a running cluster."""
 
     endpoint: str
     """URL of the Kubernetes API, such as `https://127.0.0.1:41234`."""
     ca_certificate: str
-    """PEM of the authority that signed the endpoint's certificate, in base64."""
+    """PEM certificate of the endpoint's certificate authority, in base64."""
     ipv4: str
     """Address of the endpoint."""
 
@@ -61,44 +61,44 @@ class NodeSpec:
     disk: int
     """GiB."""
     version: str
-    """DOKS slug that the node runs, such as `1.34.1-do.0`."""
+    """DOKS slug, such as `1.34.1-do.0`."""
     labels: Mapping[str, str] = field(default_factory=dict)
-    """The pool's own labels and those that DOKS adds (`doks.digitalocean.com/...`)."""
+    """The labels of the pool and those that DOKS adds (`doks.digitalocean.com/...`)."""
     taints: Sequence[Taint] = ()
 
 
 @dataclass(frozen=True)
-class Disturbance:
-    """What is wrong with a cluster that runs."""
+class ClusterFaults:
+    """The injected faults of a running cluster."""
 
     unreachable: bool = False
-    """Nobody outside gets to its API; inside, all goes on."""
+    """The API can't be reached from outside the cluster; its own components still can."""
     refuses_statefulsets: bool = False
 
 
 class ClusterBackend(Protocol):
-    """Runs control planes. Its calls for one cluster never overlap; those for several may.
+    """Runs control planes. Calls for the same cluster never overlap; calls for different ones may.
 
-    A call that raises puts the cluster into the state `error`, with the exception's text as the
-    message of its status.
+    If a call raises, the cluster gets the state `error` (`degraded` if it ran before), with the
+    exception's text as the message of its status.
     """
 
     async def create(self, spec: ClusterSpec) -> ClusterAccess:
-        """See to it that the cluster runs, and return once its API answers.
+        """Start the cluster unless it is running; returns when its API answers.
 
-        Called for a new cluster, and again for every existing one when the emulator starts: what
-        the cluster holds and its endpoint are then the same as before.
+        Called for a new cluster, and for every existing one when the emulator starts. Its data and
+        its endpoint are then the same as before.
         """
 
     async def stop(self, cluster_id: str) -> None:
-        """End what runs of the cluster and keep what it holds; `create` brings it back as it was.
-        Does nothing if it does not run."""
+        """Stop the cluster and keep its data; `create` starts it again. Does nothing if it is not
+        running."""
 
     async def delete(self, cluster_id: str) -> None:
-        """End the cluster and remove its data. Does nothing if there is no such cluster."""
+        """Stop the cluster and remove its data. Does nothing if it does not exist."""
 
-    async def disturb(self, cluster_id: str, disturbance: Disturbance) -> None:
-        """Let the running cluster have these faults and no others; returns when it has."""
+    async def set_faults(self, cluster_id: str, faults: ClusterFaults) -> None:
+        """Give the running cluster exactly these faults; returns when they are in effect."""
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
-        """Make the nodes of the cluster exactly these, and return once they are ready."""
+        """Give the cluster exactly these nodes; returns when they are ready."""

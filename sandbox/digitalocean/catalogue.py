@@ -1,4 +1,4 @@
-"""What DigitalOcean offers: regions, node sizes, Kubernetes versions, registry subscriptions.
+"""What DigitalOcean offers: regions, node sizes, Kubernetes versions and registry subscriptions.
 
 Slugs and amounts are those of docs.digitalocean.com/platform/regional-availability,
 docs.digitalocean.com/products/droplets/concepts/choosing-a-plan and
@@ -23,7 +23,7 @@ REGIONS = {
 }
 
 REGISTRY_HOST = "registry.digitalocean.com"
-"""Where the images of every registry are pulled from."""
+"""The host of every registry."""
 
 REGISTRY_REGIONS = ("nyc3", "sfo3", "sfo2", "ams3", "sgp1", "fra1", "blr1", "syd1")
 
@@ -37,7 +37,7 @@ VERSIONS = (
     "1.34.9-do.1",
     "1.33.14-do.0",
 )
-"""DOKS version slugs that a new account starts with, newest first."""
+"""The DOKS version slugs that a new account offers, newest first."""
 
 VERSION_FEATURES = (
     "cluster-autoscaler",
@@ -49,7 +49,7 @@ VERSION_FEATURES = (
 
 @dataclass(frozen=True)
 class Size:
-    """A Droplet that can be a worker node: memory in MiB, disk in GiB, list price in US dollars."""
+    """A Droplet size for worker nodes: memory in MiB, disk in GiB, list price in US dollars."""
 
     slug: str
     vcpus: int
@@ -85,7 +85,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Tier:
-    """A container registry subscription. Zero repositories means any number of them."""
+    """A container registry subscription. `included_repositories` of 0 means unlimited."""
 
     name: str
     slug: str
@@ -110,7 +110,7 @@ TIERS = {
 
 
 def version_key(slug: str) -> tuple[int, int, int, int]:
-    """What orders DOKS versions: `1.34.11-do.0` is newer than `1.34.9-do.2`."""
+    """Sort key of a DOKS version slug: `1.34.11-do.0` is newer than `1.34.9-do.2`."""
     kubernetes, _, revision = slug.partition("-do.")
     major, minor, patch = (int(part) for part in kubernetes.split("."))
     return major, minor, patch, int(revision)

@@ -1,4 +1,4 @@
-"""A clock that can be set forward, so that what expires in a week can be seen to expire now."""
+"""A clock that can be set forward, to test the expiry of tokens and credentials."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,12 +10,12 @@ class Clock:
         self.offset = offset
 
     def now(self) -> datetime:
-        """The present moment by this clock, in UTC."""
+        """The time of this clock, in UTC."""
         return datetime.now(UTC) + self.offset
 
     def advance(self, by: timedelta) -> None:
-        """Set the clock forward. Raises ValueError for a negative step: what has expired by this
-        clock must stay so."""
+        """Set the clock forward. Raises ValueError for a negative step, after which expired tokens
+        would be valid again."""
         if by < timedelta(0):
             raise ValueError(f"a clock only goes forward, not by {by}")
         self.offset += by

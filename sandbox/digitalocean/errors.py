@@ -1,4 +1,4 @@
-"""Errors as DigitalOcean answers them: `{"id": ..., "message": ..., "request_id": ...}`.
+"""Error responses in DigitalOcean's form: `{"id": ..., "message": ..., "request_id": ...}`.
 
 docs.digitalocean.com/reference/api/intro (HTTP statuses)
 """
@@ -33,12 +33,12 @@ class ApiError(Exception):
         self.message = message
 
 
-def not_found(what: str = "The resource you requested could not be found.") -> ApiError:
-    return ApiError(404, what)
+def not_found(message: str = "The resource you requested could not be found.") -> ApiError:
+    return ApiError(404, message)
 
 
 def invalid(message: str) -> ApiError:
-    """A request that can be read but not carried out."""
+    """A well-formed request that can't be carried out."""
     return ApiError(422, message)
 
 

@@ -1,4 +1,4 @@
-"""Which requests were answered."""
+"""The journal of answered requests."""
 
 import asyncio
 from collections import deque
@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One answered request. Holds no query, header or body, so nothing secret."""
+    """One answered request, without query, headers and body, which may contain secrets."""
 
     at: datetime
     method: str
@@ -18,7 +18,7 @@ class RequestRecord:
 
 
 class Journal:
-    """The latest 1000 requests, oldest first; whoever follows it is told each one that comes."""
+    """The latest 1000 requests, oldest first. `follow` streams new ones."""
 
     def __init__(self) -> None:
         self._records: deque[RequestRecord] = deque(maxlen=1000)
@@ -33,13 +33,13 @@ class Journal:
             follower.put_nowait(record)
 
     async def follow(self) -> AsyncGenerator[RequestRecord | None, None]:
-        """None at once, to say that nothing is missed from here on; then each request as it is
+        """Yields None at once, when it has started to follow, and then each request as it is
         answered, without end."""
-        coming: asyncio.Queue[RequestRecord] = asyncio.Queue()
-        self._followers.add(coming)
+        queue: asyncio.Queue[RequestRecord] = asyncio.Queue()
+        self._followers.add(queue)
         try:
             yield None
             while True:
-                yield await coming.get()
+                yield await queue.get()
         finally:
-            self._followers.discard(coming)
+            self._followers.discard(queue)

@@ -1,14 +1,14 @@
-"""Brings the clusters to what the account says they are, in the background.
+"""Reconciles the running clusters with the account's data, in the background.
 
-Every change of a cluster is followed by `changed`. What it does depends only on the account's data,
-so it is the same after a crash (`settle`) as after a request.
+`reconcile` must be called after every change of a cluster. It depends only on the account's data,
+so it does the same after a crash as after a request.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
 
-from sandbox.digitalocean.backend import ClusterBackend, ClusterSpec, Disturbance, NodeSpec
+from sandbox.digitalocean.backend import ClusterBackend, ClusterFaults, ClusterSpec, NodeSpec
 from sandbox.digitalocean.catalogue import SIZES
 from sandbox.digitalocean.models import Cluster, ClusterStatus, NodeStatus
 from sandbox.digitalocean.state import AccountState
@@ -30,11 +30,11 @@ def cluster_spec(cluster: Cluster) -> ClusterSpec:
 
 
 class ClusterFailed(Exception):
-    """DigitalOcean can't make the cluster; the text is the message of its status."""
+    """The cluster can't be created; the text is the message of its status."""
 
 
 def node_specs(cluster: Cluster, faults: Faults) -> list[NodeSpec]:
-    """The nodes that the cluster has as soon as it can, labelled as DOKS labels them
+    """The nodes that the cluster should have, with the labels that DOKS adds
     (docs.digitalocean.com/products/kubernetes/details/managed/#automatic-application-of-labels)."""
     version = cluster.upgrading_to or cluster.version
     return [
@@ -63,49 +63,49 @@ def node_specs(cluster: Cluster, faults: Faults) -> list[NodeSpec]:
         )
         for pool in cluster.node_pools
         for node in pool.remaining()
-        if node.status.state == "running" or not faults.stand("no-capacity", pool.size)
+        if node.status.state == "running" or not faults.is_active("no-capacity", pool.size)
     ]
 
 
 class Clusters:
     """Runs the account's clusters on a backend.
 
-    Make it once in a process, `settle` it, and `close` it before the loop ends.
+    Create only one in a process, call `reconcile_all`, and `close` it before the event loop ends.
     """
 
     def __init__(self, account: AccountState, backend: ClusterBackend) -> None:
         self._account = account
         self._backend = backend
         self._tasks: set[asyncio.Task[None]] = set()
-        self._one_at_a_time: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._running: dict[str, ClusterSpec] = {}
 
-    async def settle(self) -> None:
-        """Make every cluster what the account and its faults say. In a new process that takes up
-        what was under way when the last one ended: every cluster that was there is started, those
-        that were being deleted are ended. Returns when all that is done."""
+    async def reconcile_all(self) -> None:
+        """Reconcile every cluster with the account and its faults; returns when that is done. In a
+        new process this starts the existing clusters and finishes unfinished deletions."""
         tasks = [
-            self.changed(cluster.id)
+            self.reconcile(cluster.id)
             for cluster in self._account.data.clusters.values()
             if cluster.status.state != "error"
         ]
         await asyncio.gather(*tasks)
 
     async def close(self) -> None:
-        """Stop working; what is unfinished is for `settle`. Clusters themselves are not ended."""
+        """Cancel the background tasks; the next `reconcile_all` does their work. Clusters are not
+        stopped."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def changed(self, cluster_id: str) -> asyncio.Task[None]:
-        """See to it, in the background, that the cluster becomes what the account says."""
-        task = asyncio.create_task(self._settle(cluster_id), name=f"cluster {cluster_id}")
+    def reconcile(self, cluster_id: str) -> asyncio.Task[None]:
+        """Reconcile the cluster with the account, in the background."""
+        task = asyncio.create_task(self._reconcile(cluster_id), name=f"cluster {cluster_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _settle(self, cluster_id: str) -> None:
-        async with self._one_at_a_time[cluster_id]:
+    async def _reconcile(self, cluster_id: str) -> None:
+        async with self._locks[cluster_id]:
             cluster = self._account.data.clusters.get(cluster_id)
             if cluster is None:
                 return
@@ -120,10 +120,10 @@ class Clusters:
 
     async def _run(self, cluster: Cluster) -> None:
         faults = self._account.faults
-        if faults.stand("region-down", cluster.region):
-            await self._lose_region(cluster)
+        if faults.is_active("region-down", cluster.region):
+            await self._stop_with_region(cluster)
             return
-        if not cluster.endpoint and faults.strike("cluster-error", cluster.name):
+        if not cluster.endpoint and faults.hit("cluster-error", cluster.name):
             raise ClusterFailed("the control plane could not be provisioned")
         spec = cluster_spec(cluster)
         if self._running.get(cluster.id) != spec:
@@ -134,16 +134,16 @@ class Clusters:
                 cluster.ca_certificate = access.ca_certificate
                 # docs.digitalocean.com/reference/api: not set for a highly available cluster.
                 cluster.ipv4 = "" if cluster.ha else access.ipv4
-        disturbance = Disturbance(
-            unreachable=faults.stand("cluster-unreachable", cluster.name),
-            refuses_statefulsets=faults.stand("helm-fails", cluster.name),
+        cluster_faults = ClusterFaults(
+            unreachable=faults.is_active("cluster-unreachable", cluster.name),
+            refuses_statefulsets=faults.is_active("helm-fails", cluster.name),
         )
-        await self._backend.disturb(cluster.id, disturbance)
+        await self._backend.set_faults(cluster.id, cluster_faults)
         nodes = node_specs(cluster, faults)
         await self._backend.set_nodes(cluster.id, nodes)
         with self._account.changing():
-            self._settle_nodes(cluster, {node.id for node in nodes})
-            # Requests that came meanwhile have a task of their own waiting.
+            self._update_nodes(cluster, {node.id for node in nodes})
+            # If a request has changed the cluster meanwhile, its own task is waiting.
             if cluster.status.state != "deleting" and cluster_spec(cluster) == spec:
                 cluster.version = spec.version
                 cluster.upgrading_to = None
@@ -151,11 +151,11 @@ class Clusters:
                 cluster.updated_at = self._account.clock.now()
 
     def _status(self, cluster: Cluster) -> ClusterStatus:
-        if self._account.faults.stand("cluster-degraded", cluster.name):
+        if self._account.faults.is_active("cluster-degraded", cluster.name):
             return ClusterStatus(state="degraded", message="the control plane is degraded")
         return ClusterStatus(state="running")
 
-    async def _lose_region(self, cluster: Cluster) -> None:
+    async def _stop_with_region(self, cluster: Cluster) -> None:
         await self._backend.stop(cluster.id)
         self._running.pop(cluster.id, None)
         if cluster.status.state != "deleting":
@@ -163,7 +163,7 @@ class Clusters:
             with self._account.changing():
                 cluster.status = ClusterStatus(state="degraded", message=message)
 
-    def _settle_nodes(self, cluster: Cluster, ready: set[str]) -> None:
+    def _update_nodes(self, cluster: Cluster, ready: set[str]) -> None:
         now = self._account.clock.now()
         for pool in cluster.node_pools:
             pool.nodes = [
@@ -185,7 +185,7 @@ class Clusters:
         with self._account.changing() as data:
             del data.clusters[cluster.id]
             data.credentials = [
-                known for known in data.credentials if known.cluster_id != cluster.id
+                credential for credential in data.credentials if credential.cluster_id != cluster.id
             ]
 
     def _fail(self, cluster: Cluster, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What an account holds. Names are those of DigitalOcean's API; the state file is this as JSON."""
+"""The data of an account, with the names of DigitalOcean's API. The state file is its JSON."""
 
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -17,7 +17,7 @@ class Model(BaseModel):
 
 
 class Token(Model):
-    """A personal access token; the token itself is not kept, only its SHA-256."""
+    """A personal access token, of which only the SHA-256 is kept."""
 
     name: str
     sha256: str
@@ -36,7 +36,7 @@ class Token(Model):
 
 
 class Credential(Model):
-    """A token minted for one cluster or one registry, until it expires."""
+    """A temporary token for one cluster or one registry."""
 
     sha256: str
     cluster_id: str | None = None
@@ -74,12 +74,12 @@ class NodePool(Model):
     deleting: bool = False
 
     def remaining(self) -> list[Node]:
-        """The nodes that are to stay."""
+        """The nodes that are not being deleted."""
         return [node for node in self.nodes if node.status.state != "deleting"]
 
 
 class MaintenancePolicy(Model):
-    """When DigitalOcean may work on the cluster, in UTC."""
+    """When DigitalOcean may maintain the cluster, in UTC."""
 
     start_time: str = "00:00"
     duration: str = "4h0m0s"
@@ -111,7 +111,7 @@ class Cluster(Model):
     surge_upgrade: bool
     registries: list[str] = Field(default_factory=list)
     features: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Add-ons that are kept and shown but do nothing here, such as `control_plane_firewall`."""
+    """Add-ons such as `control_plane_firewall`, which have no effect in the emulator."""
     status: ClusterStatus
     upgrading_to: str | None = None
     created_at: datetime
@@ -119,7 +119,7 @@ class Cluster(Model):
 
     @property
     def reachable(self) -> bool:
-        """Whether its API has answered, so that there is something to hand out credentials for."""
+        """Whether the cluster has an API, so that there are credentials for it."""
         return bool(self.endpoint) and self.status.state != "deleting"
 
 
@@ -179,7 +179,7 @@ class Volume(Model):
 
 
 class AccountData(Model):
-    """All that one account holds."""
+    """All data of one account."""
 
     email: str = "team@example.com"
     name: str = "Example Team"
@@ -188,9 +188,9 @@ class AccountData(Model):
     droplet_limit: int = 25
     clock_offset: timedelta = timedelta(0)
     versions: list[str] = Field(default_factory=lambda: list(VERSIONS))
-    """DOKS versions on offer."""
+    """The DOKS version slugs that new clusters can have."""
     registry_names_elsewhere: list[str] = Field(default_factory=lambda: ["digitalocean", "example"])
-    """Registry names that other accounts have; names are unique among all accounts."""
+    """Registry names of other accounts; names are unique among all accounts."""
     tokens: list[Token] = Field(default_factory=list)
     credentials: list[Credential] = Field(default_factory=list)
     clusters: dict[str, Cluster] = Field(default_factory=dict)
@@ -200,4 +200,4 @@ class AccountData(Model):
     load_balancers: dict[str, LoadBalancer] = Field(default_factory=dict)
     volumes: dict[str, Volume] = Field(default_factory=dict)
     droplets: int = 0
-    """How many were ever made; the next one's ID follows from it."""
+    """Number of Droplets that were ever created, from which the next ID is derived."""

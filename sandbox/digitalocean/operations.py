@@ -1,25 +1,24 @@
-"""What every API operation has in common: a route, the scopes it needs, who may call it."""
+"""API operations: their routes, authentication, and the scopes that they need."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox import emulator
 from sandbox.digitalocean.errors import ApiError, invalid
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.pagination import page_of
 from sandbox.digitalocean.state import AccountState
 
 
-class Body(BaseModel):
-    """The JSON body of a request. Fields that the emulator does not model are ignored, and null is
-    the same as absent: clients written in Go send it for what is not set."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
+class Body(emulator.Body):
+    """The JSON body of a request. A null is the same as a missing field, since clients written in
+    Go send null for it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,19 +44,16 @@ class Call:
         return self.request.path_params
 
     async def body(self, model: type[BodyT]) -> BodyT:
-        """The body, read as `model`. Ends the request with 400 if it is not JSON, 422 if it does
-        not fit."""
-        try:
-            return model.model_validate_json(await self.request.body())
-        except ValidationError as error:
-            first = error.errors()[0]
-            if first["type"] == "json_invalid":
-                raise ApiError(400, "unable to decode the request body as JSON") from error
-            where = ".".join(str(part) for part in first["loc"]) or "body"
-            raise invalid(f"validation error: {where}: {first['msg']}") from error
+        """The body. Ends the request with 400 if it is not JSON, 422 if it does not fit `model`."""
+        return await emulator.read_body(
+            self.request,
+            model,
+            malformed=ApiError(400, "unable to decode the request body as JSON"),
+            invalid=lambda field, reason: invalid(f"validation error: {field or 'body'}: {reason}"),
+        )
 
     def seconds(self, name: str) -> int:
-        """A query parameter that is a duration in seconds; 0 if it is not given."""
+        """A query parameter with a duration in seconds; 0 if it is missing."""
         text = self.request.query_params.get(name, "0")
         if not text.isdecimal():
             raise invalid(f"{name} must be a number of seconds")
@@ -75,7 +71,7 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path, and the scopes that a token must have to call it, all of them
+    """One method of one path. A token needs all of `scopes` to call it
     (docs.digitalocean.com/reference/api/scopes)."""
 
     method: str
@@ -102,10 +98,6 @@ def bearer_token(authorization: str) -> str:
     """The token of an Authorization header; empty if it is not a bearer token."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def no_content() -> Response:
-    return Response(status_code=204)
 
 
 def accepted() -> Response:

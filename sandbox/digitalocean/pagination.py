@@ -17,13 +17,13 @@ _MAX_PER_PAGE = 200
 def _number(request: Request, name: str, default: int, most: int | None = None) -> int:
     text = request.query_params.get(name, str(default))
     if not text.isdecimal() or int(text) < 1 or (most is not None and int(text) > most):
-        upto = f" and at most {most}" if most is not None else ""
-        raise invalid(f"{name} must be a number of at least 1{upto}")
+        limit = f" and at most {most}" if most is not None else ""
+        raise invalid(f"{name} must be a number of at least 1{limit}")
     return int(text)
 
 
 def page_of(request: Request, key: str, items: Sequence[Any]) -> dict[str, Any]:
-    """The page of `items` that the request asks for, under `key`, with links to the others."""
+    """The requested page of `items`, under `key`, with links to the other pages."""
     per_page = _number(request, "per_page", _DEFAULT_PER_PAGE, _MAX_PER_PAGE)
     page = _number(request, "page", 1)
     last = max(1, -(-len(items) // per_page))

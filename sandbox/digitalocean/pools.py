@@ -1,4 +1,4 @@
-"""Node pools: what is asked for, and the pools and nodes made of it."""
+"""Creates and changes node pools and their nodes."""
 
 import secrets
 from collections.abc import Iterable
@@ -46,7 +46,8 @@ class NodePoolCreate(NodePoolUpdate):
 def new_pool(
     account: AccountState, body: NodePoolCreate, other_names: Iterable[str], where: str
 ) -> NodePool:
-    """The pool that `body` asks for, with its nodes. Ends the request with 422 if it can't be."""
+    """A new pool as `body` describes it, with its nodes. Ends the request with 422 if `body` is
+    invalid."""
     check_size(body.size, where)
     pool = NodePool(
         id=str(uuid4()),
@@ -72,8 +73,8 @@ def change_pool(
     other_names: Iterable[str],
     where: str,
 ) -> None:
-    """Make the pool what `body` says, its nodes too. Ends the request with 422 before it changes
-    anything. A pool that scales by itself starts with its least number of nodes."""
+    """Change the pool and its nodes as `body` describes. If `body` is invalid, ends the request
+    with 422 before it changes anything. A new pool with autoscaling has its minimum of nodes."""
     name = pool.name if body.name is None else body.name
     auto_scale = pool.auto_scale if body.auto_scale is None else body.auto_scale
     least = most = 0
@@ -100,7 +101,7 @@ def change_pool(
 
 
 def resize(account: AccountState, pool: NodePool, count: int) -> None:
-    """Give the pool `count` nodes: new ones are added, the latest are removed."""
+    """Add nodes to the pool, or remove its latest ones, until it has `count`."""
     pool.count = count
     staying = pool.remaining()
     for node in staying[count:]:

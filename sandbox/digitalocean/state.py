@@ -1,17 +1,13 @@
-"""One account, kept in a file: every change is on disk before it is acknowledged."""
+"""An account, kept in a file: every change is on disk before the request is answered."""
 
 import hashlib
 import ipaddress
-import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
-
-from pydantic import ValidationError
 
 from sandbox.digitalocean.catalogue import REGISTRY_HOST, version_key
 from sandbox.digitalocean.clock import Clock
@@ -26,22 +22,19 @@ from sandbox.digitalocean.models import (
     Volume,
     Vpc,
 )
+from sandbox.emulator import State, read_state, sha256
 from sandbox.faults import Faults
 
 ACCESS_CLUSTER = "kubernetes:access_cluster"
 CREDENTIAL_LIFETIME = timedelta(days=7)
-"""How long cluster credentials hold unless another duration is asked for."""
+"""Default lifetime of cluster credentials."""
 
 _VPC_SPACE = ipaddress.IPv4Network("10.100.0.0/14")
 
 
-class StateUnreadable(Exception):
-    """The state file can't be used; says which file, why, and what to do."""
-
-
 @dataclass(frozen=True)
 class ClusterUser:
-    """Who the bearer of a token is inside a cluster."""
+    """A user inside a cluster."""
 
     username: str
     uid: str
@@ -50,7 +43,7 @@ class ClusterUser:
 
 @dataclass(frozen=True)
 class TokenVerdict:
-    """Whether a token opens a cluster: either `user`, or `error` that says why not."""
+    """Whether a token is valid for a cluster: either `user`, or `error` with the reason."""
 
     user: ClusterUser | None = None
     error: str = ""
@@ -60,68 +53,30 @@ class TokenVerdict:
         return self.user is not None
 
 
-def _sha256(token: str) -> str:
-    # Tokens are random and long, so a fast hash without salt is as safe as a slow one.
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-class AccountState:
-    """An account's data with the rules that hold for all of it.
-
-    Not thread-safe: all use is from the event loop that serves the API.
-    """
+class AccountState(State[AccountData]):
+    """An account, with its clock, journal and faults."""
 
     def __init__(self, path: Path, data: AccountData) -> None:
-        self.data = data
+        super().__init__(path, data)
         self.clock = Clock(data.clock_offset)
         self.journal = Journal()
         self.faults = Faults()
-        self._path = path
 
     @classmethod
     def load(cls, path: Path) -> "AccountState":
-        """The account kept in `path`; a new, empty one if there is no such file.
+        """The account in the file `path`; a new, empty one if the file does not exist.
 
-        Raises StateUnreadable if the file is not one that this version wrote.
+        Raises StateUnreadable if the file can't be used.
         """
-        try:
-            data = AccountData.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            account = cls(path, AccountData(uuid=str(uuid4()), team_uuid=str(uuid4())))
-            account._save()
-            return account
-        except ValidationError as error:
-            raise StateUnreadable(
-                f"{path} is not the state of an account: {error}\n"
-                "Run `bin/sandbox reset` to start with an empty account."
-            ) from error
-        return cls(path, data)
-
-    @contextmanager
-    def changing(self) -> Iterator[AccountData]:
-        """Change the data inside; it is on disk when the block has ended without an exception.
-
-        Check everything before the first change: a block that raises does not undo what it did.
-        """
-        yield self.data
-        self._save()
-
-    def _save(self) -> None:
-        temporary = self._path.with_name(f"{self._path.name}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(self.data.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        data = read_state(path, AccountData)
+        if data is not None:
+            return cls(path, data)
+        account = cls(path, AccountData(uuid=str(uuid4()), team_uuid=str(uuid4())))
+        account._save()
+        return account
 
     def advance_clock(self, by: timedelta) -> datetime:
-        """Set the account's clock forward, for good; returns the new time.
+        """Set the account's clock forward permanently, and return the new time.
 
         Raises ValueError for a negative step.
         """
@@ -131,7 +86,7 @@ class AccountState:
         return self.clock.now()
 
     def offer_versions(self, versions: Sequence[str]) -> None:
-        """Make these DOKS version slugs the ones on offer."""
+        """Offer exactly these DOKS version slugs."""
         with self.changing() as data:
             data.versions = sorted(versions, key=version_key, reverse=True)
 
@@ -140,9 +95,9 @@ class AccountState:
     def add_token(
         self, name: str, scopes: Sequence[str] = ("full",), lifetime: timedelta | None = None
     ) -> str:
-        """Make a personal access token, which is returned here and never again.
+        """Create and return a personal access token, of which only the hash is kept.
 
-        `lifetime` of None is a token that does not expire.
+        With a `lifetime` of None it does not expire.
         """
         token = f"dop_v1_{secrets.token_hex(32)}"
         now = self.clock.now()
@@ -150,7 +105,7 @@ class AccountState:
             data.tokens.append(
                 Token(
                     name=name,
-                    sha256=_sha256(token),
+                    sha256=sha256(token),
                     scopes=list(scopes),
                     created_at=now,
                     expires_at=now + lifetime if lifetime is not None else None,
@@ -159,26 +114,26 @@ class AccountState:
         return token
 
     def revoke_token(self, name: str) -> None:
-        """Make every token of that name invalid. Raises KeyError if there is none."""
+        """Remove every token of that name. Raises KeyError if there is none."""
         if not any(token.name == name for token in self.data.tokens):
             raise KeyError(name)
         with self.changing() as data:
             data.tokens = [token for token in data.tokens if token.name != name]
 
     def find_token(self, token: str) -> Token | None:
-        """The personal access token, if it is valid now."""
-        if self.faults.stand("token-invalid"):
+        """The record of a personal access token; None if it is unknown or expired."""
+        if self.faults.is_active("token-invalid"):
             return None
-        digest = _sha256(token)
-        for known in self.data.tokens:
-            if known.sha256 == digest and not self._expired(known.expires_at):
-                if self.faults.stand("token-read-only"):
-                    return known.model_copy(update={"scopes": ["read", ACCESS_CLUSTER]})
-                return known
+        digest = sha256(token)
+        for record in self.data.tokens:
+            if record.sha256 == digest and not self._expired(record.expires_at):
+                if self.faults.is_active("token-read-only"):
+                    return record.model_copy(update={"scopes": ["read", ACCESS_CLUSTER]})
+                return record
         return None
 
-    def _expired(self, at: datetime | None) -> bool:
-        return at is not None and at <= self.clock.now()
+    def _expired(self, expires_at: datetime | None) -> bool:
+        return expires_at is not None and expires_at <= self.clock.now()
 
     # Droplets
 
@@ -193,15 +148,15 @@ class AccountState:
 
     @property
     def droplet_limit(self) -> int:
-        """How many the account may have."""
-        return self.droplets_in_use if self.faults.stand("quota") else self.data.droplet_limit
+        """The number of Droplets that the account may have."""
+        return self.droplets_in_use if self.faults.is_active("quota") else self.data.droplet_limit
 
-    # Minted credentials
+    # Temporary credentials
 
     def mint_cluster_credential(
         self, cluster_id: str, lifetime: timedelta = CREDENTIAL_LIFETIME
     ) -> tuple[str, datetime]:
-        """A token that opens the cluster, and when it expires."""
+        """Create a token for the cluster; returns it and when it expires."""
         expires_at = self.clock.now() + lifetime
         credential = Credential(sha256="", cluster_id=cluster_id, expires_at=expires_at)
         return self._mint(credential), expires_at
@@ -209,7 +164,7 @@ class AccountState:
     def mint_registry_credential(
         self, registry: str, *, read_write: bool, lifetime: timedelta | None
     ) -> str:
-        """A token for the registry; it does not expire if `lifetime` is None."""
+        """Create a token for the registry; with a `lifetime` of None it does not expire."""
         expires_at = self.clock.now() + lifetime if lifetime is not None else None
         return self._mint(
             Credential(sha256="", registry=registry, read_write=read_write, expires_at=expires_at)
@@ -217,29 +172,33 @@ class AccountState:
 
     def _mint(self, credential: Credential) -> str:
         token = secrets.token_hex(32)
-        credential.sha256 = _sha256(token)
+        credential.sha256 = sha256(token)
         with self.changing() as data:
             data.credentials = [
-                *(known for known in data.credentials if not self._expired(known.expires_at)),
+                *(
+                    existing
+                    for existing in data.credentials
+                    if not self._expired(existing.expires_at)
+                ),
                 credential,
             ]
         return token
 
     def authenticate_for_cluster(self, token: str, cluster_id: str) -> TokenVerdict:
-        """Whether `token` opens the cluster: a personal access token that may access clusters, or
-        a credential of that cluster that has not expired
+        """Whether `token` is valid for the cluster: a personal access token that may access
+        clusters, or an unexpired credential of this cluster
         (docs.digitalocean.com/products/kubernetes/how-to/connect-to-cluster).
         """
         if cluster_id not in self.data.clusters:
             return TokenVerdict(error=f"there is no cluster {cluster_id}")
-        digest = _sha256(token)
-        minted = any(
-            known.sha256 == digest
-            and known.cluster_id == cluster_id
-            and not self._expired(known.expires_at)
-            for known in self.data.credentials
+        digest = sha256(token)
+        has_credential = any(
+            credential.sha256 == digest
+            and credential.cluster_id == cluster_id
+            and not self._expired(credential.expires_at)
+            for credential in self.data.credentials
         )
-        if not minted:
+        if not has_credential:
             personal = self.find_token(token)
             if personal is None:
                 return TokenVerdict(error="the token is unknown, revoked or expired")
@@ -258,9 +217,9 @@ class AccountState:
     def add_vpc(
         self, name: str, region: str, ip_range: str | None = None, description: str = ""
     ) -> Vpc:
-        """Make a VPC. A region's first one becomes its default for good
-        (docs.digitalocean.com/products/networking/vpc/how-to/create); without `ip_range`, a free
-        /20 is chosen."""
+        """Create a VPC. The first one of a region becomes its default
+        (docs.digitalocean.com/products/networking/vpc/how-to/create). Without `ip_range` it gets a
+        free /20."""
         vpc = Vpc(
             id=str(uuid4()),
             name=name,
@@ -280,7 +239,7 @@ class AccountState:
         )
 
     def default_vpc(self, region: str) -> Vpc:
-        """The region's default VPC; made if the region has none yet."""
+        """The region's default VPC, created if there is none."""
         return self.find_default_vpc(region) or self.add_vpc(f"default-{region}", region)
 
     def _free_ip_range(self) -> str:
@@ -291,18 +250,17 @@ class AccountState:
             if not any(network.overlaps(other) for other in taken)
         )
 
-    # What the workload of a cluster makes
+    # Resources of the clusters' workloads
 
     def push_image(self, repository: str, tag: str) -> str:
-        """Put a tag into the account's first registry, as `docker push` does; the image's name.
-
-        `repository` is its name in the registry. Raises ValueError if there is no registry.
+        """Add a tag to a repository of the account's first registry, as `docker push` does; returns
+        the image's full name. Raises ValueError if the account has no registry.
         """
         registry = next(iter(self.data.registries.values()), None)
         if registry is None:
             raise ValueError("the account has no registry")
         digest = hashlib.sha256(f"{repository}:{tag}".encode()).hexdigest()
-        made = RepositoryTag(
+        new_tag = RepositoryTag(
             tag=tag,
             manifest_digest=f"sha256:{digest}",
             compressed_size_bytes=10_000_000,
@@ -310,35 +268,35 @@ class AccountState:
             updated_at=self.clock.now(),
         )
         with self.changing():
-            found = next((r for r in registry.repositories if r.name == repository), None)
-            if found is None:
-                found = Repository(name=repository, tags=[])
-                registry.repositories.append(found)
-            found.tags = [made, *(each for each in found.tags if each.tag != tag)]
+            record = next((r for r in registry.repositories if r.name == repository), None)
+            if record is None:
+                record = Repository(name=repository, tags=[])
+                registry.repositories.append(record)
+            record.tags = [new_tag, *(other for other in record.tags if other.tag != tag)]
         return f"{REGISTRY_HOST}/{registry.name}/{repository}:{tag}"
 
     def has_image(self, registry: str, repository: str, tag: str) -> bool:
-        """Whether the account has that registry, and the tag is in it."""
-        found = self.data.registries.get(registry)
-        return found is not None and any(
-            each.name == repository and any(known.tag == tag for known in each.tags)
-            for each in found.repositories
+        """Whether the account has that registry with that tag of the repository."""
+        record = self.data.registries.get(registry)
+        return record is not None and any(
+            repo.name == repository and any(existing.tag == tag for existing in repo.tags)
+            for repo in record.repositories
         )
 
-    def refuses_image(self, cluster_id: str, image: str) -> str | None:
-        """Why that cluster can't pull `image`, which is one of a registry here; None if it can."""
+    def pull_error(self, cluster_id: str, image: str) -> str | None:
+        """The error of pulling `image` of the registry in that cluster; None if it succeeds."""
         path, _, tag = image.removeprefix(f"{REGISTRY_HOST}/").partition(":")
         registry, _, repository = path.partition("/")
         cluster = self.data.clusters.get(cluster_id)
-        failed = f'failed to pull and unpack image "{image}"'
+        prefix = f'failed to pull and unpack image "{image}"'
         if cluster is None or registry not in cluster.registries:
-            return f"{failed}: unexpected status: 401 Unauthorized"
+            return f"{prefix}: unexpected status: 401 Unauthorized"
         if not self.has_image(registry, repository, tag or "latest"):
-            return f"{failed}: not found"
+            return f"{prefix}: not found"
         return None
 
     def add_load_balancer(self, cluster_id: str, name: str, ip: str) -> LoadBalancer:
-        """Record a load balancer that a Service of the cluster asked for."""
+        """Add the load balancer of a Service in the cluster."""
         cluster = self.data.clusters[cluster_id]
         load_balancer = LoadBalancer(
             id=str(uuid4()),
@@ -354,7 +312,7 @@ class AccountState:
         return load_balancer
 
     def add_volume(self, cluster_id: str, name: str, size_gigabytes: int) -> Volume:
-        """Record a volume that a PersistentVolumeClaim of the cluster asked for."""
+        """Add the volume of a PersistentVolumeClaim in the cluster."""
         volume = Volume(
             id=str(uuid4()),
             name=name,
@@ -368,11 +326,6 @@ class AccountState:
         return volume
 
     def remove_load_balancer(self, load_balancer_id: str) -> None:
-        """Forget it. Does nothing if there is none of that ID."""
+        """Remove the load balancer; does nothing if it does not exist."""
         with self.changing() as data:
             data.load_balancers.pop(load_balancer_id, None)
-
-    def remove_volume(self, volume_id: str) -> None:
-        """Forget it. Does nothing if there is none of that ID."""
-        with self.changing() as data:
-            data.volumes.pop(volume_id, None)

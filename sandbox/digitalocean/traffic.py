@@ -1,4 +1,4 @@
-"""What surrounds every request: its ID, the rate limit, and the journal.
+"""Adds request IDs, the rate limit and the journal to every request.
 
 docs.digitalocean.com/reference/api/intro (Rate limit)
 """
@@ -19,7 +19,7 @@ REQUESTS_PER_HOUR = 5000
 
 
 class Traffic:
-    """ASGI middleware. Requests count against their bearer token for one hour each."""
+    """ASGI middleware. Every bearer token may send 5000 requests in an hour."""
 
     def __init__(self, app: ASGIApp, account: AccountState) -> None:
         self._app = app
@@ -31,7 +31,7 @@ class Traffic:
             await self._app(scope, receive, send)
             return
         now = self._account.clock.now()
-        # The hash keeps tokens, right or wrong, out of this process's long-lived memory.
+        # The hash keeps the tokens themselves out of memory.
         recent = self._recent[hash(bearer_token(Headers(scope=scope).get("authorization", "")))]
         while recent and recent[0] <= now - timedelta(hours=1):
             recent.popleft()

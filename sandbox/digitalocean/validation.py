@@ -1,4 +1,4 @@
-"""What DigitalOcean refuses in clusters and node pools, in its own words where they are known."""
+"""Validates clusters and node pools, with DigitalOcean's messages where they are known."""
 
 import ipaddress
 import re
@@ -28,18 +28,20 @@ def _require(condition: bool, message: str) -> None:
 
 def check_region(region: str, account: AccountState) -> None:
     _require(region in REGIONS, "invalid region")
-    _require(not account.faults.stand("region-down", region), f"region {region} is not available")
+    _require(
+        not account.faults.is_active("region-down", region), f"region {region} is not available"
+    )
 
 
-def check_cluster_name(name: str, data: AccountData, *, but: str = "") -> None:
-    """`but` is the ID of the cluster that may have the name already."""
+def check_cluster_name(name: str, data: AccountData, *, own_id: str = "") -> None:
+    """`own_id`: the ID of the cluster that may have this name already."""
     _require(
         _DNS_LABEL.fullmatch(name) is not None,
         "name must be 1 to 63 lowercase letters, numbers and '-', and begin and end with a letter"
         " or number",
     )
     taken = any(
-        cluster.name == name and cluster.id != but and cluster.status.state != "deleting"
+        cluster.name == name and cluster.id != own_id and cluster.status.state != "deleting"
         for cluster in data.clusters.values()
     )
     _require(not taken, f"a cluster with name {name} already exists")
@@ -58,18 +60,19 @@ def check_maintenance(policy: MaintenancePolicy) -> None:
     _require(policy.day in _DAYS, f"day must be one of {', '.join(_DAYS)}")
 
 
-def resolve_version(asked: str, data: AccountData) -> str:
-    """The version on offer that a slug, a minor version (`1.34`) or `latest` stands for."""
+def resolve_version(version: str, data: AccountData) -> str:
+    """The slug of the newest offered version that matches a slug, a minor version (`1.34`) or
+    `latest`."""
     newest_first = sorted(data.versions, key=version_key, reverse=True)
     for slug in newest_first:
-        if asked in (slug, "latest", "{}.{}".format(*minor(slug))):
+        if version in (slug, "latest", "{}.{}".format(*minor(slug))):
             return slug
     raise invalid("validation error: invalid version slug")
 
 
 def upgrades(cluster: Cluster, data: AccountData) -> list[str]:
-    """Versions that the cluster can move to, newest first: patches of its minor version and, from
-    the newest of these, the next minor version
+    """The versions that the cluster can be upgraded to, newest first: newer patches of its minor
+    version, or the next minor version if there are none
     (docs.digitalocean.com/products/kubernetes/how-to/upgrade-cluster)."""
     newest_first = sorted(data.versions, key=version_key, reverse=True)
     major, own_minor = minor(cluster.version)
@@ -82,7 +85,7 @@ def upgrades(cluster: Cluster, data: AccountData) -> list[str]:
 
 
 def check_subnets(cluster_subnet: str, service_subnet: str, vpc_range: str) -> None:
-    """The three networks of a cluster must not overlap."""
+    """Require that the three networks of a cluster do not overlap."""
     networks = {"vpc": ipaddress.IPv4Network(vpc_range)}
     for name, text in (("cluster_subnet", cluster_subnet), ("service_subnet", service_subnet)):
         try:
@@ -91,7 +94,7 @@ def check_subnets(cluster_subnet: str, service_subnet: str, vpc_range: str) -> N
             raise invalid(f"validation error: {name} must be a range such as 10.244.0.0/16") from (
                 None
             )
-        # Every node takes a /24 of the pods' range.
+        # Every node gets a /24 of the pods' network.
         _require(network.prefixlen <= 24, f"{name} must be no smaller than /24")
         for other_name, other in networks.items():
             _require(not network.overlaps(other), f"{name} overlaps with {other_name} {other}")
@@ -116,7 +119,8 @@ def check_size(size: str, where: str) -> None:
 
 
 def check_count(count: int, auto_scale: bool, least: int, most: int, where: str) -> None:
-    """Autoscaling to zero is not public (docs.digitalocean.com/release-notes/kubernetes)."""
+    """Scaling to zero nodes is not generally available
+    (docs.digitalocean.com/release-notes/kubernetes)."""
     if auto_scale:
         _require(least >= 1, f"{where}.min nodes must be greater than or equal to 1")
         _require(most >= least, f"{where}.max nodes must be greater than or equal to min nodes")

@@ -1,4 +1,4 @@
-"""What the account holds, in the JSON of the API."""
+"""The JSON of the API for the account's data."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def node_pool_view(cluster: Cluster, pool: NodePool) -> dict[str, Any]:
 
 def _node_view(node: Node) -> dict[str, Any]:
     view = node.model_dump(mode="json")
-    # A node that has no Droplet yet has no name either.
+    # A node without a Droplet has no name either.
     return view | {"name": "", "droplet_id": ""} if node.status.state == "provisioning" else view
 
 
@@ -50,7 +50,7 @@ def version_view(slug: str) -> dict[str, Any]:
 
 
 def kubeconfig(cluster: Cluster, token: str) -> dict[str, Any]:
-    """Named as DigitalOcean and doctl name it."""
+    """A kubeconfig with the names that DigitalOcean and doctl use."""
     context = f"do-{cluster.region}-{cluster.name}"
     user = f"{context}-admin"
     server = {
@@ -115,8 +115,8 @@ def repository_view(registry: Registry, repository: Repository) -> dict[str, Any
 
 
 def repository_tags_view(registry: Registry, repository: Repository) -> list[dict[str, Any]]:
-    where = {"registry_name": registry.name, "repository": repository.name}
-    return [where | tag.model_dump(mode="json") for tag in repository.tags]
+    names = {"registry_name": registry.name, "repository": repository.name}
+    return [names | tag.model_dump(mode="json") for tag in repository.tags]
 
 
 def tier_view(tier: Tier) -> dict[str, Any]:

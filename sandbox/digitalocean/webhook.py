@@ -1,4 +1,4 @@
-"""Answers clusters that ask whether a bearer token is good.
+"""Authenticates bearer tokens for the clusters (TokenReview webhook).
 
 kubernetes.io/docs/reference/access-authn-authz/authentication/#webhook-token-authentication
 """
@@ -26,7 +26,7 @@ class _TokenReview(BaseModel):
 
 
 def webhook_route(account: AccountState) -> Route:
-    """The route that kube-apiserver's `--authentication-token-webhook-config-file` points to, with
+    """The route for kube-apiserver's `--authentication-token-webhook-config-file`, with
     `--authentication-token-webhook-version=v1`."""
 
     async def authenticate(request: Request) -> Response:

@@ -34,7 +34,7 @@ def run(context: Context) -> None:
             context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", added)
             _push(context, clone, "The drill is over")
             # The drills that follow look at which pods there are.
-            context.until("its workload is gone", lambda: not context.pods(*_OURS), 120)
+            context.until("its workload is gone", lambda: not context.pods(*_OURS))
 
 
 def _rehearse(context: Context, clone: Path) -> None:
@@ -52,13 +52,12 @@ def _rehearse(context: Context, clone: Path) -> None:
     # This time the commit changes more, which is to stay.
     _deploy(context, clone, bad + "# kept\n", "A tag that there is not, and more")
     context.command(
-        "bin/platform", "revert-images", "microservices-demo", DEV, "--repo", str(clone)
+        "bin/platform", "revert-images", "microservices-demo", "--stack", DEV, "--repo", str(clone)
     )
     context.check(overlay.read_text() == good + "# kept\n", "more than the tags went back")
     context.until(
         "every application is Healthy again",
         lambda: context.is_well() and not _fails(context),
-        120,
     )
     context.check(_runs(context, _GOOD), "the tag from before does not run")
 
@@ -81,13 +80,13 @@ def _add(context: Context, clone: Path) -> None:
     )
     overlay.write_text(text)
     _push(context, clone, "A workload of the drill's")
-    context.until("it runs", lambda: _runs(context, _GOOD) and context.is_well(), 120)
+    context.until("it runs", lambda: _runs(context, _GOOD) and context.is_well())
 
 
 def _deploy(context: Context, clone: Path, overlay: str, message: str) -> None:
     (clone / _OVERLAY).write_text(overlay)
     _push(context, clone, message)
-    context.until("it is not Healthy", lambda: not context.is_well() and _fails(context), 120)
+    context.until("it is not Healthy", lambda: not context.is_well() and _fails(context))
 
 
 def _push(context: Context, clone: Path, message: str) -> None:

@@ -27,6 +27,8 @@ DEV = "dev"
 NAMESPACE = f"microservices-demo-{DEV}"
 """Where its workloads are."""
 _WATCH_EVERY = 0.25
+PATIENCE = 300
+"""Seconds until a wait is given up. It measures nothing: a busy machine may need most of them."""
 
 
 class Failed(Exception):
@@ -41,7 +43,8 @@ class Drill:
     promise: str
     run: Callable[[Context], None]
     limit: float | None = None
-    """Seconds from the loss until all is well again; None: no limit is promised."""
+    """Seconds from the loss until all is well again, on a machine with nothing else to do; None: no
+    limit is promised."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +112,12 @@ class Context:
         """`command` of the sandbox's own."""
         return self.command(str(REPOSITORY / "bin" / "sandbox"), *words)
 
-    def recover(self, *words: str, seconds: float = 300) -> None:
+    def recover(self, *words: str) -> None:
         """Run the command that is to bring the stack back, and wait until all is well; measures."""
         watch = _Watch(self)
         with watch.running():
             self.command(*words)
-            self.until("every application is Synced and Healthy", self.is_well, seconds)
+            self.until("every application is Synced and Healthy", self.is_well)
         self.seconds = self.elapsed
         self.phases += watch.phases(self.seconds)
         self.say(f"all well after {self.seconds:.1f} s")
@@ -146,14 +149,14 @@ class Context:
     def bring_up(self) -> None:
         """Deploy the stack if it is not deployed and well, whatever an earlier drill has left."""
         if not self.is_well():
-            self.command("bin/platform", "recover", "--stack", DEV)
-            self.until("the stack is well", self.is_well, 180)
+            self.command("bin/platform", "recover", "--stack", DEV, "--yes")
+            self.until("the stack is well", self.is_well)
 
-    def until(self, what: str, holds: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
+    def until(self, what: str, holds: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > deadline:
-                raise Failed(f"after {seconds:.0f} s it is not so that {what}")
+                raise Failed(f"after {PATIENCE} s it is not so that {what}")
             time.sleep(_WATCH_EVERY)
 
     def check(self, holds: bool, otherwise: str) -> None:

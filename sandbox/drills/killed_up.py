@@ -58,7 +58,7 @@ class _Rehearsal:
         context.pulumi.release_stale_lock(DEV)
         for cluster in self._clusters():
             context.api("DELETE", f"{_CLUSTERS}/{cluster['id']}")
-        context.until("the clusters are gone", lambda: not self._clusters(), 60)
+        context.until("the clusters are gone", lambda: not self._clusters())
         for vpc in self._vpcs():
             context.api("DELETE", f"/v2/vpcs/{vpc['id']}")
         context.pulumi.run(
@@ -70,7 +70,7 @@ class _Rehearsal:
         run = self._up(config)
         if run.exit_code:
             raise Failed(f"a run that nobody disturbed failed: {run.errors}")
-        self._context.until("the stack is well", self._context.is_well, 180)
+        self._context.until("the stack is well", self._context.is_well)
         return run
 
     def holdings(self) -> Holdings:
@@ -106,15 +106,14 @@ class _Rehearsal:
             context.check(run.killed, f"it ended before that: {run.errors or 'without an error'}")
             context.lose(f"the run, killed when {moment}")
             # Not by `context.recover`: to watch all the while is work, twenty times over.
-            context.command("bin/platform", "recover", "--stack", DEV, "--cancel")
+            context.command("bin/platform", "recover", "--stack", DEV, "--yes", "--cancel")
             ended = context.elapsed
-            context.until("the stack is well", context.is_well, 180)
+            context.until("the stack is well", context.is_well)
             self._note(ended, context.elapsed)
             try:
                 context.until(
                     "account and state have what a run that nobody disturbed leaves",
                     lambda: self.holdings() == expected,
-                    20,
                 )
             except Failed as failure:
                 raise Failed(f"{failure}: {self.holdings()} in place of {expected}") from None

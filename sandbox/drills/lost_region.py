@@ -13,10 +13,10 @@ def run(context: Context) -> None:
     [fault] = [context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})]
     try:
         context.lose(f"the region {region}")
-        refused = context.command("bin/platform", "recover", "--stack", "dev", fails=True)
+        refused = context.command("bin/platform", "recover", "--stack", "dev", "--yes", fails=True)
         context.check("is not lost" in refused, f"it does not say that it kept all:\n{refused}")
         context.command("pulumi", *_KEY, elsewhere)
-        context.recover("bin/platform", "recover", "--stack", "dev")
+        context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
         after = context.the_cluster()
         context.check(after["id"] != before["id"], "it is the same cluster")
         context.check(after["context"].split("-")[1] == elsewhere, "it is in the same region")

@@ -14,9 +14,9 @@ def run(context: Context) -> None:
     context.lose("the registry integration")
     try:
         context.kubectl("run", "drill", *_POD)
-        context.until("a pull fails", lambda: "BackOff" in _pod(context), 30)
+        context.until("a pull fails", lambda: "BackOff" in _pod(context))
         context.recover("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
-        context.until("the image is pulled", lambda: "Running" in _pod(context), 30)
+        context.until("the image is pulled", lambda: "Running" in _pod(context))
     finally:
         context.kubectl("delete", "pod", "drill", "--ignore-not-found")
     found = context.api("GET", f"/v2/kubernetes/clusters/{cluster['id']}").json()

@@ -11,7 +11,7 @@ def run(context: Context) -> None:
     for file in kept.glob("dev.json*"):
         file.unlink()
     context.lose("the state of the stack dev")
-    context.recover("bin/platform", "recover", "--stack", "dev")
+    context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     context.check(context.the_cluster()["id"] == before["id"], "it is another cluster")
     context.check(context.pods() == pods, "workloads were restarted")
     context.check(_password(context) == password, "the admin's password is another one")

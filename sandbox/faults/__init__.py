@@ -1,6 +1,6 @@
-"""Faults that the sandbox can be made to have, so that what they do to the platform can be seen."""
+"""Faults that can be injected into the sandbox, to see what they do to the platform."""
 
+from sandbox.faults.active import ActiveFault, Fault, Faults
 from sandbox.faults.kinds import KINDS, Kind
-from sandbox.faults.standing import Fault, Faults, Standing
 
-__all__ = ["KINDS", "Fault", "Faults", "Kind", "Standing"]
+__all__ = ["KINDS", "ActiveFault", "Fault", "Faults", "Kind"]

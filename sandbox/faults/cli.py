@@ -1,4 +1,4 @@
-"""`bin/sandbox fault`: give the sandbox faults, and take them away."""
+"""`bin/sandbox fault`: inject faults into the sandbox, and clear them."""
 
 from typing import Annotated, Any
 
@@ -12,17 +12,17 @@ from sandbox.paths import Home
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Give the sandbox faults: an API that fails, a region that is down, ...",
+    help="Inject faults into the sandbox: an API that fails, a region that is down, ...",
 )
 console = Console(highlight=False, markup=False)
 
 
 @app.command()
 def kinds() -> None:
-    """List the faults that there are."""
+    """List the faults that can be injected."""
     table = Table("KIND", "TARGET", "WHAT IT DOES", box=None)
     for kind in KINDS.values():
-        table.add_row(kind.name, kind.target, kind.what)
+        table.add_row(kind.name, kind.target, kind.description)
     console.print(table)
 
 
@@ -30,18 +30,24 @@ def kinds() -> None:
 def add(
     kind: Annotated[str, typer.Argument(help="See `bin/sandbox fault kinds`.")],
     target: Annotated[
-        str | None, typer.Argument(help="What it befalls, such as nyc1; none: any.")
+        str | None, typer.Argument(help="What has the fault, such as nyc1; without: everything.")
     ] = None,
-    times: Annotated[int | None, typer.Option(help="How often; none: until it is cleared.")] = None,
-    method: Annotated[str | None, typer.Option(help="Of requests, such as POST.")] = None,
+    times: Annotated[
+        int | None, typer.Option(help="How often it occurs; without: until it is cleared.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Method of the requests, such as POST.")
+    ] = None,
     path: Annotated[
-        str | None, typer.Option(help="Of requests, such as '/v2/kubernetes/clusters/*'.")
+        str | None, typer.Option(help="Path of the requests, such as '/v2/kubernetes/clusters/*'.")
     ] = None,
-    status: Annotated[int | None, typer.Option(help="Of the answer, such as 502.")] = None,
-    seconds: Annotated[float | None, typer.Option(help="Of Retry-After, or of the wait.")] = None,
+    status: Annotated[int | None, typer.Option(help="Status of the response, such as 502.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Seconds of Retry-After, or of the delay.")
+    ] = None,
 ) -> None:
-    """Add a fault. It lasts until it is cleared, or the sandbox goes down."""
-    asked = {
+    """Inject a fault. It lasts until it is cleared or the sandbox stops."""
+    options = {
         "kind": kind,
         "target": target,
         "times": times,
@@ -50,14 +56,14 @@ def add(
         "status": status,
         "seconds": seconds,
     }
-    given = {name: value for name, value in asked.items() if value is not None}
-    fault = client.required(Home.default()).post("/sandbox/faults", given, seconds=120)
+    body = {name: value for name, value in options.items() if value is not None}
+    fault = client.required(Home.default()).post("/sandbox/faults", body, seconds=120)
     console.print(f"{_line(fault)}. To clear it: bin/sandbox fault clear {fault['id']}")
 
 
 @app.command("list")
 def list_() -> None:
-    """List the faults that stand."""
+    """List the active faults."""
     faults = client.required(Home.default()).get("/sandbox/faults")
     for fault in faults:
         console.print(f"{_line(fault)}, {fault['hits']} times so far")
@@ -67,9 +73,9 @@ def list_() -> None:
 
 @app.command()
 def clear(
-    which: Annotated[str | None, typer.Argument(help="Number or kind; none: all.")] = None,
+    which: Annotated[str | None, typer.Argument(help="Number or kind; without: all.")] = None,
 ) -> None:
-    """Clear faults; returns when the clusters have got over them."""
+    """Clear faults. Returns when the clusters work without them again."""
     body = {"which": which}
     cleared = client.required(Home.default()).post("/sandbox/faults/clear", body, seconds=120)
     if which is not None and not cleared:
@@ -79,5 +85,5 @@ def clear(
 
 
 def _line(fault: dict[str, Any]) -> str:
-    said = [f"{name} {fault[name]}" for name in fault if name not in ("id", "hits", "kind")]
-    return f"fault {fault['id']}: {' '.join([fault['kind'], *said])}"
+    details = [f"{name} {fault[name]}" for name in fault if name not in ("id", "hits", "kind")]
+    return f"fault {fault['id']}: {' '.join([fault['kind'], *details])}"

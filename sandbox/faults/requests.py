@@ -1,4 +1,4 @@
-"""What faults do to HTTP requests."""
+"""Injects faults into HTTP requests."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.digitalocean.errors import error_response
-from sandbox.faults.standing import Faults, Standing
+from sandbox.faults.active import ActiveFault, Faults
 
 _MESSAGES = {
     429: "API Rate limit exceeded.",
@@ -21,10 +21,10 @@ _MESSAGES = {
 }
 
 
-class Faulty:
-    """ASGI application: `app` with those of `faults` that are about requests.
+class FaultMiddleware:
+    """ASGI middleware that injects those of `faults` that affect requests.
 
-    Has to be what the server itself calls, for it resets the server's connections.
+    It must be the outermost one: it resets connections of the server itself.
     """
 
     def __init__(self, app: ASGIApp, faults: Faults) -> None:
@@ -34,7 +34,7 @@ class Faulty:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fault = None
         if scope["type"] == "http":
-            fault = self._faults.strike_request(scope["method"], scope["path"])
+            fault = self._faults.hit_request(scope["method"], scope["path"])
         if fault is None:
             await self._app(scope, receive, send)
             return
@@ -43,17 +43,17 @@ class Faulty:
                 await asyncio.sleep(fault.seconds)
                 await self._app(scope, receive, send)
             case "answer":
-                await _answer(fault, scope["path"])(scope, receive, send)
+                await _response(fault, scope["path"])(scope, receive, send)
             case "hold":
                 await _hold(fault, scope, receive, send)
             case "cut":
                 await _cut(receive, send)
             case "cut after":
-                await self._app(scope, receive, _swallow)
+                await self._app(scope, receive, _discard)
                 await _cut(receive, send)
 
 
-def _answer(fault: Standing, path: str) -> Response:
+def _response(fault: ActiveFault, path: str) -> Response:
     message = _MESSAGES.get(fault.status, "Error")
     response: Response = PlainTextResponse(f"{message}\n", fault.status)
     if path.startswith("/v2/"):
@@ -63,31 +63,31 @@ def _answer(fault: Standing, path: str) -> Response:
     return response
 
 
-async def _hold(fault: Standing, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer when the time is over, unless the client has gone by then."""
+async def _hold(fault: ActiveFault, scope: Scope, receive: Receive, send: Send) -> None:
+    """Respond when the time is over, unless the client has disconnected by then."""
     try:
         async with asyncio.timeout(fault.seconds):
-            await _gone(receive)
+            await _disconnected(receive)
     except TimeoutError:
-        await _answer(fault, scope["path"])(scope, receive, send)
+        await _response(fault, scope["path"])(scope, receive, send)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def _swallow(_: Message) -> None:
-    """Sends nothing."""
+async def _discard(_: Message) -> None:
+    """Send nothing."""
 
 
 async def _cut(receive: Receive, send: Send) -> None:
     """Reset the connection."""
-    # ASGI has no word for it, so it is taken from uvicorn, whose `send` belongs to what holds it.
+    # ASGI has no message for it, but uvicorn's `send` is a method of the transport's owner.
     transport: asyncio.Transport = cast(Any, send).__self__.transport
-    # Without time to linger, closing sends RST instead of FIN (socket(7)).
+    # With SO_LINGER and a time of 0, closing sends RST instead of FIN (socket(7)).
     transport.get_extra_info("socket").setsockopt(
         socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
     )
     transport.abort()
-    await _gone(receive)
+    await _disconnected(receive)

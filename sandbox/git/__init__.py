@@ -1,6 +1,6 @@
-"""A Git host on loopback: bare repositories, each with its own user and token, over HTTP."""
+"""A Git server on loopback: bare repositories, each with its own user and token, over HTTP."""
 
 from sandbox.git.repositories import Access, GitError, Repositories
-from sandbox.git.server import GitServer, Guard, Visitor
+from sandbox.git.server import Authorizer, GitServer, GitUser
 
-__all__ = ["Access", "GitError", "GitServer", "Guard", "Repositories", "Visitor"]
+__all__ = ["Access", "Authorizer", "GitError", "GitServer", "GitUser", "Repositories"]

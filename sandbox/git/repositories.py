@@ -1,4 +1,4 @@
-"""Bare repositories in a folder, and who may use them."""
+"""Bare repositories in a folder, and the access to them."""
 
 import asyncio
 import json
@@ -19,14 +19,14 @@ from sandbox.git import rules
 from sandbox.processes import Process
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "example"
-"""The example monorepo's content."""
+"""Folder with the content of the example monorepo."""
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
 
-# One file holds what every repository is served with, imported ones too. `safe.directory`: a
-# repository to import may belong to another user than the one that runs the sandbox. `gc`: it would
-# run in the background and outlive the sandbox. `uploadpack`: what GitHub allows its clients.
+# The configuration for all repositories. `safe.directory`: a repository to import may belong to
+# another user of the machine. `gc`: it would run in the background and outlive the sandbox.
+# `uploadpack`: what GitHub allows its clients.
 _CONFIG = """\
 [safe]
 	directory = *
@@ -48,7 +48,7 @@ _CONFIG = """\
 	allowReachableSHA1InWant = true
 """
 
-# Costs a push that no rules apply to next to nothing.
+# Starts Python only for a push with rules.
 _HOOK = f"""\
 #!/bin/sh
 [ -n "${{{rules.VARIABLE}:-}}" ] || exit 0
@@ -57,13 +57,13 @@ exec '{sys.executable}' -I '{rules.__file__}'
 
 
 class GitError(Exception):
-    """A repository that is not there or can't be made, or a Git command that failed."""
+    """A repository does not exist or can't be created, or a Git command failed."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """What opens one repository over HTTP: the user and token that may read and push, and whether
-    everybody else may read."""
+    """The access to one repository over HTTP: the user and token that may read and push, and
+    whether everyone may read."""
 
     username: str
     token: str = field(repr=False)
@@ -75,10 +75,10 @@ class Access:
 
 
 class Repositories:
-    """The bare repositories `<root>/<name>.git`, and beside each its `<name>.access.json`.
+    """The bare repositories `<root>/<name>.git`, each with a `<name>.access.json` beside it.
 
-    A repository appears in one step, complete: what was being made when the sandbox was killed is
-    thrown away, and made again by whoever wants it. Only one object at a time may own `root`.
+    A repository is created atomically: an unfinished one of a killed sandbox is removed. Only one
+    object at a time may use `root`.
     """
 
     def __init__(self, root: Path) -> None:
@@ -90,7 +90,7 @@ class Repositories:
         (hooks / "pre-receive").write_text(_HOOK)
         (hooks / "pre-receive").chmod(stat.S_IRWXU)
         (self.root / "gitconfig").write_text(_CONFIG.format(hooks=hooks))
-        # Left by a Git that was killed while it moved a branch; nobody can push until it is gone.
+        # A Git that was killed while it moved a branch leaves a lock that prevents further pushes.
         for lock in (*self.root.glob("*.git/*.lock"), *self.root.glob("*.git/refs/**/*.lock")):
             lock.unlink()
         for unfinished in self.root.glob(".new-*"):
@@ -104,25 +104,25 @@ class Repositories:
         return sorted(path.stem for path in self.root.glob("*.git"))
 
     def access(self, name: str) -> Access:
-        """Who may use that repository. Raises GitError if there is none of that name."""
+        """The access to that repository. Raises GitError if it does not exist."""
         self._require(name)
         return Access(**json.loads(self._access_path(name).read_text()))
 
     async def create(self, name: str, *, public: bool = False) -> Access:
-        """Make an empty repository whose default branch is `main`.
+        """Create an empty repository with the default branch `main`.
 
-        Raises GitError if the name is taken, or is not made of letters, digits, `.`, `_` and `-`.
+        Raises GitError if the name is taken or invalid.
         """
         with self._new(name, public=public) as path:
             await self.git("init", "--quiet", "--bare", str(path))
         return self.access(name)
 
     async def import_from(self, source: Path | str, name: str, *, public: bool = False) -> Access:
-        """Make a repository from another one, or from a folder.
+        """Create a repository from another one or from a folder.
 
-        `source` is a Git URL, a repository's folder (its branches and tags are taken; what is not
-        committed is not), or a plain folder, whose content becomes the one commit of `main`.
-        Raises GitError if Git can't read the source, or as `create` does.
+        `source` is a Git URL, a repository's folder (its branches and tags are imported, but no
+        uncommitted changes), or a plain folder, whose content becomes the only commit of `main`.
+        Raises GitError if Git can't read the source, or the name is taken or invalid.
         """
         folder = None if _URL.match(str(source)) else Path(source).expanduser().resolve()
         if folder is not None and not folder.is_dir():
@@ -138,18 +138,18 @@ class Repositories:
         return self.access(name)
 
     async def ensure_example(self, name: str) -> Access:
-        """The repository of that name, filled with the example monorepo if it is not there yet."""
+        """Create the repository from the example monorepo unless it exists."""
         return self.access(name) if name in self else await self.import_from(EXAMPLE, name)
 
     def default_branch(self, name: str) -> str:
-        """The branch that a clone begins with. Raises GitError if there is no such repository."""
+        """The default branch. Raises GitError if the repository does not exist."""
         self._require(name)
         return (self.path(name) / "HEAD").read_text().strip().removeprefix("ref: refs/heads/")
 
     async def head(self, name: str, branch: str | None = None) -> str | None:
-        """The commit that a branch (None: the default branch) is at; None if it has none yet.
+        """The commit of a branch (None: the default branch); None if the branch does not exist.
 
-        Raises GitError if there is no such repository.
+        Raises GitError if the repository does not exist.
         """
         self._require(name)
         git_dir = f"--git-dir={self.path(name)}"
@@ -157,9 +157,9 @@ class Repositories:
         return (await self.refs(name)).get(ref.strip())
 
     async def refs(self, name: str) -> dict[str, str]:
-        """Every branch and tag, by its full name (`refs/heads/main`), with the object it is at.
+        """The objects of all branches and tags, by their full names (`refs/heads/main`).
 
-        Raises GitError if there is no such repository.
+        Raises GitError if the repository does not exist.
         """
         self._require(name)
         listing = await self.git(
@@ -168,7 +168,7 @@ class Repositories:
         return dict(line.split() for line in listing.splitlines())
 
     async def git(self, *arguments: str) -> str:
-        """Run one Git command; what it printed. Raises GitError with what it complained of."""
+        """Run one Git command and return its output. Raises GitError with its standard error."""
         process = await asyncio.create_subprocess_exec(
             "git",
             *arguments,
@@ -177,13 +177,13 @@ class Repositories:
             stderr=asyncio.subprocess.PIPE,
             env=self.environment(),
         )
-        output, complaint = await process.communicate()
+        output, errors = await process.communicate()
         if process.returncode != 0:
-            raise GitError(f"git {' '.join(arguments)}: {complaint.decode().strip()}")
+            raise GitError(f"git {' '.join(arguments)}: {errors.decode().strip()}")
         return output.decode()
 
     def environment(self) -> dict[str, str]:
-        """The whole environment that Git runs in: nothing of the user's own configuration."""
+        """The whole environment for Git, without the user's configuration."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.root),
@@ -204,7 +204,7 @@ class Repositories:
         try:
             await self.git(git_dir, "symbolic-ref", "--quiet", "HEAD")
         except GitError:
-            # The origin is at a commit, not on a branch, as checkouts in CI are.
+            # The origin has a detached HEAD, as checkouts in CI have.
             commit = await self.git(git_dir, "rev-parse", "HEAD")
             await self.git(git_dir, "update-ref", "refs/heads/main", commit.strip())
             await self.git(git_dir, "symbolic-ref", "HEAD", "refs/heads/main")
@@ -214,12 +214,12 @@ class Repositories:
             git_dir = await self.git("-C", str(folder), "rev-parse", "--absolute-git-dir")
         except GitError:
             return False
-        # Not one that merely lies inside a repository, as the example does.
+        # A folder inside a repository, such as the example, is not a repository itself.
         return Path(git_dir.strip()) in (folder, folder / ".git") or (folder / ".git").is_file()
 
     @contextmanager
     def _new(self, name: str, *, public: bool) -> Iterator[Path]:
-        """Where to make the repository, which appears under its name at the end."""
+        """The folder in which to create the repository; it is renamed to its name at the end."""
         if not _NAME.fullmatch(name) or name.endswith(".git"):
             raise GitError(
                 f"{name!r} can't be a repository's name: at most 100 letters, digits, '.', '_' and"

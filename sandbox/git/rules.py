@@ -1,8 +1,8 @@
-"""What a push must hold to, and the pre-receive hook that refuses one that doesn't.
+"""The rules for pushes, and the pre-receive hook that rejects a push that violates them.
 
-Run as a script it is the hook (https://git-scm.com/docs/githooks#pre-receive): it decides before
-anything of the push is visible, and its complaint is what the person who pushes reads. It needs
-nothing but the standard library, so that it starts fast.
+Run as a script this is the hook (https://git-scm.com/docs/githooks#pre-receive): it decides before
+any ref is moved, and its output is shown to the user who pushes. It uses only the standard library,
+so that it starts fast.
 """
 
 import json
@@ -14,27 +14,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 VARIABLE = "SANDBOX_PUSH_RULES"
-"""Environment variable that holds the `Rules` of a push as JSON; without it there are none."""
+"""Environment variable with the `Rules` of a push as JSON; unset: no rules."""
 
 NO_COMMIT = "0" * 40
-"""What stands for the commit of a ref that is not there, as in Git's own hooks."""
+"""The commit of a ref that does not exist, as in Git's hooks."""
 
 
 @dataclass(frozen=True)
 class Ruleset:
     """Rules for the refs that match a pattern of `include` and none of `exclude`. In a pattern `*`
-    and `?` stand for what has no slash in it, `**` for anything."""
+    and `?` match characters other than slashes, `**` matches anything."""
 
     name: str
     include: Sequence[str]
     exclude: Sequence[str]
     rules: Sequence[str]
-    """Of `creation`, `update`, `deletion`, `non_fast_forward`, `required_linear_history`,
-    `pull_request`; each forbids that, or what is not that."""
+    """GitHub's rule types: `creation`, `update`, `deletion` and `non_fast_forward` forbid that
+    change, `required_linear_history` merge commits, `pull_request` direct pushes."""
     checks: Sequence[str] = ()
-    """What must have been found good about a commit before a branch may be moved to it."""
+    """The status checks that a commit must have passed before a branch may be moved to it."""
     bypassed: bool = False
-    """Whoever pushes may break them, and is told."""
+    """The user may bypass the rules; violations are only reported."""
 
     def covers(self, ref: str) -> bool:
         return _matches(self.include, ref) and not _matches(self.exclude, ref)
@@ -42,11 +42,11 @@ class Ruleset:
 
 @dataclass(frozen=True)
 class Rules:
-    """All that holds for one push."""
+    """The rules for one push."""
 
     rulesets: Sequence[Ruleset]
     passed: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """By commit, the checks that it has passed."""
+    """The status checks that each commit has passed."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -54,12 +54,12 @@ class Rules:
     @classmethod
     def from_json(cls, text: str) -> "Rules":
         content = json.loads(text)
-        return cls([Ruleset(**each) for each in content["rulesets"]], content["passed"])
+        return cls([Ruleset(**ruleset) for ruleset in content["rulesets"]], content["passed"])
 
 
 @dataclass(frozen=True)
 class Update:
-    """One ref that is to be moved."""
+    """A ref that the push would move."""
 
     ref: str
     old: str
@@ -67,15 +67,15 @@ class Update:
     forced: bool = False
     """The old commit is not an ancestor of the new one."""
     merges: bool = False
-    """There are merge commits among the new ones."""
+    """The new commits contain merge commits."""
 
 
 def violations(update: Update, ruleset: Ruleset, passed: Mapping[str, Sequence[str]]) -> list[str]:
-    """What of `ruleset` the update breaks, in GitHub's words."""
+    """The rules of `ruleset` that the update violates, in GitHub's words."""
     if not ruleset.covers(update.ref):
         return []
     created, deleted = update.old == NO_COMMIT, update.new == NO_COMMIT
-    broken = {
+    messages = {
         "creation": created and "Cannot create ref due to creations being restricted.",
         "deletion": deleted and "Cannot delete this branch",
         "update": not created and not deleted and "Cannot update this protected ref.",
@@ -85,15 +85,14 @@ def violations(update: Update, ruleset: Ruleset, passed: Mapping[str, Sequence[s
         and not deleted
         and "Changes must be made through a pull request.",
     }
-    found = [text for rule in ruleset.rules if (text := broken[rule])]
+    violated = [message for rule in ruleset.rules if (message := messages[rule])]
     if not deleted:
-        good = passed.get(update.new, ())
-        found += [
+        violated += [
             f'Required status check "{check}" is expected.'
             for check in ruleset.checks
-            if check not in good
+            if check not in passed.get(update.new, ())
         ]
-    return found
+    return violated
 
 
 def _matches(patterns: Iterable[str], ref: str) -> bool:
@@ -101,9 +100,9 @@ def _matches(patterns: Iterable[str], ref: str) -> bool:
 
 
 def _expression(pattern: str) -> str:
-    stands_for = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    wildcards = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
     parts = re.split(r"(\*\*|\*|\?)", pattern)
-    return "".join(stands_for.get(part, re.escape(part)) for part in parts)
+    return "".join(wildcards.get(part, re.escape(part)) for part in parts)
 
 
 def _updates(lines: Iterable[str]) -> Iterator[Update]:
@@ -120,28 +119,28 @@ def _updates(lines: Iterable[str]) -> Iterator[Update]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What Git printed; None if it said no."""
-    done = subprocess.run(["git", *arguments], text=True, capture_output=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else None
+    """Git's output; None if it failed."""
+    result = subprocess.run(["git", *arguments], text=True, capture_output=True, check=False)
+    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def main() -> int:
     rules = Rules.from_json(os.environ[VARIABLE])
-    refused = False
+    rejected = False
     for update in _updates(sys.stdin):
         for ruleset in rules.rulesets:
-            found = violations(update, ruleset, rules.passed)
-            if not found:
+            violated = violations(update, ruleset, rules.passed)
+            if not violated:
                 continue
-            refused = refused or not ruleset.bypassed
-            says = (
+            rejected = rejected or not ruleset.bypassed
+            title = (
                 "Bypassed rule violations"
                 if ruleset.bypassed
                 else "error: GH013: Repository rule violations found"
             )
-            lines = [f"{says} for {update.ref}:", "", *(f"- {text}" for text in found), ""]
+            lines = [f"{title} for {update.ref}:", "", *(f"- {text}" for text in violated), ""]
             print("\n".join(lines), file=sys.stderr)
-    return int(refused)
+    return int(rejected)
 
 
 if __name__ == "__main__":

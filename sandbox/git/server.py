@@ -23,45 +23,46 @@ from sandbox.git.repositories import Repositories
 from sandbox.git.rules import NO_COMMIT, VARIABLE, Rules
 
 OnPush = Callable[[str, str, str, str, str], Awaitable[None]]
-"""Called with repository, user, ref, old and new object of a ref that the user's push has moved."""
+"""Called for each ref that a push has moved: repository, user, ref, old object, new object."""
 
 
 @dataclass(frozen=True)
-class Visitor:
-    """Somebody with a token that is not the repository's own."""
+class GitUser:
+    """A user with a token of another system, such as GitHub."""
 
     name: str
-    reads: bool
-    writes: bool
+    may_read: bool
+    may_write: bool
 
 
-class Guard(Protocol):
-    """What a host knows of its users and of what they may do to branches."""
+class Authorizer(Protocol):
+    """Knows further users, and the rules for their pushes."""
 
-    def visitor(self, repository: str, token: str) -> Visitor | None:
-        """Whose token it is; None if nobody's."""
+    def user_of(self, repository: str, token: str) -> GitUser | None:
+        """The user who has the token; None if it is unknown."""
 
     def rules(self, repository: str, user: str) -> Rules | None:
-        """What a push of that user must hold to; None if there is nothing."""
+        """The rules for a push of that user; None if there are none."""
 
 
 class GitServer(Repositories):
     """The repositories below `root`, served by `app`.
 
-    `on_push`, if given, is awaited for each ref that a push has moved, right after its client was
-    answered. A `guard`, if set, lets in more than the repositories' own tokens do.
+    `on_push` is awaited for each ref that a push has moved, right after the response to its client.
+    `authorizer`, if set, accepts tokens besides the repositories' own ones.
     """
 
     def __init__(self, root: Path, on_push: OnPush | None = None) -> None:
         super().__init__(root)
         self.on_push = on_push
-        self.guard: Guard | None = None
-        self._told: dict[str, dict[str, str]] = {}
-        self._telling: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.authorizer: Authorizer | None = None
+        self._notified_refs: dict[str, dict[str, str]] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def app(self) -> Starlette:
-        """Serves `/<name>.git` of every repository by Git's smart protocol; mount it anywhere."""
+        """Serves every repository at `/<name>.git` with Git's smart protocol; can be mounted at any
+        path."""
         endpoint = _Endpoint(self)
         return Starlette(
             routes=[
@@ -69,22 +70,22 @@ class GitServer(Repositories):
             ]
         )
 
-    async def watch(self, name: str) -> None:
-        """Before a push: take the refs as they are for what `on_push` knows."""
+    async def record_refs(self, name: str) -> None:
+        """Before a push: remember the refs, to find those that the push moves."""
         if self.on_push is None:
             return
-        async with self._telling[name]:
-            if name not in self._told:
-                self._told[name] = await self.refs(name)
+        async with self._locks[name]:
+            if name not in self._notified_refs:
+                self._notified_refs[name] = await self.refs(name)
 
-    async def tell(self, name: str, user: str) -> None:
-        """After a push of `user`: tell `on_push` of each ref that moved since it was last told."""
+    async def notify(self, name: str, user: str) -> None:
+        """After a push of `user`: call `on_push` for each ref that has moved."""
         if self.on_push is None:
             return
-        # Pushes run side by side; each ref's moves are told once and in their order.
-        async with self._telling[name]:
-            old, new = self._told[name], await self.refs(name)
-            self._told[name] = new
+        # Pushes may overlap; the lock reports each move once and in order.
+        async with self._locks[name]:
+            old, new = self._notified_refs[name], await self.refs(name)
+            self._notified_refs[name] = new
             for ref in sorted(old.keys() | new.keys()):
                 before, after = old.get(ref, NO_COMMIT), new.get(ref, NO_COMMIT)
                 if before != after:
@@ -94,7 +95,7 @@ class GitServer(Repositories):
 class _Endpoint:
     """One HTTP request to a repository.
 
-    An ASGI application of its own, since request and response are streamed at the same time.
+    An ASGI application itself, since request and response are streamed at the same time.
     """
 
     def __init__(self, server: GitServer) -> None:
@@ -110,21 +111,21 @@ class _Endpoint:
                 service = command
             case _:
                 service = None
-        user = self._admit(request, name, service)
+        user = self._authenticate(request, name, service)
         if isinstance(user, Response):
             await user(scope, receive, send)
             return
         pushing = command == "git-receive-pack"
         if pushing:
-            await self._server.watch(name)
+            await self._server.record_refs(name)
         try:
             await self._run(request, name, command, user, send)
         finally:
             if pushing:
-                await self._server.tell(name, user)
+                await self._server.notify(name, user)
 
-    def _admit(self, request: Request, name: str, service: str | None) -> str | Response:
-        """Who asks, empty for anybody; or the answer to a request that Git must not see."""
+    def _authenticate(self, request: Request, name: str, service: str | None) -> str | Response:
+        """The user's name, empty for an anonymous reader; or a response that denies access."""
         if name not in self._server:
             return PlainTextResponse(f"there is no repository {name!r} here\n", 404)
         if service not in ("git-upload-pack", "git-receive-pack"):
@@ -139,17 +140,17 @@ class _Endpoint:
             f"{user}:{token}".encode(), f"{access.username}:{access.token}".encode()
         ):
             return access.username
-        guard = self._server.guard
-        visitor = guard.visitor(name, token) if guard else None
-        if visitor is None:
+        authorizer = self._server.authorizer
+        git_user = authorizer.user_of(name, token) if authorizer else None
+        if git_user is None:
             return PlainTextResponse(
                 f"{name} wants the user and token of this repository\n",
                 401,
                 headers={"WWW-Authenticate": f'Basic realm="{name}", charset="UTF-8"'},
             )
-        if visitor.reads if reading else visitor.writes:
-            return visitor.name
-        return PlainTextResponse(f"Permission to {name} denied to {visitor.name}.\n", 403)
+        if git_user.may_read if reading else git_user.may_write:
+            return git_user.name
+        return PlainTextResponse(f"Permission to {name} denied to {git_user.name}.\n", 403)
 
     async def _run(self, request: Request, name: str, command: str, user: str, send: Send) -> None:
         with self._server.log.open("ab") as log:
@@ -165,17 +166,17 @@ class _Endpoint:
         assert git.stdout is not None
         body = asyncio.create_task(_feed(request, git.stdin))
         try:
-            await _answer(git.stdout, send)
+            await _respond(git.stdout, send)
             await git.wait()
         finally:
             body.cancel()
             if git.returncode is None:
-                # Not killed: Git removes its lock files when it is asked to end.
+                # SIGTERM, on which Git removes its lock files.
                 git.terminate()
                 await git.wait()
 
     def _environment(self, request: Request, name: str, command: str, user: str) -> dict[str, str]:
-        """The CGI variables of https://www.rfc-editor.org/rfc/rfc3875 that http-backend reads."""
+        """The CGI variables that http-backend uses (https://www.rfc-editor.org/rfc/rfc3875)."""
         headers = {
             "CONTENT_TYPE": "content-type",
             "CONTENT_LENGTH": "content-length",
@@ -193,16 +194,17 @@ class _Endpoint:
             if value := request.headers.get(header):
                 environment[variable] = value
         if user:
-            # Git lets nobody push without it.
+            # Git accepts pushes only with a remote user.
             environment["REMOTE_USER"] = user
-        guard = self._server.guard
-        if guard and command == "git-receive-pack" and (rules := guard.rules(name, user)):
+        authorizer = self._server.authorizer
+        pushing = command == "git-receive-pack"
+        if authorizer and pushing and (rules := authorizer.rules(name, user)):
             environment[VARIABLE] = rules.to_json()
         return environment
 
 
 def _credentials(authorization: str | None) -> tuple[str, str]:
-    """User and password, empty if there are none that can be read."""
+    """User and password of a basic Authorization header; empty if it is missing or malformed."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
         return "", ""
@@ -214,7 +216,7 @@ def _credentials(authorization: str | None) -> tuple[str, str]:
 
 
 async def _feed(request: Request, stdin: asyncio.StreamWriter) -> None:
-    """Give Git the request's body. Its end, or the client's, is the end of Git's input."""
+    """Copy the request's body to Git's input, which ends with the body or the connection."""
     try:
         async for chunk in request.stream():
             stdin.write(chunk)
@@ -225,8 +227,8 @@ async def _feed(request: Request, stdin: asyncio.StreamWriter) -> None:
         stdin.close()
 
 
-async def _answer(stdout: asyncio.StreamReader, send: Send) -> None:
-    """Send what Git answers: header lines with the status among them, an empty line, the body."""
+async def _respond(stdout: asyncio.StreamReader, send: Send) -> None:
+    """Send Git's CGI output: header lines, one of them with the status, an empty line, the body."""
     try:
         head = await stdout.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError:

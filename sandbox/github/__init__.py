@@ -1,9 +1,10 @@
-"""GitHub's REST API on the sandbox's Git server, as far as pulumi-github and the workflows use it.
+"""An emulator of GitHub's REST API for the sandbox's Git server.
 
 https://docs.github.com/en/rest
 
-Repositories, deploy keys, webhooks (real signed deliveries on push), rulesets (enforced on push and
-merge), environments with reviewers, Actions secrets and variables, pull requests, issues and
-comments. Not emulated: SSH, so a deploy key opens nothing; Actions, so nobody is asked to review a
-deployment; webhook events other than `push` and `ping`; GraphQL; web pages.
+It has what pulumi-github and the workflows use: repositories, deploy keys, webhooks (with signed
+deliveries on push), rulesets (enforced on push and merge), environments with reviewers, Actions
+secrets and variables, pull requests, issues and comments. Not emulated: SSH, so a deploy key gives
+no access; Actions, so no deployment waits for a review; webhook events other than `push` and
+`ping`; GraphQL; web pages.
 """

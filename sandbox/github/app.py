@@ -32,16 +32,16 @@ OPERATIONS: tuple[Operation, ...] = (
     *pulls.OPERATIONS,
     *statuses.OPERATIONS,
 )
-"""Every operation that is emulated, with the permissions that it needs."""
+"""The emulated operations."""
 
 PERMISSIONS = tuple(
-    sorted({each.partition(":")[0] for operation in OPERATIONS for each in operation.permissions})
+    sorted({name.partition(":")[0] for operation in OPERATIONS for name in operation.permissions})
 )
-"""All that a token may be given."""
+"""The permissions that a token can have."""
 
 
 def create_app(github: GitHub) -> Starlette:
-    """The API of one organization, as GitHub Enterprise Server has it below its base URL."""
+    """The API of one organization, at the path that it has on GitHub Enterprise Server."""
     routes = [operation.route(github) for operation in OPERATIONS]
     return Starlette(
         routes=[Mount(PREFIX, routes=routes)],

@@ -1,4 +1,4 @@
-"""What is done to the organization by no API of GitHub's: people, teams and tokens are made."""
+"""Control routes for what GitHub's API can't do: creating users, teams and tokens."""
 
 from collections.abc import Awaitable, Callable
 
@@ -10,17 +10,17 @@ from sandbox.github.state import GitHubState
 
 
 def control_routes(state: GitHubState, authorize: Callable[[Request], None]) -> list[Route]:
-    """`/tokens` and `/teams`; `authorize` ends requests that may not."""
+    """`/tokens` and `/teams`. `authorize` raises for a request without the sandbox's token."""
 
-    def route(path: str, act: Callable[[Request], Awaitable[Response]]) -> Route:
+    def route(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
         async def endpoint(request: Request) -> Response:
             authorize(request)
-            return await act(request)
+            return await handler(request)
 
         return Route(path, endpoint, methods=["POST"])
 
     async def add_token(request: Request) -> Response:
-        """A fine-grained token with `permissions` of the user `login`, who has the role `role`."""
+        """Create a fine-grained token with `permissions` for the user `login` with role `role`."""
         body = await request.json()
         state.add_user(body["login"], body["role"])
         return JSONResponse({"token": state.add_token(body["login"], body["permissions"])})

@@ -1,4 +1,4 @@
-"""Errors as GitHub answers them (https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api)."""
+"""Error responses in GitHub's form (https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ def not_found() -> ApiError:
 
 
 def invalid(resource: str, message: str, field: str | None = None) -> ApiError:
-    """A request that can be read but not carried out."""
+    """A well-formed request that can't be carried out."""
     error = {"resource": resource, "code": "custom", "message": message}
     return ApiError(422, "Validation Failed", [error | ({"field": field} if field else {})])
 

@@ -1,8 +1,8 @@
-"""GitHub around the Git server: who may push what, and who is told of it."""
+"""Connects GitHub with the Git server: users, push rules and webhooks."""
 
 from pathlib import Path
 
-from sandbox.git import GitServer, Visitor
+from sandbox.git import GitServer, GitUser
 from sandbox.git.rules import Rules
 from sandbox.git.rules import Ruleset as RefRules
 from sandbox.github.models import ROLES, Ruleset
@@ -10,7 +10,7 @@ from sandbox.github.state import GitHubState
 from sandbox.github.webhooks import Webhooks
 
 BASE = "/github"
-"""Where it is mounted: the base URL of a GitHub Enterprise Server."""
+"""Path of the emulator, below which GitHub Enterprise Server's paths begin."""
 
 _ENFORCED = (
     "creation",
@@ -20,13 +20,13 @@ _ENFORCED = (
     "required_linear_history",
     "pull_request",
 )
-"""Rules that are nothing but their type."""
+"""The rule types that the Git server enforces by the type alone."""
 
 
 class GitHub:
-    """The organization kept in `path`, whose repositories are those of `git`, at `url`.
+    """The organization in the state file `path`, with the repositories of `git`, served at `url`.
 
-    Takes over what the Git server asks of its host (`sandbox.git.Guard`).
+    It is the Git server's `sandbox.git.Authorizer`.
     """
 
     def __init__(self, path: Path, git: GitServer, url: str) -> None:
@@ -34,45 +34,52 @@ class GitHub:
         self.git = git
         self.state = GitHubState.load(path)
         self.webhooks = Webhooks(self.state, git, self.page)
-        git.guard = self
-        git.on_push = self.webhooks.pushed
+        git.authorizer = self
+        git.on_push = self.webhooks.on_push
 
     def page(self, repository: str) -> str:
-        """The repository's address in a browser, which is that of its clones without `.git`."""
+        """The repository's web address, which is its clone URL without `.git`."""
         return f"{self.url}/git/{repository}"
 
-    def visitor(self, repository: str, token: str) -> Visitor | None:
-        found = self.state.find_token(token)
-        if found is None:
+    def user_of(self, repository: str, token: str) -> GitUser | None:
+        record = self.state.find_token(token)
+        if record is None:
             return None
-        contents = found.permissions.get("contents")
-        user = self.state.user(found.login)
+        contents = record.permissions.get("contents")
+        user = self.state.user(record.login)
         may_push = user is not None and ROLES.index(user.role) >= ROLES.index("write")
-        return Visitor(found.login, contents is not None, contents == "write" and may_push)
+        return GitUser(
+            record.login,
+            may_read=contents is not None,
+            may_write=contents == "write" and may_push,
+        )
 
     def rules(self, repository: str, user: str) -> Rules | None:
-        known = self.state.repository(repository)
+        record = self.state.repository(repository)
         rulesets = [
             self.ref_rules(
-                repository, each, bypassed=self.state.bypasses(each, user, {"always", "exempt"})
+                repository,
+                ruleset,
+                bypassed=self.state.may_bypass(ruleset, user, {"always", "exempt"}),
             )
-            for each in known.rulesets
-            if each.enforcement == "active"
+            for ruleset in record.rulesets
+            if ruleset.enforcement == "active"
         ]
         if not rulesets:
             return None
-        commits = {each.commit for each in known.statuses}
-        return Rules(rulesets, {each: self.state.passed(known, each) for each in commits})
+        commits = {status.commit for status in record.statuses}
+        passed = {commit: self.state.passed_checks(record, commit) for commit in commits}
+        return Rules(rulesets, passed)
 
     def ref_rules(self, repository: str, ruleset: Ruleset, *, bypassed: bool) -> RefRules:
-        """The ruleset as the Git server enforces it."""
+        """The ruleset in the form that the Git server enforces."""
         checks = ruleset.parameters("required_status_checks") or {}
         return RefRules(
             name=ruleset.name,
-            include=[self._pattern(repository, ruleset, each) for each in ruleset.include],
-            exclude=[self._pattern(repository, ruleset, each) for each in ruleset.exclude],
+            include=[self._pattern(repository, ruleset, ref) for ref in ruleset.include],
+            exclude=[self._pattern(repository, ruleset, ref) for ref in ruleset.exclude],
             rules=[rule["type"] for rule in ruleset.rules if rule["type"] in _ENFORCED],
-            checks=[each["context"] for each in checks.get("required_status_checks", ())],
+            checks=[check["context"] for check in checks.get("required_status_checks", ())],
             bypassed=bypassed,
         )
 

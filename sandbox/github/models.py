@@ -1,4 +1,4 @@
-"""What GitHub knows: people, teams, tokens, and what belongs to each repository."""
+"""The organization's data: users, teams, tokens and repositories. The state file is its JSON."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -9,11 +9,11 @@ Level = Literal["read", "write"]
 Role = Literal["read", "triage", "write", "maintain", "admin"]
 
 ROLES: tuple[Role, ...] = ("read", "triage", "write", "maintain", "admin")
-"""From the least to the most that a member may do."""
+"""In the order of their permissions, from the least to the most."""
 
 
 class Record(BaseModel):
-    """Something that is kept in the state file."""
+    """A record in the state file."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -22,7 +22,7 @@ class User(Record):
     id: int
     login: str
     role: Role
-    """In every repository. An `admin` is an owner of the organization, too."""
+    """The role in every repository. An `admin` is also an owner of the organization."""
 
 
 class Team(Record):
@@ -37,7 +37,7 @@ class Token(Record):
     login: str
     sha256: str
     permissions: dict[str, Level]
-    """By name, such as `administration`; every token has `metadata: read` besides."""
+    """By name, such as `administration`. Every token has `metadata: read` too."""
 
 
 class DeployKey(Record):
@@ -54,7 +54,7 @@ class Delivery(Record):
 
     id: int
     guid: str
-    """The same for all attempts to deliver the same event."""
+    """The same for all deliveries of the same event."""
     event: str
     redelivery: bool
     delivered_at: datetime
@@ -62,7 +62,7 @@ class Delivery(Record):
     """Seconds."""
     status: str
     status_code: int
-    """0 if there was no answer."""
+    """0 if there was no response."""
     request_headers: dict[str, str]
     payload: dict[str, Any]
     response_headers: dict[str, str] = Field(default_factory=dict)
@@ -84,7 +84,7 @@ class Hook(Record):
     created_at: datetime
     updated_at: datetime
     deliveries: list[Delivery] = Field(default_factory=list)
-    """The latest, newest first."""
+    """The latest deliveries, newest first."""
 
 
 class BypassActor(Record):
@@ -102,12 +102,12 @@ class Ruleset(Record):
     include: list[str]
     exclude: list[str]
     rules: list[dict[str, Any]]
-    """As the API has them: `type`, and `parameters` of some."""
+    """In the form of the API: `type`, and for some types `parameters`."""
     created_at: datetime
     updated_at: datetime
 
     def parameters(self, type: str) -> dict[str, Any] | None:
-        """Those of the rule of that type; None if it is not in force."""
+        """The parameters of the rule of that type; None if it is not enforced."""
         for rule in self.rules:
             if rule["type"] == type and self.enforcement == "active":
                 return dict(rule.get("parameters") or {})
@@ -127,10 +127,10 @@ class Variable(Record):
 
 
 class Vault(Record):
-    """Secrets and variables of a repository or of an environment, by name (in capitals)."""
+    """The secrets and variables of a repository or an environment, by their names in capitals."""
 
     private_key: str
-    """Base64. Secrets are sent encrypted with the public key that belongs to it."""
+    """Base64. Clients encrypt secrets with its public key."""
     secrets: dict[str, Secret] = Field(default_factory=dict)
     variables: dict[str, Variable] = Field(default_factory=dict)
 
@@ -169,16 +169,16 @@ class Review(Record):
 
 class PullRequest(Record):
     head: str
-    """Branch of this repository."""
+    """A branch of the same repository."""
     base: str
     head_commit: str
-    """Where the branch was when it was last looked at."""
+    """The branch's last known commit."""
     merged_commit: str | None = None
     reviews: list[Review] = Field(default_factory=list)
 
 
 class Issue(Record):
-    """An issue, or a pull request: they are numbered together."""
+    """An issue or a pull request, which share their numbers."""
 
     id: int
     number: int
@@ -211,7 +211,7 @@ class Status(Record):
 
 
 class Repository(Record):
-    """What belongs to a repository besides its Git data."""
+    """The data of a repository on GitHub, besides its Git data."""
 
     id: int
     name: str

@@ -1,4 +1,4 @@
-"""What every API operation has in common: a route, the permissions it needs, who may call it."""
+"""API operations: their routes, authentication, and the permissions that they need."""
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -6,29 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.emulator import BodyT, read_body
 from sandbox.github.errors import ApiError, not_found
 from sandbox.github.host import GitHub
 from sandbox.github.models import Environment, Hook, Issue, Repository, Token, User
 from sandbox.github.state import OWNER, GitHubState
 
 PREFIX = "/api/v3"
-"""Where GitHub Enterprise Server has its REST API."""
+"""Path of the REST API on GitHub Enterprise Server."""
 
 _PER_PAGE, _MOST_PER_PAGE = 30, 100
-
-
-class Body(BaseModel):
-    """The JSON body of a request. Fields that the emulator does not model are ignored."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-
-BodyT = TypeVar("BodyT", bound=Body)
 
 
 @dataclass(frozen=True)
@@ -50,7 +41,7 @@ class Call:
 
     @property
     def repository(self) -> Repository:
-        """The repository in the path. Ends the request with 404 if there is none."""
+        """The repository in the path. Ends the request with 404 if it does not exist."""
         name = self.path["repository"].removesuffix(".git")
         if self.path["owner"] != OWNER or name not in self.github.git:
             raise not_found()
@@ -58,33 +49,32 @@ class Call:
 
     @property
     def hook(self) -> Hook:
-        return found(each for each in self.repository.hooks if each.id == self.path["id"])
+        return first(hook for hook in self.repository.hooks if hook.id == self.path["id"])
 
     @property
     def environment(self) -> Environment:
         name = self.path["environment"]
-        return found(each for each in self.repository.environments if each.name == name)
+        return first(
+            environment for environment in self.repository.environments if environment.name == name
+        )
 
     @property
     def issue(self) -> Issue:
         """The issue or pull request in the path."""
         number = self.path["number"]
-        return found(each for each in self.repository.issues if each.number == number)
+        return first(issue for issue in self.repository.issues if issue.number == number)
 
     async def body(self, model: type[BodyT]) -> BodyT:
-        """The body, read as `model`. Ends the request with 400 if it is not JSON, 422 if it does
-        not fit."""
-        try:
-            return model.model_validate_json(await self.request.body())
-        except ValidationError as error:
-            first = error.errors()[0]
-            if first["type"] == "json_invalid":
-                raise ApiError(400, "Problems parsing JSON") from error
-            where = ".".join(str(part) for part in first["loc"])
-            raise ApiError(422, f"Invalid request.\n\n{where}: {first['msg']}") from error
+        """The body. Ends the request with 400 if it is not JSON, 422 if it does not fit `model`."""
+        return await read_body(
+            self.request,
+            model,
+            malformed=ApiError(400, "Problems parsing JSON"),
+            invalid=lambda field, reason: ApiError(422, f"Invalid request.\n\n{field}: {reason}"),
+        )
 
-    def answer(self, content: Any, status: int = 200) -> Response:
-        """The answer, unless the client says that it has the same already (304)."""
+    def response(self, content: Any, status: int = 200) -> Response:
+        """A JSON response, or 304 if the client's copy (If-None-Match) is current."""
         response = JSONResponse(content, status)
         etag = f'"{hashlib.sha256(response.body).hexdigest()}"'
         response.headers["etag"] = etag
@@ -92,19 +82,20 @@ class Call:
             return Response(status_code=304, headers={"etag": etag})
         return response
 
-    def page_of(self, items: Sequence[Any]) -> tuple[Sequence[Any], str]:
-        """The page that is asked for, and the Link header to the next."""
+    def slice(self, items: Sequence[Any]) -> tuple[Sequence[Any], str]:
+        """The requested page of the items, and the Link header to the next page."""
         query = self.request.query_params
         per_page = min(_MOST_PER_PAGE, int(query.get("per_page", _PER_PAGE)))
         page = int(query.get("page", 1))
-        more = len(items) > page * per_page
-        following = self.request.url.include_query_params(page=page + 1, per_page=per_page)
-        link = f'<{following}>; rel="next"' if more else ""
+        has_next = len(items) > page * per_page
+        next_url = self.request.url.include_query_params(page=page + 1, per_page=per_page)
+        link = f'<{next_url}>; rel="next"' if has_next else ""
         return items[(page - 1) * per_page : page * per_page], link
 
-    def pages(self, items: Sequence[Any]) -> Response:
-        shown, link = self.page_of(items)
-        response = self.answer(list(shown))
+    def page(self, items: Sequence[Any]) -> Response:
+        """A response with the requested page of the items."""
+        page, link = self.slice(items)
+        response = self.response(list(page))
         if link:
             response.headers["link"] = link
         return response
@@ -113,15 +104,15 @@ class Call:
 T = TypeVar("T")
 
 
-def found(candidates: Iterable[T]) -> T:
-    """The first of them. Ends the request with 404 if there is none."""
-    for each in candidates:
-        return each
+def first(matches: Iterable[T]) -> T:
+    """The first match. Ends the request with 404 if there is none."""
+    for match in matches:
+        return match
     raise not_found()
 
 
 def iso(moment: datetime) -> str:
-    """A time as GitHub writes it: `2026-03-01T12:00:00Z`."""
+    """A time in GitHub's format: `2026-03-01T12:00:00Z`."""
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -130,8 +121,8 @@ Handler = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path, and the permissions of which a fine-grained token must have one, such
-    as `issues:write`; none if every token may.
+    """One method of one path. A fine-grained token needs one of `permissions`, such as
+    `issues:write`, to call it; if there are none, every token may.
 
     https://docs.github.com/en/rest/authentication/permissions-required-for-fine-grained-personal-access-tokens
     """
@@ -141,7 +132,7 @@ class Operation:
     handler: Handler
     permissions: tuple[str, ...] = ()
     name: str | None = None
-    """By which another answer can refer to its address."""
+    """Name for `Request.url_for`."""
 
     def route(self, github: GitHub) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -154,31 +145,26 @@ class Operation:
         return Route(self.path, endpoint, methods=[self.method], name=self.name)
 
     def _authorize(self, token: Token) -> None:
-        if self.permissions and not any(allows(token, each) for each in self.permissions):
-            wanted = "; ".join(each.replace(":", "=") for each in self.permissions)
+        if self.permissions and not any(allows(token, name) for name in self.permissions):
+            accepted = "; ".join(name.replace(":", "=") for name in self.permissions)
             raise ApiError(
                 403,
                 "Resource not accessible by personal access token",
-                headers={"X-Accepted-GitHub-Permissions": wanted},
+                headers={"X-Accepted-GitHub-Permissions": accepted},
             )
 
 
 def allows(token: Token, permission: str) -> bool:
-    """Whether the token has such a permission, as `issues:read`."""
+    """Whether the token has a permission such as `issues:read`."""
     name, _, level = permission.partition(":")
-    had = token.permissions.get(name)
-    return had == "write" or had == level
+    return token.permissions.get(name) in ("write", level)
 
 
 def _token(request: Request, github: GitHub) -> Token:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() not in ("bearer", "token"):
         raise ApiError(401, "Requires authentication")
-    token = github.state.find_token(given.strip())
+    token = github.state.find_token(text.strip())
     if token is None:
         raise ApiError(401, "Bad credentials")
     return token
-
-
-def no_content() -> Response:
-    return Response(status_code=204)

@@ -1,4 +1,4 @@
-"""Actions secrets travel in a sealed box: only who holds the private key can read them.
+"""Encryption of Actions secrets: libsodium sealed boxes, which only the private key can open.
 
 https://docs.github.com/en/rest/guides/encrypting-secrets-for-the-rest-api
 """
@@ -11,26 +11,26 @@ from nacl.public import PrivateKey, SealedBox
 
 
 def new_private_key() -> str:
-    """Base64."""
+    """A new private key, in base64."""
     return base64.b64encode(bytes(PrivateKey.generate())).decode()
 
 
 def public_key(private_key: str) -> str:
-    """Base64 of the public key that belongs to it."""
+    """The public key of a private key, both in base64."""
     return base64.b64encode(bytes(_key(private_key).public_key)).decode()
 
 
 def key_id(private_key: str) -> str:
-    """The name by which a client says which public key it used."""
+    """The ID with which a client names the public key that it used."""
     digest = hashlib.sha256(public_key(private_key).encode()).hexdigest()
     return str(int(digest[:16], 16))
 
 
-def opened(sealed: str, private_key: str) -> str:
-    """The text in a sealed box. Raises ValueError if it was not sealed for this key."""
+def decrypt(encrypted: str, private_key: str) -> str:
+    """The text of a sealed box in base64. Raises ValueError if it was encrypted for another key."""
     try:
         box = SealedBox(_key(private_key))
-        return box.decrypt(base64.b64decode(sealed, validate=True)).decode()
+        return box.decrypt(base64.b64decode(encrypted, validate=True)).decode()
     except (CryptoError, ValueError) as error:
         raise ValueError("it was not encrypted with this repository's public key") from error
 

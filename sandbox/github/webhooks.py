@@ -1,7 +1,6 @@
-"""Webhooks: events delivered to the addresses that want them, signed, and what came of it.
+"""Delivers signed webhook events, and records the deliveries.
 
-https://docs.github.com/en/webhooks. As on GitHub, a delivery that failed is not tried again unless
-somebody asks for it.
+https://docs.github.com/en/webhooks. As on GitHub, a failed delivery is repeated only on request.
 """
 
 import asyncio
@@ -22,41 +21,42 @@ from sandbox.github.models import Delivery, Hook, Repository
 from sandbox.github.state import OWNER, GitHubState, now
 
 TIMEOUT = 10.0
-"""Seconds that a receiver may take
+"""Seconds for a receiver's response
 (https://docs.github.com/en/webhooks/testing-and-troubleshooting-webhooks/troubleshooting-webhooks)."""
 
 _KEPT = 50
-"""Deliveries of a webhook that are remembered."""
+"""Number of deliveries that are kept for each webhook."""
 _MOST_COMMITS = 2048
-"""Commits of a push that its event lists."""
+"""The most commits that a push event lists."""
 _FIELDS = "%x1e%H%x1f%T%x1f%an%x1f%ae%x1f%aI%x1f%cn%x1f%ce%x1f%B%x1f"
 
 
 class Webhooks:
-    """Delivers in the background; `close` waits for what is under way."""
+    """Delivers in the background; `close` waits for unfinished deliveries."""
 
     def __init__(self, state: GitHubState, git: GitServer, page: Callable[[str], str]) -> None:
         self._state = state
         self._git = git
         self._page = page
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._deliveries: set[asyncio.Task[None]] = set()
 
-    async def pushed(self, repository: str, user: str, ref: str, old: str, new: str) -> None:
-        """Tell the webhooks of a ref that a push has moved (sandbox.git.server.OnPush)."""
-        known = self._state.repository(repository)
-        if any(_wants(hook, "push") for hook in known.hooks):
-            payload = await self._push(known, user, ref, old, new)
-            self.send(known, "push", payload)
+    async def on_push(self, repository: str, user: str, ref: str, old: str, new: str) -> None:
+        """Send a push event for a ref that a push has moved (sandbox.git.server.OnPush)."""
+        record = self._state.repository(repository)
+        if any(_subscribes(hook, "push") for hook in record.hooks):
+            payload = await self._push_payload(record, user, ref, old, new)
+            self.send(record, "push", payload)
 
     def send(
         self, repository: Repository, event: str, payload: dict[str, Any], *, to: Hook | None = None
     ) -> None:
-        """Deliver an event to those webhooks that want it, or to one."""
-        for hook in [to] if to else [each for each in repository.hooks if _wants(each, event)]:
+        """Deliver an event to the hook `to`, or to all that subscribe to the event."""
+        hooks = [to] if to else [hook for hook in repository.hooks if _subscribes(hook, event)]
+        for hook in hooks:
             self._start(self._deliver(hook, event, payload, str(uuid4()), redelivery=False))
 
     def ping(self, repository: Repository, hook: Hook) -> None:
-        """What every webhook is sent when it is made."""
+        """Send the event that every new webhook gets."""
         payload = {
             "zen": "Design for failure.",
             "hook_id": hook.id,
@@ -70,10 +70,10 @@ class Webhooks:
         )
 
     async def close(self) -> None:
-        await asyncio.gather(*self._under_way)
+        await asyncio.gather(*self._deliveries)
 
     def describe(self, repository: Repository) -> dict[str, Any]:
-        """A repository as events, and the API, tell of it."""
+        """The repository's JSON in events and in the API."""
         page = self._page(repository.name)
         return {
             "id": repository.id,
@@ -89,22 +89,20 @@ class Webhooks:
 
     def _start(self, delivery: Any) -> None:
         task = asyncio.create_task(delivery)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
 
     async def _deliver(
         self, hook: Hook, event: str, payload: dict[str, Any], guid: str, *, redelivery: bool
     ) -> None:
         body, headers = _request(hook, event, payload, guid)
-        began, start = now(), time.monotonic()
-        answer: httpx.Response | None = None
-        verified = hook.config.insecure_ssl == "0"
+        delivered_at, started = now(), time.monotonic()
+        response: httpx.Response | None = None
+        verify = hook.config.insecure_ssl == "0"
         try:
-            async with httpx.AsyncClient(
-                verify=verified, timeout=TIMEOUT, trust_env=False
-            ) as client:
-                answer = await client.post(hook.config.url, content=body, headers=headers)
-            status = answer.reason_phrase if answer.is_error else "OK"
+            async with httpx.AsyncClient(verify=verify, timeout=TIMEOUT, trust_env=False) as client:
+                response = await client.post(hook.config.url, content=body, headers=headers)
+            status = response.reason_phrase if response.is_error else "OK"
         except httpx.TimeoutException:
             status = "timed out"
         except httpx.HTTPError as error:
@@ -114,19 +112,19 @@ class Webhooks:
             guid=guid,
             event=event,
             redelivery=redelivery,
-            delivered_at=began,
-            duration=round(time.monotonic() - start, 3),
+            delivered_at=delivered_at,
+            duration=round(time.monotonic() - started, 3),
             status=status,
-            status_code=answer.status_code if answer else 0,
+            status_code=response.status_code if response is not None else 0,
             request_headers=headers,
             payload=payload,
-            response_headers=dict(answer.headers) if answer else {},
-            response=answer.text if answer else "",
+            response_headers=dict(response.headers) if response is not None else {},
+            response=response.text if response is not None else "",
         )
         with self._state.changing():
             hook.deliveries = [delivery, *hook.deliveries][:_KEPT]
 
-    async def _push(
+    async def _push_payload(
         self, repository: Repository, user: str, ref: str, old: str, new: str
     ) -> dict[str, Any]:
         """https://docs.github.com/en/webhooks/webhook-events-and-payloads#push"""
@@ -139,7 +137,7 @@ class Webhooks:
             "after": new,
             "created": created,
             "deleted": deleted,
-            "forced": not created and not deleted and not await self._follows(repository, old, new),
+            "forced": not created and not deleted and await self._is_forced(repository, old, new),
             "base_ref": None,
             "compare": f"{self._page(repository.name)}/compare/{old[:12]}...{new[:12]}",
             "commits": commits,
@@ -149,23 +147,23 @@ class Webhooks:
             "sender": {"login": user, "id": sender.id if sender else 0, "type": "User"},
         }
 
-    async def _follows(self, repository: Repository, old: str, new: str) -> bool:
+    async def _is_forced(self, repository: Repository, old: str, new: str) -> bool:
         path = self._git.path(repository.name)
-        ahead = await self._git.git(f"--git-dir={path}", "rev-list", "--count", f"{new}..{old}")
-        return int(ahead) == 0
+        lost = await self._git.git(f"--git-dir={path}", "rev-list", "--count", f"{new}..{old}")
+        return int(lost) != 0
 
     async def _commits(self, name: str, old: str, new: str) -> Sequence[dict[str, Any]]:
-        """The new commits, oldest first; of a new ref, its last one."""
+        """The new commits, oldest first; for a new ref, its last commit."""
         path = self._git.path(name)
-        which = ["-1", new] if old == NO_COMMIT else [f"-{_MOST_COMMITS}", f"{old}..{new}"]
+        revisions = ["-1", new] if old == NO_COMMIT else [f"-{_MOST_COMMITS}", f"{old}..{new}"]
         listing = await self._git.git(
             f"--git-dir={path}", "log", "--reverse", "--name-status", "--no-renames",
-            f"--format={_FIELDS}", *which,
+            f"--format={_FIELDS}", *revisions,
         )  # fmt: skip
         return [_commit(entry, self._page(name)) for entry in listing.split("\x1e")[1:]]
 
 
-def _wants(hook: Hook, event: str) -> bool:
+def _subscribes(hook: Hook, event: str) -> bool:
     return hook.active and (event in hook.events or "*" in hook.events)
 
 
@@ -194,7 +192,7 @@ def _commit(entry: str, page: str) -> dict[str, Any]:
 def _request(
     hook: Hook, event: str, payload: dict[str, Any], guid: str
 ) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a delivery
+    """The body and headers of a delivery
     (https://docs.github.com/en/webhooks/webhook-events-and-payloads#delivery-headers)."""
     text = json.dumps(payload, separators=(",", ":"))
     form = hook.config.content_type == "form"

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -31,7 +31,7 @@ from sandbox.lifetime import die_with_parent
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that only the deployment will tell; previews are full of them."""
+    """A value that is known only after the deployment, as many are in a preview."""
 
     def __deepcopy__(self, memo: object) -> "Unknown":
         return self
@@ -51,7 +51,7 @@ def decode(struct: struct_pb2.Struct) -> dict[str, Any]:
     """A property map from the engine as plain Python values.
 
     Numbers without a fraction become int, unknowns `UNKNOWN`, secrets `Secret(value)`. Assets and
-    archives stay the dicts that the protocol has for them.
+    archives keep the protocol's own form, a dict.
     """
     return {key: _decode(item) for key, item in struct.fields.items()}
 
@@ -131,18 +131,42 @@ def plain(value: Any) -> Any:
 
 
 def has_unknown(value: Any) -> bool:
-    """True if an unknown stands anywhere in `value`."""
+    """True if `value` is or contains an unknown, at any depth."""
+    return _contains(value, Unknown)
+
+
+def has_secret(value: Any) -> bool:
+    """True if `value` is or contains a secret, at any depth."""
+    return _contains(value, Secret)
+
+
+def _contains(value: Any, kind: type) -> bool:
     match value:
-        case Unknown():
+        case _ if isinstance(value, kind):
             return True
         case Secret():
-            return has_unknown(value.value)
+            return _contains(value.value, kind)
         case Mapping():
-            return any(has_unknown(item) for item in value.values())
+            return any(_contains(item, kind) for item in value.values())
         case list() | tuple():
-            return any(has_unknown(item) for item in value)
+            return any(_contains(item, kind) for item in value)
         case _:
             return False
+
+
+def type_of_urn(urn: str) -> str:
+    """The resource type in `urn`, without the types of its parents."""
+    return urn.split("::")[2].rpartition("$")[2]
+
+
+def name_of_urn(urn: str) -> str:
+    """The resource name in `urn`, which may contain `::`."""
+    return urn.split("::", 3)[3]
+
+
+def diff_kind(changes: Collection[object]) -> provider_pb2.DiffResponse.DiffChanges.ValueType:
+    """DIFF_SOME if there are changes, otherwise DIFF_NONE."""
+    return provider_pb2.DiffResponse.DIFF_SOME if changes else provider_pb2.DiffResponse.DIFF_NONE
 
 
 _ANY: Final = "pulumi.json#/Any"
@@ -150,8 +174,11 @@ _SCHEMA_TYPES: Final = {str: "string", bool: "boolean", int: "integer", float: "
 
 
 def schema(name: str) -> str:
-    """What a language without a generated SDK asks of the package `name`, as far as components go:
-    the settings of its provider (https://www.pulumi.com/docs/iac/extending-pulumi/schema/)."""
+    """The schema of the package `name`, with nothing but the settings of its provider.
+
+    Programs in a language without a generated SDK need those to use components
+    (https://www.pulumi.com/docs/iac/extending-pulumi/schema/).
+    """
     settings = importlib.import_module(f"pulumi_{name}").ProviderArgs
     properties = {
         key: {"type": _SCHEMA_TYPES[kind]} if kind in _SCHEMA_TYPES else {"$ref": _ANY}
@@ -164,14 +191,14 @@ def schema(name: str) -> str:
 
 
 class Failure(Exception):
-    """An operation that failed; the message is shown to the user as it is."""
+    """A failed operation. The user sees the message unchanged."""
 
 
 class InitFailed(Failure):
-    """The resource exists but did not become ready: the engine keeps it in the state, marked so
-    that the next `up` goes on with it instead of creating it again.
+    """The resource exists but did not become ready. The engine keeps it in the state, marked so
+    that the next `up` updates it instead of creating it again.
 
-    `reasons` are shown as the resource's errors; `properties` and `inputs` may hold secrets.
+    `reasons` are shown as the resource's errors. `properties` and `inputs` may contain secrets.
     """
 
     def __init__(
@@ -190,7 +217,7 @@ class InitFailed(Failure):
         self.reasons = reasons
 
     def status_details(self) -> bytes:
-        """The `google.rpc.Status` that carries all this to the engine."""
+        """This error as the serialized `google.rpc.Status` that the engine reads."""
         status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=str(self))
         status.details.add().Pack(
             provider_pb2.ErrorResourceInitFailed(
@@ -204,18 +231,18 @@ class InitFailed(Failure):
 
 
 class Engine:
-    """The engine's own service: what a plugin has to say to the user while it works."""
+    """The engine's gRPC service, through which a plugin shows messages during a run."""
 
     def __init__(self, address: str) -> None:
         channel = grpc.aio.insecure_channel(address, options=_GRPC_CHANNEL_OPTIONS)
         self._stub = engine_pb2_grpc.EngineStub(channel)
 
     async def info(self, urn: str, message: str) -> None:
-        """A line kept in the run's output, beside the resource `urn`."""
+        """Print a line about the resource `urn`; it stays in the run's output."""
         await self._log(engine_pb2.INFO, urn, message)
 
     async def status(self, urn: str, message: str) -> None:
-        """What is going on with `urn` right now; the next one takes its place."""
+        """Show the current status of `urn`, until the next one replaces it."""
         await self._log(engine_pb2.INFO, urn, message, ephemeral=True)
 
     async def warning(self, urn: str, message: str) -> None:
@@ -232,13 +259,13 @@ class Engine:
         request = engine_pb2.LogRequest(
             severity=severity, urn=urn, message=message, ephemeral=ephemeral
         )
-        # A run must not fail because a line about it could not be shown.
+        # A run must not fail because a message about it can't be shown.
         with contextlib.suppress(grpc.RpcError):
             await cast(Awaitable[object], self._stub.Log(request))
 
 
 class _Errors(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio ships no types
-    """Turns what a servicer raises into the gRPC status that the engine understands."""
+    """Turns the exceptions of a servicer into the gRPC status that the engine understands."""
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -278,10 +305,10 @@ class _Errors(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpcio ships
 
 
 async def start_server(register: Callable[[Any], None]) -> tuple[Any, int]:
-    """Serve on a free port of loopback; the running `grpc.aio` server and its port.
+    """Start a gRPC server on a free port of loopback. Returns the `grpc.aio` server and its port.
 
-    `register` adds the servicers to the server that it is given. Exceptions that they raise reach
-    the engine as `Failure` and `InitFailed` say; any other as an internal error.
+    `register` adds the servicers. A Failure or InitFailed that they raise reaches the engine with
+    its message, any other exception as an internal error.
     """
     server = grpc.aio.server(interceptors=[_Errors()], options=_GRPC_CHANNEL_OPTIONS)
     register(server)
@@ -291,10 +318,10 @@ async def start_server(register: Callable[[Any], None]) -> tuple[Any, int]:
 
 
 def main(register: Callable[[Any, str], None]) -> None:
-    """Run this process as a plugin: serve until the engine that started it has gone.
+    """Run this process as a plugin: serve until the engine that started it has ended.
 
     `register(server, engine)` adds the servicers; `engine` is the address of the engine's service,
-    the plugin's last argument. The port is the first line on standard output, as the engine asks.
+    the plugin's last argument. The engine reads the port from the first line on standard output.
     """
     die_with_parent()
     engine = sys.argv[-1] if len(sys.argv) > 1 else ""
@@ -306,7 +333,7 @@ def main(register: Callable[[Any, str], None]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: loop.create_task(server.stop(grace=None)))
         await server.wait_for_termination()
-        # The engine sends the signal again; to a Python that is ending it would be an exception.
+        # The engine sends the signal twice; during Python's shutdown it would print an exception.
         os._exit(0)
 
     asyncio.run(serve())

@@ -1,10 +1,10 @@
 """Starts a plugin: `launch.py HOME MODULE ARGUMENT...`, run by the engine in the plugin's place.
 
-The sandbox has a process with all plugins loaded (`sandbox.plugins.loaded`), which the plugin is
-forked from, with this process's streams, folder and environment: loading one takes half a second,
-and an update starts five. Where that process does not run, this one becomes the plugin.
+Loading a plugin takes half a second, and an update starts five. So the sandbox has a process with
+all plugins loaded (`sandbox.plugins.loaded`), which forks the plugin with this process's streams,
+folder and environment. Without that process, this one becomes the plugin.
 
-Only what Python loads in no time is used here: this is what the engine waits for.
+The engine waits for this script, so it imports only modules that load quickly.
 """
 
 import json
@@ -15,9 +15,9 @@ import socket
 import sys
 
 SOCKET = "plugins.sock"
-"""In the sandbox's folder."""
+"""A path relative to the sandbox's folder."""
 LENGTH = 8
-"""Bytes that tell how long a request is."""
+"""Bytes of the number that precedes a request: its length in bytes."""
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     engine = os.pidfd_open(os.getppid())
     with socket.socket(socket.AF_UNIX) as plugin:
         try:
-            # A socket's path may have no more than 107 characters.
+            # A socket's path is limited to 107 bytes, so it is relative.
             os.chdir(home)
             plugin.connect(SOCKET)
         except OSError:
@@ -48,16 +48,16 @@ def main() -> None:
             if engine in ready:
                 poll.unregister(engine)
                 plugin.send(bytes([signal.SIGTERM]))
-        # It says with which code it ends, unless all went well.
+        # The plugin sends its exit code before it ends, or nothing if it was killed.
         code = plugin.recv(1)
         os._exit(code[0] if code else 0)
 
 
 def become(module: str, arguments: list[str], folder: str) -> None:
+    """Replace this process by the plugin. Its modules come from the virtual environment alone,
+    neither from `folder` nor from a PYTHONPATH of the user (-I)."""
     os.chdir(folder)
-    checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    os.environ["PYTHONPATH"] = checkout
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+    os.execv(sys.executable, [sys.executable, "-I", "-m", module, *arguments])
 
 
 if __name__ == "__main__":

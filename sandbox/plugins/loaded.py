@@ -1,7 +1,9 @@
-"""Has all stand-in plugins loaded, and forks those that `launch` asks for: `HOME` is its argument.
+"""Loads all stand-in plugins once and forks a process for each one that `launch` requests.
 
-A plugin lives as long as the process that asked for it: it gets the signals that one gets, and is
-killed with it.
+    python -m sandbox.plugins.loaded HOME
+
+A forked plugin receives the signals of the `launch` process that requested it, and is killed when
+that process ends.
 """
 
 import contextlib
@@ -26,13 +28,13 @@ _PLUGINS: Final = tuple(
 
 
 def serve(home: str) -> None:
-    """Answer requests until this process is ended."""
+    """Answer requests until this process is ended by a signal."""
     for module in _PLUGINS:
         _main_of(module)
-    # What is loaded stays shared with the forks: their collector leaves it alone.
+    # Excluded from garbage collection, the loaded objects stay shared with the forked processes.
     gc.collect()
     gc.freeze()
-    # Nobody asks how a fork ended.
+    # Nobody waits for the forked processes: the kernel removes them when they end.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     os.chdir(home)
     with contextlib.suppress(FileNotFoundError):
@@ -49,10 +51,10 @@ def serve(home: str) -> None:
             connection.close()
 
 
-def _become(asked: socket.socket) -> None:
+def _become(connection: socket.socket) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    length, streams, _, _ = socket.recv_fds(asked, LENGTH, 3)
-    request = json.loads(asked.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
+    length, streams, _, _ = socket.recv_fds(connection, LENGTH, 3)
+    request = json.loads(connection.recv(int.from_bytes(length, "big"), socket.MSG_WAITALL))
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -60,7 +62,7 @@ def _become(asked: socket.socket) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])
     sys.argv = [request["module"], *request["arguments"]]
-    threading.Thread(target=_follow, args=(asked,), daemon=True).start()
+    threading.Thread(target=_follow, args=(connection,), daemon=True).start()
     code = 1
     try:
         _main_of(request["module"])()
@@ -72,7 +74,7 @@ def _become(asked: socket.socket) -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        asked.send(bytes([code]))
+        connection.send(bytes([code]))
         os._exit(code)
 
 
@@ -81,9 +83,9 @@ def _main_of(module: str) -> Callable[[], None]:
     return main
 
 
-def _follow(asked: socket.socket) -> None:
-    """Pass on the signals; one that says nothing more was killed."""
-    while number := asked.recv(1):
+def _follow(connection: socket.socket) -> None:
+    """Pass on the signals. A closed connection means that the requesting process was killed."""
+    while number := connection.recv(1):
         os.kill(os.getpid(), number[0])
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,8 +1,8 @@
 """Finds or builds every tool that the sandbox needs.
 
-`ensure` gives them. Go tools are built from their modules by the Go distribution of the Python
-environment, unless the machine has suitable ones; they are kept in the user's cache folder, by
-version, and a set-up that finds all of them there starts no compiler at all.
+`ensure` returns them. Go tools are built from their modules with the Go distribution of the Python
+environment, unless the machine has suitable ones. They are kept in the user's cache folder by
+version; once all are there, no compiler is started.
 """
 
 from sandbox.toolchain.errors import ToolchainError

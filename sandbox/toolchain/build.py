@@ -1,4 +1,4 @@
-"""Builds what is missing: downloads one tool's modules while others are compiled."""
+"""Builds missing tools: downloads the modules of the next tool while the compiler works."""
 
 import asyncio
 import hashlib
@@ -18,32 +18,32 @@ from sandbox.toolchain.recipes import Recipe
 from sandbox.toolchain.store import Store
 
 BUILDS_AT_ONCE = 1
-"""One build keeps all cores busy but while it links; two at once would compile the packages that
-they share twice, and need twice the memory. Downloads of the next tools go on beside it."""
+"""One build keeps all cores busy except while it links. Two would compile their common packages
+twice and need twice the memory."""
 
 COLD_BYTES = 12 << 30
-"""What a first build takes: 4 GiB of Go modules, 7.5 GiB of compiled packages, 0.7 of tools."""
+"""The disk space of a first build: 4 GiB of Go modules, 7.5 of compiled packages, 0.7 of tools."""
 
 _DOWNLOAD_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Where the store keeps what a recipe makes: its binaries, and the files of its module."""
+class Artifacts:
+    """The folders of the store for a recipe's results: its binaries and the files of its module."""
 
     recipe: Recipe
     binaries: Path
     files: Path
 
     @classmethod
-    def of(cls, recipe: Recipe, store: Store) -> "Kept":
+    def of(cls, recipe: Recipe, store: Store) -> "Artifacts":
         lock = [(recipe.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
         packages = (f"{binary.name}={binary.package}" for binary in recipe.binaries)
         edits = (part for edit in recipe.edits for part in (edit.file, edit.old, edit.new))
-        made_by = key(*lock, *go.identity(), recipe.linker_flags, *packages, *edits)
+        digest = key(*lock, *go.identity(), recipe.linker_flags, *packages, *edits)
         return cls(
             recipe,
-            store.folder(recipe.name, recipe.version, made_by),
+            store.folder(recipe.name, recipe.version, digest),
             store.folder(f"{recipe.name}-files", recipe.version, key(*lock, *recipe.files)),
         )
 
@@ -60,7 +60,7 @@ class Kept:
 
 
 def key(*parts: str | bytes) -> str:
-    """A short digest of `parts`, each with its length so that none runs into the next."""
+    """A short digest of `parts` and of their lengths, so that no two lists have the same."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -68,24 +68,28 @@ def key(*parts: str | bytes) -> str:
     return digest.hexdigest()[:12]
 
 
-def missing(things: Sequence[Kept], built: frozenset[str]) -> list[Kept]:
-    """Those that lack their files, or their binaries although their recipe is in `built`."""
+def missing(artifacts: Sequence[Artifacts], built: frozenset[str]) -> list[Artifacts]:
+    """Those without their files, or without their binaries if their recipe's name is in `built`."""
     return [
-        kept
-        for kept in things
-        if not kept.has_files or (kept.recipe.name in built and not kept.has_binaries)
+        artifact
+        for artifact in artifacts
+        if not artifact.has_files or (artifact.recipe.name in built and not artifact.has_binaries)
     ]
 
 
 def complete(
-    things: Sequence[Kept], built: frozenset[str], store: Store, logs: Path, console: Console
+    artifacts: Sequence[Artifacts],
+    built: frozenset[str],
+    store: Store,
+    logs: Path,
+    console: Console,
 ) -> None:
-    """Make all that is missing (see `missing`) of `things`.
+    """Build the `missing` ones of `artifacts`.
 
-    Only one process at a time does so; a second one waits, and then finds it done.
-    Raises ToolchainError if something can't be made; what is complete by then is kept.
+    Only one process at a time builds; others wait until it has finished.
+    Raises ToolchainError if a build fails; completed artifacts stay in the store.
     """
-    if not missing(things, built):
+    if not missing(artifacts, built):
         return
 
     def on_wait() -> None:
@@ -93,15 +97,15 @@ def complete(
 
     with ExitStack() as stack:
         stack.enter_context(store.locked(on_wait))
-        lacking = missing(things, built)
-        if not lacking:
+        to_build = missing(artifacts, built)
+        if not to_build:
             return
         scratch = stack.enter_context(store.scratch())
         compiler = go.Go(logs, scratch)
-        cold = all(kept in lacking for kept in things)
+        cold = len(to_build) == len(artifacts)
         if cold:
             check_space((store.root, *compiler.caches()))
-        names = [kept.recipe.name for kept in lacking]
+        names = [artifact.recipe.name for artifact in to_build]
         console.print(
             f"Preparing {', '.join(names)}; output in {logs}."
             + (" The first time takes about 20 minutes on 2 cores." if cold else ""),
@@ -110,7 +114,7 @@ def complete(
         )
         board = stack.enter_context(progress.board(console, names))
         try:
-            asyncio.run(_Works(compiler, store, board, built).make(lacking))
+            asyncio.run(_Builder(compiler, store, board, built).build_all(to_build))
         except* ToolchainError as errors:
             raise _first(errors) from None
 
@@ -133,7 +137,7 @@ def _first(errors: BaseExceptionGroup[ToolchainError]) -> ToolchainError:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-class _Works:
+class _Builder:
     def __init__(
         self, compiler: go.Go, store: Store, board: progress.Board, built: frozenset[str]
     ) -> None:
@@ -141,46 +145,46 @@ class _Works:
         self._store = store
         self._board = board
         self._built = built
-        # Both are fair: who asks first is served first, so recipes keep their order.
+        # Semaphores of asyncio are first come, first served, so recipes keep their order.
         self._downloading = asyncio.Semaphore(1)
         self._compiling = asyncio.Semaphore(BUILDS_AT_ONCE)
 
-    async def make(self, lacking: Sequence[Kept]) -> None:
-        heart = asyncio.create_task(self._beat())
+    async def build_all(self, artifacts: Sequence[Artifacts]) -> None:
+        heartbeat = asyncio.create_task(self._beat())
         try:
             async with asyncio.TaskGroup() as group:
-                for kept in lacking:
-                    group.create_task(self._make(kept))
+                for artifact in artifacts:
+                    group.create_task(self._complete(artifact))
         finally:
-            heart.cancel()
+            heartbeat.cancel()
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(progress.HEARTBEAT_SECONDS)
             self._board.beat()
 
-    async def _make(self, kept: Kept) -> None:
-        recipe = kept.recipe
-        build = recipe.name in self._built and not kept.has_binaries
+    async def _complete(self, artifacts: Artifacts) -> None:
+        recipe = artifacts.recipe
+        build = recipe.name in self._built and not artifacts.has_binaries
         packages = [binary.package for binary in recipe.binaries]
         async with self._downloading:
             self._board.begin(recipe.name)
             self._board.show(recipe.name, "downloading")
-            if not kept.has_files:
+            if not artifacts.has_files:
                 module = await self._download(recipe, "mod", "download", "-json", recipe.module)
-                with self._store.filling(kept.files) as folder:
+                with self._store.filling(artifacts.files) as folder:
                     store.copy_matching(source_folder(module), recipe.files, folder)
             if build:
-                # Loads, and so downloads, exactly what the build needs.
-                listed = await self._download(recipe, "list", "-deps", *packages)
+                # `go list` loads, and so downloads, exactly the packages that the build needs.
+                listing = await self._download(recipe, "list", "-deps", *packages)
         if build:
             self._board.show(recipe.name, "waiting for the compiler")
             async with self._compiling:
-                await self._build(kept, packages, total=len(listed.split()))
+                await self._build(artifacts, packages, total=len(listing.split()))
         self._board.end(recipe.name)
 
     async def _download(self, recipe: Recipe, *arguments: str) -> str:
-        answer = ""
+        output = ""
         async for attempt in tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(go.NetworkError),
             stop=tenacity.stop_after_attempt(_DOWNLOAD_ATTEMPTS),
@@ -188,11 +192,11 @@ class _Works:
             reraise=True,
         ):
             with attempt:
-                answer = await self._go.run(recipe.name, recipe.folder, *arguments, wide=True)
-        return answer
+                output = await self._go.run(recipe.name, recipe.folder, *arguments, wide=True)
+        return output
 
-    async def _build(self, kept: Kept, packages: Sequence[str], total: int) -> None:
-        recipe = kept.recipe
+    async def _build(self, artifacts: Artifacts, packages: Sequence[str], total: int) -> None:
+        recipe = artifacts.recipe
         compiled = 0
 
         def on_line(line: str) -> None:
@@ -203,7 +207,7 @@ class _Works:
                 self._board.show(recipe.name, "compiling", compiled, total)
 
         self._board.show(recipe.name, "compiling", 0, total)
-        with self._store.filling(kept.binaries) as folder, self._store.scratch() as scratch:
+        with self._store.filling(artifacts.binaries) as folder, self._store.scratch() as scratch:
             output = folder / "bin"
             output.mkdir()
             await self._go.run(
@@ -225,8 +229,8 @@ class _Works:
     async def _edited(self, recipe: Recipe, folder: Path) -> Sequence[str]:
         """Arguments that make `go build` compile an edited copy of the module, made in `folder`.
 
-        Go lets nobody change what it has downloaded, so a copy of the lock has the copy of the
-        module in its place (https://go.dev/ref/mod#go-mod-file-replace).
+        Go's module cache is read-only, so a copy of `go.mod` replaces the module by the edited copy
+        (https://go.dev/ref/mod#go-mod-file-replace).
         """
         if not recipe.edits:
             return ()
@@ -251,5 +255,5 @@ class _Works:
 
 
 def source_folder(module: str) -> Path:
-    """The folder named by what `go mod download -json` prints about one module."""
+    """The folder in `module`, the output of `go mod download -json` for one module."""
     return Path(json.loads(module)["Dir"])

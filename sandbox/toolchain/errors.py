@@ -1,5 +1,5 @@
-"""The one error of the toolchain."""
+"""The error of the toolchain."""
 
 
 class ToolchainError(Exception):
-    """A tool can't be had; the message says which, why, and what to do about it."""
+    """A tool is not available; the message says which, why, and what to do about it."""

@@ -1,4 +1,4 @@
-"""The Go compiler: how it is run, and what its failures mean."""
+"""Runs the Go compiler and explains its failures."""
 
 import asyncio
 import contextlib
@@ -19,9 +19,9 @@ BUILD = ("build", "-trimpath", "-v")
 _DOWNLOADS_AT_ONCE = 8
 _LINE_BYTES = 1 << 20
 
-# What Go needs to be told so that the lock and nothing else decides what is built, whatever the
-# user has set for Go in the environment or with `go env -w`. Where modules come from and how they
-# are verified (GOPROXY, GOSUMDB, GONOSUMDB, GOPRIVATE, ...) stays the user's choice.
+# With these, only go.mod and go.sum decide what is built, not the user's settings for Go. The user
+# still decides where modules come from and how they are verified (GOPROXY, GOSUMDB, GONOSUMDB,
+# GOPRIVATE, ...).
 _SETTINGS = {
     "CGO_ENABLED": "0",
     "GO111MODULE": "on",
@@ -47,13 +47,13 @@ _NETWORK = re.compile(
 
 
 class NetworkError(ToolchainError):
-    """The module proxy could not be reached, or did not answer as it should."""
+    """The module proxy could not be reached, or responded with an error."""
 
 
 class Go:
-    """The Go distribution of this Python environment; `logs` gets the output of each tool's build.
+    """The Go distribution of this Python environment.
 
-    `scratch` is where the compiler keeps what it throws away at its end.
+    `logs` is the folder for the output of each tool's build, `scratch` that for temporary files.
     """
 
     def __init__(self, logs: Path, scratch: Path) -> None:
@@ -62,15 +62,15 @@ class Go:
         self._env = environment(self._root, scratch)
 
     def caches(self) -> tuple[Path, ...]:
-        """The folders in which Go keeps modules and compiled packages: the user's own."""
-        answer = subprocess.run(
+        """The user's folders in which Go keeps modules and compiled packages."""
+        process = subprocess.run(
             [self._root / "bin" / "go", "env", "GOMODCACHE", "GOCACHE"],
             env=self._env,
             capture_output=True,
             text=True,
             check=True,
         )
-        return tuple(map(Path, answer.stdout.splitlines()))
+        return tuple(map(Path, process.stdout.splitlines()))
 
     async def run(
         self,
@@ -82,9 +82,9 @@ class Go:
     ) -> str:
         """Run `go` in `folder` for `tool`, and return its standard output.
 
-        Each line of its standard error goes to the tool's log and to `on_line`. `wide` lets it
-        download more modules at once than there are cores. If this call is cancelled, or this
-        process ends in whatever way, the compiler and all that it started is killed.
+        Each line of its standard error goes to the tool's log and to `on_line`. `wide` allows more
+        concurrent downloads than there are cores. If this call is cancelled or this process ends,
+        the compiler and its child processes are killed.
         Raises NetworkError or ToolchainError if it fails.
         """
         env = {**self._env, "GOMAXPROCS": str(_DOWNLOADS_AT_ONCE)} if wide else self._env
@@ -111,17 +111,17 @@ class Go:
             assert process.stdout
             assert process.stderr
             try:
-                answer = asyncio.ensure_future(process.stdout.read())
+                reading = asyncio.ensure_future(process.stdout.read())
                 async for raw in process.stderr:
                     line = raw.decode(errors="replace")
                     output.write(line)
                     output.flush()
                     on_line(line.rstrip())
-                text = (await answer).decode()
+                text = (await reading).decode()
                 status = await process.wait()
             finally:
                 if process.returncode is None:
-                    # It may have ended by itself, and asyncio not have told yet.
+                    # The process may have ended although asyncio has not noticed yet.
                     with contextlib.suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
                     await process.wait()
@@ -133,25 +133,25 @@ class Go:
 
 
 def environment(root: Path, scratch: Path, user: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of the Go distribution at `root`, made from the user's own."""
-    kept = {name: value for name, value in user.items() if name not in _CROSS_COMPILING}
-    return {**kept, **_SETTINGS, "GOROOT": os.fspath(root), "GOTMPDIR": os.fspath(scratch)}
+    """The environment of the Go distribution at `root`, derived from the user's."""
+    inherited = {name: value for name, value in user.items() if name not in _CROSS_COMPILING}
+    return {**inherited, **_SETTINGS, "GOROOT": os.fspath(root), "GOTMPDIR": os.fspath(scratch)}
 
 
 def identity() -> tuple[str, ...]:
-    """All that a built binary depends on besides its module and its own flags."""
+    """Everything that a binary depends on besides its module and its own flags."""
     _, version = machine.go()
     return (version, platform.machine(), *BUILD, *(f"{k}={v}" for k, v in _SETTINGS.items()))
 
 
 def executable_name(package: str) -> str:
-    """What `go build` calls the executable of `package`: its last element that is no version."""
+    """The name of the executable of `package`: its last path element that is no version."""
     *parents, last = package.split("/")
     return parents[-1] if re.fullmatch(r"v[0-9]+", last) else last
 
 
 def failure(tool: str, output: str, log: Path) -> ToolchainError:
-    """The error that tells a person what `output`, that of a failed `go` command, means."""
+    """The error that explains the `output` of a failed `go` command."""
     for pattern, advice in _ADVICE:
         if re.search(pattern, output):
             return ToolchainError(

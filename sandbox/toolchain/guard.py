@@ -1,11 +1,11 @@
-"""Runs a command whose whole process group dies with the process that asked for it.
+"""Runs a command whose whole process group is killed when its parent process ends.
 
     python -I guard.py PARENT_PID COMMAND [ARGUMENT...]
 
-A compiler starts processes of its own, which would go on for minutes after the sandbox that
-started it was killed. Started in a new session, this script holds the compiler in its process
-group and kills the group, itself included, as soon as the parent has gone (pidfd_open(2)). It
-imports nothing of the sandbox, so that it starts at once; its exit code is the command's.
+A compiler starts processes of its own, which would run for minutes after the sandbox was killed.
+Started in a new session, this script runs the compiler in its own process group and kills the
+group, itself included, as soon as the parent has ended (pidfd_open(2)). It imports nothing of the
+sandbox, so that it starts fast. Its exit code is that of the command.
 """
 
 import os
@@ -16,12 +16,12 @@ import sys
 
 
 def main(parent: int, command: list[str]) -> int:
-    """Run `command` to its end, or until the process `parent` ends.
+    """Run `command` until it or the process `parent` ends.
 
-    Must be called in a process that leads its own process group.
+    Must be called in the leader of a process group.
     """
     watched = os.pidfd_open(parent)
-    # The parent may have ended before, and its number may be another process's by now.
+    # The parent may have ended before, and its process id may be in use again.
     if os.getppid() != parent:
         return 1
     child = subprocess.Popen(command)

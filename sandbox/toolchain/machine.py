@@ -1,4 +1,4 @@
-"""Tools that are on the machine already."""
+"""Tools that are already installed on the machine."""
 
 import os
 import subprocess
@@ -19,36 +19,36 @@ _GIT = Question(beginning="git version")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A program on the machine, and the version that it says it is."""
+class Installed:
+    """A program on the machine and its version."""
 
     path: Path
     version: Version
 
 
-def find(recipe: Recipe) -> dict[str, Found] | None:
-    """The machine's own binaries of `recipe`, by name, if they do as well as built ones.
+def find(recipe: Recipe) -> dict[str, Installed] | None:
+    """The machine's suitable binaries of `recipe`, by name; None unless all are there.
 
-    The folders of PATH are searched in order for the first suitable version. Only real programs
-    count: version managers (asdf, mise, pyenv, snap) put scripts or links to themselves on PATH,
-    which run one version here and another, or none, in the folder of a checkout, where Argo CD
-    calls helm and kustomize. Argo CD's released client is its server binary, too, and is taken if
-    it answers as one. Where a recipe has several binaries, all must be of the same minor version.
+    The folders of PATH are searched in order for the first suitable version. Scripts and links of
+    version managers (asdf, mise, pyenv, snap) are ignored: the version that they run depends on the
+    current folder, and Argo CD calls helm and kustomize in the folder of a checkout. Argo CD's
+    released client is also its server binary, and is used if it answers as one. Several binaries of
+    a recipe must have the same minor version.
     """
-    found: dict[str, Found] = {}
+    installed: dict[str, Installed] = {}
     for binary in recipe.binaries:
         for path in _candidates(binary.name):
             version = version_of(path, binary.question)
             if (
                 version
                 and recipe.suitable(version, recipe.version)
-                and all(version[:2] == other.version[:2] for other in found.values())
+                and all(version[:2] == other.version[:2] for other in installed.values())
             ):
-                found[binary.name] = Found(path, version)
+                installed[binary.name] = Installed(path, version)
                 break
         else:
             return None
-    return found
+    return installed
 
 
 def _candidates(name: str) -> Iterator[Path]:
@@ -73,9 +73,9 @@ def _is_program(path: Path) -> bool:
 
 
 def version_of(path: Path, question: Question) -> Version | None:
-    """What the program at `path` says its version is; None if it gives no such answer."""
+    """The version that the program at `path` reports; None if it reports none."""
     try:
-        answer = subprocess.run(
+        process = subprocess.run(
             [path, *question.arguments],
             env={**os.environ, **question.env},
             stdin=subprocess.DEVNULL,
@@ -87,14 +87,12 @@ def version_of(path: Path, question: Question) -> Version | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return versions.find(answer.stdout) if answer.stdout.startswith(question.beginning) else None
+    return versions.find(process.stdout) if process.stdout.startswith(question.beginning) else None
 
 
-def git() -> Found:
-    """The machine's Git, which must hold the server side of its HTTP protocol (git-http-backend).
-
-    Raises ToolchainError if it doesn't.
-    """
+def git() -> Installed:
+    """The machine's Git. Raises ToolchainError if it has no git-http-backend, the server side of
+    its HTTP protocol."""
     advice = (
         "Install it with your package manager; on Debian and Ubuntu it is all in the package"
         " `git`: apt-get install git"
@@ -106,13 +104,13 @@ def git() -> Found:
         version = version_of(path, _GIT)
         if version is None:
             continue
-        where = subprocess.run([path, "--exec-path"], capture_output=True, text=True, check=True)
-        if not os.access(Path(where.stdout.strip(), "git-http-backend"), os.X_OK):
+        process = subprocess.run([path, "--exec-path"], capture_output=True, text=True, check=True)
+        if not os.access(Path(process.stdout.strip(), "git-http-backend"), os.X_OK):
             raise ToolchainError(
                 f"{path} has no `git http-backend`, which serves the sandbox's repositories."
                 f" {advice}"
             )
-        return Found(path, version)
+        return Installed(path, version)
     raise ToolchainError(f"git is not on this machine, and the sandbox needs it. {advice}")
 
 

@@ -1,7 +1,7 @@
-"""What each tool is made from, and which ones of the machine's own will do instead.
+"""The Go module of each tool, and the versions on the machine that can replace it.
 
-The version of a tool stands in one place, the `go.mod` of its folder in `modules/`; what is
-compiled into it is locked by the `go.sum` beside.
+The version of a tool is only in the `go.mod` of its folder in `modules/`; the `go.sum` beside it
+locks its dependencies.
 """
 
 import functools
@@ -21,16 +21,16 @@ ARGOCD_ROLES = (
     "argocd-applicationset-controller",
     "argocd-notifications",
 )
-"""The names under which the one binary `argocd` becomes each of Argo CD's processes."""
+"""The binary `argocd` runs as one of these processes if it is called by its name."""
 
 VERIFY_WRAPPER = "hack/git-verify-wrapper.sh"
 
 
 @dataclass(frozen=True)
 class Question:
-    """How a program is asked for its version: arguments, and variables besides the user's own.
+    """How to ask a program for its version: arguments and additional environment variables.
 
-    An answer that does not begin with `beginning` comes from another program.
+    Another program answers if the output does not begin with `beginning`.
     """
 
     arguments: tuple[str, ...] = ("--version",)
@@ -40,7 +40,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Binary:
-    """A program, the Go package it is built from, and what it is asked."""
+    """A program, its Go package, and how to ask for its version."""
 
     name: str
     package: str
@@ -49,8 +49,7 @@ class Binary:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change of one of the module's source files before it is compiled: `old`, which must be
-    there once, becomes `new`."""
+    """Replaces `old`, which must occur exactly once, by `new` in a source file of the module."""
 
     file: str
     old: str
@@ -59,12 +58,12 @@ class Edit:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A Go module, and what the sandbox takes from it.
+    """A Go module, and what the sandbox uses of it.
 
-    `suitable(found, pinned)` says whether a version on the machine does as well as the pinned one;
-    of several binaries either all are the machine's, in one same minor version, or none is.
+    `suitable(installed, pinned)` is true if a version on the machine can replace the pinned one;
+    all binaries of a recipe come from the machine, in the same minor version, or none does.
     `stamps` are linker variables; `{v}` in them is the pinned version. `files` are glob patterns in
-    the module's folder. `edits` are made for what neither an argument nor a stamp can change.
+    the module's folder. `edits` change what neither an argument nor a stamp can change.
     """
 
     name: str
@@ -77,7 +76,7 @@ class Recipe:
 
     @property
     def folder(self) -> Path:
-        """Where its `go.mod` and `go.sum` are."""
+        """The folder of its `go.mod` and `go.sum`."""
         return MODULES / self.name
 
     @functools.cached_property
@@ -92,27 +91,27 @@ class Recipe:
 
 
 def _same_major_from(minor: int, patch: int = 0) -> Callable[[Version, Version], bool]:
-    def suitable(found: Version, pinned: Version) -> bool:
-        return found.major == pinned.major and found[1:] >= (minor, patch)
+    def suitable(installed: Version, pinned: Version) -> bool:
+        return installed.major == pinned.major and installed[1:] >= (minor, patch)
 
     return suitable
 
 
-def _as_new(found: Version, pinned: Version) -> bool:
-    return found.major == pinned.major and found >= pinned
+def _at_least_pinned(installed: Version, pinned: Version) -> bool:
+    return installed.major == pinned.major and installed >= pinned
 
 
-def _same_minor(found: Version, pinned: Version) -> bool:
-    return found[:2] == pinned[:2] and found >= pinned
+def _same_minor(installed: Version, pinned: Version) -> bool:
+    return installed[:2] == pinned[:2] and installed >= pinned
 
 
-# In the order in which they are built: two small ones first, so that the compiler has work while
-# the large ones are downloaded.
+# In build order: two small ones first, so that the compiler has work while the large ones are
+# downloaded.
 ETCD = Recipe(
     name="etcd",
     module="go.etcd.io/etcd/server/v3",
     binaries=(Binary("etcd", "go.etcd.io/etcd/server/v3"),),
-    # The first 3.5 whose watch progress the API server's consistent reads from cache rely on.
+    # The API server's consistent reads from cache need the watch progress of 3.5.13.
     suitable=_same_major_from(5, 13),
 )
 KUSTOMIZE = Recipe(
@@ -131,7 +130,7 @@ KUBERNETES = Recipe(
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ),
     suitable=_same_major_from(30),
-    # Without these the API server calls itself v0.0.0-master, and Helm refuses charts on it.
+    # Without these the API server reports v0.0.0-master, and Helm refuses charts.
     stamps={
         "k8s.io/component-base/version.gitVersion": "v{v}",
         "k8s.io/component-base/version.gitMajor": "{v.major}",
@@ -141,7 +140,7 @@ KUBERNETES = Recipe(
 ARGOCD = Recipe(
     name="argocd",
     module="github.com/argoproj/argo-cd/v3",
-    # Asked as the server, so that a client without the servers in it is not taken for one.
+    # Called by the server's name, so that a client without the servers is not suitable.
     binaries=(
         Binary(
             "argocd",
@@ -151,11 +150,11 @@ ARGOCD = Recipe(
             ),
         ),
     ),
-    # The manifests, with their CRDs and settings, are those of the pinned minor version.
+    # The manifests, CRDs and settings belong to the pinned minor version.
     suitable=_same_minor,
     stamps={"github.com/argoproj/argo-cd/v3/common.version": "{v}"},
     files=("manifests/**/*", VERIFY_WRAPPER),
-    # Two of its processes serve their metrics to the whole network, and no argument stops that.
+    # Two of its processes serve metrics on all network interfaces, which no argument changes.
     edits=tuple(
         Edit(file, '"0.0.0.0:%d", metricsPort', '"127.0.0.1:%d", metricsPort')
         for file in (
@@ -174,15 +173,15 @@ PULUMI = Recipe(
             Question(("version",), {"PULUMI_SKIP_UPDATE_CHECK": "true"}),
         ),
     ),
-    # An engine runs programs of its own and of older SDKs; the pinned one is as old as the SDK.
-    suitable=_as_new,
+    # An engine runs programs of older SDKs, too; the pinned version is that of the SDK.
+    suitable=_at_least_pinned,
     stamps={"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v{v}"},
 )
 KWOK = Recipe(
     name="kwok",
     module="sigs.k8s.io/kwok",
     binaries=(Binary("kwok", "sigs.k8s.io/kwok/cmd/kwok"),),
-    # The stages are those of the pinned minor version.
+    # The stages belong to the pinned minor version.
     suitable=_same_minor,
     files=tuple(
         f"kustomize/stage/{stage}/*.yaml"
@@ -204,10 +203,10 @@ PULUMI_YAML = Recipe(
     binaries=(
         Binary("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml"),
     ),
-    # It does not tell its version, so one on the machine is never taken.
-    suitable=_as_new,
+    # It does not report its version, so one on the machine is never used.
+    suitable=_at_least_pinned,
     stamps={"github.com/pulumi/pulumi-yaml/pkg/version.Version": "v{v}"},
-    # Schemas from the engine, which has them: by itself it would start each plugin once more.
+    # Loads schemas from the engine; otherwise it would start each plugin again.
     edits=(
         Edit(
             "cmd/pulumi-language-yaml/main.go",
@@ -218,6 +217,6 @@ PULUMI_YAML = Recipe(
 )
 
 RECIPES = (ETCD, KUSTOMIZE, KUBERNETES, ARGOCD, PULUMI, KWOK, HELM)
-"""What every sandbox needs."""
+"""The tools of every sandbox."""
 FOR_TESTS = (PULUMI_YAML,)
-"""What only tests need."""
+"""The tools that only tests need."""

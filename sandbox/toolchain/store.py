@@ -1,4 +1,4 @@
-"""The folder in which finished tools are kept, shared by every sandbox of the user."""
+"""The folder of finished tools, shared by all sandboxes of the user."""
 
 import fcntl
 import os
@@ -20,19 +20,19 @@ _ATTEMPTS_A_REMINDER = round(HEARTBEAT_SECONDS / _ATTEMPT_SECONDS)
 
 @dataclass(frozen=True)
 class Store:
-    """Folders that appear complete or not at all, and never change once they are there."""
+    """Folders that are created complete or not at all, and never change afterwards."""
 
     root: Path
 
     def folder(self, name: str, version: object, key: str) -> Path:
-        """Where the thing of that name, version and key (a digest of what made it) is kept."""
+        """The folder for that name, version and key (a digest of the inputs of the build)."""
         return self.root / f"{name}-{version}-{key}"
 
     @contextmanager
     def locked(self, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Hold the store for writing; `on_wait` is called now and then while another process does.
+        """Lock the store for writing; `on_wait` is called regularly while another process holds it.
 
-        The kernel gives the lock back however its holder ends.
+        The kernel releases the lock when its holder ends, however that happens.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as file:
@@ -46,16 +46,16 @@ class Store:
                 wait=tenacity.wait_fixed(_ATTEMPT_SECONDS),
                 before_sleep=remind,
             )(fcntl.flock, file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever left these was killed: it would still have the lock otherwise.
-            for left in self.root.glob(f"{_UNFINISHED}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            # Left by a killed process: a running one would hold the lock.
+            for unfinished in self.root.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(unfinished, ignore_errors=True)
             yield
 
     @contextmanager
     def filling(self, folder: Path) -> Iterator[Path]:
-        """A new folder to fill, which becomes `folder` unless an exception says otherwise.
+        """A new folder to fill, which replaces `folder` unless an exception is raised.
 
-        Call it with the store locked. What stood at `folder` was incomplete, and is replaced.
+        Call it with the store locked.
         """
         with self.scratch() as unfinished:
             yield unfinished
@@ -65,7 +65,7 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A new folder that is removed at the end; call it with the store locked."""
+        """A temporary folder; call it with the store locked."""
         folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.root))
         try:
             yield folder
@@ -73,7 +73,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def links(self, name: str, targets: dict[str, Path]) -> Path:
-        """The folder `name` of symbolic links to `targets`, made if it is not there yet."""
+        """The folder `name` with symbolic links to `targets`, created if it does not exist."""
         folder = self.root / name
         if not folder.is_dir():
             self.root.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Store:
             try:
                 unfinished.rename(folder)
             except OSError:
-                # Another process was first, with the same links: the name is a digest of them.
+                # Another process created it with the same links: the name is their digest.
                 shutil.rmtree(unfinished)
                 if not folder.is_dir():
                     raise
@@ -92,9 +92,9 @@ class Store:
 
 
 def copy_matching(source: Path, patterns: tuple[str, ...], target: Path) -> None:
-    """Copy the files in `source` that match the glob `patterns`, at their own paths, to `target`.
+    """Copy the files in `source` that match the glob `patterns` to the same paths in `target`.
 
-    The copies can be written by their owner and read by all, unlike those in Go's module cache.
+    Unlike in Go's module cache, their owner can write the copies and everybody can read them.
     """
     for pattern in patterns:
         for file in source.glob(pattern):
@@ -106,7 +106,7 @@ def copy_matching(source: Path, patterns: tuple[str, ...], target: Path) -> None
 
 
 def free_bytes(path: Path) -> int:
-    """Free space where `path` is, or will be."""
+    """Free bytes on the disk of `path`, which need not exist yet."""
     while not path.exists():
         path = path.parent
     return shutil.disk_usage(os.fspath(path)).free

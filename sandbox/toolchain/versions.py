@@ -1,4 +1,4 @@
-"""Versions: read from a `go.mod`, and from what a tool prints about itself."""
+"""Reads versions from a `go.mod` and from the output of a tool."""
 
 import re
 from typing import NamedTuple
@@ -21,8 +21,8 @@ class Version(NamedTuple):
 def find(text: str) -> Version | None:
     """The first released version in `text`, with or without a leading `v`.
 
-    A pre-release (`3.6.0-rc1`) or a development build is none: nobody promises what it does.
-    Build metadata (`+g1a2b3c`) says nothing about behaviour and is left out.
+    Pre-releases (`3.6.0-rc1`) and development builds are skipped: their behaviour is not defined.
+    Build metadata (`+g1a2b3c`) is ignored, as it does not change the behaviour.
     """
     match = _RELEASE.search(text)
     return Version(*map(int, match.groups())) if match else None
@@ -31,7 +31,7 @@ def find(text: str) -> Version | None:
 def required(go_mod: str, module: str) -> Version:
     """The version of `module` that the text of a `go.mod` requires (go.dev/ref/mod#go-mod-file).
 
-    Raises ValueError if it requires none, or one that is not a release.
+    Raises ValueError if it requires no released version.
     """
     inside = False
     for line in map(str.strip, go_mod.splitlines()):

@@ -1,4 +1,4 @@
-"""A bridged plugin, called as the engine calls it, but in this process."""
+"""A bridged plugin in this process, called as the engine calls it."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
@@ -16,7 +16,7 @@ Properties = dict[str, Any]
 
 @dataclass
 class Created:
-    """A resource in the state: what the engine keeps of it."""
+    """A resource as in the state."""
 
     type: str
     id: str
@@ -25,7 +25,7 @@ class Created:
 
 
 class Plugin:
-    """One plugin process's worth of provider; values are plain, secrets are `Secret`."""
+    """One provider. Values are plain Python values, secrets are `Secret`."""
 
     def __init__(self, runner: asyncio.Runner, provider: BridgedProvider[Any]) -> None:
         self._runner = runner
@@ -43,8 +43,8 @@ class Plugin:
             urn=f"urn:pulumi:dev::tests::pulumi:providers:{self._provider.name}::{name}",
             news=encode(config),
         )
-        answer = self.run(self._provider.CheckConfig(request, None))
-        return [failure.reason for failure in answer.failures]
+        response = self.run(self._provider.CheckConfig(request, None))
+        return [failure.reason for failure in response.failures]
 
     def check(
         self, type: str, inputs: Mapping[str, Any], olds: Mapping[str, Any] | None = None
@@ -52,8 +52,8 @@ class Plugin:
         request = provider_pb2.CheckRequest(
             urn=urn(type), news=encode(inputs), olds=encode(olds or {}), randomSeed=b"seed"
         )
-        answer = self.run(self._provider.Check(request, None))
-        return decode(answer.inputs), [failure.reason for failure in answer.failures]
+        response = self.run(self._provider.Check(request, None))
+        return decode(response.inputs), [failure.reason for failure in response.failures]
 
     def checked(self, type: str, inputs: Mapping[str, Any]) -> Properties:
         complete, failures = self.check(type, inputs)
@@ -87,27 +87,36 @@ class Plugin:
         request = provider_pb2.CreateRequest(
             urn=urn(type), properties=encode(complete), timeout=seconds
         )
-        answer = self.run(self._provider.Create(request, None))
-        return Created(type, answer.id, complete, decode(answer.properties))
+        response = self.run(self._provider.Create(request, None))
+        return Created(type, response.id, complete, decode(response.properties))
 
     def read(self, resource: Created) -> Created | None:
-        """Refresh it; None if it is gone."""
+        """The refreshed resource, None if it is gone."""
         request = provider_pb2.ReadRequest(
             id=resource.id,
             urn=urn(resource.type),
             properties=encode(resource.outputs),
             inputs=encode(resource.inputs),
         )
-        return self._found(resource.type, request)
+        return self._read(resource.type, request)
 
-    def import_(self, type: str, id: str) -> Created | None:
-        return self._found(type, provider_pb2.ReadRequest(id=id, urn=urn(type)))
+    def refresh(self, resource: Created) -> Created:
+        """The refreshed resource, which must exist."""
+        refreshed = self.read(resource)
+        assert refreshed is not None, resource
+        return refreshed
 
-    def _found(self, type: str, request: provider_pb2.ReadRequest) -> Created | None:
-        answer = self.run(self._provider.Read(request, None))
-        if not answer.id:
+    def import_(self, type: str, id: str) -> Created:
+        """The imported resource, which must exist."""
+        imported = self._read(type, provider_pb2.ReadRequest(id=id, urn=urn(type)))
+        assert imported is not None, id
+        return imported
+
+    def _read(self, type: str, request: provider_pb2.ReadRequest) -> Created | None:
+        response = self.run(self._provider.Read(request, None))
+        if not response.id:
             return None
-        return Created(type, answer.id, decode(answer.inputs), decode(answer.properties))
+        return Created(type, response.id, decode(response.inputs), decode(response.properties))
 
     def update(
         self, resource: Created, inputs: Mapping[str, Any], *, preview: bool = False
@@ -120,8 +129,8 @@ class Plugin:
             news=encode(complete),
             preview=preview,
         )
-        answer = self.run(self._provider.Update(request, None))
-        return Created(resource.type, resource.id, complete, decode(answer.properties))
+        response = self.run(self._provider.Update(request, None))
+        return Created(resource.type, resource.id, complete, decode(response.properties))
 
     def delete(self, resource: Created, *, seconds: float = 0) -> None:
         request = provider_pb2.DeleteRequest(
@@ -136,9 +145,9 @@ class Plugin:
         request = provider_pb2.InvokeRequest(
             tok=f"{self._provider.name}:index/{function}:{function}", args=encode(args)
         )
-        answer = self.run(self._provider.Invoke(request, None))
-        outputs = decode(getattr(answer, "return"))
-        return outputs, [failure.reason for failure in answer.failures]
+        response = self.run(self._provider.Invoke(request, None))
+        outputs = decode(getattr(response, "return"))
+        return outputs, [failure.reason for failure in response.failures]
 
 
 def urn(type: str) -> str:

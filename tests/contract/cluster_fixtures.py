@@ -1,4 +1,4 @@
-"""A cluster of the sandbox, and the account that it belongs to, for the tests of clusters."""
+"""A cluster of the sandbox and its account, for the tests of clusters."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ from sandbox.cluster.api import Api
 from sandbox.cluster.backend import Clusters
 from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, NodeSpec
 from sandbox.processes import free_port
-from tests.contract.kubernetes_plugin import tools
+from tests.contract.built_tools import tools
 
 SPEC = ClusterSpec(
     id=str(uuid4()),
@@ -59,19 +59,18 @@ class LoadBalancer:
 
 @dataclass
 class Account:
-    """What a cluster asks of the emulated account: whether a token is good, load balancers and
-    images."""
+    """What a cluster needs of its account: TokenReviews, load balancers and images."""
 
     tokens: set[str] = field(default_factory=set)
     images: set[str] = field(default_factory=set)
     load_balancers: dict[str, LoadBalancer] = field(default_factory=dict)
 
     def add_load_balancer(self, cluster_id: str, name: str, ip: str) -> LoadBalancer:
-        made = LoadBalancer(str(uuid4()), name)
-        self.load_balancers[made.id] = made
-        return made
+        load_balancer = LoadBalancer(str(uuid4()), name)
+        self.load_balancers[load_balancer.id] = load_balancer
+        return load_balancer
 
-    def refuses_image(self, cluster_id: str, image: str) -> str | None:
+    def pull_error(self, cluster_id: str, image: str) -> str | None:
         return None if image in self.images else f"{image}: not found"
 
     def remove_load_balancer(self, load_balancer_id: str) -> None:
@@ -87,7 +86,7 @@ class Account:
 
 @dataclass
 class Running:
-    """Clusters of which `SPEC` is one, with the nodes `NODES`."""
+    """A backend that runs the cluster `SPEC` with the nodes `NODES`."""
 
     folder: Path
     account: Account
@@ -96,9 +95,9 @@ class Running:
 
     @property
     def api(self) -> Api:
-        found = self.clusters.api(SPEC.id)
-        assert found is not None
-        return found
+        api = self.clusters.api(SPEC.id)
+        assert api is not None
+        return api
 
 
 @asynccontextmanager
@@ -128,12 +127,12 @@ def anyio_backend() -> str:
 async def cluster(
     anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Running]:
-    async with running(tmp_path_factory.mktemp("clusters")) as found:
-        yield found
+    async with running(tmp_path_factory.mktemp("clusters")) as cluster:
+        yield cluster
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
-    """Return once the condition holds; a refused connection counts as not yet."""
+    """Wait until the condition holds; a refused connection counts as false."""
     async with asyncio.timeout(seconds):
         while True:
             try:

@@ -1,11 +1,11 @@
-"""A process that runs a cluster's control plane in a folder until it is killed."""
+"""Runs a cluster's control plane in a folder until the process is killed."""
 
 import asyncio
 import sys
 from pathlib import Path
 
 from sandbox.cluster.controlplane import ControlPlane
-from tests.contract.kubernetes_plugin import tools
+from tests.contract.built_tools import tools
 
 
 async def main(folder: Path) -> None:

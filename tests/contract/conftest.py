@@ -1,4 +1,4 @@
-"""What many contract tests need."""
+"""Fixtures of several contract tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +10,6 @@ from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator
 
 @pytest.fixture
 def do(tmp_path: Path) -> Iterator[Emulator]:
-    """A served account, new to each test."""
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as served:
-        yield served
+    """An emulated account on an HTTP server, a new one for each test."""
+    with emulator(tmp_path / "account.json", InMemoryBackend()) as emulated:
+        yield emulated

@@ -1,4 +1,4 @@
-"""The emulated API on a real HTTP server, with clusters that exist in memory only."""
+"""Serves the emulated DigitalOcean API over HTTP, with clusters that exist only in memory."""
 
 import asyncio
 import threading
@@ -17,12 +17,12 @@ from starlette.routing import Mount
 from tenacity import Retrying, retry_if_not_result, stop_after_delay, wait_fixed
 
 from sandbox.digitalocean.app import create_app
-from sandbox.digitalocean.backend import ClusterAccess, ClusterSpec, Disturbance, NodeSpec
+from sandbox.digitalocean.backend import ClusterAccess, ClusterFaults, ClusterSpec, NodeSpec
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
-from sandbox.faults import Fault, Standing
-from sandbox.faults.requests import Faulty
+from sandbox.faults import ActiveFault, Fault
+from sandbox.faults.requests import FaultMiddleware
 from sandbox.processes import free_port
 
 T = TypeVar("T")
@@ -30,13 +30,14 @@ T = TypeVar("T")
 
 @dataclass
 class InMemoryBackend:
-    """Clusters that are there as soon as `gate` lets them, or fail with `failure`."""
+    """A backend without clusters. Its calls wait while `gate` is not set, and raise `failure` if it
+    is not empty."""
 
     gate: threading.Event = field(default_factory=threading.Event)
     failure: str = ""
     specs: dict[str, ClusterSpec] = field(default_factory=dict)
     nodes: dict[str, Sequence[NodeSpec]] = field(default_factory=dict)
-    disturbances: dict[str, Disturbance] = field(default_factory=dict)
+    cluster_faults: dict[str, ClusterFaults] = field(default_factory=dict)
     created: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -62,8 +63,8 @@ class InMemoryBackend:
         self.specs.pop(cluster_id, None)
         self.nodes.pop(cluster_id, None)
 
-    async def disturb(self, cluster_id: str, disturbance: Disturbance) -> None:
-        self.disturbances[cluster_id] = disturbance
+    async def set_faults(self, cluster_id: str, faults: ClusterFaults) -> None:
+        self.cluster_faults[cluster_id] = faults
 
     async def set_nodes(self, cluster_id: str, nodes: Sequence[NodeSpec]) -> None:
         await self._pass_gate()
@@ -72,7 +73,7 @@ class InMemoryBackend:
 
 @dataclass
 class Emulator:
-    """A served account."""
+    """An emulated account on an HTTP server."""
 
     url: str
     account: AccountState
@@ -81,26 +82,26 @@ class Emulator:
     loop: asyncio.AbstractEventLoop
     token: str
 
-    def add_fault(self, kind: str, target: str = "*", **more: Any) -> Standing:
-        """Returns when the clusters have felt it."""
-        asked = {"kind": kind, **({} if target == "*" else {"target": target}), **more}
-        fault = self.in_server(lambda: self.account.faults.add(Fault.model_validate(asked)))
-        self._settle()
+    def add_fault(self, kind: str, target: str = "*", **options: Any) -> ActiveFault:
+        """Inject a fault; returns when it is in effect in the clusters."""
+        body = {"kind": kind, **({} if target == "*" else {"target": target}), **options}
+        fault = self.in_server(lambda: self.account.faults.add(Fault.model_validate(body)))
+        self._reconcile()
         return fault
 
     def clear_faults(self) -> None:
-        """Returns when the clusters have got over them."""
+        """Clear all faults; returns when they are no longer in effect in the clusters."""
         self.in_server(self.account.faults.clear)
-        self._settle()
+        self._reconcile()
 
-    def _settle(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.clusters.settle(), self.loop).result(10)
+    def _reconcile(self) -> None:
+        asyncio.run_coroutine_threadsafe(self.clusters.reconcile_all(), self.loop).result(10)
 
-    def in_server(self, act: Callable[[], T]) -> T:
-        """Run `act` where the server runs, since the account is its event loop's alone."""
+    def in_server(self, function: Callable[[], T]) -> T:
+        """Call `function` in the server's event loop, since the account is not thread-safe."""
 
         async def run() -> T:
-            return act()
+            return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
@@ -108,7 +109,7 @@ class Emulator:
         return self.in_server(lambda: self.account.add_token("scoped", scopes))
 
     def pydo(self, token: str | None = None) -> Client:
-        """DigitalOcean's client. Its own bearer policy refuses addresses that are not HTTPS."""
+        """DigitalOcean's client, with a policy of its own: pydo's sends tokens only over HTTPS."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
         policy = HeadersPolicy(base_headers=headers)
         return Client("", endpoint=self.url, authentication_policy=policy)
@@ -118,9 +119,9 @@ class Emulator:
         return httpx.Client(base_url=self.url, headers=headers)
 
     def create_cluster(self, **changes: object) -> dict[str, Any]:
-        """Create a cluster and return it as it was answered."""
-        answer = self.pydo().kubernetes.create_cluster(body=cluster_request(**changes))
-        return dict(answer["kubernetes_cluster"])
+        """Create a cluster and return it from the response."""
+        response = self.pydo().kubernetes.create_cluster(body=cluster_request(**changes))
+        return dict(response["kubernetes_cluster"])
 
     def cluster(self, cluster_id: str) -> dict[str, Any]:
         return dict(self.pydo().kubernetes.get_cluster(cluster_id)["kubernetes_cluster"])
@@ -131,12 +132,12 @@ class Emulator:
     def running_cluster(self, **changes: object) -> dict[str, Any]:
         return self.until_state(self.create_cluster(**changes)["id"], "running")
 
-    def until_gone(self, cluster_id: str) -> None:
+    def until_deleted(self, cluster_id: str) -> None:
         until(lambda: self.pydo().kubernetes.get_cluster(cluster_id), lambda c: "id" in c)
 
 
 def until(read: Callable[[], T], holds: Callable[[T], bool]) -> T:
-    """What `read` returns as soon as `holds` is true of it."""
+    """Call `read` until `holds` is true for its result, and return the result."""
     polling = Retrying(
         retry=retry_if_not_result(holds), wait=wait_fixed(0.05), stop=stop_after_delay(10)
     )
@@ -164,7 +165,7 @@ def error_of(response: httpx.Response) -> tuple[int, str, str]:
 
 @contextmanager
 def emulator(state_file: Path, backend: InMemoryBackend) -> Iterator[Emulator]:
-    """Serve the account kept in `state_file`, taking up what was under way."""
+    """Serve the account in `state_file`, and finish its unfinished work."""
     loop = asyncio.new_event_loop()
     ready: list[Emulator] = []
     web: list[uvicorn.Server] = []
@@ -174,13 +175,13 @@ def emulator(state_file: Path, backend: InMemoryBackend) -> Iterator[Emulator]:
     async def serve() -> None:
         account = AccountState.load(state_file)
         clusters = Clusters(account, backend)
-        resumed = asyncio.create_task(clusters.settle())
+        reconciling = asyncio.create_task(clusters.reconcile_all())
         app = Starlette(
             routes=[webhook_route(account), Mount("", create_app(account, clusters))],
         )
         server = uvicorn.Server(
             uvicorn.Config(
-                Faulty(app, account.faults),
+                FaultMiddleware(app, account.faults),
                 host="127.0.0.1",
                 port=port,
                 log_level="warning",
@@ -194,7 +195,7 @@ def emulator(state_file: Path, backend: InMemoryBackend) -> Iterator[Emulator]:
         started.set()
         await server.serve()
         await clusters.close()
-        resumed.cancel()
+        reconciling.cancel()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()

@@ -1,4 +1,4 @@
-"""What is asked of the digitalocean plugin in its tests."""
+"""Types and inputs of the digitalocean plugin's resources."""
 
 from tests.contract.bridged_plugin import Properties
 

@@ -1,4 +1,4 @@
-"""The emulated GitHub on a real HTTP server, a Git client's folder, and a receiver of webhooks."""
+"""Serves the emulated GitHub over HTTP, with a Git clone and a receiver of webhooks."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ REPO = f"/repos/{OWNER}/shop"
 
 @dataclass
 class Received:
-    """One delivery, as its receiver saw it."""
+    """A delivery that the receiver got."""
 
     headers: Mapping[str, str]
     body: bytes
@@ -52,7 +52,7 @@ class Received:
 
 @dataclass
 class Receiver:
-    """What a webhook points to; it answers `status`."""
+    """The target of webhooks; it responds with `status`."""
 
     url: str = ""
     status: int = 200
@@ -60,15 +60,15 @@ class Receiver:
 
     async def take(self, request: Request) -> Response:
         self.received.append(Received(dict(request.headers), await request.body()))
-        return PlainTextResponse("heard", self.status)
+        return PlainTextResponse("received", self.status)
 
     def wait_for(self, event: str, count: int = 1) -> Received:
-        """The last of that many deliveries of an event."""
+        """Wait for that many deliveries of the event, and return the last one."""
         wait_until(lambda: len(self.of(event)) >= count, f"{count} of {event} delivered")
         return self.of(event)[-1]
 
     def of(self, event: str) -> list[Received]:
-        return [each for each in self.received if each.event == event]
+        return [delivery for delivery in self.received if delivery.event == event]
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -80,7 +80,7 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 @dataclass
 class Emulator:
-    """A served organization, whose one repository `shop` has one commit, cloned at `shop`."""
+    """An emulated organization. Its repository `shop` has one commit and is cloned in `folder`."""
 
     url: str
     github: GitHub
@@ -89,25 +89,25 @@ class Emulator:
     receiver: Receiver
     token: str = ""
 
-    def in_server(self, act: Callable[[], T]) -> T:
-        """Run `act` where the server runs, since the state is its event loop's alone."""
+    def in_server(self, function: Callable[[], T]) -> T:
+        """Call `function` in the server's event loop, since the state is not thread-safe."""
 
         async def run() -> T:
-            return act()
+            return function()
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(10)
 
     def token_of(
         self, login: str, role: Role = "write", permissions: Mapping[str, Level] = ALL
     ) -> str:
-        """A token of a user who has that role."""
+        """A new token of a user with that role."""
         state = self.github.state
         self.in_server(lambda: state.add_user(login, role))
         return self.in_server(lambda: state.add_token(login, permissions))
 
     @property
     def base_url(self) -> str:
-        """What the provider is given."""
+        """The provider's `baseUrl`."""
         return f"{self.url}{BASE}/"
 
     @property
@@ -117,35 +117,35 @@ class Emulator:
     def call(
         self, method: str, path: str, body: object = None, *, token: str | None = None, status: int
     ) -> Any:
-        """What the API answers, which must be of that status."""
+        """Send a request, assert the status of the response, and return its JSON."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
-        answer = httpx.request(method, self.api_url + path, json=body, headers=headers)
-        assert answer.status_code == status, answer.text
-        return answer.json() if answer.content else None
+        response = httpx.request(method, self.api_url + path, json=body, headers=headers)
+        assert response.status_code == status, response.text
+        return response.json() if response.content else None
 
     def clone_url(self, token: str | None = None, repository: str = "shop") -> str:
         host = self.url.removeprefix("http://")
         return f"http://any:{token or self.token}@{host}/git/{repository}.git"
 
     def git(self, *args: str, fails: bool = False) -> str:
-        """Run Git in the clone; its output, both streams."""
+        """Run Git in the clone, and return standard output and error."""
         environment = {
             "PATH": os.environ["PATH"],
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
-            **{f"GIT_{who}_NAME": "t" for who in ("AUTHOR", "COMMITTER")},
-            **{f"GIT_{who}_EMAIL": "t@localhost" for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{role}_NAME": "t" for role in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{role}_EMAIL": "t@localhost" for role in ("AUTHOR", "COMMITTER")},
         }
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", *args], cwd=self.folder, env=environment, text=True, timeout=60,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
+        assert (result.returncode != 0) == fails, result.stdout
+        return result.stdout
 
     def commit(self, **files: str) -> str:
-        """Commit those files; the commit."""
+        """Commit those files, and return the commit."""
         for name, content in files.items():
             (self.folder / name).write_text(content)
         self.git("add", "--all")
@@ -192,13 +192,13 @@ def emulator(folder: Path) -> Iterator[Emulator]:
         httpx.get(f"{url}/started")
         clone = folder / "shop"
         clone.mkdir()
-        served = Emulator(url, github, loops[0], clone, receiver)
-        served.token = served.token_of(OWNER, "admin")
-        served.call("POST", f"/orgs/{OWNER}/repos", {"name": "shop", "private": True}, status=201)
-        served.git("init", "--quiet", "--initial-branch", "main")
-        served.commit(file="1")
-        served.push()
-        yield served
+        gh = Emulator(url, github, loops[0], clone, receiver)
+        gh.token = gh.token_of(OWNER, "admin")
+        gh.call("POST", f"/orgs/{OWNER}/repos", {"name": "shop", "private": True}, status=201)
+        gh.git("init", "--quiet", "--initial-branch", "main")
+        gh.commit(file="1")
+        gh.push()
+        yield gh
     finally:
         web.should_exit = True
         thread.join()

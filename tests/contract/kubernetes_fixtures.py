@@ -8,7 +8,8 @@ import yaml
 
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.processes import free_port
-from tests.contract.kubernetes_plugin import Plugin, tools
+from tests.contract.built_tools import tools
+from tests.contract.kubernetes_plugin import Plugin
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +23,9 @@ async def cluster(
 ) -> AsyncIterator[ControlPlane]:
     """A control plane with one node, whose pods kwok makes ready."""
     folder = tmp_path_factory.mktemp("cluster")
-    # Nothing listens there: bearer tokens of the account are all refused.
-    nowhere = f"http://127.0.0.1:{free_port()}/"
-    plane = ControlPlane(folder, tools(), authenticate_url=nowhere)
+    # Nothing listens there, so all bearer tokens of the account are refused.
+    closed_url = f"http://127.0.0.1:{free_port()}/"
+    plane = ControlPlane(folder, tools(), authenticate_url=closed_url)
     await plane.start()
     try:
         node = {
@@ -44,11 +45,11 @@ async def cluster(
 
 @pytest.fixture
 async def kubeconfig(cluster: ControlPlane) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(cluster.kubeconfig("admin").read_text())
-    return found
+    config: dict[str, Any] = yaml.safe_load(cluster.kubeconfig("admin").read_text())
+    return config
 
 
 @pytest.fixture
-async def plugin(kubeconfig: dict[str, Any]) -> AsyncIterator["Plugin"]:
-    async with Plugin.serving(kubeconfig=kubeconfig) as found:
-        yield found
+async def plugin(kubeconfig: dict[str, Any]) -> AsyncIterator[Plugin]:
+    async with Plugin.serving(kubeconfig=kubeconfig) as plugin:
+        yield plugin

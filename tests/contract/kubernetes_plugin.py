@@ -1,4 +1,4 @@
-"""The stand-in for Pulumi's kubernetes plugin, driven over gRPC as the engine drives it."""
+"""The stand-in for Pulumi's kubernetes plugin, called over gRPC as the engine calls it."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -8,7 +8,6 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 import grpc.aio  # type: ignore[import-untyped]
-import pytest
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # nor does protobuf
 from pulumi.runtime.proto import (
     engine_pb2_grpc,
@@ -16,29 +15,14 @@ from pulumi.runtime.proto import (
     provider_pb2_grpc,
     status_pb2,
 )
-from rich.console import Console
 
-from sandbox import paths
 from sandbox.plugins.common import Engine, decode, encode, start_server
 from sandbox.plugins.kubernetes.provider import KubernetesProvider
-from sandbox.toolchain import Tools, build, ensure, machine
-from sandbox.toolchain.recipes import RECIPES
-from sandbox.toolchain.store import Store
-
-
-def tools() -> Tools:
-    """The sandbox's tools if they are all here; skips the test otherwise, building nothing."""
-    store = Store(paths.cache_dir() / "tools")
-    for recipe in RECIPES:
-        kept = build.Kept.of(recipe, store)
-        if not kept.has_files or not (kept.has_binaries or machine.find(recipe)):
-            pytest.skip(f"{recipe.name} is not built here; python -m sandbox.toolchain builds it")
-    return ensure(Console(quiet=True))
 
 
 @dataclass
 class PluginError(Exception):
-    """What the engine is told of a failed call."""
+    """The error of a call, as the engine sees it."""
 
     message: str
     init_failed: provider_pb2.ErrorResourceInitFailed | None
@@ -55,7 +39,7 @@ class PluginError(Exception):
 
 @dataclass
 class Resource:
-    """What the engine knows of a resource between two runs."""
+    """A resource as in the state between two runs."""
 
     urn: str
     id: str
@@ -64,11 +48,11 @@ class Resource:
 
 
 class _EngineService(engine_pb2_grpc.EngineServicer):
-    def __init__(self, said: list[str]) -> None:
-        self._said = said
+    def __init__(self, messages: list[str]) -> None:
+        self._messages = messages
 
     async def Log(self, request: Any, context: Any) -> empty_pb2.Empty:
-        self._said.append(request.message)
+        self._messages.append(request.message)
         return empty_pb2.Empty()
 
 
@@ -78,19 +62,19 @@ def urn(token: str, name: str) -> str:
 
 @dataclass
 class Plugin:
-    """One plugin process's worth of it, and the run of an engine's operations on it."""
+    """One plugin, and the operations of an engine on it."""
 
     stub: Any
-    said: list[str] = field(default_factory=list)
-    """All that it told the user while it worked."""
+    messages: list[str] = field(default_factory=list)
+    """The messages that it showed to the user."""
 
     @staticmethod
     @asynccontextmanager
     async def serving(**settings: Any) -> AsyncIterator["Plugin"]:
-        """A plugin configured with those provider settings (kubeconfig as a mapping)."""
-        said: list[str] = []
+        """A plugin with those provider settings (kubeconfig as a mapping)."""
+        messages: list[str] = []
         engine = grpc.aio.server()
-        engine_pb2_grpc.add_EngineServicer_to_server(_EngineService(said), engine)
+        engine_pb2_grpc.add_EngineServicer_to_server(_EngineService(messages), engine)
         engine_port = engine.add_insecure_port("127.0.0.1:0")
         await engine.start()
         provider = KubernetesProvider(Engine(f"127.0.0.1:{engine_port}"))
@@ -100,7 +84,7 @@ class Plugin:
             )
         )
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            plugin = Plugin(provider_pb2_grpc.ResourceProviderStub(channel), said)
+            plugin = Plugin(provider_pb2_grpc.ResourceProviderStub(channel), messages)
             await plugin.configure(**settings)
             try:
                 yield plugin
@@ -110,17 +94,17 @@ class Plugin:
                 await engine.stop(grace=None)
 
     async def call(self, method: str, request: Any) -> Any:
-        """Raises PluginError as the engine would see it."""
+        """Raises PluginError."""
         try:
             return await getattr(self.stub, method)(request)
         except grpc.aio.AioRpcError as error:
-            found = None
+            details = None
             for key, value in error.trailing_metadata() or ():
                 if key == "grpc-status-details-bin":
                     status = status_pb2.Status.FromString(value)
-                    found = provider_pb2.ErrorResourceInitFailed()
-                    assert status.details[0].Unpack(found)
-            raise PluginError(error.details() or "", found) from None
+                    details = provider_pb2.ErrorResourceInitFailed()
+                    assert status.details[0].Unpack(details)
+            raise PluginError(error.details() or "", details) from None
 
     async def configure(self, **settings: Any) -> None:
         variables = {
@@ -136,8 +120,8 @@ class Plugin:
         request = provider_pb2.CheckRequest(
             urn=address, news=encode(inputs), olds=encode(old or {}), randomSeed=b"seed"
         )
-        answer = await self.call("Check", request)
-        return decode(answer.inputs), [failure.reason for failure in answer.failures]
+        response = await self.call("Check", request)
+        return decode(response.inputs), [failure.reason for failure in response.failures]
 
     async def create(
         self,
@@ -148,36 +132,27 @@ class Plugin:
         preview: bool = False,
         seconds: float = 0,
     ) -> Resource:
-        """Check and create, as the engine does for a resource that is new."""
+        """Check and create, as the engine does for a new resource."""
         address = urn(token, name)
         checked, failures = await self.check(address, inputs)
         assert not failures, failures
-        answer = await self.call(
+        response = await self.call(
             "Create",
             provider_pb2.CreateRequest(
                 urn=address, properties=encode(checked), preview=preview, timeout=seconds
             ),
         )
-        return Resource(address, answer.id, checked, decode(answer.properties))
+        return Resource(address, response.id, checked, decode(response.properties))
 
     async def diff(
         self, resource: Resource, inputs: Mapping[str, Any], ignored: list[str] | None = None
     ) -> provider_pb2.DiffResponse:
-        """Check and diff, as the engine does for a resource that it knows."""
-        checked, failures = await self.check(resource.urn, inputs, resource.inputs)
-        assert not failures, failures
-        answer: provider_pb2.DiffResponse = await self.call(
-            "Diff",
-            provider_pb2.DiffRequest(
-                id=resource.id,
-                urn=resource.urn,
-                olds=encode(resource.state),
-                news=encode(checked),
-                old_inputs=encode(resource.inputs),
-                ignoreChanges=ignored or [],
-            ),
+        """Check and diff, as the engine does for a resource in the state."""
+        _, change = await self._change(resource, inputs, ignored)
+        response: provider_pb2.DiffResponse = await self.call(
+            "Diff", provider_pb2.DiffRequest(**change)
         )
-        return answer
+        return response
 
     async def update(
         self,
@@ -188,26 +163,30 @@ class Plugin:
         preview: bool = False,
         seconds: float = 0,
     ) -> Resource:
+        checked, change = await self._change(resource, inputs, ignored)
+        response = await self.call(
+            "Update", provider_pb2.UpdateRequest(**change, preview=preview, timeout=seconds)
+        )
+        return Resource(resource.urn, resource.id, checked, decode(response.properties))
+
+    async def _change(
+        self, resource: Resource, inputs: Mapping[str, Any], ignored: list[str] | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The checked inputs, and what Diff and Update requests have in common."""
         checked, failures = await self.check(resource.urn, inputs, resource.inputs)
         assert not failures, failures
-        answer = await self.call(
-            "Update",
-            provider_pb2.UpdateRequest(
-                id=resource.id,
-                urn=resource.urn,
-                olds=encode(resource.state),
-                news=encode(checked),
-                old_inputs=encode(resource.inputs),
-                ignoreChanges=ignored or [],
-                preview=preview,
-                timeout=seconds,
-            ),
-        )
-        return Resource(resource.urn, resource.id, checked, decode(answer.properties))
+        return checked, {
+            "id": resource.id,
+            "urn": resource.urn,
+            "olds": encode(resource.state),
+            "news": encode(checked),
+            "old_inputs": encode(resource.inputs),
+            "ignoreChanges": ignored or [],
+        }
 
     async def read(self, resource: Resource) -> Resource:
-        """As in a refresh; the id is empty if the resource is gone."""
-        answer = await self.call(
+        """Refresh; the id is empty if the resource is gone."""
+        response = await self.call(
             "Read",
             provider_pb2.ReadRequest(
                 id=resource.id,
@@ -216,7 +195,9 @@ class Plugin:
                 inputs=encode(resource.inputs),
             ),
         )
-        return Resource(resource.urn, answer.id, decode(answer.inputs), decode(answer.properties))
+        return Resource(
+            resource.urn, response.id, decode(response.inputs), decode(response.properties)
+        )
 
     async def delete(self, resource: Resource, *, seconds: float = 0) -> None:
         await self.call(
@@ -228,6 +209,35 @@ class Plugin:
                 timeout=seconds,
             ),
         )
+
+
+def custom_resource_definition(
+    plural: str,
+    kind: str,
+    *,
+    group: str = "example.com",
+    scope: str = "Namespaced",
+    any_fields: str = "x-kubernetes-preserve-unknown-fields",
+) -> dict[str, Any]:
+    """The definition of a kind with any fields. The SDKs spell `any_fields` with underscores."""
+    schema = {"type": "object", any_fields: True}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": scope,
+            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
+            "versions": [version],
+        },
+    }
 
 
 def changed(diff: provider_pb2.DiffResponse) -> bool:

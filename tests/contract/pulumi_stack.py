@@ -1,4 +1,4 @@
-"""A stack of a small program, run by the real engine with the sandbox's plugins."""
+"""A stack of a small program, deployed by the real engine with the sandbox's plugins."""
 
 import json
 import os
@@ -7,34 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from sandbox import paths
 from sandbox.engine import environment, install_plugins
 from sandbox.paths import REPOSITORY, Home
-from sandbox.toolchain import build, machine
 from sandbox.toolchain.recipes import PULUMI
-from sandbox.toolchain.store import Store
-
-
-def engine() -> Path:
-    """The `pulumi` command; skips the test where there is none, building nothing."""
-    if found := machine.find(PULUMI):
-        return found["pulumi"].path
-    kept = build.Kept.of(PULUMI, Store(paths.cache_dir() / "tools"))
-    if not kept.has_binaries:
-        pytest.skip("pulumi is not built here; python -m sandbox.toolchain builds it")
-    return kept.binary("pulumi")
+from tests.contract.built_tools import binary
 
 
 @dataclass
 class Run:
-    """A command of the engine that has ended."""
+    """A finished command of the engine."""
 
     code: int
     output: str
     changes: dict[str, int]
-    """How many resources were created, updated, and so on; only of runs that succeeded."""
+    """The number of created, updated, ... resources; empty for a failed run."""
 
 
 @dataclass
@@ -49,17 +35,17 @@ class Stack:
         cls, folder: Path, *, api_url: str = "http://127.0.0.1:1", token: str = "none"
     ) -> "Stack":
         """A stack in `folder`, whose default digitalocean provider calls `api_url`."""
-        pulumi = engine()
+        pulumi = binary(PULUMI, "pulumi")
         home = Home(folder / "home")
         install_plugins(home)
-        added = environment(home, bin_dir=pulumi.parent, api_url=api_url, token=token)
+        env = environment(home, bin_dir=pulumi.parent, api_url=api_url, token=token)
         project = folder / "project"
         project.mkdir()
         (project / ".venv").symlink_to(REPOSITORY / ".venv")
         options = {"name": "python", "options": {"virtualenv": ".venv"}}
         # JSON is YAML, too.
         (project / "Pulumi.yaml").write_text(json.dumps({"name": "tests", "runtime": options}))
-        stack = cls(project, {**os.environ, **added})
+        stack = cls(project, {**os.environ, **env})
         assert stack.run("stack", "init", "dev").code == 0
         return stack
 
@@ -98,12 +84,11 @@ class Stack:
         return run
 
     def outputs(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(
-            self.run("stack", "output", "--json", "--show-secrets").output
-        )
-        return answer
+        run = self.run("stack", "output", "--json", "--show-secrets")
+        outputs: dict[str, Any] = json.loads(run.output)
+        return outputs
 
     def resources(self) -> list[dict[str, Any]]:
-        """All that the state holds."""
+        """All resources in the state."""
         deployment = json.loads(self.run("stack", "export").output)["deployment"]
         return list(deployment.get("resources", []))

@@ -1,11 +1,10 @@
-"""The stand-in of the argo-cd chart, rendered and found by the real Helm."""
+"""The stand-in for the argo-cd chart, rendered and fetched by the real Helm."""
 
 import asyncio
 import base64
 import functools
 import gzip
 import json
-import shutil
 import subprocess
 import tarfile
 import threading
@@ -22,18 +21,16 @@ import yaml
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
 from sandbox import paths
 from sandbox.chart import ChartError, build_chart, can_be_reached, repository
 from sandbox.processes import free_port
-from sandbox.toolchain import build
-from sandbox.toolchain.recipes import ARGOCD, RECIPES
-from sandbox.toolchain.store import Store
+from sandbox.toolchain.recipes import ARGOCD, HELM
+from tests.contract.built_tools import binary, files
 
-VERSION = "10.1.1"
-REAL_VALUES = (
-    Path(__file__).resolve().parents[3] / "shared" / "data" / "argo-cd-chart" / "values-10.1.1.yaml"
-)
+PUBLIC_VALUES = paths.REPOSITORY / "tests" / "data" / "argo-cd-chart" / "values.yaml"
+"""The values of the public chart with their defaults."""
+VERSION = "1.2.3"
 DEPLOYMENTS = {
     "argocd-applicationset-controller",
     "argocd-dex-server",
@@ -48,20 +45,12 @@ Objects = dict[tuple[str, str], dict[str, Any]]
 
 @functools.cache
 def manifests() -> Path:
-    kept = build.Kept.of(ARGOCD, Store(paths.cache_dir() / "tools"))
-    if not kept.has_files:
-        pytest.skip("Argo CD's manifests are not here; python -m sandbox.toolchain brings them")
-    return kept.files / "manifests"
+    return files(ARGOCD) / "manifests"
 
 
 @functools.cache
-def helm() -> str:
-    recipe = next(recipe for recipe in RECIPES if recipe.name == "helm")
-    built = build.Kept.of(recipe, Store(paths.cache_dir() / "tools")).binary("helm")
-    found = str(built) if built.is_file() else shutil.which("helm")
-    if found is None:
-        pytest.skip("helm is not here; python -m sandbox.toolchain builds it")
-    return found
+def helm() -> Path:
+    return binary(HELM, "helm")
 
 
 @pytest.fixture(scope="session")
@@ -85,13 +74,13 @@ def template(
 
 
 def render(chart: Path, values: object = None) -> Objects:
-    """What the chart makes of the values, by kind and name; hooks too."""
-    done = template(chart, values)
-    assert done.returncode == 0, done.stderr
-    objects = [o for o in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if o]
-    found = {(o["kind"], o["metadata"]["name"]): o for o in objects}
-    assert len(found) == len(objects), "two objects of one kind and name"
-    return found
+    """The objects of the rendered chart, hooks included, by kind and name."""
+    process = template(chart, values)
+    assert process.returncode == 0, process.stderr
+    objects = [o for o in yaml.load_all(process.stdout, Loader=yaml.CSafeLoader) if o]
+    by_name = {(o["kind"], o["metadata"]["name"]): o for o in objects}
+    assert len(by_name) == len(objects), "two objects with the same kind and name"
+    return by_name
 
 
 def names(objects: Objects, kind: str) -> set[str]:
@@ -99,31 +88,35 @@ def names(objects: Objects, kind: str) -> set[str]:
 
 
 def container(workload: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = workload["spec"]["template"]["spec"]["containers"][0]
-    return found
+    first: dict[str, Any] = workload["spec"]["template"]["spec"]["containers"][0]
+    return first
 
 
 def refusal(chart: Path, values: object, release: str = "argocd") -> str:
-    done = template(chart, values, release)
-    assert done.returncode != 0, "the values were taken"
-    return done.stderr
+    process = template(chart, values, release)
+    assert process.returncode != 0, "the values were taken"
+    return process.stderr
 
 
-@pytest.mark.parametrize("available", [False, True], ids=["small", "highly available"])
-def test_the_programs_values_give_the_guides_workloads(chart: Path, available: bool) -> None:
-    objects = render(chart, chart_values(Wanted(high_availability=available)))
-    redis = {"argocd-redis-ha-haproxy"} if available else {"argocd-redis"}
+@pytest.mark.parametrize("high_availability", [False, True], ids=["small", "highly available"])
+def test_the_programs_values_install_the_workloads_of_the_guide(
+    chart: Path, high_availability: bool
+) -> None:
+    objects = render(chart, chart_values(ArgoCdOptions(high_availability=high_availability)))
+    redis = {"argocd-redis-ha-haproxy"} if high_availability else {"argocd-redis"}
     assert names(objects, "Deployment") == DEPLOYMENTS - {"argocd-redis"} | redis
     assert names(objects, "StatefulSet") == {"argocd-application-controller"} | (
-        {"argocd-redis-ha-server"} if available else set()
+        {"argocd-redis-ha-server"} if high_availability else set()
     )
-    replicas = 2 if available else 1
+    replicas = 2 if high_availability else 1
     for name in ("argocd-server", "argocd-repo-server", "argocd-applicationset-controller"):
         assert objects["Deployment", name]["spec"]["replicas"] == replicas
-    assert len(names(objects, "PodDisruptionBudget")) == (3 if available else 0)
+    assert len(names(objects, "PodDisruptionBudget")) == (3 if high_availability else 0)
     params = objects["ConfigMap", "argocd-cmd-params-cm"]["data"]
     assert params["redis.server"].removesuffix(":6379") in names(objects, "Service")
-    assert params["applicationsetcontroller.enable.leader.election"] == str(available).lower()
+    assert (
+        params["applicationsetcontroller.enable.leader.election"] == str(high_availability).lower()
+    )
 
 
 def test_a_workload_runs_the_command_of_argo_cds_own_manifests(chart: Path) -> None:
@@ -133,13 +126,13 @@ def test_a_workload_runs_the_command_of_argo_cds_own_manifests(chart: Path) -> N
     workloads = [o for o in originals if o["kind"] in ("Deployment", "StatefulSet")]
     assert len(workloads) == 7
     for original in workloads:
-        ours = objects[original["kind"], original["metadata"]["name"]]
+        rendered = objects[original["kind"], original["metadata"]["name"]]
         for field in ("command", "args", "env", "image", "ports", "volumeMounts"):
-            assert container(ours).get(field) == container(original).get(field)
-        labels = ours["spec"]["template"]["metadata"]["labels"]
+            assert container(rendered).get(field) == container(original).get(field)
+        labels = rendered["spec"]["template"]["metadata"]["labels"]
         assert labels["app.kubernetes.io/part-of"] == "argocd"
-        assert labels.items() >= ours["spec"]["selector"]["matchLabels"].items()
-        assert ours["spec"]["selector"] == original["spec"]["selector"]
+        assert labels.items() >= rendered["spec"]["selector"]["matchLabels"].items()
+        assert rendered["spec"]["selector"] == original["spec"]["selector"]
 
 
 def test_everything_is_in_the_releases_namespace(chart: Path) -> None:
@@ -156,7 +149,7 @@ def test_everything_is_in_the_releases_namespace(chart: Path) -> None:
             assert (o["roleRef"]["kind"], o["roleRef"]["name"]) in objects
 
 
-def test_the_definitions_are_installed_whole_and_kept_unless_told_otherwise(chart: Path) -> None:
+def test_crds_are_installed_unchanged_and_kept_by_default(chart: Path) -> None:
     kind = "CustomResourceDefinition"
     objects = render(chart)
     with (manifests() / "install.yaml").open() as file:
@@ -171,12 +164,12 @@ def test_the_definitions_are_installed_whole_and_kept_unless_told_otherwise(char
     for o in render(chart, {"crds": {"keep": False}}).values():
         assert "helm.sh/resource-policy" not in o["metadata"].get("annotations", {})
     assert not names(render(chart, {"crds": {"install": False}}), kind)
-    # Helm's own folder for definitions would install them whatever the values say.
+    # Helm would install CRDs of its own folder for them, whatever the values are.
     assert run_helm("show", "crds", chart).stdout.strip() == ""
 
 
-def test_a_release_of_it_fits_into_a_secret(chart: Path) -> None:
-    # Helm keeps base64(gzip(JSON)) of the chart's files (base64) and of what it rendered.
+def test_a_release_fits_into_a_secret(chart: Path) -> None:
+    # Helm stores base64(gzip(JSON)) of the chart's files (base64) and of the rendered objects.
     with tarfile.open(chart) as archive:
         files = [f.read() for m in archive if (f := archive.extractfile(m)) is not None]
     release = {
@@ -187,7 +180,7 @@ def test_a_release_of_it_fits_into_a_secret(chart: Path) -> None:
     assert len(stored) < 1 << 20
 
 
-def test_the_configuration_says_what_the_values_say(chart: Path) -> None:
+def test_the_config_maps_contain_the_values(chart: Path) -> None:
     values = {
         "global": {"domain": "cd.example.com"},
         "configs": {
@@ -218,18 +211,18 @@ def test_the_configuration_says_what_the_values_say(chart: Path) -> None:
     assert certificates == {"git.example.com": "PEM"}
 
 
-def test_the_secret_holds_what_is_given_and_leaves_the_rest_to_argo_cd(chart: Path) -> None:
-    wanted = Wanted(admin_password_hash="$2b$10$hash", webhook_secret="hook")
-    data = render(chart, chart_values(wanted))["Secret", "argocd-secret"]["data"]
+def test_the_secret_contains_only_keys_that_the_values_set(chart: Path) -> None:
+    options = ArgoCdOptions(admin_password_hash="$2b$10$hash", webhook_secret="hook")
+    data = render(chart, chart_values(options))["Secret", "argocd-secret"]["data"]
     assert {key: base64.b64decode(value).decode() for key, value in data.items()} == {
         "admin.password": "$2b$10$hash",
-        "admin.passwordMtime": wanted.admin_password_set_at,
+        "admin.passwordMtime": options.admin_password_set_at,
         "webhook.github.secret": "hook",
     }
     extra = {"configs": {"secret": {"extra": {"oidc.clientSecret": "s"}}}}
     data = render(chart, extra)["Secret", "argocd-secret"]["data"]
     assert data == {"oidc.clientSecret": base64.b64encode(b"s").decode()}
-    # An empty map would take away the keys that Argo CD put there.
+    # An empty map would remove the keys that Argo CD has added.
     assert "data" not in render(chart)["Secret", "argocd-secret"]
     off = {"configs": {"secret": {"createSecret": False}}}
     assert ("Secret", "argocd-secret") not in render(chart, off)
@@ -251,7 +244,7 @@ def test_new_parameters_restart_the_components(chart: Path) -> None:
     assert before != after
 
 
-def test_components_can_be_left_out(chart: Path) -> None:
+def test_components_can_be_disabled(chart: Path) -> None:
     objects = render(
         chart,
         {
@@ -272,7 +265,7 @@ def test_components_can_be_left_out(chart: Path) -> None:
         assert not names(objects, kind)
 
 
-def test_workloads_are_what_their_component_is_told(chart: Path) -> None:
+def test_workloads_have_the_values_of_their_component(chart: Path) -> None:
     resources = {"requests": {"cpu": "10m", "memory": "64Mi"}}
     spread = {
         "maxSkew": 1,
@@ -324,7 +317,7 @@ def test_workloads_are_what_their_component_is_told(chart: Path) -> None:
     }
 
 
-def test_the_server_is_exposed_as_asked(chart: Path) -> None:
+def test_the_server_is_exposed_by_service_and_ingress(chart: Path) -> None:
     objects = render(
         chart,
         {
@@ -374,50 +367,46 @@ def test_redis_gets_its_password_before_anything_runs(chart: Path) -> None:
         ({"crds": {"install": "yes"}}, "install"),
     ],
 )
-def test_a_value_that_it_does_not_honour_is_refused_by_name(
-    chart: Path, values: object, unknown: str
-) -> None:
+def test_unsupported_values_are_refused_by_name(chart: Path, values: object, unknown: str) -> None:
     complaint = refusal(chart, values)
     assert "values don't meet the specifications of the schema" in complaint
     assert unknown in complaint
 
 
-def test_what_it_can_not_do_is_refused_with_the_reason(chart: Path) -> None:
+def test_unsupported_combinations_are_refused_with_the_reason(chart: Path) -> None:
     assert "name the release argocd" in refusal(chart, {}, release="gitops")
     assert "name the release argocd" in refusal(chart, {"fullnameOverride": "cd"})
     assert "enable redis or redis-ha" in refusal(chart, {"redis": {"enabled": False}})
 
 
-def test_each_of_its_values_is_one_of_the_public_charts(chart: Path) -> None:
-    if not REAL_VALUES.is_file():
-        pytest.skip(f"{REAL_VALUES} is not here")
-    real = yaml.safe_load(REAL_VALUES.read_text())
-    ours = yaml.safe_load(run_helm("show", "values", chart).stdout)
+def test_every_value_exists_in_the_public_chart(chart: Path) -> None:
+    public_values = yaml.safe_load(PUBLIC_VALUES.read_text())
+    stand_in_values = yaml.safe_load(run_helm("show", "values", chart).stdout)
 
-    def compare(ours: dict[str, Any], real: dict[str, Any], path: str) -> None:
-        for key, value in ours.items():
-            assert key in real, f"{path}{key} is not a value of the public chart"
+    def compare(values: dict[str, Any], public: dict[str, Any], path: str) -> None:
+        for key, value in values.items():
+            assert key in public, f"{path}{key} is not a value of the public chart"
             if isinstance(value, dict):
-                compare(value, real[key], f"{path}{key}.")
+                compare(value, public[key], f"{path}{key}.")
             elif f"{path}{key}" != "configs.ssh.knownHosts":
-                assert value == real[key], f"{path}{key} has another default"
+                assert value == public[key], f"{path}{key} has another default"
 
-    compare(ours, real, "")
+    compare(stand_in_values, public_values, "")
 
 
 def test_the_same_manifests_give_the_same_bytes(chart: Path, tmp_path: Path) -> None:
-    again = build_chart(manifests(), VERSION, tmp_path)
-    assert again.name == f"argo-cd-{VERSION}.tgz"
-    assert again.read_bytes() == chart.read_bytes()
-    assert [path.name for path in tmp_path.iterdir()] == [again.name]
+    second = build_chart(manifests(), VERSION, tmp_path)
+    assert second.name == f"argo-cd-{VERSION}.tgz"
+    assert second.read_bytes() == chart.read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == [second.name]
 
 
-def test_helm_finds_nothing_wrong_with_it(chart: Path) -> None:
-    done = run_helm("lint", chart, "--strict", "--set", "fullnameOverride=argocd")
-    assert done.returncode == 0, done.stdout
+def test_helm_lint_accepts_the_chart(chart: Path) -> None:
+    process = run_helm("lint", chart, "--strict", "--set", "fullnameOverride=argocd")
+    assert process.returncode == 0, process.stdout
 
 
-def test_manifests_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_manifests_are_named(tmp_path: Path) -> None:
     with pytest.raises(ChartError, match=r"install\.yaml"):
         build_chart(tmp_path, VERSION, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -425,7 +414,7 @@ def test_manifests_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[str]:
-    """The repository at /charts, as the daemon has it; its URL."""
+    """Serve the repository at /charts, as the daemon does; yields its URL."""
     port = free_port()
     app = Starlette(routes=[Mount("/charts", app=repository(folder))])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
@@ -442,11 +431,11 @@ def serving(folder: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_helm_finds_it_in_the_repository(chart: Path, tmp_path: Path) -> None:
-    build_chart(manifests(), "10.1.0", chart.parent)
+def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> None:
+    build_chart(manifests(), "1.2.2", chart.parent)
     with serving(chart.parent) as url:
         ask = ("show", "chart", "argo-cd", "--repo", url)
-        for version in (VERSION, "10.1.0"):
+        for version in (VERSION, "1.2.2"):
             done = run_helm(*ask, "--version", version)
             assert done.returncode == 0, done.stderr
             shown = yaml.safe_load(done.stdout)
@@ -463,11 +452,11 @@ def test_helm_finds_it_in_the_repository(chart: Path, tmp_path: Path) -> None:
         assert httpx.get(f"{url}/none.tgz").status_code == 404
 
 
-def test_the_public_chart_is_taken_where_its_repository_answers(tmp_path: Path) -> None:
+def test_the_public_chart_is_used_if_its_repository_responds(tmp_path: Path) -> None:
     with serving(tmp_path) as url:
         assert asyncio.run(can_be_reached(url))
         assert not asyncio.run(can_be_reached(f"{url}/elsewhere"))
 
 
-def test_the_stand_in_is_taken_where_nothing_answers() -> None:
+def test_the_stand_in_is_used_if_nothing_responds() -> None:
     assert not asyncio.run(can_be_reached(f"http://127.0.0.1:{free_port()}"))

@@ -1,4 +1,4 @@
-"""A cluster of the sandbox, as those who use it see it."""
+"""A cluster of the sandbox, tested through its API."""
 
 import asyncio
 import base64
@@ -19,10 +19,10 @@ import pytest
 from sandbox.cluster.api import ApiError, Object
 from sandbox.cluster.backend import Clusters
 from sandbox.cluster.controlplane import ControlPlane
-from sandbox.digitalocean.backend import Disturbance, Taint
+from sandbox.digitalocean.backend import ClusterFaults, Taint
 from sandbox.paths import REPOSITORY
+from tests.contract.built_tools import tools
 from tests.contract.cluster_fixtures import NODES, SPEC, Running, node, until
-from tests.contract.kubernetes_plugin import tools
 
 pytest_plugins = ["tests.contract.cluster_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ APPS = "/apis/apps/v1/namespaces/default"
 
 
 async def get_as(cluster: Running, token: str, path: str) -> int:
-    """The status of a request as the kubeconfig's user with that token."""
+    """The status of a request with that token to the cluster's public endpoint."""
     authority = base64.b64decode(cluster.access.ca_certificate).decode()
     context = ssl.create_default_context(cadata=authority)
     headers = {"Authorization": f"Bearer {token}"}
@@ -45,7 +45,7 @@ def pod_template(name: str, **fields: Any) -> dict[str, Any]:
     return {"metadata": {"labels": {"app": name}}, "spec": {"containers": containers, **fields}}
 
 
-async def test_a_revoked_token_closes_the_cluster_within_ten_seconds(cluster: Running) -> None:
+async def test_a_revoked_token_is_refused_within_ten_seconds(cluster: Running) -> None:
     cluster.account.tokens.add("good")
     accepted = await get_as(cluster, "good", "/api/v1/nodes")
     cluster.account.tokens.remove("good")
@@ -57,44 +57,49 @@ async def test_a_revoked_token_closes_the_cluster_within_ten_seconds(cluster: Ru
     await until(refused, seconds=12)
 
 
-async def test_a_token_that_the_account_does_not_know_is_refused(cluster: Running) -> None:
+async def test_an_unknown_token_is_refused(cluster: Running) -> None:
     assert await get_as(cluster, "unknown", "/api/v1/nodes") == 401
 
 
-async def test_nodes_are_what_doks_makes_of_their_size(cluster: Running) -> None:
-    found = await cluster.api.get("/api/v1/nodes/default-a")
+async def test_nodes_have_the_labels_and_resources_of_doks_nodes(cluster: Running) -> None:
+    default_node = await cluster.api.get("/api/v1/nodes/default-a")
 
-    assert found is not None
-    labels = found["metadata"]["labels"]
+    assert default_node is not None
+    labels = default_node["metadata"]["labels"]
     assert labels["doks.digitalocean.com/node-pool"] == "default"
     assert labels["tier"] == "web"
     assert labels["topology.kubernetes.io/region"] == "nyc1"
     assert labels["node.kubernetes.io/instance-type"] == "s-4vcpu-8gb"
-    assert found["status"]["capacity"]["cpu"] == "4"
-    assert found["status"]["capacity"]["memory"] == "8Gi"
-    assert found["status"]["allocatable"]["memory"] == "6Gi"
-    assert found["status"]["nodeInfo"]["kubeletVersion"] == "v1.34.1"
-    addresses = {each["type"]: each["address"] for each in found["status"]["addresses"]}
+    status = default_node["status"]
+    assert status["capacity"]["cpu"] == "4"
+    assert status["capacity"]["memory"] == "8Gi"
+    assert status["allocatable"]["memory"] == "6Gi"
+    assert status["nodeInfo"]["kubeletVersion"] == "v1.34.1"
+    addresses = {address["type"]: address["address"] for address in status["addresses"]}
     assert addresses["Hostname"] == "default-a"
     assert addresses["InternalIP"].startswith("10.108.")
 
 
-async def test_nodes_come_and_go_and_follow_their_pool(cluster: Running) -> None:
+async def nodes_of(cluster: Running) -> dict[str, Object]:
+    return {node["metadata"]["name"]: node for node in await cluster.api.items("/api/v1/nodes")}
+
+
+async def test_nodes_are_added_removed_and_changed_as_their_pool_is(cluster: Running) -> None:
     dedicated = Taint("dedicated", "batch", "NoSchedule")
     await cluster.clusters.set_nodes(
         SPEC.id, [replace(NODES[0], taints=(dedicated,), labels={}), node("batch-c")]
     )
-    found = {each["metadata"]["name"]: each for each in await cluster.api.items("/api/v1/nodes")}
+    changed = await nodes_of(cluster)
     await cluster.clusters.set_nodes(SPEC.id, NODES)
-    restored = {each["metadata"]["name"]: each for each in await cluster.api.items("/api/v1/nodes")}
+    restored = await nodes_of(cluster)
 
-    assert set(found) == {"default-a", "batch-c"}
-    assert found["default-a"]["spec"]["taints"] == [
+    assert set(changed) == {"default-a", "batch-c"}
+    assert changed["default-a"]["spec"]["taints"] == [
         {"key": "dedicated", "value": "batch", "effect": "NoSchedule"}
     ]
-    networks = {each["spec"]["podCIDR"] for each in found.values()}
+    networks = {node["spec"]["podCIDR"] for node in changed.values()}
     assert len(networks) == 2
-    assert "tier" not in found["default-a"]["metadata"]["labels"]
+    assert "tier" not in changed["default-a"]["metadata"]["labels"]
     assert restored.keys() == {"default-a", "default-b"}
     assert "taints" not in restored["default-a"]["spec"]
 
@@ -109,8 +114,8 @@ async def test_a_deployment_becomes_available_without_machines(cluster: Running)
     await cluster.api.call("POST", f"{APPS}/deployments", {**body, "spec": spec})
 
     async def available() -> bool:
-        found = await cluster.api.get(f"{APPS}/deployments/web")
-        return found is not None and found["status"].get("availableReplicas") == 3
+        deployment = await cluster.api.get(f"{APPS}/deployments/web")
+        return deployment is not None and deployment["status"].get("availableReplicas") == 3
 
     await until(available)
 
@@ -122,13 +127,13 @@ async def test_a_job_completes_without_machines(cluster: Running) -> None:
     await cluster.api.call("POST", path, {**body, "spec": {"template": template}})
 
     async def complete() -> bool:
-        found = await cluster.api.get(f"{path}/once")
-        return found is not None and found["status"].get("succeeded") == 1
+        job = await cluster.api.get(f"{path}/once")
+        return job is not None and job["status"].get("succeeded") == 1
 
     await until(complete)
 
 
-async def test_a_service_has_a_load_balancer_until_it_goes(cluster: Running) -> None:
+async def test_a_service_has_a_load_balancer_until_it_is_deleted(cluster: Running) -> None:
     body = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -138,24 +143,24 @@ async def test_a_service_has_a_load_balancer_until_it_goes(cluster: Running) -> 
     await cluster.api.call("POST", f"{DEFAULT}/services", body)
 
     async def has_address() -> bool:
-        found = await cluster.api.get(f"{DEFAULT}/services/front")
-        assert found is not None
-        return bool(found["status"]["loadBalancer"].get("ingress"))
+        service = await cluster.api.get(f"{DEFAULT}/services/front")
+        assert service is not None
+        return bool(service["status"]["loadBalancer"].get("ingress"))
 
-    async def gone() -> bool:
+    async def deleted() -> bool:
         return await cluster.api.get(f"{DEFAULT}/services/front") is None
 
     await until(has_address)
-    made = list(cluster.account.load_balancers.values())
+    load_balancers = list(cluster.account.load_balancers.values())
     await cluster.api.delete(f"{DEFAULT}/services/front")
-    await until(gone)
+    await until(deleted)
 
-    assert len(made) == 1
-    assert made[0].name.startswith("a")
+    assert len(load_balancers) == 1
+    assert load_balancers[0].name.startswith("a")
     assert cluster.account.load_balancers == {}
 
 
-async def test_a_pod_that_is_run_for_real_waits_for_its_secret(cluster: Running) -> None:
+async def test_a_pod_that_runs_as_a_process_waits_for_its_secret(cluster: Running) -> None:
     password = {"secretKeyRef": {"name": "argocd-redis", "key": "auth"}}
     container = {
         "name": "redis",
@@ -168,20 +173,20 @@ async def test_a_pod_that_is_run_for_real_waits_for_its_secret(cluster: Running)
     await cluster.api.call("POST", f"{DEFAULT}/pods", {**pod, "spec": {"containers": [container]}})
 
     async def container_status() -> dict[str, Any]:
-        found = await cluster.api.get(f"{DEFAULT}/pods/store")
-        assert found is not None
-        statuses: list[dict[str, Any]] = found["status"].get("containerStatuses") or [{}]
+        pod = await cluster.api.get(f"{DEFAULT}/pods/store")
+        assert pod is not None
+        statuses: list[dict[str, Any]] = pod["status"].get("containerStatuses") or [{}]
         return statuses[0]
 
     async def waits() -> bool:
         waiting = (await container_status()).get("state", {}).get("waiting", {})
-        told = 'secret "argocd-redis" not found' in waiting.get("message", "")
-        return told and waiting["reason"] == "CreateContainerConfigError"
+        missing = 'secret "argocd-redis" not found' in waiting.get("message", "")
+        return missing and waiting["reason"] == "CreateContainerConfigError"
 
     async def is_ready() -> bool:
         return bool((await container_status())["ready"])
 
-    async def gone() -> bool:
+    async def deleted() -> bool:
         return await cluster.api.get(f"{DEFAULT}/pods/store") is None
 
     await until(waits)
@@ -189,17 +194,18 @@ async def test_a_pod_that_is_run_for_real_waits_for_its_secret(cluster: Running)
     await cluster.api.call("POST", f"{DEFAULT}/secrets", {**secret, "stringData": {"auth": "x"}})
     await until(is_ready)
     await cluster.api.delete(f"{DEFAULT}/pods/store")
-    await until(gone)
+    await until(deleted)
 
 
-async def test_a_service_account_has_the_rights_that_it_is_given_and_no_more(
+async def test_a_service_account_has_only_the_default_permissions(
     cluster: Running,
 ) -> None:
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    given = await cluster.api.call("POST", f"{DEFAULT}/serviceaccounts/default/token", asked)
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    response = await cluster.api.call("POST", f"{DEFAULT}/serviceaccounts/default/token", request)
+    token = response["status"]["token"]
 
-    assert await get_as(cluster, given["status"]["token"], "/api") == 200
-    assert await get_as(cluster, given["status"]["token"], "/api/v1/secrets") == 403
+    assert await get_as(cluster, token, "/api") == 200
+    assert await get_as(cluster, token, "/api/v1/secrets") == 403
 
 
 async def test_the_control_plane_listens_on_loopback_only(cluster: Running) -> None:
@@ -214,23 +220,23 @@ async def test_the_control_plane_listens_on_loopback_only(cluster: Running) -> N
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
 
-async def test_a_cluster_that_nobody_gets_to_goes_on_and_is_as_it_was_afterwards(
+async def test_an_unreachable_cluster_keeps_running_and_is_unchanged_afterwards(
     cluster: Running,
 ) -> None:
     cluster.account.tokens.add("outside")
     pids = {process.pid for process in cluster.clusters.processes()}
-    await cluster.clusters.disturb(SPEC.id, Disturbance(unreachable=True))
+    await cluster.clusters.set_faults(SPEC.id, ClusterFaults(unreachable=True))
     with pytest.raises(httpx.ConnectError):
         await get_as(cluster, "outside", "/api/v1/nodes")
     inside = await cluster.api.items("/api/v1/nodes")
-    await cluster.clusters.disturb(SPEC.id, Disturbance())
+    await cluster.clusters.set_faults(SPEC.id, ClusterFaults())
 
     assert len(inside) == 2
     assert await get_as(cluster, "outside", "/api/v1/nodes") == 200
     assert {process.pid for process in cluster.clusters.processes()} == pids
 
 
-async def test_a_cluster_refuses_statefulsets_and_nothing_else_for_as_long_as_it_is_told(
+async def test_a_cluster_refuses_only_statefulsets_and_only_while_it_has_the_fault(
     cluster: Running,
 ) -> None:
     spec = {
@@ -239,11 +245,11 @@ async def test_a_cluster_refuses_statefulsets_and_nothing_else_for_as_long_as_it
     }
     deployment: Object = {"metadata": {"name": "half-way"}, "spec": spec}
     stateful_set = {**deployment, "spec": {**spec, "serviceName": "half-way"}}
-    await cluster.clusters.disturb(SPEC.id, Disturbance(refuses_statefulsets=True))
+    await cluster.clusters.set_faults(SPEC.id, ClusterFaults(refuses_statefulsets=True))
     with pytest.raises(ApiError, match=r"'fault-helm-fails' .* denied request") as refusal:
         await cluster.api.call("POST", f"{APPS}/statefulsets", stateful_set)
     await cluster.api.call("POST", f"{APPS}/deployments", deployment)
-    await cluster.clusters.disturb(SPEC.id, Disturbance())
+    await cluster.clusters.set_faults(SPEC.id, ClusterFaults())
     await cluster.api.call("POST", f"{APPS}/statefulsets", stateful_set)
 
     assert refusal.value.code == 422
@@ -251,33 +257,33 @@ async def test_a_cluster_refuses_statefulsets_and_nothing_else_for_as_long_as_it
         await cluster.api.delete(f"{APPS}/{kind}/half-way")
 
 
-async def test_what_the_cluster_keeps_is_closed_to_other_users(cluster: Running) -> None:
+async def test_only_the_owner_can_read_the_cluster_s_files(cluster: Running) -> None:
     folder = cluster.folder / SPEC.id
     secrets = [*folder.glob("*.kubeconfig"), *folder.glob("certificates/*.key")]
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert len(secrets) > 6
-    assert {stat.S_IMODE(each.stat().st_mode) for each in secrets} == {0o600}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
 
 
-async def test_a_process_that_dies_is_started_again(cluster: Running) -> None:
+async def test_a_killed_process_is_started_again(cluster: Running) -> None:
     def pid_of(name: str) -> int:
-        pids = {each.name: each.pid for each in cluster.clusters.processes()}
+        pids = {process.name: process.pid for process in cluster.clusters.processes()}
         return pids.get(name, 0)
 
     before = pid_of("kube-apiserver")
     os.kill(before, signal.SIGKILL)
 
-    async def another_answers() -> bool:
+    async def new_process_is_ready() -> bool:
         return pid_of("kube-apiserver") not in (0, before) and await cluster.api.is_ready()
 
-    await until(another_answers)
+    await until(new_process_is_ready)
 
 
 async def test_deleting_a_cluster_leaves_no_process_and_no_file(tmp_path: Path) -> None:
     clusters = Clusters(tmp_path, tools(), lambda _: "http://127.0.0.1:9/")
     await clusters.create(SPEC)
-    pids = [each.pid for each in clusters.processes()]
+    pids = [process.pid for process in clusters.processes()]
 
     await clusters.delete(SPEC.id)
 
@@ -286,7 +292,7 @@ async def test_deleting_a_cluster_leaves_no_process_and_no_file(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_killed_sandbox_leaves_no_process_and_its_cluster_comes_back_as_it_was(
+async def test_a_killed_sandbox_leaves_no_process_and_its_cluster_restarts_unchanged(
     tmp_path: Path,
 ) -> None:
     tools()
@@ -301,36 +307,36 @@ async def test_a_killed_sandbox_leaves_no_process_and_its_cluster_comes_back_as_
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "new"}}
     spec = {"nodeName": "kept", **pod_template("new")["spec"]}
 
-    # The host's certificates open the cluster to this process as well.
+    # This process uses the client certificate in the cluster's folder.
     async with httpx.AsyncClient(
         base_url=endpoint, verify=plane.certificates.ssl_context("admin"), trust_env=False
     ) as client:
-        made = await client.post("/api/v1/nodes", json=kept)
+        created = await client.post("/api/v1/nodes", json=kept)
 
     async def runs() -> bool:
-        found = await plane.api.get(f"{DEFAULT}/pods/new")
-        return found is not None and found["status"]["phase"] == "Running"
+        new_pod = await plane.api.get(f"{DEFAULT}/pods/new")
+        return new_pod is not None and new_pod["status"]["phase"] == "Running"
 
     host.kill()
     host.wait()
     _, alive = await asyncio.to_thread(psutil.wait_procs, children, timeout=5)
     try:
         await plane.start()
-        found = await plane.api.get("/api/v1/nodes/kept")
+        kept_node = await plane.api.get("/api/v1/nodes/kept")
         endpoint_now = plane.server
         await plane.api.call("POST", f"{DEFAULT}/pods", {**pod, "spec": spec})
         await until(runs, seconds=10)
     finally:
         await plane.stop()
 
-    assert made.status_code == 201
+    assert created.status_code == 201
     assert len(children) == 5
     assert alive == []
     assert endpoint_now == endpoint
-    assert found is not None
+    assert kept_node is not None
 
 
-async def test_a_pod_waits_for_an_image_of_the_registry_and_runs_once_it_is_there(
+async def test_a_pod_waits_until_its_image_is_in_the_registry(
     cluster: Running,
 ) -> None:
     image = "registry.digitalocean.com/team/shop:v2"
@@ -345,13 +351,14 @@ async def test_a_pod_waits_for_an_image_of_the_registry_and_runs_once_it_is_ther
     async def status() -> Object:
         pod = await cluster.api.get(f"{DEFAULT}/pods/shop")
         assert pod is not None
-        found: Object = pod["status"]
-        return found
+        pod_status: Object = pod["status"]
+        return pod_status
 
     async def backs_off() -> bool:
-        for each in (await status()).get("containerStatuses") or []:
-            if each["name"] == "shop" and each["state"]["waiting"]["reason"] not in reasons:
-                reasons.append(each["state"]["waiting"]["reason"])
+        for container in (await status()).get("containerStatuses") or []:
+            reason = container["state"]["waiting"]["reason"]
+            if container["name"] == "shop" and reason not in reasons:
+                reasons.append(reason)
         return "ImagePullBackOff" in reasons
 
     await until(backs_off)
@@ -367,8 +374,8 @@ async def test_a_pod_waits_for_an_image_of_the_registry_and_runs_once_it_is_ther
     assert reasons == ["ErrImagePull", "ImagePullBackOff"]
     assert waiting["phase"] == "Pending"
     messages = {
-        each["name"]: each["state"]["waiting"].get("message")
-        for each in waiting["containerStatuses"]
+        container["name"]: container["state"]["waiting"].get("message")
+        for container in waiting["containerStatuses"]
     }
     assert messages == {"shop": f"{image}: not found", "side": None}
-    assert all(each["ready"] for each in running["containerStatuses"])
+    assert all(container["ready"] for container in running["containerStatuses"])

@@ -1,4 +1,4 @@
-"""Argo CD's own manifests in a cluster of the sandbox: its pods are real processes."""
+"""Argo CD's own manifests in a cluster of the sandbox, where its pods run as processes."""
 
 import asyncio
 import os
@@ -13,8 +13,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.contract.built_tools import tools
 from tests.contract.cluster_fixtures import SPEC, Running, running, until
-from tests.contract.kubernetes_plugin import tools
 
 pytest_plugins = ["tests.contract.cluster_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -47,17 +47,17 @@ async def pods(cluster: Running) -> dict[str, dict[str, Any]]:
 
 def is_ready(pod: dict[str, Any]) -> bool:
     conditions = pod["status"].get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 async def all_ready(cluster: Running) -> bool:
-    found = await pods(cluster)
-    return found.keys() >= REAL and all(map(is_ready, found.values()))
+    current = await pods(cluster)
+    return current.keys() >= REAL and all(map(is_ready, current.values()))
 
 
 def process_of(cluster: Running, pod: dict[str, Any]) -> psutil.Process:
     name = f"argocd/{pod['metadata']['name']}"
-    pid = next(each.pid for each in cluster.clusters.processes() if each.name == name)
+    [pid] = [process.pid for process in cluster.clusters.processes() if process.name == name]
     return psutil.Process(pid)
 
 
@@ -75,21 +75,21 @@ async def argocd(
         yield cluster
 
 
-async def test_every_role_is_a_process_that_its_pod_stands_for(argocd: Running) -> None:
-    found = await pods(argocd)
-    running_pods = {each.name for each in argocd.clusters.processes() if "/" in each.name}
+async def test_the_pod_of_every_role_runs_as_a_process(argocd: Running) -> None:
+    current = await pods(argocd)
+    running_pods = {process.name for process in argocd.clusters.processes() if "/" in process.name}
 
-    assert running_pods == {f"argocd/{found[name]['metadata']['name']}" for name in REAL}
+    assert running_pods == {f"argocd/{current[name]['metadata']['name']}" for name in REAL}
 
 
-async def test_argocd_answers_at_the_url_that_the_cluster_tells(argocd: Running) -> None:
+async def test_argocd_answers_at_the_server_url(argocd: Running) -> None:
     url = argocd.clusters.server_url(SPEC.id)
     assert url is not None
 
     async with httpx.AsyncClient(verify=False, trust_env=False) as client:
-        answer = await client.get(f"{url}/api/version")
+        response = await client.get(f"{url}/api/version")
 
-    assert answer.json()["Version"].startswith("v3.")
+    assert response.json()["Version"].startswith("v3.")
 
 
 async def test_kubectl_can_forward_a_port_to_argocd(argocd: Running) -> None:
@@ -100,26 +100,26 @@ async def test_kubectl_can_forward_a_port_to_argocd(argocd: Running) -> None:
     )
     assert process.stdout is not None
     try:
-        said = await asyncio.wait_for(process.stdout.readline(), 10)
-        address = said.decode().split()[2]
+        line = await asyncio.wait_for(process.stdout.readline(), 10)
+        address = line.decode().split()[2]
         async with httpx.AsyncClient(verify=False, trust_env=False) as client:
-            answer = await client.get(f"https://{address}/healthz")
+            response = await client.get(f"https://{address}/healthz")
     finally:
         process.terminate()
         await process.wait()
 
-    assert answer.text.strip() == "ok"
+    assert response.text.strip() == "ok"
 
 
-async def test_a_process_has_the_rights_of_its_service_account(argocd: Running) -> None:
+async def test_a_process_has_a_token_of_its_service_account(argocd: Running) -> None:
     pod = (await pods(argocd))["argocd-server"]
     folder = argocd.folder / SPEC.id / "pods" / pod["metadata"]["uid"]
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
     body = {**review, "spec": {"token": (folder / "token").read_text()}}
 
-    answer = await argocd.api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)
+    response = await argocd.api.call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", body)
 
-    user = answer["status"]["user"]["username"]
+    user = response["status"]["user"]["username"]
     assert user == "system:serviceaccount:argocd:argocd-server"
 
 
@@ -136,29 +136,31 @@ async def test_every_process_listens_on_loopback_only(argocd: Running) -> None:
     assert {address for _, address in listening} == {"127.0.0.1"}
 
 
-async def test_no_process_is_told_a_secret_on_its_command_line(argocd: Running) -> None:
+async def test_no_command_line_contains_the_redis_password(argocd: Running) -> None:
     secret = await argocd.api.get(f"{NAMESPACE}/secrets/argocd-redis")
     assert secret is not None
     password = await asyncio.to_thread(
         subprocess.check_output, ["base64", "-d"], input=secret["data"]["auth"].encode()
     )
 
-    lines = [" ".join(psutil.Process(each.pid).cmdline()) for each in argocd.clusters.processes()]
+    lines = [
+        " ".join(psutil.Process(process.pid).cmdline()) for process in argocd.clusters.processes()
+    ]
 
     assert password
     assert not any(password.decode() in line for line in lines)
 
 
-async def test_settings_in_the_cluster_reach_the_processes(argocd: Running) -> None:
+async def test_a_new_process_has_the_settings_of_the_configmap(argocd: Running) -> None:
     before = (await pods(argocd))["argocd-repo-server"]
     settings = {"data": {"reposerver.log.level": "warn"}}
     await argocd.api.merge(f"{NAMESPACE}/configmaps/argocd-cmd-params-cm", settings)
     await argocd.api.delete(f"{NAMESPACE}/pods/{before['metadata']['name']}")
 
     async def replaced() -> bool:
-        found = (await pods(argocd)).get("argocd-repo-server")
-        another = found is not None and found["metadata"]["uid"] != before["metadata"]["uid"]
-        return another and await all_ready(argocd)
+        pod = (await pods(argocd)).get("argocd-repo-server")
+        is_new = pod is not None and pod["metadata"]["uid"] != before["metadata"]["uid"]
+        return is_new and await all_ready(argocd)
 
     await until(replaced)
     process = process_of(argocd, (await pods(argocd))["argocd-repo-server"])
@@ -189,8 +191,8 @@ async def test_an_application_of_a_git_repository_is_synced_and_healthy(
     await argocd.api.call("POST", APPLICATIONS, application)
 
     async def synced_and_healthy() -> bool:
-        found = await argocd.api.get(f"{APPLICATIONS}/demo")
-        status = (found or {}).get("status", {})
+        demo = await argocd.api.get(f"{APPLICATIONS}/demo")
+        status = (demo or {}).get("status", {})
         return (status.get("sync", {}).get("status"), status.get("health", {}).get("status")) == (
             "Synced",
             "Healthy",
@@ -203,27 +205,27 @@ async def test_an_application_of_a_git_repository_is_synced_and_healthy(
     assert deployment["status"]["readyReplicas"] == 1
 
 
-async def test_a_process_that_ends_is_a_container_that_restarts(argocd: Running) -> None:
+async def test_a_killed_process_is_reported_as_a_container_restart(argocd: Running) -> None:
     before = (await pods(argocd))["argocd-notifications-controller"]
     os.kill(process_of(argocd, before).pid, signal.SIGKILL)
 
     async def restarted() -> bool:
-        found = (await pods(argocd))["argocd-notifications-controller"]
-        container = found["status"]["containerStatuses"][0]
-        return container["restartCount"] == 1 and is_ready(found)
+        pod = (await pods(argocd))["argocd-notifications-controller"]
+        container = pod["status"]["containerStatuses"][0]
+        return container["restartCount"] == 1 and is_ready(pod)
 
     await until(restarted)
 
 
-async def test_what_is_scaled_away_stops(argocd: Running) -> None:
+async def test_scaling_to_zero_stops_the_process(argocd: Running) -> None:
     path = "/apis/apps/v1/namespaces/argocd/deployments/argocd-notifications-controller"
     process = process_of(argocd, (await pods(argocd))["argocd-notifications-controller"])
     await argocd.api.merge(path, {"spec": {"replicas": 0}})
 
-    async def gone() -> bool:
+    async def deleted() -> bool:
         return "argocd-notifications-controller" not in await pods(argocd)
 
-    await until(gone)
+    await until(deleted)
 
     assert not process.is_running()
 

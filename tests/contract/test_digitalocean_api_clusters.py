@@ -1,4 +1,4 @@
-"""Clusters, node pools and access to clusters, as DigitalOcean's own client sees them."""
+"""Emulated clusters, node pools and credentials, tested with DigitalOcean's client."""
 
 import base64
 import re
@@ -22,14 +22,14 @@ CLUSTERS = "/v2/kubernetes/clusters"
 
 
 def refusal(do: Emulator, method: str, path: str, body: object) -> tuple[int, str]:
-    """Status and message of a request that must be refused as unprocessable or conflicting."""
+    """Send a request that must be refused with 422 or 409, and return its status and message."""
     status, identifier, message = error_of(do.http().request(method, path, json=body))
     assert identifier in ("unprocessable_entity", "conflict")
     return status, message
 
 
 def all_running(pool: dict[str, Any]) -> bool:
-    """As the real provider waits for a pool."""
+    """Whether the pool is ready by the criteria of the real provider."""
     nodes = pool["nodes"]
     return len(nodes) == pool["count"] and all(n["status"]["state"] == "running" for n in nodes)
 
@@ -38,14 +38,14 @@ def pool_of(do: Emulator, cluster_id: str, pool_id: str) -> dict[str, Any]:
     return dict(do.pydo().kubernetes.get_node_pool(cluster_id, pool_id)["node_pool"])
 
 
-# What is on offer
+# Options
 
 
 def test_sizes_have_their_list_price_by_month_and_by_hour(do: Emulator) -> None:
     sizes = do.pydo().sizes.list(per_page=200)["sizes"]
-    offered = {each["slug"] for each in do.pydo().kubernetes.list_options()["options"]["sizes"]}
-    assert {each["slug"] for each in sizes} == offered
-    [size] = [each for each in sizes if each["slug"] == "s-2vcpu-4gb"]
+    offered = {size["slug"] for size in do.pydo().kubernetes.list_options()["options"]["sizes"]}
+    assert {size["slug"] for size in sizes} == offered
+    [size] = [size for size in sizes if size["slug"] == "s-2vcpu-4gb"]
     assert (size["price_monthly"], size["price_hourly"]) == (24.0, 0.03571)
     assert (size["vcpus"], size["memory"], size["disk"]) == (2, 4096, 80)
 
@@ -61,20 +61,20 @@ def test_options_name_versions_regions_and_sizes(do: Emulator) -> None:
     assert {"name": "s-2vcpu-4gb", "slug": "s-2vcpu-4gb"} in options["sizes"]
 
 
-# A cluster's life
+# Clusters
 
 
 def test_a_cluster_is_provisioned_and_then_runs(do: Emulator) -> None:
     do.backend.gate.clear()
-    made = do.create_cluster(ha=False)
-    assert made["status"] == {"state": "provisioning", "message": "provisioning"}
-    assert (made["endpoint"], made["ipv4"]) == ("", "")
-    [pool] = made["node_pools"]
+    created = do.create_cluster(ha=False)
+    assert created["status"] == {"state": "provisioning", "message": "provisioning"}
+    assert (created["endpoint"], created["ipv4"]) == ("", "")
+    [pool] = created["node_pools"]
     assert [node["status"]["state"] for node in pool["nodes"]] == ["provisioning"] * 2
     assert [node["name"] for node in pool["nodes"]] == ["", ""]
 
     do.backend.gate.set()
-    cluster = do.until_state(made["id"], "running")
+    cluster = do.until_state(created["id"], "running")
     assert cluster["status"] == {"state": "running"}
     assert cluster["endpoint"] == "https://127.0.0.1:6443"
     assert cluster["ipv4"] == "127.0.0.1"
@@ -85,7 +85,9 @@ def test_a_cluster_is_provisioned_and_then_runs(do: Emulator) -> None:
         assert node["droplet_id"].isdecimal()
 
 
-def test_a_cluster_shows_what_was_asked_for_and_what_digitalocean_adds(do: Emulator) -> None:
+def test_a_cluster_has_the_requested_settings_and_those_that_digitalocean_adds(
+    do: Emulator,
+) -> None:
     cluster = do.running_cluster(
         tags=["team:web"],
         ha=True,
@@ -131,7 +133,7 @@ def test_a_cluster_joins_the_default_vpc_of_its_region(do: Emulator) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "given"),
+    ("requested", "version"),
     [
         ("1.34.9-do.1", "1.34.9-do.1"),
         ("1.34", "1.34.11-do.0"),
@@ -139,9 +141,9 @@ def test_a_cluster_joins_the_default_vpc_of_its_region(do: Emulator) -> None:
     ],
 )
 def test_a_version_may_be_a_slug_a_minor_version_or_latest(
-    do: Emulator, asked: str, given: str
+    do: Emulator, requested: str, version: str
 ) -> None:
-    assert do.create_cluster(version=asked)["version"] == given
+    assert do.create_cluster(version=requested)["version"] == version
 
 
 @pytest.mark.parametrize(("version", "ha"), [("1.35", False), ("1.36", True)])
@@ -150,15 +152,15 @@ def test_high_availability_is_the_default_since_1_36(do: Emulator, version: str,
     assert do.create_cluster(version=version, name="other", ha=not ha)["ha"] is not ha
 
 
-def test_a_cluster_that_can_not_be_made_is_in_error(do: Emulator) -> None:
+def test_a_cluster_that_can_not_be_created_is_in_error(do: Emulator) -> None:
     do.backend.failure = "no room for a control plane"
-    made = do.create_cluster()
-    cluster = do.until_state(made["id"], "error")
+    created = do.create_cluster()
+    cluster = do.until_state(created["id"], "error")
     assert cluster["status"]["message"] == "no room for a control plane"
-    assert error_of(do.http().get(f"{CLUSTERS}/{made['id']}/kubeconfig"))[0] == 404
+    assert error_of(do.http().get(f"{CLUSTERS}/{created['id']}/kubeconfig"))[0] == 404
     do.backend.failure = ""
-    do.pydo().kubernetes.delete_cluster(made["id"])
-    do.until_gone(made["id"])
+    do.pydo().kubernetes.delete_cluster(created["id"])
+    do.until_deleted(created["id"])
 
 
 def test_a_cluster_whose_nodes_can_not_be_changed_is_degraded_until_they_can(do: Emulator) -> None:
@@ -175,37 +177,37 @@ def test_a_cluster_whose_nodes_can_not_be_changed_is_degraded_until_they_can(do:
     assert len(do.backend.nodes[cluster["id"]]) == 3
 
 
-def test_a_cluster_is_updated_in_what_is_sent_and_keeps_the_rest(do: Emulator) -> None:
-    made = do.running_cluster(tags=["old"], surge_upgrade=True)
-    answer = do.pydo().kubernetes.update_cluster(
-        made["id"],
+def test_an_update_of_a_cluster_changes_only_the_fields_that_it_has(do: Emulator) -> None:
+    before = do.running_cluster(tags=["old"], surge_upgrade=True)
+    response = do.pydo().kubernetes.update_cluster(
+        before["id"],
         body={
             "name": "renamed",
-            "tags": ["k8s", f"k8s:{made['id']}", "new"],
+            "tags": ["k8s", f"k8s:{before['id']}", "new"],
             "auto_upgrade": True,
             "ha": True,
             "maintenance_policy": {"day": "monday", "start_time": "01:00"},
         },
     )["kubernetes_cluster"]
-    assert answer["name"] == "renamed"
-    cluster = do.until_state(made["id"], "running")
-    assert cluster["tags"] == ["k8s", f"k8s:{made['id']}", "new"]
+    assert response["name"] == "renamed"
+    cluster = do.until_state(before["id"], "running")
+    assert cluster["tags"] == ["k8s", f"k8s:{before['id']}", "new"]
     assert (cluster["auto_upgrade"], cluster["surge_upgrade"], cluster["ha"]) == (True,) * 3
     assert cluster["maintenance_policy"]["day"] == "monday"
-    assert cluster["endpoint"] == made["endpoint"]
+    assert cluster["endpoint"] == before["endpoint"]
     assert datetime.fromisoformat(cluster["updated_at"]) > datetime.fromisoformat(
-        made["updated_at"]
+        before["updated_at"]
     )
 
 
-def test_high_availability_can_not_be_taken_back(do: Emulator) -> None:
+def test_high_availability_can_not_be_disabled(do: Emulator) -> None:
     cluster = do.running_cluster(ha=True)
     body = {"name": cluster["name"], "ha": False}
     assert refusal(do, "PUT", f"{CLUSTERS}/{cluster['id']}", body)[0] == 422
     assert do.cluster(cluster["id"])["ha"] is True
 
 
-def test_a_deleted_cluster_is_listed_until_it_has_ended_and_frees_its_name_at_once(
+def test_a_cluster_is_listed_while_it_is_being_deleted_and_frees_its_name_at_once(
     do: Emulator,
 ) -> None:
     cluster = do.running_cluster()
@@ -214,11 +216,11 @@ def test_a_deleted_cluster_is_listed_until_it_has_ended_and_frees_its_name_at_on
     assert do.cluster(cluster["id"])["status"]["state"] == "deleting"
     assert error_of(do.http().get(f"{CLUSTERS}/{cluster['id']}/credentials"))[0] == 404
     assert refusal(do, "PUT", f"{CLUSTERS}/{cluster['id']}", {"name": "new"})[0] == 409
-    again = do.create_cluster()
+    successor = do.create_cluster()
     do.backend.gate.set()
-    do.until_gone(cluster["id"])
-    do.until_state(again["id"], "running")
-    assert list(do.backend.specs) == [again["id"]]
+    do.until_deleted(cluster["id"])
+    do.until_state(successor["id"], "running")
+    assert list(do.backend.specs) == [successor["id"]]
 
 
 def test_a_cluster_can_be_deleted_while_it_is_provisioned(do: Emulator) -> None:
@@ -226,15 +228,15 @@ def test_a_cluster_can_be_deleted_while_it_is_provisioned(do: Emulator) -> None:
     cluster = do.create_cluster()
     do.pydo().kubernetes.delete_cluster(cluster["id"])
     do.backend.gate.set()
-    do.until_gone(cluster["id"])
+    do.until_deleted(cluster["id"])
     assert do.backend.specs == {}
 
 
-# What is refused
+# Validation
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("invalid", "message"),
     [
         ({"name": "Upper"}, "name must be 1 to 63"),
         ({"name": "a" * 64}, "name must be 1 to 63"),
@@ -255,16 +257,16 @@ def test_a_cluster_can_be_deleted_while_it_is_provisioned(do: Emulator) -> None:
         ({"cluster_subnet": "10.100.0.0/16"}, "cluster_subnet overlaps with vpc"),
     ],
 )
-def test_a_cluster_that_can_not_be_is_refused(
-    do: Emulator, fault: dict[str, object], message: str
+def test_an_invalid_cluster_is_refused(
+    do: Emulator, invalid: dict[str, object], message: str
 ) -> None:
-    status, found = refusal(do, "POST", CLUSTERS, cluster_request(**fault))
-    assert (status, message in found) == (422, True), found
+    status, text = refusal(do, "POST", CLUSTERS, cluster_request(**invalid))
+    assert (status, message in text) == (422, True), text
     assert do.pydo().kubernetes.list_clusters()["kubernetes_clusters"] == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("invalid", "message"),
     [
         ({"size": "s-1vcpu-1tb"}, "worker_node_pool_specs[0].invalid droplet size"),
         ({"name": "p" * 56}, "pool names cannot be greater than 55 characters"),
@@ -282,22 +284,22 @@ def test_a_cluster_that_can_not_be_is_refused(
         ({"tags": ["no spaces"]}, "tag 'no spaces'"),
     ],
 )
-def test_a_node_pool_that_can_not_be_is_refused(
-    do: Emulator, fault: dict[str, object], message: str
+def test_an_invalid_node_pool_is_refused(
+    do: Emulator, invalid: dict[str, object], message: str
 ) -> None:
-    body = cluster_request(node_pools=[pool_request(**fault)])
-    status, found = refusal(do, "POST", CLUSTERS, body)
-    assert (status, message in found) == (422, True), found
+    body = cluster_request(node_pools=[pool_request(**invalid)])
+    status, text = refusal(do, "POST", CLUSTERS, body)
+    assert (status, message in text) == (422, True), text
 
 
-def test_two_clusters_of_one_name_are_refused_and_so_are_two_pools(do: Emulator) -> None:
+def test_the_names_of_clusters_and_of_a_cluster_s_pools_are_unique(do: Emulator) -> None:
     do.create_cluster()
     assert "already exists" in refusal(do, "POST", CLUSTERS, cluster_request())[1]
     body = cluster_request(name="other", node_pools=[pool_request(), pool_request()])
     assert "already exists" in refusal(do, "POST", CLUSTERS, body)[1]
 
 
-def test_pydo_raises_what_is_refused(do: Emulator) -> None:
+def test_pydo_raises_an_exception_for_a_refused_request(do: Emulator) -> None:
     with pytest.raises(HttpResponseError, match="invalid version slug") as raised:
         do.create_cluster(version="1.20")
     assert raised.value.status_code == 422
@@ -345,7 +347,7 @@ def test_the_newest_version_has_no_upgrade_until_a_newer_one_is_offered(do: Emul
 # Node pools
 
 
-def test_a_pool_s_nodes_are_those_that_the_cluster_is_given(do: Emulator) -> None:
+def test_the_backend_gets_the_nodes_of_a_pool_with_its_labels_and_taints(do: Emulator) -> None:
     cluster = do.running_cluster(
         node_pools=[
             pool_request(
@@ -378,9 +380,7 @@ def test_a_pool_can_be_added_and_deleted(do: Emulator) -> None:
     until(lambda: pool_of(do, cluster["id"], pool["id"]), all_running)
 
     kubernetes.delete_node_pool(cluster["id"], pool["id"])
-    until(
-        lambda: kubernetes.get_node_pool(cluster["id"], pool["id"]), lambda answer: "id" in answer
-    )
+    until(lambda: kubernetes.get_node_pool(cluster["id"], pool["id"]), lambda error: "id" in error)
     assert {spec.pool_name for spec in do.backend.nodes[cluster["id"]]} == {"default"}
 
 
@@ -396,7 +396,7 @@ def test_a_pool_grows_and_shrinks_and_keeps_its_first_nodes(do: Emulator) -> Non
         assert changed["nodes"][0]["id"] == pool["nodes"][0]["id"]
 
 
-def test_a_pool_is_updated_in_what_is_sent_and_keeps_the_rest(do: Emulator) -> None:
+def test_an_update_of_a_pool_changes_only_the_fields_that_it_has(do: Emulator) -> None:
     cluster = do.running_cluster(node_pools=[pool_request(labels={"role": "web"}, tags=["t"])])
     [pool] = cluster["node_pools"]
     do.pydo().kubernetes.update_node_pool(
@@ -435,28 +435,28 @@ def test_a_node_can_be_deleted_and_replaced(do: Emulator) -> None:
     assert (reduced["count"], second in str(reduced["nodes"])) == (1, False)
 
 
-def test_the_droplet_limit_holds_for_all_clusters_together(do: Emulator) -> None:
+def test_the_droplet_limit_applies_to_all_clusters_together(do: Emulator) -> None:
     do.create_cluster(node_pools=[pool_request(count=20)])
     body = cluster_request(name="other", node_pools=[pool_request(count=6)])
     assert "6 additional nodes but not enough" in refusal(do, "POST", CLUSTERS, body)[1]
 
 
-# Access
+# Credentials
 
 
-def open_cluster(do: Emulator, cluster_id: str, token: str) -> dict[str, Any]:
-    """What a cluster is told when it asks whether `token` is good."""
+def review_token(do: Emulator, cluster_id: str, token: str) -> dict[str, Any]:
+    """The status of a TokenReview by the cluster."""
     review = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
         "spec": {"token": token, "audiences": ["https://kubernetes.default.svc"]},
     }
-    answer = do.http().post(f"/webhook/authenticate/{cluster_id}", json=review).json()
-    assert (answer["apiVersion"], answer["kind"]) == (review["apiVersion"], review["kind"])
-    return dict(answer["status"])
+    response = do.http().post(f"/webhook/authenticate/{cluster_id}", json=review).json()
+    assert (response["apiVersion"], response["kind"]) == (review["apiVersion"], review["kind"])
+    return dict(response["status"])
 
 
-def test_the_kubeconfig_is_named_as_doctl_names_it_and_opens_the_cluster(do: Emulator) -> None:
+def test_the_kubeconfig_has_doctl_s_names_and_a_valid_token(do: Emulator) -> None:
     cluster = do.running_cluster()
     response = do.http().get(f"{CLUSTERS}/{cluster['id']}/kubeconfig")
     assert response.headers["content-type"].startswith("application/yaml")
@@ -471,7 +471,7 @@ def test_the_kubeconfig_is_named_as_doctl_names_it_and_opens_the_cluster(do: Emu
     assert base64.b64decode(server["cluster"]["certificate-authority-data"]) == b"certificate"
     [user] = config["users"]
     assert user["name"] == f"{name}-admin"
-    status = open_cluster(do, cluster["id"], user["user"]["token"])
+    status = review_token(do, cluster["id"], user["user"]["token"])
     assert status["authenticated"] is True
     assert "system:masters" in status["user"]["groups"]
     assert status["user"]["username"] == do.account.data.email
@@ -485,53 +485,51 @@ def test_the_kubeconfig_is_named_as_doctl_names_it_and_opens_the_cluster(do: Emu
         ("?expiry_seconds=600", timedelta(minutes=10)),
     ],
 )
-def test_credentials_open_the_cluster_until_they_expire(
+def test_credentials_are_valid_until_they_expire(
     do: Emulator, query: str, lifetime: timedelta
 ) -> None:
     cluster = do.running_cluster()
     credentials = do.http().get(f"{CLUSTERS}/{cluster['id']}/credentials{query}").json()
     assert credentials["server"] == cluster["endpoint"]
     assert base64.b64decode(credentials["certificate_authority_data"]) == b"certificate"
-    left = datetime.fromisoformat(credentials["expires_at"]) - do.account.clock.now()
-    assert lifetime - timedelta(minutes=1) < left <= lifetime
+    remaining = datetime.fromisoformat(credentials["expires_at"]) - do.account.clock.now()
+    assert lifetime - timedelta(minutes=1) < remaining <= lifetime
 
     do.in_server(lambda: do.account.advance_clock(lifetime - timedelta(minutes=2)))
-    assert open_cluster(do, cluster["id"], credentials["token"])["authenticated"] is True
+    assert review_token(do, cluster["id"], credentials["token"])["authenticated"] is True
     do.in_server(lambda: do.account.advance_clock(timedelta(minutes=2)))
-    status = open_cluster(do, cluster["id"], credentials["token"])
+    status = review_token(do, cluster["id"], credentials["token"])
     assert (status["authenticated"], "user" in status) == (False, False)
     assert do.http(credentials["token"]).get("/v2/account").status_code == 401
 
 
-def test_the_account_s_own_token_opens_every_cluster_for_as_long_as_it_is_valid(
-    do: Emulator,
-) -> None:
+def test_an_api_token_is_valid_for_every_cluster_until_it_is_revoked(do: Emulator) -> None:
     cluster = do.running_cluster()
     token = do.token_with("kubernetes:access_cluster")
     do.in_server(lambda: do.account.advance_clock(timedelta(days=400)))
-    assert open_cluster(do, cluster["id"], token)["authenticated"] is True
+    assert review_token(do, cluster["id"], token)["authenticated"] is True
     do.in_server(lambda: do.account.revoke_token("scoped"))
-    assert open_cluster(do, cluster["id"], token)["authenticated"] is False
+    assert review_token(do, cluster["id"], token)["authenticated"] is False
 
 
-def test_other_tokens_do_not_open_a_cluster(do: Emulator) -> None:
+def test_other_tokens_are_invalid_for_a_cluster(do: Emulator) -> None:
     cluster, other = do.running_cluster(), do.running_cluster(name="other")
-    of_other = do.pydo().kubernetes.get_credentials(other["id"])["token"]
-    for token in ("", "unknown", of_other, do.token_with("read", "kubernetes:update")):
-        assert open_cluster(do, cluster["id"], token)["authenticated"] is False
+    other_token = do.pydo().kubernetes.get_credentials(other["id"])["token"]
+    for token in ("", "unknown", other_token, do.token_with("read", "kubernetes:update")):
+        assert review_token(do, cluster["id"], token)["authenticated"] is False
     assert (
         "kubernetes:access_cluster"
-        in open_cluster(do, cluster["id"], do.token_with("kubernetes:read"))["error"]
+        in review_token(do, cluster["id"], do.token_with("kubernetes:read"))["error"]
     )
-    assert open_cluster(do, "another", do.token)["authenticated"] is False
+    assert review_token(do, "another", do.token)["authenticated"] is False
 
 
-def test_what_is_not_a_token_review_is_refused(do: Emulator) -> None:
+def test_the_webhook_refuses_a_body_that_is_not_a_token_review(do: Emulator) -> None:
     response = do.http().post("/webhook/authenticate/any", json={"kind": "Pod"})
     assert response.status_code == 400
 
 
-def test_the_cluster_user_is_the_account_s(do: Emulator) -> None:
+def test_the_cluster_user_has_the_account_s_email(do: Emulator) -> None:
     cluster = do.running_cluster()
     user = do.pydo().kubernetes.get_cluster_user(cluster["id"])["kubernetes_cluster_user"]
     assert user == {"username": do.account.data.email, "groups": ["k8saas:authenticated"]}

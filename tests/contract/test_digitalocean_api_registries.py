@@ -1,4 +1,4 @@
-"""Container registries and their integration with clusters, as DigitalOcean's client sees them."""
+"""Emulated registries and their integration with clusters, tested with DigitalOcean's client."""
 
 import base64
 
@@ -18,7 +18,7 @@ def registry_enabled(do: Emulator, cluster_id: str) -> bool:
     return bool(do.cluster(cluster_id)["registry_enabled"])
 
 
-def test_an_account_without_a_registry_says_so(do: Emulator) -> None:
+def test_an_account_without_a_registry_answers_not_found(do: Emulator) -> None:
     with do.http() as http:
         absent = (404, "not_found", "registry does not exist")
         assert error_of(http.get("/v2/registry")) == absent
@@ -27,7 +27,7 @@ def test_an_account_without_a_registry_says_so(do: Emulator) -> None:
         assert http.get("/v2/registries").json()["registries"] == []
 
 
-def test_a_registry_is_found_by_name_and_as_the_only_one(do: Emulator) -> None:
+def test_a_registry_can_be_read_by_name_and_as_the_only_one(do: Emulator) -> None:
     create(do)
     named = do.pydo().registries.get("microservices-demo")["registry"]
     assert (named["name"], named["region"]) == ("microservices-demo", "fra1")
@@ -39,7 +39,7 @@ def test_a_registry_is_found_by_name_and_as_the_only_one(do: Emulator) -> None:
     assert subscription["tier"]["included_repositories"] == 5
 
 
-def test_a_registry_can_be_made_and_deleted_by_the_older_routes(do: Emulator) -> None:
+def test_a_registry_can_be_created_and_deleted_with_the_older_paths(do: Emulator) -> None:
     do.pydo().registry.create(
         body={"name": "microservices-demo", "subscription_tier_slug": "starter"}
     )
@@ -49,7 +49,7 @@ def test_a_registry_can_be_made_and_deleted_by_the_older_routes(do: Emulator) ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "error"),
+    ("invalid", "error"),
     [
         ({"name": "Upper"}, (422, "unprocessable_entity")),
         ({"name": "a" * 64}, (422, "unprocessable_entity")),
@@ -59,10 +59,10 @@ def test_a_registry_can_be_made_and_deleted_by_the_older_routes(do: Emulator) ->
         ({"region": "nyc1"}, (422, "unprocessable_entity")),
     ],
 )
-def test_a_registry_that_can_not_be_is_refused(
-    do: Emulator, fault: dict[str, str | None], error: tuple[int, str]
+def test_an_invalid_registry_is_refused(
+    do: Emulator, invalid: dict[str, str | None], error: tuple[int, str]
 ) -> None:
-    body = {"name": "new", "subscription_tier_slug": "basic", "region": "nyc3"} | fault
+    body = {"name": "new", "subscription_tier_slug": "basic", "region": "nyc3"} | invalid
     for route in ("/v2/registries", "/v2/registry"):
         assert error_of(do.http().post(route, json=body))[:2] == error
     assert do.http().get("/v2/registries").json()["registries"] == []
@@ -77,7 +77,7 @@ def test_a_name_can_be_validated(do: Emulator) -> None:
     assert statuses == {"free": 204, "microservices-demo": 409, "example": 409, "Upper": 422}
 
 
-def test_only_the_professional_tier_has_several_registries(do: Emulator) -> None:
+def test_only_the_professional_tier_allows_several_registries(do: Emulator) -> None:
     create(do)
     body = {"name": "second", "subscription_tier_slug": "basic"}
     refused = error_of(do.http().post("/v2/registries", json=body))
@@ -97,7 +97,7 @@ def test_only_the_professional_tier_has_several_registries(do: Emulator) -> None
         )
 
 
-def test_options_tell_which_tiers_the_account_can_have(do: Emulator) -> None:
+def test_options_have_the_tiers_that_the_account_is_eligible_for(do: Emulator) -> None:
     options = do.pydo().registries.get_options()["options"]
     assert "fra1" in options["available_regions"]
     assert {tier["slug"]: tier["eligible"] for tier in options["subscription_tiers"]} == {
@@ -106,15 +106,15 @@ def test_options_tell_which_tiers_the_account_can_have(do: Emulator) -> None:
         "professional": True,
     }
     create(do)
-    with_repositories(do, "one", "two")
+    add_repositories(do, "frontend", "cart")
     starter = do.pydo().registries.get_options()["options"]["subscription_tiers"][0]
     assert (starter["eligible"], starter["eligibility_reasons"]) == (False, ["OverRepositoryLimit"])
 
 
-def with_repositories(do: Emulator, *names: str) -> None:
-    """Put repositories with two tags of one image each into the registry."""
+def add_repositories(do: Emulator, *names: str) -> None:
+    """Add repositories, each with two tags of one image."""
 
-    def put() -> None:
+    def add() -> None:
         now = do.account.clock.now()
         with do.account.changing() as data:
             registry: Registry = data.registries["microservices-demo"]
@@ -135,12 +135,12 @@ def with_repositories(do: Emulator, *names: str) -> None:
                 for name in names
             ]
 
-    do.in_server(put)
+    do.in_server(add)
 
 
 def test_repositories_and_their_tags_are_listed(do: Emulator) -> None:
     create(do)
-    with_repositories(do, "frontend", "shop/cart")
+    add_repositories(do, "frontend", "shop/cart")
     repositories = do.pydo().registries.list_repositories_v2("microservices-demo")["repositories"]
     assert [(r["name"], r["tag_count"], r["manifest_count"]) for r in repositories] == [
         ("frontend", 2, 1),
@@ -227,8 +227,8 @@ def push(do: Emulator, tag: str) -> str:
     return do.in_server(lambda: do.account.push_image("shop/cart", tag))
 
 
-def refusal(do: Emulator, cluster_id: str, image: str) -> str | None:
-    return do.in_server(lambda: do.account.refuses_image(cluster_id, image))
+def pull_error(do: Emulator, cluster_id: str, image: str) -> str | None:
+    return do.in_server(lambda: do.account.pull_error(cluster_id, image))
 
 
 def test_a_pushed_image_is_a_tag_of_its_repository(do: Emulator) -> None:
@@ -240,26 +240,26 @@ def test_a_pushed_image_is_a_tag_of_its_repository(do: Emulator) -> None:
     assert tags[0]["manifest_digest"] != tags[1]["manifest_digest"]
 
 
-def test_an_image_is_pulled_by_an_integrated_cluster_and_by_its_own_tag(do: Emulator) -> None:
+def test_only_an_integrated_cluster_can_pull_an_image_and_only_by_its_tag(do: Emulator) -> None:
     create(do)
     cluster, other = do.create_cluster(), do.create_cluster(name="other")
     image = push(do, "v1")
     do.pydo().kubernetes.add_registry(body={"cluster_uuids": [cluster["id"]]})
 
-    assert refusal(do, cluster["id"], image) is None
-    assert "not found" in str(refusal(do, cluster["id"], image.replace(":v1", ":v2")))
-    assert "not found" in str(refusal(do, cluster["id"], image.removesuffix(":v1")))
-    assert "not found" in str(refusal(do, cluster["id"], image.replace("cart", "carts")))
-    assert "401 Unauthorized" in str(refusal(do, other["id"], image))
-    elsewhere = image.replace("microservices-demo", "example")
-    assert "401 Unauthorized" in str(refusal(do, cluster["id"], elsewhere))
+    assert pull_error(do, cluster["id"], image) is None
+    assert "not found" in str(pull_error(do, cluster["id"], image.replace(":v1", ":v2")))
+    assert "not found" in str(pull_error(do, cluster["id"], image.removesuffix(":v1")))
+    assert "not found" in str(pull_error(do, cluster["id"], image.replace("cart", "carts")))
+    assert "401 Unauthorized" in str(pull_error(do, other["id"], image))
+    foreign_image = image.replace("microservices-demo", "example")
+    assert "401 Unauthorized" in str(pull_error(do, cluster["id"], foreign_image))
 
 
-def test_a_cluster_that_lost_its_integration_can_not_pull(do: Emulator) -> None:
+def test_a_cluster_whose_integration_was_removed_can_not_pull(do: Emulator) -> None:
     create(do)
     cluster = do.create_cluster()
     image = push(do, "v1")
     body = {"cluster_uuids": [cluster["id"]]}
     do.pydo().kubernetes.add_registry(body=body)
     do.pydo().kubernetes.remove_registry(body=body)
-    assert "401 Unauthorized" in str(refusal(do, cluster["id"], image))
+    assert "401 Unauthorized" in str(pull_error(do, cluster["id"], image))

@@ -1,4 +1,4 @@
-"""The Git server as the real Git client and Argo CD's library meet it."""
+"""The Git server, tested with the Git client."""
 
 import asyncio
 import base64
@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def serving(server: GitServer) -> Iterator[int]:
-    """Serve it at /git, as the daemon does; its port."""
+    """Serve the repositories at /git, as the daemon does; yields the port."""
     app = Starlette(routes=[Mount("/git", app=server.app)])
     port = free_port()
     web = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
@@ -56,7 +56,7 @@ def wait_for_port(port: int) -> None:
 
 @dataclass
 class Host:
-    """A running Git server, and a client's folder."""
+    """A running Git server, and a folder with clones."""
 
     server: GitServer
     port: int
@@ -74,16 +74,16 @@ class Host:
         return f"http://{user}127.0.0.1:{self.port}/git/{name}.git"
 
     def git(self, *args: str, fails: bool = False, **env: str) -> str:
-        """Run the client; its output, both streams."""
-        done = subprocess.run(
+        """Run Git in the folder, and return standard output and error."""
+        result = subprocess.run(
             ["git", *args], cwd=self.folder, env=client_env(**env), text=True, timeout=60,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-        assert (done.returncode != 0) == fails, done.stdout
-        return done.stdout
+        assert (result.returncode != 0) == fails, result.stdout
+        return result.stdout
 
     def commit(self, clone: str, **files: str | bytes) -> str:
-        """Commit those files in the clone; the commit."""
+        """Commit those files in the clone, and return the commit."""
         for name, content in files.items():
             data = content if isinstance(content, bytes) else content.encode()
             (self.folder / clone / name).write_bytes(data)
@@ -92,7 +92,7 @@ class Host:
         return self.git("-C", clone, "rev-parse", "HEAD").strip()
 
     def filled(self, name: str, *, public: bool = False) -> Access:
-        """A new repository with one commit, cloned at `name`."""
+        """Create a repository with one commit, cloned at `name`."""
         access = self.create(name, public=public)
         self.git("clone", "--quiet", self.url(name, access), name)
         self.commit(name, file="1")
@@ -128,7 +128,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
         yield Host(server, port, tmp_path / "client", pushes)
 
 
-def test_a_clone_sees_what_another_clone_pushed(host: Host) -> None:
+def test_a_clone_has_the_commits_that_another_clone_pushed(host: Host) -> None:
     access = host.filled("shop")
     commit = host.commit("shop", file="2")
     host.git("-C", "shop", "push", "--quiet", "origin", "HEAD:main")
@@ -144,16 +144,16 @@ def test_an_empty_repository_has_no_head(host: Host) -> None:
     assert host.head("shop") is None
 
 
-def test_a_private_repository_is_closed_to_strangers(host: Host) -> None:
+def test_a_private_repository_accepts_only_its_own_user_and_token(host: Host) -> None:
     host.filled("shop")
-    for stranger in (
+    for access in (
         None,
         Access("sandbox", "wrong", False),
         Access("nobody", host.server.access("shop").token, False),
         host.create("other"),
     ):
-        complaint = host.git("ls-remote", host.url("shop", stranger), fails=True)
-        assert "Authentication failed" in complaint or "could not read Username" in complaint
+        output = host.git("ls-remote", host.url("shop", access), fails=True)
+        assert "Authentication failed" in output or "could not read Username" in output
 
 
 def test_a_public_repository_can_be_read_but_not_pushed_to(host: Host) -> None:
@@ -167,9 +167,9 @@ def test_a_public_repository_can_be_read_but_not_pushed_to(host: Host) -> None:
     assert host.head("shop") == head
 
 
-def test_the_refusal_asks_for_basic_authentication(host: Host) -> None:
+def test_an_unauthenticated_request_is_answered_with_a_basic_challenge(host: Host) -> None:
     host.create("shop")
-    for answer in (
+    for response in (
         httpx.get(host.url("shop") + "/info/refs?service=git-upload-pack"),
         httpx.get(host.url("shop") + "/info/refs?service=git-receive-pack"),
         httpx.post(host.url("shop") + "/git-receive-pack", content=b"0000"),
@@ -179,8 +179,8 @@ def test_the_refusal_asks_for_basic_authentication(host: Host) -> None:
             headers={"Authorization": "Bearer " + host.server.access("shop").token},
         ),
     ):
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"].startswith("Basic realm=")
+        assert response.status_code == 401
+        assert response.headers["www-authenticate"].startswith("Basic realm=")
 
 
 @pytest.mark.parametrize(
@@ -199,30 +199,30 @@ def test_the_refusal_asks_for_basic_authentication(host: Host) -> None:
         ("/git/.git/info/refs?service=git-upload-pack", 404),
     ],
 )
-def test_nothing_but_repositories_is_served(host: Host, path: str, status: int) -> None:
+def test_only_repositories_are_served(host: Host, path: str, status: int) -> None:
     host.filled("shop", public=True)
-    # A client that does not tidy the path, as a browser or httpx would.
-    raw = subprocess.run(
+    # Unlike httpx, curl can send a path without normalizing it.
+    result = subprocess.run(
         ["curl", "--silent", "--path-as-is", "--output", os.devnull, "--write-out", "%{http_code}",
          f"http://127.0.0.1:{host.port}{path}"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert int(raw.stdout) == status
+    assert int(result.stdout) == status
 
 
-def test_the_ref_advertisement_is_gits_own(host: Host) -> None:
+def test_the_ref_advertisement_is_that_of_git_http_backend(host: Host) -> None:
     access = host.filled("shop")
     url = host.url("shop") + "/info/refs?service=git-upload-pack"
-    answer = httpx.get(url, auth=(access.username, access.token))
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/x-git-upload-pack-advertisement"
-    assert answer.headers["cache-control"] == "no-cache, max-age=0, must-revalidate"
-    assert answer.content.startswith(b"001e# service=git-upload-pack\n0000")
-    assert f"{host.head('shop')} HEAD\0".encode() in answer.content
-    assert b"symref=HEAD:refs/heads/main" in answer.content
+    response = httpx.get(url, auth=(access.username, access.token))
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/x-git-upload-pack-advertisement"
+    assert response.headers["cache-control"] == "no-cache, max-age=0, must-revalidate"
+    assert response.content.startswith(b"001e# service=git-upload-pack\n0000")
+    assert f"{host.head('shop')} HEAD\0".encode() in response.content
+    assert b"symref=HEAD:refs/heads/main" in response.content
 
 
-def test_protocol_version_2_is_spoken_where_asked_for(host: Host) -> None:
+def test_protocol_version_2_is_used_on_request(host: Host) -> None:
     access = host.filled("shop")
     url = host.url("shop", access)
     trace = host.git("-c", "protocol.version=2", "ls-remote", url, GIT_TRACE_PACKET="1")
@@ -232,10 +232,10 @@ def test_protocol_version_2_is_spoken_where_asked_for(host: Host) -> None:
     assert "version 2" not in trace
 
 
-def test_a_compressed_request_body_is_understood(host: Host) -> None:
+def test_a_request_body_may_be_compressed(host: Host) -> None:
     access = host.filled("shop")
     body = b"0014command=ls-refs\n00010009peel\n0000"
-    answer = httpx.post(
+    response = httpx.post(
         host.url("shop") + "/git-upload-pack",
         content=gzip.compress(body),
         headers={
@@ -246,10 +246,10 @@ def test_a_compressed_request_body_is_understood(host: Host) -> None:
             "Git-Protocol": "version=2",
         },
     )
-    assert f"{host.head('shop')} refs/heads/main" in answer.text
+    assert f"{host.head('shop')} refs/heads/main" in response.text
 
 
-def test_one_commit_can_be_fetched_without_its_history(host: Host) -> None:
+def test_a_commit_can_be_fetched_without_its_history(host: Host) -> None:
     access = host.filled("shop")
     old = host.head("shop")
     host.commit("shop", file="2")
@@ -264,7 +264,7 @@ def test_one_commit_can_be_fetched_without_its_history(host: Host) -> None:
 
 def test_a_large_push_is_streamed(host: Host) -> None:
     access = host.filled("shop")
-    # More than Git's http.postBuffer, so that it comes in chunks of unknown total length.
+    # More than Git's http.postBuffer, so that Git sends it in chunks.
     commit = host.commit("shop", large=os.urandom(4 << 20))
     host.git("-C", "shop", "push", "--quiet", "origin", "HEAD:main")
     assert host.head("shop") == commit
@@ -280,7 +280,7 @@ def test_fetches_run_while_others_push(host: Host) -> None:
         )
         for _ in range(6)
     ]
-    for branch in ("one", "two", "three"):
+    for branch in ("dev", "staging", "prod"):
         host.git("clone", "--quiet", host.url("shop", access), branch)
         host.commit(branch, file=branch)
         clients.append(
@@ -291,11 +291,11 @@ def test_fetches_run_while_others_push(host: Host) -> None:
         )  # fmt: skip
     assert [client.wait(timeout=60) for client in clients] == [0] * len(clients)
     assert set(asyncio.run(host.server.refs("shop"))) == {
-        f"refs/heads/{branch}" for branch in ("main", "one", "two", "three")
+        f"refs/heads/{branch}" for branch in ("main", "dev", "staging", "prod")
     }
 
 
-def test_each_moved_ref_is_told_once(host: Host) -> None:
+def test_on_push_is_called_once_for_each_moved_ref(host: Host) -> None:
     host.filled("shop")
     first, second = host.head("shop"), host.commit("shop", file="2")
     host.git("-C", "shop", "tag", "v1")
@@ -314,21 +314,21 @@ def test_each_moved_ref_is_told_once(host: Host) -> None:
     assert host.pushes == expected
 
 
-def test_a_push_that_does_not_fast_forward_is_refused_by_the_client_and_changes_nothing(
+def test_a_push_that_does_not_fast_forward_is_rejected_and_changes_nothing(
     host: Host,
 ) -> None:
     access = host.filled("shop")
-    host.git("clone", "--quiet", host.url("shop", access), "late")
+    host.git("clone", "--quiet", host.url("shop", access), "outdated")
     commit = host.commit("shop", file="2")
     host.git("-C", "shop", "push", "--quiet", "origin", "HEAD:main")
-    host.commit("late", file="3")
-    assert "rejected" in host.git("-C", "late", "push", fails=True)
+    host.commit("outdated", file="3")
+    assert "rejected" in host.git("-C", "outdated", "push", fails=True)
     assert host.head("shop") == commit
 
 
 @contextmanager
 def half_a_push(host: Host, port: int) -> Iterator[None]:
-    """A push to `shop` of which the server has the first half, and the client has not ended."""
+    """Send the first half of a push to `shop`; the client disconnects at the end of the block."""
     access, old = host.server.access("shop"), host.head("shop")
     new = host.commit("shop", large=os.urandom(1 << 20))
     pack = subprocess.run(
@@ -351,15 +351,15 @@ def half_a_push(host: Host, port: int) -> Iterator[None]:
         yield
 
 
-def until(what: str, condition: Callable[[], object]) -> None:
+def until(expected: str, condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
+        assert time.monotonic() < deadline, f"not within 20 s: {expected}"
         time.sleep(0.02)
 
 
 def receiving(server: psutil.Process) -> list[psutil.Process]:
-    """Git's processes below the server, once it takes the objects of a push."""
+    """Git's processes below the server; empty until they receive the objects of a push."""
     children: list[psutil.Process] = server.children(recursive=True)
     commands = {word for child in children for word in child.cmdline()[1:2]}
     return children if commands & {"unpack-objects", "index-pack"} else []
@@ -375,7 +375,7 @@ def test_a_push_whose_client_is_killed_leaves_the_repository_usable(host: Host) 
     host.filled("shop")
     before = host.head("shop")
     with half_a_push(host, host.port):
-        until("objects are taken", lambda: receiving(psutil.Process()))
+        until("objects are received", lambda: receiving(psutil.Process()))
     until("Git has ended", lambda: not psutil.Process().children(recursive=True))
     assert host.head("shop") == before
     push_again(host)
@@ -403,38 +403,38 @@ def test_a_push_whose_server_is_killed_leaves_a_usable_repository_and_no_process
     try:
         wait_for_port(port)
         with half_a_push(host, port):
-            until("objects are taken", lambda: receiving(server))
+            until("objects are received", lambda: receiving(server))
             children = receiving(server)
             server.kill()
             assert psutil.wait_procs(children, timeout=20)[1] == []
     finally:
         server.kill()
         server.wait()
-    # As after a power cut, which not even Git's own processes outlive.
+    # The lock that Git leaves when it is killed too.
     (host.server.root / "shop.git" / "refs" / "heads" / "main.lock").touch()
     GitServer(host.server.root)
     assert host.head("shop") == before
     push_again(host)
 
 
-def test_credentials_survive_a_restart_and_are_the_owners_alone(host: Host) -> None:
+def test_credentials_survive_a_restart_and_only_their_owner_can_read_them(host: Host) -> None:
     access = host.create("shop")
-    again = GitServer(host.server.root)
-    assert again.access("shop") == access
+    restarted = GitServer(host.server.root)
+    assert restarted.access("shop") == access
     assert access.token not in repr(access)
-    assert again.names() == ["shop"]
+    assert restarted.names() == ["shop"]
     assert (host.server.root / "shop.access.json").stat().st_mode & 0o777 == 0o600
     assert host.server.root.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a/b", "a.git", "-x", "a b", "x" * 101])
-def test_a_name_that_is_no_plain_name_is_refused(host: Host, name: str) -> None:
+def test_an_invalid_name_is_refused(host: Host, name: str) -> None:
     with pytest.raises(GitError, match="can't be a repository's name"):
         host.create(name)
     assert host.server.names() == []
 
 
-def test_a_taken_name_is_refused_and_keeps_its_content(host: Host) -> None:
+def test_a_name_that_is_taken_is_refused_and_the_repository_unchanged(host: Host) -> None:
     host.filled("shop")
     before = host.head("shop")
     with pytest.raises(GitError, match="there is a repository 'shop' already"):
@@ -454,7 +454,7 @@ def test_another_repository_can_be_imported_by_folder_or_url(host: Host) -> None
     assert host.git("-C", "other", "branch", "--show-current") == "trunk\n"
 
 
-def test_a_checkout_of_a_commit_is_imported_as_main(host: Host) -> None:
+def test_a_detached_head_is_imported_as_main(host: Host) -> None:
     host.filled("shop")
     commit = host.commit("shop", file="2")
     host.git("-C", "shop", "checkout", "--quiet", "--detach")
@@ -475,7 +475,7 @@ def test_a_plain_folder_is_imported_as_one_commit_even_inside_a_repository(host:
     assert not (folder / ".git").exists()
 
 
-def test_a_source_that_can_not_be_read_is_named_and_leaves_nothing(host: Host) -> None:
+def test_an_unreadable_source_is_named_in_the_error_and_leaves_no_repository(host: Host) -> None:
     with pytest.raises(GitError, match="neither a Git URL nor a folder"):
         asyncio.run(host.server.import_from(host.folder / "none", "imported"))
     with pytest.raises(GitError, match=r"can't clone .*/git/none\.git"):
@@ -484,17 +484,17 @@ def test_a_source_that_can_not_be_read_is_named_and_leaves_nothing(host: Host) -
     assert not list(host.server.root.glob(".new-*"))
 
 
-def test_the_example_is_made_once_and_then_kept(host: Host) -> None:
+def test_the_example_is_imported_only_once(host: Host) -> None:
     access = asyncio.run(host.server.ensure_example("microservices-demo"))
     host.git("clone", "--quiet", host.url("microservices-demo", access), "demo")
     assert (host.folder / "demo" / "kustomize" / "dev" / "kustomization.yaml").is_file()
-    commit = host.commit("demo", file="mine")
+    commit = host.commit("demo", file="changed")
     host.git("-C", "demo", "push", "--quiet")
     assert asyncio.run(host.server.ensure_example("microservices-demo")) == access
     assert host.head("microservices-demo") == commit
 
 
-def test_the_users_own_git_configuration_does_not_reach_the_server(
+def test_the_users_git_configuration_does_not_affect_the_server(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", str(host.folder / "nowhere"))

@@ -1,4 +1,4 @@
-"""The emulated GitHub against what docs.github.com/en/rest says of it."""
+"""The emulated GitHub behaves as docs.github.com/en/rest describes it."""
 
 import base64
 import json
@@ -11,10 +11,11 @@ import pytest
 from nacl.public import PublicKey, SealedBox
 
 from doks_gitops.ci.github import Repository
+from sandbox.emulator import StateUnreadable
 from sandbox.github.app import OPERATIONS
 from sandbox.github.host import GitHub
 from sandbox.github.operations import Operation
-from sandbox.github.state import GitHubState, StateUnreadable
+from sandbox.github.state import GitHubState
 from tests.contract.github_api import ALL, OWNER, REPO, Emulator, emulator
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
@@ -22,97 +23,97 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEX
 
 @pytest.fixture
 def gh(tmp_path: Path) -> Iterator[Emulator]:
-    with emulator(tmp_path) as served:
-        yield served
+    with emulator(tmp_path) as emulated:
+        yield emulated
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """One whose state no test relies on."""
-    with emulator(tmp_path_factory.mktemp("github")) as served:
-        yield served
+    """An emulator for tests that do not depend on its state."""
+    with emulator(tmp_path_factory.mktemp("github")) as emulated:
+        yield emulated
 
 
 def seal(text: str, key: dict[str, str]) -> dict[str, str]:
-    """A secret as a client sends it, encrypted with the public key that it was given."""
+    """The request body for a secret, encrypted with the public key."""
     box = SealedBox(PublicKey(base64.b64decode(key["key"])))
-    sealed = base64.b64encode(box.encrypt(text.encode())).decode()
-    return {"encrypted_value": sealed, "key_id": key["key_id"]}
+    encrypted = base64.b64encode(box.encrypt(text.encode())).decode()
+    return {"encrypted_value": encrypted, "key_id": key["key_id"]}
 
 
-def test_nobody_is_let_in_without_a_token(shared: Emulator) -> None:
-    answer = httpx.get(shared.api_url + REPO)
-    assert (answer.status_code, answer.json()["message"]) == (401, "Requires authentication")
+def test_a_request_without_a_valid_token_is_refused(shared: Emulator) -> None:
+    response = httpx.get(shared.api_url + REPO)
+    assert (response.status_code, response.json()["message"]) == (401, "Requires authentication")
     refused = shared.call("GET", REPO, token="github_pat_wrong", status=401)
     assert refused["message"] == "Bad credentials"
 
 
-PLACES = {
+PLACEHOLDERS = {
     "{owner}": OWNER, "{repository}": "shop", "{id:int}": "1", "{delivery:int}": "1",
     "{number:int}": "1", "{commit}": "0" * 40, "{environment}": "dev", "{name}": "A",
     "{slug}": "team", "{login}": OWNER, "{branch:path}": "main",
 }  # fmt: skip
 
 
-def address(operation: Operation) -> str:
+def path_of(operation: Operation) -> str:
     path = operation.path
-    for place, value in PLACES.items():
-        path = path.replace(place, value)
+    for placeholder, value in PLACEHOLDERS.items():
+        path = path.replace(placeholder, value)
     return path
 
 
 @pytest.mark.parametrize(
     "operation",
-    [each for each in OPERATIONS if each.permissions],
-    ids=lambda each: f"{each.method} {each.path}",
+    [operation for operation in OPERATIONS if operation.permissions],
+    ids=lambda operation: f"{operation.method} {operation.path}",
 )
 def test_an_operation_is_refused_without_its_permission(
     shared: Emulator, operation: Operation
 ) -> None:
-    names = {each.partition(":")[0] for each in operation.permissions}
+    names = {permission.partition(":")[0] for permission in operation.permissions}
     token = shared.token_of("u", permissions={name: "write" for name in ALL if name not in names})
-    answer = httpx.request(
+    response = httpx.request(
         operation.method,
-        shared.api_url + address(operation),
+        shared.api_url + path_of(operation),
         headers={"Authorization": f"Bearer {token}"},
     )
-    assert answer.status_code == 403
-    assert answer.json()["message"] == "Resource not accessible by personal access token"
-    accepted = answer.headers["x-accepted-github-permissions"]
-    assert accepted == "; ".join(each.replace(":", "=") for each in operation.permissions)
+    assert response.status_code == 403
+    assert response.json()["message"] == "Resource not accessible by personal access token"
+    accepted = response.headers["x-accepted-github-permissions"]
+    assert accepted == "; ".join(name.replace(":", "=") for name in operation.permissions)
 
 
-def test_reading_is_not_writing(shared: Emulator) -> None:
+def test_a_read_permission_does_not_allow_writing(shared: Emulator) -> None:
     token = shared.token_of("u", permissions={"repository_hooks": "read"})
     assert shared.call("GET", f"{REPO}/hooks", token=token, status=200) == []
     shared.call("POST", f"{REPO}/hooks", {}, token=token, status=403)
 
 
-def test_a_repository_is_described_by_what_git_has(shared: Emulator) -> None:
-    found = shared.call("GET", REPO, status=200)
-    assert found["full_name"] == f"{OWNER}/shop"
-    assert found["clone_url"] == f"{found['html_url']}.git" == f"{shared.url}/git/shop.git"
-    assert found["default_branch"] == "main"
-    assert found["private"]
-    assert [each["id"] for each in shared.call("GET", f"/orgs/{OWNER}/repos", status=200)] == [
-        found["id"]
-    ]
+def test_a_repository_has_the_data_of_its_git_repository(shared: Emulator) -> None:
+    repository = shared.call("GET", REPO, status=200)
+    assert repository["full_name"] == f"{OWNER}/shop"
+    clone_url = f"{shared.url}/git/shop.git"
+    assert repository["clone_url"] == f"{repository['html_url']}.git" == clone_url
+    assert repository["default_branch"] == "main"
+    assert repository["private"]
+    [listed] = shared.call("GET", f"/orgs/{OWNER}/repos", status=200)
+    assert listed["id"] == repository["id"]
     shared.call("GET", f"/repos/{OWNER}/none", status=404)
     shared.call("GET", "/repos/other/shop", status=404)
     branch = shared.call("GET", f"{REPO}/branches/main", status=200)
     assert branch["commit"]["sha"] == shared.git("rev-parse", "HEAD").strip()
 
 
-def test_an_answer_is_not_sent_twice_to_a_client_that_has_it(shared: Emulator) -> None:
+def test_an_unchanged_response_is_not_sent_again(shared: Emulator) -> None:
     headers = {"Authorization": f"Bearer {shared.token}"}
     first = httpx.get(shared.api_url + REPO, headers=headers)
-    again = httpx.get(
+    second = httpx.get(
         shared.api_url + REPO, headers=headers | {"If-None-Match": first.headers["etag"]}
     )
-    assert (again.status_code, again.content) == (304, b"")
+    assert (second.status_code, second.content) == (304, b"")
 
 
-def test_a_deploy_key_is_kept_without_its_comment_and_is_unique(gh: Emulator) -> None:
+def test_a_deploy_key_is_stored_without_its_comment_and_is_unique(gh: Emulator) -> None:
     body = {"title": "dev", "key": f"{KEY} me@laptop", "read_only": True}
     key = gh.call("POST", f"{REPO}/keys", body, status=201)
     assert (key["key"], key["read_only"], key["title"]) == (KEY, True, "dev")
@@ -124,13 +125,13 @@ def test_a_deploy_key_is_kept_without_its_comment_and_is_unique(gh: Emulator) ->
     gh.call("GET", f"{REPO}/keys/{key['id']}", status=404)
 
 
-def test_a_webhooks_secret_is_never_shown_and_goes_unless_it_is_given_again(gh: Emulator) -> None:
+def test_a_webhooks_secret_is_never_shown_and_a_config_without_it_removes_it(gh: Emulator) -> None:
     hook = gh.add_hook()
     assert hook["config"]["secret"] == "********"
     path = f"{REPO}/hooks/{hook['id']}"
     assert "s3cret" not in json.dumps(gh.call("GET", path, status=200))
-    again = gh.add_hook(status=422)
-    assert again["errors"][0]["message"] == "Hook already exists on this repository"
+    refused = gh.add_hook(status=422)
+    assert refused["errors"][0]["message"] == "Hook already exists on this repository"
     changed = gh.call("PATCH", path, {"config": {"url": hook["config"]["url"]}}, status=200)
     assert "secret" not in changed["config"]
     assert changed["events"] == ["push"]
@@ -150,23 +151,24 @@ def ruleset(**changes: object) -> dict[str, Any]:
     }
 
 
-def test_a_ruleset_is_completed_with_githubs_defaults(gh: Emulator) -> None:
-    made = gh.call("POST", f"{REPO}/rulesets", ruleset(), status=201)
-    [deletion, pull_request] = made["rules"]
+def test_a_ruleset_gets_githubs_defaults_and_can_be_changed_and_deleted(gh: Emulator) -> None:
+    created = gh.call("POST", f"{REPO}/rulesets", ruleset(), status=201)
+    [deletion, pull_request] = created["rules"]
     assert deletion == {"type": "deletion"}
     assert pull_request["parameters"]["required_approving_review_count"] == 0
     assert pull_request["parameters"]["allowed_merge_methods"] == ["merge", "squash", "rebase"]
     gh.call("POST", f"{REPO}/rulesets", ruleset(), status=422)
-    path = f"{REPO}/rulesets/{made['id']}"
+    path = f"{REPO}/rulesets/{created['id']}"
     changed = gh.call("PUT", path, ruleset(name="other"), status=200)
-    assert (changed["id"], changed["name"]) == (made["id"], "other")
-    assert [each["id"] for each in gh.call("GET", f"{REPO}/rulesets", status=200)] == [made["id"]]
+    assert (changed["id"], changed["name"]) == (created["id"], "other")
+    [listed] = gh.call("GET", f"{REPO}/rulesets", status=200)
+    assert listed["id"] == created["id"]
     gh.call("DELETE", path, status=204)
     gh.call("GET", path, status=404)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         {"bypass_actors": [{"actor_id": 1, "actor_type": "Nobody", "bypass_mode": "always"}]},
         {"bypass_actors": None},
@@ -175,20 +177,20 @@ def test_a_ruleset_is_completed_with_githubs_defaults(gh: Emulator) -> None:
         {"enforcement": "on"},
     ],
 )
-def test_a_wrong_ruleset_is_refused(shared: Emulator, wrong: dict[str, Any]) -> None:
-    shared.call("POST", f"{REPO}/rulesets", ruleset(**wrong), status=422)
+def test_an_invalid_ruleset_is_refused(shared: Emulator, invalid: dict[str, Any]) -> None:
+    shared.call("POST", f"{REPO}/rulesets", ruleset(**invalid), status=422)
 
 
-def test_who_may_bypass_is_told_to_administrators_only(gh: Emulator) -> None:
+def test_only_administrators_see_the_bypass_actors(gh: Emulator) -> None:
     actors = [{"actor_id": None, "actor_type": "OrganizationAdmin", "bypass_mode": "always"}]
-    made = gh.call("POST", f"{REPO}/rulesets", ruleset(bypass_actors=actors), status=201)
-    assert made["bypass_actors"] == actors
+    created = gh.call("POST", f"{REPO}/rulesets", ruleset(bypass_actors=actors), status=201)
+    assert created["bypass_actors"] == actors
     token = gh.token_of("u", permissions={"contents": "read"})
-    shown = gh.call("GET", f"{REPO}/rulesets/{made['id']}", token=token, status=200)
-    assert "bypass_actors" not in shown
+    response = gh.call("GET", f"{REPO}/rulesets/{created['id']}", token=token, status=200)
+    assert "bypass_actors" not in response
 
 
-def test_an_environment_has_what_was_last_asked_for_and_nothing_else(gh: Emulator) -> None:
+def test_an_environment_has_exactly_the_settings_of_the_last_request(gh: Emulator) -> None:
     gh.token_of("reviewer")
     user = gh.call("GET", "/users/reviewer", status=200)
     team = gh.in_server(lambda: gh.github.state.add_team("ops", ["reviewer"]))
@@ -200,16 +202,17 @@ def test_an_environment_has_what_was_last_asked_for_and_nothing_else(gh: Emulato
         "reviewers": [{"type": "User", "id": user["id"]}, {"type": "Team", "id": team.id}],
         "deployment_branch_policy": {"protected_branches": True, "custom_branch_policies": False},
     }
-    made = gh.call("PUT", path, body, status=200)
-    wait, review, policy = made["protection_rules"]
+    created = gh.call("PUT", path, body, status=200)
+    wait, review, policy = created["protection_rules"]
     assert wait["wait_timer"] == 5
     assert review["prevent_self_review"]
-    assert [each["reviewer"]["id"] for each in review["reviewers"]] == [user["id"], team.id]
+    reviewer_ids = [reviewer["reviewer"]["id"] for reviewer in review["reviewers"]]
+    assert reviewer_ids == [user["id"], team.id]
     assert policy["type"] == "branch_policy"
-    assert gh.call("GET", path, status=200) == made
-    bare = gh.call("PUT", path, {}, status=200)
-    assert bare["protection_rules"] == []
-    assert bare["deployment_branch_policy"] is None
+    assert gh.call("GET", path, status=200) == created
+    reset = gh.call("PUT", path, {}, status=200)
+    assert reset["protection_rules"] == []
+    assert reset["deployment_branch_policy"] is None
     gh.call("PUT", path, {"reviewers": [{"type": "User", "id": 1}]}, status=422)
     both = {"protected_branches": True, "custom_branch_policies": True}
     gh.call("PUT", path, {"deployment_branch_policy": both}, status=422)
@@ -217,10 +220,10 @@ def test_an_environment_has_what_was_last_asked_for_and_nothing_else(gh: Emulato
     gh.call("GET", path, status=404)
 
 
-@pytest.mark.parametrize("place", ["/actions", "/environments/dev"])
-def test_a_secret_arrives_sealed_and_is_never_shown(gh: Emulator, place: str) -> None:
+@pytest.mark.parametrize("vault_path", ["/actions", "/environments/dev"])
+def test_a_secret_is_sent_encrypted_and_is_never_shown(gh: Emulator, vault_path: str) -> None:
     gh.call("PUT", f"{REPO}/environments/dev", {}, status=200)
-    path = f"{REPO}{place}/secrets"
+    path = f"{REPO}{vault_path}/secrets"
     key = gh.call("GET", f"{path}/public-key", status=200)
     gh.call("PUT", f"{path}/token", seal("hush", key), status=201)
     gh.call("PUT", f"{path}/TOKEN", seal("hush2", key), status=204)
@@ -228,27 +231,27 @@ def test_a_secret_arrives_sealed_and_is_never_shown(gh: Emulator, place: str) ->
         "name", "created_at", "updated_at",
     }  # fmt: skip
     assert gh.call("GET", path, status=200)["total_count"] == 1
-    known = gh.github.state.repository("shop")
-    vault = known.vault if place == "/actions" else known.environments[0].vault
+    record = gh.github.state.repository("shop")
+    vault = record.vault if vault_path == "/actions" else record.environments[0].vault
     assert vault.secrets["TOKEN"].value == "hush2"
     gh.call("PUT", f"{path}/OTHER", seal("x", key) | {"key_id": "1"}, status=422)
-    unsealed = {"encrypted_value": "aGk=", "key_id": key["key_id"]}
-    gh.call("PUT", f"{path}/OTHER", unsealed, status=422)
+    unencrypted = {"encrypted_value": "aGk=", "key_id": key["key_id"]}
+    gh.call("PUT", f"{path}/OTHER", unencrypted, status=422)
     gh.call("PUT", f"{path}/GITHUB_X", seal("x", key), status=422)
     gh.call("DELETE", f"{path}/TOKEN", status=204)
     gh.call("GET", f"{path}/TOKEN", status=404)
 
 
-def test_an_environments_key_is_its_own(gh: Emulator) -> None:
+def test_an_environment_has_a_public_key_of_its_own(gh: Emulator) -> None:
     gh.call("PUT", f"{REPO}/environments/dev", {}, status=200)
     key = gh.call("GET", f"{REPO}/actions/secrets/public-key", status=200)
     gh.call("PUT", f"{REPO}/environments/dev/secrets/A", seal("x", key), status=422)
 
 
-@pytest.mark.parametrize("place", ["/actions", "/environments/dev"])
-def test_a_variable_is_made_once_and_then_changed(gh: Emulator, place: str) -> None:
+@pytest.mark.parametrize("vault_path", ["/actions", "/environments/dev"])
+def test_a_variable_is_created_once_and_then_changed(gh: Emulator, vault_path: str) -> None:
     gh.call("PUT", f"{REPO}/environments/dev", {}, status=200)
-    path = f"{REPO}{place}/variables"
+    path = f"{REPO}{vault_path}/variables"
     gh.call("POST", path, {"name": "region", "value": "nyc1"}, status=201)
     gh.call("POST", path, {"name": "REGION", "value": "fra1"}, status=409)
     gh.call("PATCH", f"{path}/REGION", {"value": "fra1"}, status=204)
@@ -291,27 +294,27 @@ def test_a_workflows_pull_request_is_opened_once(gh: Emulator) -> None:
     assert pull["html_url"] == first
 
 
-def test_pages_lead_to_each_other(gh: Emulator) -> None:
+def test_a_page_links_to_the_next_one(gh: Emulator) -> None:
     for number in range(3):
         gh.call("POST", f"{REPO}/issues", {"title": str(number)}, status=201)
     headers = {"Authorization": f"Bearer {gh.token}"}
     first = httpx.get(f"{gh.api_url}{REPO}/issues?per_page=2", headers=headers)
     second = httpx.get(first.links["next"]["url"], headers=headers)
-    titles = [each["title"] for each in first.json() + second.json()]
+    titles = [issue["title"] for issue in first.json() + second.json()]
     assert titles == ["2", "1", "0"]
     assert "next" not in second.links
 
 
-def test_everything_is_there_again_after_a_restart(gh: Emulator, tmp_path: Path) -> None:
+def test_all_data_survives_a_restart(gh: Emulator, tmp_path: Path) -> None:
     gh.add_hook()
     gh.call("POST", f"{REPO}/rulesets", ruleset(), status=201)
     gh.receiver.wait_for("ping")
-    again = GitHub(tmp_path / "github.json", gh.github.git, gh.url)
-    assert again.state.data == gh.github.state.data
+    restarted = GitHub(tmp_path / "github.json", gh.github.git, gh.url)
+    assert restarted.state.data == gh.github.state.data
     assert (tmp_path / "github.json").stat().st_mode & 0o077 == 0
 
 
-def test_a_state_file_of_another_kind_is_named(tmp_path: Path) -> None:
+def test_an_unreadable_state_file_is_named_with_the_next_command(tmp_path: Path) -> None:
     path = tmp_path / "github.json"
     path.write_text("{}")
     with pytest.raises(StateUnreadable, match="bin/sandbox reset"):

@@ -1,4 +1,4 @@
-"""The language host: how programs run, and what their users see of them."""
+"""The language host: how programs run, and the output that users see."""
 
 import asyncio
 import json
@@ -36,38 +36,36 @@ def project(folder: Path, **options: str) -> language_pb2.ProgramInfo:
 VIRTUALENV = {"virtualenv": str(REPOSITORY / ".venv")}
 
 
-def test_packages_that_need_a_plugin_are_told_with_the_sdks_version(
-    host: LanguageHost, tmp_path: Path
-) -> None:
+def test_required_packages_have_the_version_of_the_sdk(host: LanguageHost, tmp_path: Path) -> None:
     request = language_pb2.GetRequiredPackagesRequest(info=project(tmp_path, **VIRTUALENV))
-    answer = asyncio.run(host.GetRequiredPackages(request, None))
-    found = {package.name: (package.kind, package.version) for package in answer.packages}
-    assert found == {
+    response = asyncio.run(host.GetRequiredPackages(request, None))
+    packages = {package.name: (package.kind, package.version) for package in response.packages}
+    assert packages == {
         name: ("resource", "v" + version(f"pulumi_{name}"))
         for name in ("digitalocean", "github", "kubernetes")
     }
 
 
-def test_dependencies_are_those_of_the_projects_environment(
+def test_dependencies_are_those_of_the_projects_virtual_environment(
     host: LanguageHost, tmp_path: Path
 ) -> None:
     request = language_pb2.GetProgramDependenciesRequest(info=project(tmp_path, **VIRTUALENV))
-    answer = asyncio.run(host.GetProgramDependencies(request, None))
-    assert ("pulumi", version("pulumi")) in {(d.name, d.version) for d in answer.dependencies}
+    response = asyncio.run(host.GetProgramDependencies(request, None))
+    assert ("pulumi", version("pulumi")) in {(d.name, d.version) for d in response.dependencies}
 
 
-def test_the_python_is_the_one_of_the_projects_virtual_environment(
+def test_programs_run_with_the_python_of_the_projects_virtual_environment(
     host: LanguageHost, tmp_path: Path
 ) -> None:
     (tmp_path / "env").symlink_to(REPOSITORY / ".venv")
     request = language_pb2.AboutRequest(info=project(tmp_path, virtualenv="env"))
-    answer = asyncio.run(host.About(request, None))
-    assert answer.executable == str(tmp_path / "env" / "bin" / "python")
+    response = asyncio.run(host.About(request, None))
+    assert response.executable == str(tmp_path / "env" / "bin" / "python")
     plugin = asyncio.run(host.GetPluginInfo(empty_pb2.Empty(), None))
     assert plugin.version == version("pulumi")
 
 
-def test_a_virtual_environment_that_is_not_there_is_told_with_the_way_to_make_it(
+def test_a_missing_virtual_environment_is_reported_with_the_command_that_creates_it(
     host: LanguageHost, tmp_path: Path
 ) -> None:
     request = language_pb2.AboutRequest(info=project(tmp_path, virtualenv="nowhere"))
@@ -141,14 +139,14 @@ def test_a_run_error_is_shown_without_a_traceback(stack: Stack) -> None:
     assert "Traceback" not in run.output
 
 
-def test_the_exit_code_of_a_program_is_told(stack: Stack) -> None:
+def test_the_exit_code_of_a_program_is_reported(stack: Stack) -> None:
     stack.program("import sys\nsys.exit(3)\n")
     run = stack.up()
     assert run.code != 0
     assert "Program exited with non-zero exit code: 3" in run.output
 
 
-def test_a_project_without_a_program_is_told_so(stack: Stack) -> None:
+def test_a_project_without_a_program_is_reported(stack: Stack) -> None:
     (stack.folder / "__main__.py").unlink()
     run = stack.up()
     assert run.code != 0
@@ -156,7 +154,7 @@ def test_a_project_without_a_program_is_told_so(stack: Stack) -> None:
 
 
 @pytest.fixture
-def waiting(stack: Stack) -> Iterator["subprocess.Popen[str]"]:
+def running_up(stack: Stack) -> Iterator["subprocess.Popen[str]"]:
     """An `up` whose program has begun and never ends by itself."""
     pid = stack.folder / "pid"
     pid.unlink(missing_ok=True)
@@ -183,23 +181,23 @@ def waiting(stack: Stack) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_program_ends_with_the_engine_that_started_it(
-    stack: Stack, waiting: "subprocess.Popen[str]", how: signal.Signals
+    stack: Stack, running_up: "subprocess.Popen[str]", how: signal.Signals
 ) -> None:
-    family = psutil.Process(waiting.pid).children(recursive=True)
-    assert int((stack.folder / "pid").read_text()) in {process.pid for process in family}
-    waiting.send_signal(how)
-    waiting.communicate(timeout=100)
-    _, left = psutil.wait_procs(family, timeout=60)
-    assert not left
+    processes = psutil.Process(running_up.pid).children(recursive=True)
+    assert int((stack.folder / "pid").read_text()) in {child.pid for child in processes}
+    running_up.send_signal(how)
+    running_up.communicate(timeout=100)
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
 
 
 def test_secrets_of_the_configuration_are_not_in_the_arguments_of_any_process(
-    stack: Stack, waiting: "subprocess.Popen[str]"
+    stack: Stack, running_up: "subprocess.Popen[str]"
 ) -> None:
-    family = psutil.Process(waiting.pid).children(recursive=True)
-    arguments = [process.cmdline() for process in family]
-    waiting.send_signal(signal.SIGINT)
-    waiting.communicate(timeout=100)
+    processes = psutil.Process(running_up.pid).children(recursive=True)
+    arguments = [process.cmdline() for process in processes]
+    running_up.send_signal(signal.SIGINT)
+    running_up.communicate(timeout=100)
     assert any("run.py" in " ".join(words) for words in arguments)
     assert "hush" not in json.dumps(arguments)
     assert stack.run("config", "get", "hidden").output.strip() == "hush"

@@ -17,16 +17,16 @@ from sandbox.toolchain import build
 from sandbox.toolchain.recipes import PULUMI_YAML
 from sandbox.toolchain.store import Store
 from tests.contract import github_api
+from tests.contract.built_tools import tools
 from tests.contract.digitalocean_api import Emulator
 from tests.contract.github_api import OWNER
-from tests.contract.kubernetes_plugin import tools
 from tests.contract.pulumi_stack import Stack
 from tests.contract.test_github_api import KEY
 
 pytest_plugins = ["tests.contract.kubernetes_fixtures"]
 pytestmark = pytest.mark.anyio
 
-PACKAGE = REPOSITORY / "package"
+PACKAGE = REPOSITORY / "components"
 PAGE = REPOSITORY / "docs" / "package.md"
 SCHEMA = Path(__file__).with_name("package_schema.txt")
 """Each input, output and field of the package; changed together with the components."""
@@ -36,25 +36,25 @@ HOOK_SECRET = "hush hush, hook"
 
 def example(language: str) -> str:
     """The page's program in that language."""
-    found = re.search(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    assert found is not None, language
-    return found[1]
+    block = re.search(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert block is not None, language
+    return block[1]
 
 
 def language_host() -> Path:
     """The folder of `pulumi-language-yaml`; skips the test where there is none."""
-    kept = build.Kept.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
-    if not kept.has_binaries:
+    artifacts = build.Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
+    if not artifacts.has_binaries:
         pytest.skip("not built here; python -m sandbox.toolchain --for-tests builds it")
-    return kept.binary("pulumi-language-yaml").parent
+    return artifacts.binary("pulumi-language-yaml").parent
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     # Its default provider has no account: only the program's own provider leads to one.
-    found = Stack.new(tmp_path)
-    found.env["PATH"] = os.pathsep.join([found.env["PATH"], str(language_host())])
-    return found
+    stack = Stack.new(tmp_path)
+    stack.env["PATH"] = os.pathsep.join([stack.env["PATH"], str(language_host())])
+    return stack
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `pulumi package get-schema` says of the package."""
     shown = Stack.new(tmp_path_factory.mktemp("schema")).run("package", "get-schema", str(PACKAGE))
     assert shown.code == 0, shown.output
-    said: dict[str, Any] = json.loads(shown.output[shown.output.index("{\n") :])
-    return said
+    package: dict[str, Any] = json.loads(shown.output[shown.output.index("{\n") :])
+    return package
 
 
 @pytest.fixture
@@ -110,13 +110,13 @@ def component(
         "properties": properties,
         "options": {
             "providers": [f"${{{provider}}}"],
-            "dependsOn": [f"${{{each}}}" for each in after],
+            "dependsOn": [f"${{{dependency}}}" for dependency in after],
         },
     }
 
 
 def doks(do: Emulator, **changes: object) -> dict[str, Any]:
-    given = {
+    properties = {
         "clusterName": "shop-dev",
         "region": "nyc1",
         "version": "1.34.11-do.0",
@@ -124,7 +124,7 @@ def doks(do: Emulator, **changes: object) -> dict[str, Any]:
         "accessToken": {"fn::secret": do.token},
         **changes,
     }
-    return component("DoksCluster", "account", given, "registry")
+    return component("DoksCluster", "account", properties, "registry")
 
 
 async def test_a_program_in_yaml_makes_a_whole_platform(
@@ -137,7 +137,7 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
 ) -> None:
     stack.env["PATH"] = os.pathsep.join([stack.env["PATH"], str(tools().bin_dir)])
 
-    def program(*, most: int = 3) -> None:
+    def program(*, max_nodes: int = 3) -> None:
         pools = [
             {
                 "name": "default",
@@ -145,7 +145,7 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
                 "count": 2,
                 "labels": {"team": "shop"},
             },
-            {"name": "burst", "size": "s-2vcpu-4gb", "autoscale": {"min": 1, "max": most}},
+            {"name": "burst", "size": "s-2vcpu-4gb", "autoscale": {"min": 1, "max": max_nodes}},
         ]
         resources = {
             "account": account(do),
@@ -245,13 +245,13 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
     created = stack.up()
     assert created.code == 0, created.output
 
-    [made] = do.account.data.clusters.values()
-    assert [each.name for each in do.account.data.registries.values()] == ["shop"]
-    pools = {each.name: each for each in made.node_pools}
+    [doks_cluster] = do.account.data.clusters.values()
+    assert [registry.name for registry in do.account.data.registries.values()] == ["shop"]
+    pools = {pool.name: pool for pool in doks_cluster.node_pools}
     assert (pools["default"].count, pools["default"].labels) == (2, {"team": "shop"})
     assert (pools["burst"].min_nodes, pools["burst"].max_nodes) == (1, 3)
     outputs = stack.outputs()
-    assert outputs["cluster"] == made.id
+    assert outputs["cluster"] == doks_cluster.id
     assert do.token in outputs["kubeconfig"]
     assert outputs["application"] == "dev-shop"
     assert outputs["portForward"].startswith("kubectl --context do-nyc1-shop-dev ")
@@ -274,25 +274,25 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
     )
 
     repository = github.github.state.repository("shop")
-    assert [each.key for each in repository.keys] == [KEY]
+    assert [key.key for key in repository.keys] == [KEY]
     assert repository.hooks[0].config.secret == HOOK_SECRET
     [environment] = repository.environments
-    assert environment.vault.variables["CLUSTER"].value == made.id
+    assert environment.vault.variables["CLUSTER"].value == doks_cluster.id
 
     exported = json.dumps(stack.resources())
     for secret in (do.token, github.token, PASSWORD, HOOK_SECRET):
         assert secret not in exported
         assert secret not in preview.output + created.output
 
-    program(most=5)
+    program(max_nodes=5)
     changed = stack.up()
     assert changed.code == 0, changed.output
     assert changed.changes == {"same": sum(created.changes.values()) - 1, "update": 1}
-    assert {each.max_nodes for each in made.node_pools} == {0, 5}
+    assert {pool.max_nodes for pool in doks_cluster.node_pools} == {0, 5}
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"vpcId": "an-id", "vpcIpRange": "10.0.0.0/16"},
@@ -305,13 +305,13 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
     ],
 )
 def test_what_no_component_can_be_made_of_is_refused_by_name(
-    stack: Stack, do: Emulator, changes: dict[str, object], told: str
+    stack: Stack, do: Emulator, changes: dict[str, object], message: str
 ) -> None:
     registry = component("ContainerRegistry", "account", {"registryName": "shop", "create": True})
     write(stack, {"account": account(do), "registry": registry, "cluster": doks(do, **changes)})
     preview = stack.run("preview")
     assert preview.code != 0
-    assert told in preview.output
+    assert message in preview.output
     assert do.token not in preview.output
 
 
@@ -322,7 +322,7 @@ def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(
     for name, part in schema["resources"].items():
         assert part["description"], name
         inputs, outputs = part.get("inputProperties", {}), part.get("properties", {})
-        assert [key for key, each in inputs.items() if not each.get("description")] == [], name
+        assert [key for key, prop in inputs.items() if not prop.get("description")] == [], name
         lines += listed(f"{name} takes", inputs, part.get("requiredInputs", []))
         lines += listed(f"{name} gives", outputs, part.get("required", []))
     for name, part in schema["types"].items():
@@ -331,7 +331,7 @@ def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(
 
 
 def test_the_page_s_program_in_yaml_shows_what_it_makes(stack: Stack, do: Emulator) -> None:
-    address = "github.com/TEAM/REPOSITORY/package"
+    address = "github.com/TEAM/REPOSITORY/components"
     text = example("yaml")
     assert address in text
     # The stack is of the project `tests`.
@@ -352,9 +352,9 @@ def test_the_page_s_program_in_typescript_names_what_the_schema_has(
     schema: Mapping[str, Any],
 ) -> None:
     program = example("typescript")
-    made = re.findall(r"new platform\.(\w+)\(", program)
-    assert made
-    assert {f"doks-gitops:index:{each}" for each in made} <= set(schema["resources"])
+    kinds = re.findall(r"new platform\.(\w+)\(", program)
+    assert kinds
+    assert {f"doks-gitops:index:{kind}" for kind in kinds} <= set(schema["resources"])
     known = {"providers"}
     for part in (*schema["resources"].values(), *schema["types"].values()):
         known |= {*part.get("inputProperties", {}), *part.get("properties", {})}
@@ -364,8 +364,8 @@ def test_the_page_s_program_in_typescript_names_what_the_schema_has(
 def listed(what: str, properties: Mapping[str, Any], required: list[str]) -> list[str]:
     what = what.removeprefix("doks-gitops:index:")
     return [
-        f"{what} {key}{'' if key in required else '?'}: {written(each)}"
-        for key, each in properties.items()
+        f"{what} {key}{'' if key in required else '?'}: {written(prop)}"
+        for key, prop in properties.items()
     ]
 
 

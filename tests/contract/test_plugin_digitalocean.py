@@ -1,4 +1,4 @@
-"""What the digitalocean plugin makes of programs' inputs, without an account."""
+"""How the digitalocean plugin checks, plans and compares inputs, without an account."""
 
 import asyncio
 import inspect
@@ -42,11 +42,11 @@ def camel(name: str) -> str:
     return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
 
 
-def parameters(of: type) -> dict[str, inspect.Parameter]:
-    found = dict(inspect.signature(of.__init__).parameters)  # type: ignore[misc]
-    found.pop("__self__", None)
-    found.pop("self", None)
-    return {camel(name): parameter for name, parameter in found.items()}
+def parameters(owner: type) -> dict[str, inspect.Parameter]:
+    signature = dict(inspect.signature(owner.__init__).parameters)  # type: ignore[misc]
+    signature.pop("__self__", None)
+    signature.pop("self", None)
+    return {camel(name): parameter for name, parameter in signature.items()}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_properties_are_those_of_the_sdk(type: str, args: str, state: str) -> No
 
 
 def nested_types(hint: Any) -> Iterator[type]:
-    """The SDK's classes that a type hint speaks of."""
+    """The SDK's classes in a type hint."""
     if isinstance(hint, type) and hint.__name__.endswith("Args"):
         yield hint
     for part in get_args(hint):
@@ -80,7 +80,7 @@ def nested_types(hint: Any) -> Iterator[type]:
 
 
 def sdk_type(owner: type, name: str) -> type | None:
-    # The SDK's hints speak of names that its own modules don't have.
+    # The SDK's hints contain names that its own modules do not import.
     names = {"Output": pulumi.Output, "T": TypeVar("T")}
     hints = get_type_hints(getattr(owner, name).fget, localns=names)
     return next(nested_types(hints["return"]), None)
@@ -95,10 +95,10 @@ def assert_nested(fields: Fields, owner: type, path: str = "") -> int:
             continue
         nested = sdk_type(owner, snake[name])
         assert nested is not None, path + name
-        wanted = parameters(nested)
-        assert set(inner.fields) == set(wanted), path + name
+        expected = parameters(nested)
+        assert set(inner.fields) == set(expected), path + name
         assert {key for key, item in inner.fields.items() if item.required} == {
-            key for key, parameter in wanted.items() if parameter.default is parameter.empty
+            key for key, parameter in expected.items() if parameter.default is parameter.empty
         }, path + name
         checked += 1 + assert_nested(inner.fields, nested, f"{path}{name}.")
     return checked
@@ -118,7 +118,7 @@ def test_nested_properties_are_those_of_the_sdk(type: str, state: type, objects:
 # Configuration of the provider
 
 
-def test_configuration_takes_what_the_sdk_sends(plugin: Plugin) -> None:
+def test_the_settings_of_the_sdk_are_accepted(plugin: Plugin) -> None:
     assert not plugin.check_config(
         token="dop_v1_x",
         apiEndpoint="http://127.0.0.1:1",
@@ -149,7 +149,7 @@ def test_configuration_takes_what_the_sdk_sends(plugin: Plugin) -> None:
         ("explicit", {"httpRetryMax": "many"}, "Examine values at 'explicit.httpRetryMax'."),
     ],
 )
-def test_wrong_configuration_is_refused_by_its_key(
+def test_invalid_configuration_is_refused_with_its_key(
     plugin: Plugin, name: str, config: dict[str, object], reason: str
 ) -> None:
     [failure] = plugin.check_config(name, **config)
@@ -157,7 +157,7 @@ def test_wrong_configuration_is_refused_by_its_key(
     assert failure.endswith(reason)
 
 
-def test_configuration_that_is_not_known_yet_is_not_refused(plugin: Plugin) -> None:
+def test_unknown_configuration_is_accepted(plugin: Plugin) -> None:
     assert not plugin.check_config(token=UNKNOWN, httpRetryMax=UNKNOWN)
 
 
@@ -176,7 +176,9 @@ def test_inputs_are_completed_with_defaults_and_list_them(plugin: Plugin) -> Non
 
 
 @pytest.mark.parametrize("type", [CLUSTER, NODE_POOL, REGISTRY, VPC])
-def test_a_name_is_made_up_from_the_resource_and_kept(plugin: Plugin, type: str) -> None:
+def test_a_generated_name_starts_with_the_resources_name_and_is_kept(
+    plugin: Plugin, type: str
+) -> None:
     first, _ = plugin.check(type, {"region": "nyc1"})
     assert re.fullmatch("thing-[0-9a-f]{7}", first["name"])
     assert "name" in first["__defaults"]
@@ -184,10 +186,10 @@ def test_a_name_is_made_up_from_the_resource_and_kept(plugin: Plugin, type: str)
     assert again["name"] == "thing-0000000"
 
 
-def test_a_name_that_the_program_gave_once_is_not_kept(plugin: Plugin) -> None:
-    given, _ = plugin.check(VPC, {"name": "mine", "region": "nyc1"})
-    taken_back, _ = plugin.check(VPC, {"region": "nyc1"}, olds=given)
-    assert taken_back["name"] != "mine"
+def test_a_name_that_the_program_no_longer_sets_is_generated(plugin: Plugin) -> None:
+    named, _ = plugin.check(VPC, {"name": "mine", "region": "nyc1"})
+    unnamed, _ = plugin.check(VPC, {"region": "nyc1"}, olds=named)
+    assert unnamed["name"] != "mine"
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_a_name_that_the_program_gave_once_is_not_kept(plugin: Plugin) -> None:
         (VPC, {"region": "nyc1", "description": "x" * 256}, "at most 255 characters"),
     ],
 )
-def test_inputs_that_the_api_could_not_take_are_refused_by_their_path(
+def test_invalid_inputs_are_refused_with_their_path(
     plugin: Plugin, type: str, inputs: dict[str, object], reason: str
 ) -> None:
     _, failures = plugin.check(type, inputs)
@@ -241,27 +243,27 @@ def test_inputs_that_the_api_could_not_take_are_refused_by_their_path(
     assert any(re.search(pattern, failure) for failure in failures), failures
 
 
-def test_text_from_the_stacks_configuration_is_converted(plugin: Plugin) -> None:
+def test_text_is_converted_to_the_type_of_the_input(plugin: Plugin) -> None:
     pool = {"clusterId": "id", "size": "s", "nodeCount": "3", "autoScale": "true"}
     inputs = plugin.checked(NODE_POOL, pool)
     assert inputs["nodeCount"] == 3
     assert inputs["autoScale"] is True
 
 
-def test_what_is_not_known_yet_is_not_refused(plugin: Plugin) -> None:
+def test_unknown_inputs_are_accepted(plugin: Plugin) -> None:
     inputs = plugin.checked(NODE_POOL, {"clusterId": UNKNOWN, "size": UNKNOWN, "tags": [UNKNOWN]})
     assert inputs["clusterId"] == UNKNOWN
     assert inputs["tags"] == [UNKNOWN]
 
 
-def test_other_resource_types_and_functions_are_refused_by_name(plugin: Plugin) -> None:
+def test_unsupported_resource_types_and_functions_are_refused_by_name(plugin: Plugin) -> None:
     with pytest.raises(Failure, match="digitalocean:index/droplet:Droplet"):
         plugin.check("digitalocean:index/droplet:Droplet", {})
     with pytest.raises(Failure, match="digitalocean:index/getDroplet:getDroplet"):
         plugin.invoke("getDroplet")
 
 
-def test_a_preview_knows_what_was_given_and_that_the_rest_is_to_come(plugin: Plugin) -> None:
+def test_a_preview_shows_the_inputs_and_unknowns_for_the_rest(plugin: Plugin) -> None:
     outputs = plugin.preview(CLUSTER, cluster_inputs())
     assert outputs["name"] == "microservices-demo"
     assert outputs["registryIntegration"] is False
@@ -275,7 +277,7 @@ def test_a_preview_knows_what_was_given_and_that_the_rest_is_to_come(plugin: Plu
 
 
 def as_created(plugin: Plugin, type: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Outputs of a resource that was created from `inputs` and that nobody touched since."""
+    """The outputs of a resource that was created from `inputs` and not changed since."""
     example: dict[Kind, Any] = {
         Kind.STRING: "from-the-api",
         Kind.INTEGER: 7,
@@ -283,13 +285,13 @@ def as_created(plugin: Plugin, type: str, inputs: dict[str, Any]) -> dict[str, A
         Kind.LIST: [],
     }
 
-    def complete(fields: Fields, given: dict[str, Any]) -> dict[str, Any]:
+    def complete(fields: Fields, inputs: dict[str, Any]) -> dict[str, Any]:
         outputs = {}
         for name, field in fields.items():
-            if field.kind is Kind.OBJECT and name in given:
-                outputs[name] = complete(field.fields, given[name])
-            elif name in given:
-                outputs[name] = given[name]
+            if field.kind is Kind.OBJECT and name in inputs:
+                outputs[name] = complete(field.fields, inputs[name])
+            elif name in inputs:
+                outputs[name] = inputs[name]
             elif field.output or field.computed:
                 outputs[name] = example.get(field.kind, field.kind.zero)
         return outputs
@@ -300,15 +302,15 @@ def as_created(plugin: Plugin, type: str, inputs: dict[str, Any]) -> dict[str, A
 def test_an_untouched_resource_has_no_differences(plugin: Plugin) -> None:
     outputs = as_created(plugin, CLUSTER, cluster_inputs(tags=["b", "A"], region="NYC1"))
     inputs = plugin.checked(CLUSTER, cluster_inputs(tags=["a", "b"], region="nyc1"))
-    answer = plugin.diff(CLUSTER, outputs, inputs)
-    assert answer.changes == answer.DIFF_NONE
-    assert not answer.detailedDiff
+    diff = plugin.diff(CLUSTER, outputs, inputs)
+    assert diff.changes == diff.DIFF_NONE
+    assert not diff.detailedDiff
 
 
 POOL = {"clusterId": "id", "name": "p", "size": "s-2vcpu-4gb", "nodeCount": 2}
 
 CHANGES = [
-    # Those that make another resource
+    # Changes that replace the resource
     (CLUSTER, cluster_inputs(), {"region": "fra1"}, "region", "UPDATE_REPLACE"),
     (CLUSTER, cluster_inputs(), {"vpcUuid": "other"}, "vpcUuid", "UPDATE_REPLACE"),
     (
@@ -345,7 +347,7 @@ CHANGES = [
         "UPDATE_REPLACE",
     ),
     (VPC, {"name": "v", "region": "nyc1"}, {"ipRange": "10.9.0.0/20"}, "ipRange", "UPDATE_REPLACE"),
-    # Those that are made in place
+    # Changes in place
     (CLUSTER, cluster_inputs(), {"name": "other"}, "name", "UPDATE"),
     (CLUSTER, cluster_inputs(), {"version": "1.34.11-do.1"}, "version", "UPDATE"),
     (CLUSTER, cluster_inputs(), {"version": "1.35.0-do.0"}, "version", "UPDATE"),
@@ -383,64 +385,64 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("type", "before", "change", "path", "kind"), CHANGES)
-def test_a_change_is_told_by_its_path_and_whether_it_replaces(
+def test_a_diff_names_the_path_of_a_change_and_whether_it_replaces(
     plugin: Plugin, type: str, before: dict[str, Any], change: dict[str, Any], path: str, kind: str
 ) -> None:
     outputs = as_created(plugin, type, before)
     outputs.setdefault("actualNodeCount", 2)
-    answer = plugin.diff(type, outputs, plugin.checked(type, {**before, **change}))
-    told = {
-        where: difference.Kind.Name(difference.kind)
-        for where, difference in answer.detailedDiff.items()
+    diff = plugin.diff(type, outputs, plugin.checked(type, {**before, **change}))
+    kinds = {
+        changed_path: difference.Kind.Name(difference.kind)
+        for changed_path, difference in diff.detailedDiff.items()
     }
     top = re.split(r"[.\[]", path)[0]
     replaces = kind.endswith("_REPLACE")
-    assert told == {path: kind}
-    assert list(answer.diffs) == [top]
-    assert list(answer.replaces) == ([top] if replaces else [])
-    assert answer.changes == answer.DIFF_SOME
-    # All of these were named by the program, but two things can't have the same name.
-    assert answer.deleteBeforeReplace == replaces
+    assert kinds == {path: kind}
+    assert list(diff.diffs) == [top]
+    assert list(diff.replaces) == ([top] if replaces else [])
+    assert diff.changes == diff.DIFF_SOME
+    # All of these have a name from the program, which two resources can't share.
+    assert diff.deleteBeforeReplace == replaces
 
 
-def test_a_resource_with_a_made_up_name_is_created_before_the_old_one_is_deleted(
+def test_a_resource_with_a_generated_name_is_replaced_before_the_old_one_is_deleted(
     plugin: Plugin,
 ) -> None:
     unnamed = {"region": "nyc1", "subscriptionTierSlug": "basic"}
     outputs = as_created(plugin, REGISTRY, unnamed)
-    answer = plugin.diff(REGISTRY, outputs, plugin.checked(REGISTRY, {**unnamed, "region": "fra1"}))
-    assert list(answer.replaces) == ["region"]
-    assert not answer.deleteBeforeReplace
+    diff = plugin.diff(REGISTRY, outputs, plugin.checked(REGISTRY, {**unnamed, "region": "fra1"}))
+    assert list(diff.replaces) == ["region"]
+    assert not diff.deleteBeforeReplace
 
 
-def test_what_is_left_out_but_decided_by_the_api_is_no_difference(plugin: Plugin) -> None:
+def test_an_omitted_input_that_the_api_decides_is_no_difference(plugin: Plugin) -> None:
     full = cluster_inputs(
         ha=True, vpcUuid="v", clusterSubnet="10.1.0.0/16", maintenancePolicy={"day": "sunday"}
     )
-    answer = plugin.diff(
+    diff = plugin.diff(
         CLUSTER, as_created(plugin, CLUSTER, full), plugin.checked(CLUSTER, cluster_inputs())
     )
-    assert answer.changes == answer.DIFF_NONE
+    assert diff.changes == diff.DIFF_NONE
 
 
 @pytest.mark.parametrize(
-    ("wanted", "known", "actual", "differs"),
+    ("desired", "known", "actual", "differs"),
     [
         (2, 2, 2, False),
-        (3, 2, 3, False),  # someone made it so already
-        (2, 4, 4, True),  # the autoscaler did, but the program says 2
+        (3, 2, 3, False),  # scaled manually before
+        (2, 4, 4, True),  # scaled by the autoscaler
         (None, 2, 2, False),
         (None, None, 5, False),
     ],
 )
 def test_the_number_of_nodes_differs_only_from_the_actual_one(
-    plugin: Plugin, wanted: int | None, known: int | None, actual: int, differs: bool
+    plugin: Plugin, desired: int | None, known: int | None, actual: int, differs: bool
 ) -> None:
     outputs = as_created(plugin, NODE_POOL, {**POOL, "nodeCount": known})
     outputs |= {"nodeCount": known, "actualNodeCount": actual}
-    inputs = plugin.checked(NODE_POOL, {**POOL, "nodeCount": wanted})
-    answer = plugin.diff(NODE_POOL, outputs, inputs)
-    assert ("nodeCount" in answer.detailedDiff) == differs
+    inputs = plugin.checked(NODE_POOL, {**POOL, "nodeCount": desired})
+    diff = plugin.diff(NODE_POOL, outputs, inputs)
+    assert ("nodeCount" in diff.detailedDiff) == differs
 
 
 def test_ignored_changes_are_no_difference(plugin: Plugin) -> None:
@@ -449,16 +451,16 @@ def test_ignored_changes_are_no_difference(plugin: Plugin) -> None:
         version="1.35.0-do.0",
         nodePool={"name": "default", "size": "s-4vcpu-8gb", "nodeCount": 5},
     )
-    answer = plugin.diff(
+    diff = plugin.diff(
         CLUSTER,
         outputs,
         plugin.checked(CLUSTER, other),
         ignore=["version", "nodePool.size", "nodePool.nodeCount"],
     )
-    assert answer.changes == answer.DIFF_NONE
+    assert diff.changes == diff.DIFF_NONE
 
 
-def test_every_computed_output_may_change_without_a_difference(plugin: Plugin) -> None:
+def test_a_change_of_outputs_is_no_difference(plugin: Plugin) -> None:
     def outputs_only(fields: Fields, prefix: str = "") -> Iterator[tuple[str, Field]]:
         for name, field in fields.items():
             if field.output:
@@ -471,5 +473,5 @@ def test_every_computed_output_may_change_without_a_difference(plugin: Plugin) -
     outputs = as_created(plugin, CLUSTER, cluster_inputs())
     outputs |= {name: "changed" for name in names if "." not in name}
     outputs["nodePool"] |= {"id": "changed", "nodes": [{"id": "changed"}]}
-    answer = plugin.diff(CLUSTER, outputs, plugin.checked(CLUSTER, cluster_inputs()))
-    assert answer.changes == answer.DIFF_NONE
+    diff = plugin.diff(CLUSTER, outputs, plugin.checked(CLUSTER, cluster_inputs()))
+    assert diff.changes == diff.DIFF_NONE

@@ -24,11 +24,11 @@ cluster = do.KubernetesCluster(
     opts=pulumi.ResourceOptions(depends_on=[registry]),
 )
 pool = do.KubernetesNodePool("pool", cluster_id=cluster.id, size="s-2vcpu-4gb", node_count=1)
-found = do.get_container_registry_output(name=registry.name)
+lookup = do.get_container_registry_output(name=registry.name)
 
 pulumi.export("endpoint", cluster.endpoint)
 pulumi.export("kubeconfig", cluster.kube_configs[0].raw_config)
-pulumi.export("registry", found.endpoint)
+pulumi.export("registry", lookup.endpoint)
 pulumi.export("pool", pool.name)
 """
 
@@ -38,7 +38,7 @@ def stack(tmp_path: Path, do: Emulator) -> Stack:
     return Stack.new(tmp_path, api_url=do.url, token=do.token)
 
 
-def test_a_stack_lives_through_all_of_its_life(stack: Stack, do: Emulator) -> None:
+def test_a_stack_is_created_refreshed_updated_and_destroyed(stack: Stack, do: Emulator) -> None:
     stack.program(PROGRAM.format(region="nyc1"))
     preview = stack.run("preview", "--diff")
     assert preview.code == 0, preview.output
@@ -72,13 +72,11 @@ def test_a_stack_lives_through_all_of_its_life(stack: Stack, do: Emulator) -> No
     destroyed = stack.destroy()
     assert destroyed.code == 0, destroyed.output
     assert not stack.resources()
-    do.until_gone(live[0].id)
+    do.until_deleted(live[0].id)
     assert not do.account.data.registries
 
 
-def test_faults_of_a_program_are_told_before_anything_is_created(
-    stack: Stack, do: Emulator
-) -> None:
+def test_invalid_inputs_are_shown_before_anything_is_created(stack: Stack, do: Emulator) -> None:
     stack.program(
         "import pulumi_digitalocean as do\ndo.Vpc('net', region='nyc1', ip_range='10.10.0.0')\n"
     )
@@ -89,7 +87,7 @@ def test_faults_of_a_program_are_told_before_anything_is_created(
     assert not do.account.data.vpcs
 
 
-def test_a_cluster_without_its_registry_integration_is_kept_and_gone_on_with(
+def test_a_cluster_whose_registry_integration_failed_is_completed_by_the_next_run(
     stack: Stack, do: Emulator
 ) -> None:
     stack.program(
@@ -102,8 +100,8 @@ def test_a_cluster_without_its_registry_integration_is_kept_and_gone_on_with(
     assert run.code != 0
     assert "Error enabling registry integration" in run.output
     [cluster] = do.account.data.clusters.values()
-    kept = {resource["type"]: resource for resource in stack.resources()}
-    assert kept["digitalocean:index/kubernetesCluster:KubernetesCluster"]["id"] == cluster.id
+    resources = {resource["type"]: resource for resource in stack.resources()}
+    assert resources["digitalocean:index/kubernetesCluster:KubernetesCluster"]["id"] == cluster.id
     retried = stack.up()
     assert retried.code == 0, retried.output
     assert list(do.account.data.clusters) == [cluster.id]

@@ -1,4 +1,4 @@
-"""The digitalocean plugin on an account: the calls it makes, and the state it keeps of them."""
+"""The digitalocean plugin on an emulated account: its requests and its state."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from tests.contract.digitalocean_plugin import (
 
 
 class Recorder(httpx.AsyncHTTPTransport):
-    """Lets every request through, and keeps those that change something."""
+    """Sends every request, and records it with its body."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,9 +135,7 @@ def test_a_cluster_is_created_by_the_calls_that_the_real_plugin_makes(
     }
 
 
-def test_everything_that_the_api_says_of_a_cluster_is_in_the_outputs(
-    plugin: Plugin, do: Emulator
-) -> None:
+def test_the_outputs_of_a_cluster_are_those_of_the_api(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(
         CLUSTER,
         cluster_inputs(ha=True, maintenancePolicy={"day": "sunday", "startTime": "04:00"}),
@@ -181,7 +179,7 @@ def test_credentials_are_a_secret_that_kubectl_can_use(plugin: Plugin, do: Emula
     assert datetime.fromisoformat(access["expiresAt"]) > datetime.now(UTC) + timedelta(days=6)
 
 
-def test_a_cluster_that_does_not_come_up_is_an_error_and_not_in_the_state(
+def test_a_cluster_that_does_not_become_ready_is_an_error_and_not_in_the_state(
     plugin: Plugin, do: Emulator, backend: InMemoryBackend
 ) -> None:
     backend.failure = "no machines left"
@@ -211,7 +209,7 @@ def test_a_cluster_whose_registry_integration_failed_is_in_the_state(
     assert "creating urn:pulumi:dev::tests::" in error.value.reasons[0]
 
 
-def test_a_refused_cluster_is_told_in_the_apis_words(plugin: Plugin) -> None:
+def test_a_refused_cluster_is_reported_with_the_apis_response(plugin: Plugin) -> None:
     with pytest.raises(Failure) as error:
         plugin.create(CLUSTER, cluster_inputs(version="0.1.0-do.0"))
     assert "Error creating Kubernetes cluster: POST http://127.0.0.1:" in str(error.value)
@@ -221,44 +219,41 @@ def test_a_refused_cluster_is_told_in_the_apis_words(plugin: Plugin) -> None:
 # Clusters: refresh and import
 
 
-def test_a_refresh_of_an_untouched_cluster_changes_nothing_and_asks_once(
+def test_a_refresh_of_an_unchanged_cluster_changes_nothing_with_one_request(
     plugin: Plugin, wire: Recorder
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(tags=["shop"]))
     wire.clear()
-    read = plugin.read(created)
-    assert read is not None
+    read = plugin.refresh(created)
     assert plain(read.outputs) == plain(created.outputs)
     assert wire.requests == [f"GET /v2/kubernetes/clusters/{created.id}"]
     assert isinstance(read.outputs["kubeConfigs"], Secret)
-    answer = plugin.diff(
+    diff = plugin.diff(
         CLUSTER, read.outputs, plugin.checked(CLUSTER, cluster_inputs(tags=["shop"]))
     )
-    assert answer.changes == answer.DIFF_NONE
+    assert diff.changes == diff.DIFF_NONE
 
 
-def test_a_refresh_finds_what_was_changed_by_hand(plugin: Plugin, do: Emulator) -> None:
+def test_a_refresh_finds_manual_changes(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(tags=["shop"]))
     do.pydo().kubernetes.update_cluster(
         created.id, body={"name": "microservices-demo", "auto_upgrade": True, "tags": ["other"]}
     )
-    read = plugin.read(created)
-    assert read is not None
+    read = plugin.refresh(created)
     assert read.outputs["autoUpgrade"] is True
     assert read.outputs["tags"] == ["other"]
-    answer = plugin.diff(CLUSTER, read.outputs, created.inputs)
-    assert list(answer.diffs) == ["autoUpgrade", "tags"]
+    diff = plugin.diff(CLUSTER, read.outputs, created.inputs)
+    assert list(diff.diffs) == ["autoUpgrade", "tags"]
 
 
-def test_a_refresh_never_sees_that_the_registry_was_taken_away(
+def test_a_refresh_does_not_see_that_the_registry_integration_was_removed(
     plugin: Plugin, do: Emulator
 ) -> None:
     create_registry(plugin)
     created = plugin.create(CLUSTER, cluster_inputs(registryIntegration=True))
     do.http().request("DELETE", "/v2/kubernetes/registry", json={"cluster_uuids": [created.id]})
     assert not do.cluster(created.id)["registry_enabled"]
-    read = plugin.read(created)
-    assert read is not None
+    read = plugin.refresh(created)
     assert read.outputs["registryIntegration"] is True
 
 
@@ -267,21 +262,19 @@ def test_a_refresh_renews_credentials_only_once_they_have_expired(
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs())
     [access] = plain(created.outputs["kubeConfigs"])
-    fresh = plugin.read(created)
-    assert fresh is not None
+    fresh = plugin.refresh(created)
     assert plain(fresh.outputs["kubeConfigs"]) == [access]
     stale = {**access, "expiresAt": "2020-01-01T00:00:00Z"}
     created.outputs["kubeConfigs"] = Secret([stale])
     wire.clear()
-    renewed = plugin.read(created)
-    assert renewed is not None
+    renewed = plugin.refresh(created)
     [new_access] = plain(renewed.outputs["kubeConfigs"])
     assert new_access["token"] != access["token"]
     assert wire.requests[-1].endswith("/credentials?expiry_seconds=0")
 
 
 @pytest.mark.parametrize("type", [CLUSTER, NODE_POOL, REGISTRY, VPC])
-def test_what_is_gone_is_gone_from_the_state(plugin: Plugin, type: str) -> None:
+def test_a_refresh_removes_what_no_longer_exists(plugin: Plugin, type: str) -> None:
     gone = Created(type, "0000", {}, {"clusterId": "0000", "name": "x"})
     assert plugin.read(gone) is None
 
@@ -291,7 +284,6 @@ def test_a_cluster_is_imported_by_its_id_and_its_only_pool_becomes_the_default(
 ) -> None:
     existing = do.running_cluster()
     imported = plugin.import_(CLUSTER, existing["id"])
-    assert imported is not None
     assert imported.inputs["name"] == "microservices-demo"
     assert imported.inputs["nodePool"]["size"] == "s-2vcpu-4gb"
     assert "endpoint" not in imported.inputs
@@ -314,13 +306,11 @@ def test_a_cluster_with_several_pools_and_no_default_one_is_not_imported(
 # Clusters: changes and end
 
 
-def test_changes_of_a_cluster_are_made_in_place(
-    plugin: Plugin, do: Emulator, wire: Recorder
-) -> None:
+def test_a_cluster_is_updated_in_place(plugin: Plugin, do: Emulator, wire: Recorder) -> None:
     create_registry(plugin)
     created = plugin.create(CLUSTER, cluster_inputs())
     wire.clear()
-    wanted = cluster_inputs(
+    changes = cluster_inputs(
         name="renamed",
         tags=["new"],
         autoUpgrade=True,
@@ -328,7 +318,7 @@ def test_changes_of_a_cluster_are_made_in_place(
         maintenancePolicy={"day": "monday", "startTime": "01:00"},
         nodePool={"name": "default", "size": "s-2vcpu-4gb", "nodeCount": 3},
     )
-    updated = plugin.update(created, wanted)
+    updated = plugin.update(created, changes)
     path = f"/v2/kubernetes/clusters/{created.id}"
     [put, put_pool] = [line for line in wire.requests if line.startswith("PUT")]
     assert put == f"PUT {path}"
@@ -341,8 +331,8 @@ def test_changes_of_a_cluster_are_made_in_place(
     assert cluster["maintenance_policy"]["day"] == "monday"
     assert updated.outputs["nodePool"]["actualNodeCount"] == 3
     assert updated.outputs["registryIntegration"] is True
-    answer = plugin.diff(CLUSTER, updated.outputs, plugin.checked(CLUSTER, wanted))
-    assert answer.changes == answer.DIFF_NONE
+    diff = plugin.diff(CLUSTER, updated.outputs, plugin.checked(CLUSTER, changes))
+    assert diff.changes == diff.DIFF_NONE
 
 
 def test_a_newer_version_is_an_upgrade(plugin: Plugin, do: Emulator, wire: Recorder) -> None:
@@ -355,7 +345,7 @@ def test_a_newer_version_is_an_upgrade(plugin: Plugin, do: Emulator, wire: Recor
     until(lambda: do.cluster(created.id), lambda cluster: cluster["version"] == newer)
 
 
-def test_a_preview_of_a_change_keeps_what_the_api_decided(plugin: Plugin, wire: Recorder) -> None:
+def test_a_preview_of_an_update_keeps_what_the_api_decided(plugin: Plugin, wire: Recorder) -> None:
     created = plugin.create(CLUSTER, cluster_inputs())
     wire.clear()
     planned = plugin.update(created, cluster_inputs(tags=["new"]), preview=True)
@@ -366,7 +356,7 @@ def test_a_preview_of_a_change_keeps_what_the_api_decided(plugin: Plugin, wire: 
     assert planned.outputs["nodePool"] == created.outputs["nodePool"]
 
 
-def test_a_failed_change_leaves_the_new_values_in_the_state_for_a_refresh_to_correct(
+def test_a_failed_update_leaves_the_new_values_in_the_state_until_the_next_refresh(
     plugin: Plugin,
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(ha=True))
@@ -374,29 +364,30 @@ def test_a_failed_change_leaves_the_new_values_in_the_state_for_a_refresh_to_cor
         plugin.update(created, cluster_inputs(ha=False))
     assert error.value.id == created.id
     assert error.value.properties["ha"] is False
-    after = plugin.read(created)
-    assert after is not None
+    after = plugin.refresh(created)
     assert after.outputs["ha"] is True
 
 
 @pytest.mark.usefixtures("default_vpc")
-def test_a_change_of_what_is_gone_is_an_error(plugin: Plugin, do: Emulator) -> None:
+def test_an_update_of_what_no_longer_exists_is_an_error(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(VPC, {"name": "net", "region": "nyc1"})
     do.http().delete(f"/v2/vpcs/{created.id}")
     with pytest.raises(Failure, match="404"):
         plugin.update(created, {"name": "other", "region": "nyc1"})
 
 
-def test_deleting_a_cluster_starts_its_end(plugin: Plugin, do: Emulator, wire: Recorder) -> None:
+def test_deleting_a_cluster_requests_its_deletion(
+    plugin: Plugin, do: Emulator, wire: Recorder
+) -> None:
     created = plugin.create(CLUSTER, cluster_inputs())
     wire.clear()
     plugin.delete(created)
     assert wire.requests == [f"DELETE /v2/kubernetes/clusters/{created.id}"]
-    do.until_gone(created.id)
-    plugin.delete(created)  # one that is gone already is no error
+    do.until_deleted(created.id)
+    plugin.delete(created)  # deleting it again is no error
 
 
-def test_deleting_a_cluster_with_all_that_belongs_to_it(
+def test_a_cluster_is_deleted_with_its_associated_resources(
     plugin: Plugin, do: Emulator, wire: Recorder
 ) -> None:
     created = plugin.create(CLUSTER, cluster_inputs(destroyAllAssociatedResources=True))
@@ -404,7 +395,7 @@ def test_deleting_a_cluster_with_all_that_belongs_to_it(
     plugin.delete(created)
     path = f"/v2/kubernetes/clusters/{created.id}/destroy_with_associated_resources"
     assert wire.requests == [f"GET {path}", f"DELETE {path}/dangerous"]
-    do.until_gone(created.id)
+    do.until_deleted(created.id)
 
 
 def test_a_failed_deletion_is_an_error_so_that_the_cluster_stays_in_the_state(
@@ -436,26 +427,26 @@ def pool_inputs(cluster: Created, **changes: object) -> dict[str, Any]:
     }
 
 
-def test_a_node_pool_lives_through_all_of_its_life(
+def test_a_node_pool_is_created_updated_and_deleted(
     plugin: Plugin, do: Emulator, cluster: Created, wire: Recorder
 ) -> None:
     created = plugin.create(NODE_POOL, pool_inputs(cluster, labels={"a": "b"}))
     assert created.outputs["actualNodeCount"] == 1
     assert [node["status"] for node in created.outputs["nodes"]] == ["running"]
 
-    wanted = pool_inputs(
+    changes = pool_inputs(
         cluster,
         nodeCount=2,
         labels={"c": "d"},
         tags=["batch"],
         taints=[{"key": "k", "value": "v", "effect": "NoExecute"}],
     )
-    updated = plugin.update(created, wanted)
+    updated = plugin.update(created, changes)
     assert updated.outputs["actualNodeCount"] == 2
     assert updated.outputs["tags"] == ["batch"]
     assert updated.outputs["labels"] == {"c": "d"}
-    answer = plugin.diff(NODE_POOL, updated.outputs, plugin.checked(NODE_POOL, wanted))
-    assert answer.changes == answer.DIFF_NONE
+    diff = plugin.diff(NODE_POOL, updated.outputs, plugin.checked(NODE_POOL, changes))
+    assert diff.changes == diff.DIFF_NONE
 
     autoscaled = plugin.update(
         updated, pool_inputs(cluster, nodeCount=None, autoScale=True, minNodes=1, maxNodes=3)
@@ -484,7 +475,6 @@ def test_a_node_pool_is_imported_by_its_id_alone(
 ) -> None:
     existing = plugin.create(NODE_POOL, pool_inputs(cluster))
     imported = plugin.import_(NODE_POOL, existing.id)
-    assert imported is not None
     assert imported.outputs == existing.outputs
     assert imported.inputs["clusterId"] == cluster.id
 
@@ -503,28 +493,27 @@ def test_the_default_pool_is_not_imported_as_a_resource_of_its_own(
 
 @pytest.fixture
 def default_vpc(plugin: Plugin) -> Created:
-    """The first VPC of a region is its default one, which can't be deleted."""
+    """The first VPC of a region is its default VPC, which can't be deleted."""
     return plugin.create(VPC, {"name": "first", "region": "nyc1"})
 
 
-def test_a_registry_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) -> None:
+def test_a_registry_is_created_updated_imported_and_deleted(plugin: Plugin, do: Emulator) -> None:
     created = create_registry(plugin)
     assert created.id == "microservices-demo"
     assert created.outputs["endpoint"] == "registry.digitalocean.com/microservices-demo"
     assert created.outputs["serverUrl"] == "registry.digitalocean.com"
     assert created.outputs["subscriptionTierSlug"] == "basic"
-    wanted = {"name": "microservices-demo", "subscriptionTierSlug": "professional"}
-    updated = plugin.update(created, wanted)
+    changes = {"name": "microservices-demo", "subscriptionTierSlug": "professional"}
+    updated = plugin.update(created, changes)
     assert updated.outputs["subscriptionTierSlug"] == "professional"
     imported = plugin.import_(REGISTRY, created.id)
-    assert imported is not None
     assert imported.outputs == updated.outputs
     plugin.delete(updated)
     assert do.account.data.registries == {}
 
 
 @pytest.mark.usefixtures("default_vpc")
-def test_a_vpc_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) -> None:
+def test_a_vpc_is_created_updated_imported_and_deleted(plugin: Plugin, do: Emulator) -> None:
     created = plugin.create(VPC, {"name": "net", "region": "nyc1", "ipRange": "10.77.0.0/20"})
     assert created.outputs["vpcUrn"] == f"do:vpc:{created.id}"
     assert created.outputs["ipRange"] == "10.77.0.0/20"
@@ -535,14 +524,13 @@ def test_a_vpc_lives_through_all_of_its_life(plugin: Plugin, do: Emulator) -> No
     )
     assert updated.outputs["name"] == "network"
     imported = plugin.import_(VPC, created.id)
-    assert imported is not None
     assert imported.outputs == updated.outputs
     plugin.delete(updated)
     assert do.http().get(f"/v2/vpcs/{created.id}").status_code == 404
 
 
 @pytest.mark.usefixtures("default_vpc")
-def test_deleting_a_vpc_waits_for_its_members_to_go(
+def test_deleting_a_vpc_waits_until_its_members_are_gone(
     plugin: Plugin, do: Emulator, backend: InMemoryBackend
 ) -> None:
     vpc = plugin.create(VPC, {"name": "net", "region": "nyc1"})
@@ -561,28 +549,30 @@ def test_deleting_a_vpc_waits_for_its_members_to_go(
 
 def test_a_registry_is_looked_up_by_name(plugin: Plugin) -> None:
     create_registry(plugin)
-    found, _ = plugin.invoke("getContainerRegistry", name="microservices-demo")
-    assert found["id"] == "microservices-demo"
-    assert found["endpoint"] == "registry.digitalocean.com/microservices-demo"
+    registry, _ = plugin.invoke("getContainerRegistry", name="microservices-demo")
+    assert registry["id"] == "microservices-demo"
+    assert registry["endpoint"] == "registry.digitalocean.com/microservices-demo"
     with pytest.raises(Failure, match="the account has none named elsewhere"):
         plugin.invoke("getContainerRegistry", name="elsewhere")
 
 
 def test_versions_are_looked_up_by_prefix(plugin: Plugin, do: Emulator) -> None:
-    found, _ = plugin.invoke("getKubernetesVersions", versionPrefix="1.34.")
-    assert found["validVersions"] == [v for v in do.account.data.versions if v.startswith("1.34.")]
-    assert found["latestVersion"] == found["validVersions"][0]
+    versions, _ = plugin.invoke("getKubernetesVersions", versionPrefix="1.34.")
+    assert versions["validVersions"] == [
+        v for v in do.account.data.versions if v.startswith("1.34.")
+    ]
+    assert versions["latestVersion"] == versions["validVersions"][0]
     nothing, _ = plugin.invoke("getKubernetesVersions", versionPrefix="0.")
     assert nothing["validVersions"] == []
     assert "latestVersion" not in nothing
 
 
 def test_a_cluster_is_looked_up_by_name(plugin: Plugin, cluster: Created) -> None:
-    found, _ = plugin.invoke("getKubernetesCluster", name="microservices-demo")
-    assert found["id"] == cluster.id
-    assert found["nodePools"][0]["id"] == cluster.outputs["nodePool"]["id"]
-    assert found["urn"] == cluster.outputs["clusterUrn"]
-    assert found["kubeConfigs"][0]["host"] == cluster.outputs["endpoint"]
+    outputs, _ = plugin.invoke("getKubernetesCluster", name="microservices-demo")
+    assert outputs["id"] == cluster.id
+    assert outputs["nodePools"][0]["id"] == cluster.outputs["nodePool"]["id"]
+    assert outputs["urn"] == cluster.outputs["clusterUrn"]
+    assert outputs["kubeConfigs"][0]["host"] == cluster.outputs["endpoint"]
     with pytest.raises(Failure, match="Unable to find cluster with name: other"):
         plugin.invoke("getKubernetesCluster", name="other")
 
@@ -590,16 +580,16 @@ def test_a_cluster_is_looked_up_by_name(plugin: Plugin, cluster: Created) -> Non
 def test_a_vpc_is_looked_up_by_exactly_one_of_its_properties(plugin: Plugin) -> None:
     vpc = plugin.create(VPC, {"name": "net", "region": "nyc1"})
     for args in ({"id": vpc.id}, {"name": "net"}):
-        found, _ = plugin.invoke("getVpc", **args)
-        assert found["id"] == vpc.id
-        assert found["urn"] == vpc.outputs["vpcUrn"]
+        outputs, _ = plugin.invoke("getVpc", **args)
+        assert outputs["id"] == vpc.id
+        assert outputs["urn"] == vpc.outputs["vpcUrn"]
     with pytest.raises(Failure, match="no VPCs found with name other"):
         plugin.invoke("getVpc", name="other")
     with pytest.raises(Failure, match="exactly one of `id`, `name` and `region`"):
         plugin.invoke("getVpc", name="net", id=vpc.id)
 
 
-def test_lookups_refuse_arguments_that_they_do_not_have(plugin: Plugin) -> None:
+def test_lookups_refuse_unknown_arguments(plugin: Plugin) -> None:
     _, failures = plugin.invoke("getContainerRegistry", nam="x")
     assert failures == [
         "Invalid or unknown key. Examine values at 'getContainerRegistry.nam'.",
@@ -610,52 +600,52 @@ def test_lookups_refuse_arguments_that_they_do_not_have(plugin: Plugin) -> None:
 # Requests
 
 
-def answers(
+def responding(
     *statuses: int, retry_after: str | None = None
 ) -> tuple[httpx.MockTransport, list[str]]:
-    """A transport that answers these, one after the other, and the requests it got."""
-    got: list[str] = []
-    left = list(statuses)
+    """A transport that responds with these statuses in turn, and its list of requests."""
+    requests: list[str] = []
+    remaining = list(statuses)
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        got.append(request.method)
+    def respond(request: httpx.Request) -> httpx.Response:
+        requests.append(request.method)
         headers = {"Retry-After": retry_after} if retry_after else {}
         body = {"vpc": {"id": "1"}, "message": "what went wrong", "request_id": "r-1"}
-        return httpx.Response(left.pop(0), json=body, headers=headers)
+        return httpx.Response(remaining.pop(0), json=body, headers=headers)
 
-    return httpx.MockTransport(answer), got
+    return httpx.MockTransport(respond), requests
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-def test_requests_are_made_again_when_the_api_is_busy_or_broken(status: int) -> None:
-    transport, got = answers(status, status, 200)
+def test_requests_are_retried_when_the_api_is_busy_or_broken(status: int) -> None:
+    transport, requests = responding(status, status, 200)
     config = Configuration(httpRetryWaitMin=0.001)
-    answer = asyncio.run(Api(config, transport=transport).post("/v2/vpcs", {"name": "x"}))
-    assert answer["vpc"] == {"id": "1"}
-    assert got == ["POST"] * 3
+    response = asyncio.run(Api(config, transport=transport).post("/v2/vpcs", {"name": "x"}))
+    assert response["vpc"] == {"id": "1"}
+    assert requests == ["POST"] * 3
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 501])
-def test_requests_that_are_refused_are_not_made_again(status: int) -> None:
-    transport, got = answers(status)
+def test_refused_requests_are_not_retried(status: int) -> None:
+    transport, requests = responding(status)
     api = Api(Configuration(), transport=transport)
     with pytest.raises(Failure) as error:
         asyncio.run(api.get("/v2/vpcs"))
-    assert got == ["GET"]
+    assert requests == ["GET"]
     assert str(error.value) == (
         f'GET https://api.digitalocean.com/v2/vpcs: {status} (request "r-1") what went wrong'
     )
 
 
-def test_requests_are_given_up_after_as_many_attempts_as_configured() -> None:
-    transport, got = answers(500, 500, 500)
+def test_requests_fail_after_the_configured_number_of_attempts() -> None:
+    transport, requests = responding(500, 500, 500)
     config = Configuration(httpRetryMax=2, httpRetryWaitMin=0.001)
     with pytest.raises(Failure, match=r"500 .*; giving up after 3 attempt\(s\)$"):
         asyncio.run(Api(config, transport=transport).get("/v2/vpcs"))
-    assert len(got) == 3
+    assert len(requests) == 3
 
 
-def test_the_api_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_wait_as_long_as_the_api_says(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -663,12 +653,12 @@ def test_the_api_says_how_long_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     for retry_after in ("7", None):
-        transport, _ = answers(429, 429, 200, retry_after=retry_after)
+        transport, _ = responding(429, 429, 200, retry_after=retry_after)
         asyncio.run(Api(Configuration(), transport=transport).get("/v2/vpcs"))
     assert [seconds for seconds in waits if seconds] == [7, 7, 1, 2]
 
 
-def test_an_api_that_is_not_there_is_told_by_its_address() -> None:
+def test_an_unreachable_api_is_reported_with_its_address() -> None:
     config = Configuration(apiEndpoint="http://127.0.0.1:1", httpRetryMax=0)
     with pytest.raises(Failure, match=r"GET http://127\.0\.0\.1:1/v2/vpcs: "):
         asyncio.run(Api(config).get("/v2/vpcs"))

@@ -1,4 +1,4 @@
-"""The github plugin against the emulated GitHub: what the real plugin does and does not do."""
+"""The github plugin on the emulated GitHub behaves as the real plugin."""
 
 import asyncio
 import time
@@ -49,11 +49,11 @@ def plugin(gh: Emulator, runner: asyncio.Runner) -> Plugin:
 
 def configure(plugin: Plugin, gh: Emulator, **changes: object) -> None:
     # Pauses and retries have tests of their own.
-    given = {
+    settings = {
         "token": gh.token, "owner": OWNER, "baseUrl": gh.base_url,
         "writeDelayMs": 0, "retryDelayMs": 0,
     }  # fmt: skip
-    plugin.configure(**(given | changes))
+    plugin.configure(**(settings | changes))
 
 
 def webhook(gh: Emulator, **changes: object) -> dict[str, Any]:
@@ -92,24 +92,23 @@ def everything(gh: Emulator) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def test_what_was_made_differs_in_nothing_and_is_gone_when_deleted(
+def test_every_resource_is_unchanged_after_its_creation_and_gone_after_its_deletion(
     plugin: Plugin, gh: Emulator
 ) -> None:
-    made = []
+    resources = []
     for type, inputs in everything(gh):
         created = plugin.create(type, inputs)
         assert not plugin.diff(type, created.outputs, created.inputs).diffs, type
-        found = plugin.read(created)
-        assert found is not None
-        assert plain(found.outputs) == plain(created.outputs), type
-        assert not plugin.diff(type, found.outputs, created.inputs).diffs, type
-        made.append(created)
-    for created in reversed(made):
+        refreshed = plugin.refresh(created)
+        assert plain(refreshed.outputs) == plain(created.outputs), type
+        assert not plugin.diff(type, refreshed.outputs, created.inputs).diffs, type
+        resources.append(created)
+    for created in reversed(resources):
         plugin.delete(created)
         assert plugin.read(created) is None, created.type
 
 
-def test_secrets_are_secret_in_the_state_however_deep(plugin: Plugin, gh: Emulator) -> None:
+def test_nested_secrets_are_secret_in_the_state(plugin: Plugin, gh: Emulator) -> None:
     hook = plugin.create(WEBHOOK, webhook(gh))
     assert isinstance(hook.outputs["configuration"]["secret"], Secret)
     assert isinstance(hook.outputs["configuration"]["url"], Secret)
@@ -117,19 +116,17 @@ def test_secrets_are_secret_in_the_state_however_deep(plugin: Plugin, gh: Emulat
     assert isinstance(secret.outputs["value"], Secret)
 
 
-def test_a_webhooks_secret_that_was_changed_by_hand_is_not_noticed(
+def test_a_refresh_does_not_see_a_manual_change_of_a_webhooks_secret(
     plugin: Plugin, gh: Emulator
 ) -> None:
     hook = plugin.create(WEBHOOK, webhook(gh))
     config = {"url": gh.receiver.url, "content_type": "json", "secret": "other"}
     gh.call("PATCH", f"{REPO}/hooks/{hook.id}", {"config": config}, status=200)
-    found = plugin.read(hook)
-    assert found is not None
-    assert plain(found.outputs)["configuration"]["secret"] == "s3cret"
+    refreshed = plugin.refresh(hook)
+    assert plain(refreshed.outputs)["configuration"]["secret"] == "s3cret"
     gh.call("PATCH", f"{REPO}/hooks/{hook.id}", {"config": {"url": gh.receiver.url}}, status=200)
-    found = plugin.read(hook)
-    assert found is not None
-    assert plugin.diff(WEBHOOK, found.outputs, hook.inputs).diffs == ["configuration"]
+    refreshed = plugin.refresh(hook)
+    assert plugin.diff(WEBHOOK, refreshed.outputs, hook.inputs).diffs == ["configuration"]
 
 
 def test_a_webhook_is_changed_in_place(plugin: Plugin, gh: Emulator) -> None:
@@ -141,52 +138,53 @@ def test_a_webhook_is_changed_in_place(plugin: Plugin, gh: Emulator) -> None:
     assert not plugin.diff(WEBHOOK, changed.outputs, changed.inputs).diffs
 
 
-def test_a_deploy_key_is_replaced_and_the_old_one_goes_first(plugin: Plugin) -> None:
+def test_a_deploy_key_is_deleted_before_its_replacement(plugin: Plugin) -> None:
     key = plugin.create(DEPLOY_KEY, {"repository": "shop", "title": "dev", "key": KEY})
     inputs = key.inputs
     assert plain(key.outputs)["readOnly"]
     assert not plugin.diff(DEPLOY_KEY, key.outputs, inputs | {"key": f"{KEY} comment"}).diffs
-    answer = plugin.diff(DEPLOY_KEY, key.outputs, inputs | {"title": "other"})
-    assert (list(answer.replaces), answer.deleteBeforeReplace) == (["title"], True)
+    diff = plugin.diff(DEPLOY_KEY, key.outputs, inputs | {"title": "other"})
+    assert (list(diff.replaces), diff.deleteBeforeReplace) == (["title"], True)
 
 
-def test_a_ruleset_is_changed_in_place_whatever_the_order_of_its_actors(plugin: Plugin) -> None:
+def test_a_ruleset_is_updated_in_place_and_the_order_of_its_actors_is_ignored(
+    plugin: Plugin,
+) -> None:
     admins = {"actorType": "OrganizationAdmin", "bypassMode": "pull_request"}
     writers = {"actorId": 4, "actorType": "RepositoryRole", "bypassMode": "always"}
-    made = plugin.create(RULESET, ruleset(bypassActors=[admins, writers]))
-    again = plugin.checked(RULESET, ruleset(bypassActors=[writers, admins]))
-    assert not plugin.diff(RULESET, made.outputs, again).diffs
+    created = plugin.create(RULESET, ruleset(bypassActors=[admins, writers]))
+    reordered = plugin.checked(RULESET, ruleset(bypassActors=[writers, admins]))
+    assert not plugin.diff(RULESET, created.outputs, reordered).diffs
     checks = {"requiredChecks": [{"context": "tests"}]}
-    wanted = ruleset(rules={"nonFastForward": True, "requiredStatusChecks": checks})
-    changed = plugin.update(made, wanted)
-    assert changed.outputs["etag"] != made.outputs["etag"]
+    rules = {"nonFastForward": True, "requiredStatusChecks": checks}
+    changed = plugin.update(created, ruleset(rules=rules))
+    assert changed.outputs["etag"] != created.outputs["etag"]
     assert not plugin.diff(RULESET, changed.outputs, changed.inputs).diffs
     assert changed.outputs["rules"]["nonFastForward"]
     assert "pullRequest" not in changed.outputs["rules"]
 
 
-def test_reviewers_that_were_taken_away_by_hand_are_not_noticed(
+def test_a_refresh_does_not_see_that_reviewers_were_removed_manually(
     plugin: Plugin, gh: Emulator
 ) -> None:
     [inputs] = [inputs for type, inputs in everything(gh) if type == ENVIRONMENT]
-    made = plugin.create(ENVIRONMENT, inputs)
+    created = plugin.create(ENVIRONMENT, inputs)
     gh.call("PUT", f"{REPO}/environments/dev", {}, status=200)
-    found = plugin.read(made)
-    assert found is not None
-    assert plugin.diff(ENVIRONMENT, found.outputs, made.inputs).diffs == ["waitTimer"]
+    refreshed = plugin.refresh(created)
+    assert plugin.diff(ENVIRONMENT, refreshed.outputs, created.inputs).diffs == ["waitTimer"]
 
 
 @pytest.mark.parametrize("type", [SECRET, ENVIRONMENT_SECRET])
-def test_a_secret_that_was_written_by_others_is_written_again(
+def test_a_secret_that_others_have_written_is_updated_again(
     plugin: Plugin, gh: Emulator, type: str
 ) -> None:
     plugin.create(ENVIRONMENT, environment())
     scope = environment() if type == ENVIRONMENT_SECRET else {"repository": "shop"}
-    made = plugin.create(type, {**scope, "secretName": "A", "value": "1"})
-    changed = plugin.update(made, {**scope, "secretName": "A", "value": "2"})
+    created = plugin.create(type, {**scope, "secretName": "A", "value": "1"})
+    changed = plugin.update(created, {**scope, "secretName": "A", "value": "2"})
     assert not plugin.diff(type, changed.outputs, changed.inputs).diffs
-    known = gh.github.state.repository("shop")
-    vault = known.environments[0].vault if type == ENVIRONMENT_SECRET else known.vault
+    repository = gh.github.state.repository("shop")
+    vault = repository.environments[0].vault if type == ENVIRONMENT_SECRET else repository.vault
     assert vault.secrets["A"].value == "2"
     later = vault.secrets["A"].updated_at.replace(year=2199)
 
@@ -195,35 +193,33 @@ def test_a_secret_that_was_written_by_others_is_written_again(
             vault.secrets["A"].value, vault.secrets["A"].updated_at = "stolen", later
 
     gh.in_server(write)
-    found = plugin.read(changed)
-    assert found is not None
-    assert plugin.diff(type, found.outputs, found.inputs).diffs == ["updatedAt"]
-    mended = plugin.update(found, {**scope, "secretName": "A", "value": "2"})
+    refreshed = plugin.refresh(changed)
+    assert plugin.diff(type, refreshed.outputs, refreshed.inputs).diffs == ["updatedAt"]
+    repaired = plugin.update(refreshed, {**scope, "secretName": "A", "value": "2"})
     assert vault.secrets["A"].value == "2"
-    assert not plugin.diff(type, mended.outputs, mended.inputs).diffs
+    assert not plugin.diff(type, repaired.outputs, repaired.inputs).diffs
 
 
-def test_a_secret_that_is_gone_already_can_not_be_deleted(plugin: Plugin, gh: Emulator) -> None:
-    made = plugin.create(SECRET, {"repository": "shop", "secretName": "A", "value": "1"})
+def test_deleting_a_secret_that_is_gone_is_an_error(plugin: Plugin, gh: Emulator) -> None:
+    secret = plugin.create(SECRET, {"repository": "shop", "secretName": "A", "value": "1"})
     gh.call("DELETE", f"{REPO}/actions/secrets/A", status=204)
     with pytest.raises(Failure, match="404 Not Found"):
-        plugin.delete(made)
+        plugin.delete(secret)
 
 
-def test_a_variable_that_is_there_already_is_an_error(plugin: Plugin, gh: Emulator) -> None:
+def test_creating_a_variable_that_exists_is_an_error(plugin: Plugin, gh: Emulator) -> None:
     gh.call("POST", f"{REPO}/actions/variables", {"name": "A", "value": "x"}, status=201)
     with pytest.raises(Failure, match="409 Already exists"):
         plugin.create(VARIABLE, {"repository": "shop", "variableName": "A", "value": "1"})
 
 
-def test_what_exists_can_be_imported(plugin: Plugin, gh: Emulator) -> None:
+def test_existing_resources_are_imported(plugin: Plugin, gh: Emulator) -> None:
     for type, inputs in everything(gh):
-        made = plugin.create(type, inputs)
+        created = plugin.create(type, inputs)
         if type in (WEBHOOK, RULESET, SECRET, ENVIRONMENT_SECRET):
             continue
-        found = plugin.import_(type, made.id)
-        assert found is not None, type
-        assert plain(found.outputs) == plain(made.outputs), type
+        imported = plugin.import_(type, created.id)
+        assert plain(imported.outputs) == plain(created.outputs), type
 
 
 PARTS = {
@@ -236,26 +232,28 @@ PARTS = {
 }
 
 
-def live(plugin: Plugin, gh: Emulator, part: str) -> None:
-    """Make, read and delete all of a part."""
-    made = [plugin.create(type, inputs) for type, inputs in everything(gh) if type in PARTS[part]]
-    for each in reversed(made):
-        assert plugin.read(each)
-        plugin.delete(each)
+def create_read_delete(plugin: Plugin, gh: Emulator, part: str) -> None:
+    """Create, read and delete all resources of a part."""
+    resources = [
+        plugin.create(type, inputs) for type, inputs in everything(gh) if type in PARTS[part]
+    ]
+    for resource in reversed(resources):
+        assert plugin.read(resource)
+        plugin.delete(resource)
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_needs_the_documented_permissions_and_no_others(
+def test_a_part_needs_exactly_the_documented_permissions(
     plugin: Plugin, gh: Emulator, part: str
 ) -> None:
     needed = github_parts()[part]
     configure(plugin, gh, token=gh.token_of("u", "admin", needed))
-    live(plugin, gh, part)
-    for name in needed:
-        fewer = {each: level for each, level in needed.items() if each != name}
+    create_read_delete(plugin, gh, part)
+    for missing in needed:
+        fewer = {name: level for name, level in needed.items() if name != missing}
         configure(plugin, gh, token=gh.token_of("u", "admin", fewer))
         with pytest.raises(Failure, match="403 Resource not accessible"):
-            live(plugin, gh, part)
+            create_read_delete(plugin, gh, part)
 
 
 def test_teams_need_a_permission_of_the_organization(plugin: Plugin, gh: Emulator) -> None:
@@ -269,38 +267,35 @@ def test_teams_need_a_permission_of_the_organization(plugin: Plugin, gh: Emulato
 
 
 @pytest.mark.parametrize("name", ["1A", "A-B", "GITHUB_TOKEN"])
-def test_a_name_that_github_refuses_is_refused_before(plugin: Plugin, name: str) -> None:
+def test_a_secrets_name_that_github_refuses_fails_the_check(plugin: Plugin, name: str) -> None:
     inputs = {"repository": "shop", "secretName": name, "value": "1"}
     _, failures = plugin.check(SECRET, inputs)
     assert failures
 
 
-def test_people_and_teams_are_found_by_name(plugin: Plugin, gh: Emulator) -> None:
+def test_users_and_teams_are_looked_up_by_name(plugin: Plugin, gh: Emulator) -> None:
     gh.token_of("reviewer")
     team = gh.in_server(lambda: gh.github.state.add_team("ops", ["reviewer"]))
     user = gh.call("GET", "/users/reviewer", status=200)
-    found, _ = plugin.invoke("getUser", username="reviewer")
-    assert found["id"] == str(user["id"])
-    found, _ = plugin.invoke("getTeam", slug="ops", summaryOnly=True)
-    assert found["teamId"] == team.id
+    outputs, _ = plugin.invoke("getUser", username="reviewer")
+    assert outputs["id"] == str(user["id"])
+    outputs, _ = plugin.invoke("getTeam", slug="ops", summaryOnly=True)
+    assert outputs["teamId"] == team.id
     with pytest.raises(Failure, match="404 Not Found"):
         plugin.invoke("getUser", username="nobody")
 
 
-def test_an_owner_or_token_that_github_does_not_know_is_told_at_once(
-    plugin: Plugin, gh: Emulator
-) -> None:
+def test_an_unknown_owner_or_token_fails_the_configuration(plugin: Plugin, gh: Emulator) -> None:
     with pytest.raises(Failure, match='failed to lookup owner "nobody"'):
         configure(plugin, gh, owner="nobody")
     with pytest.raises(Failure, match="401 Bad credentials"):
         configure(plugin, gh, token="wrong")
 
 
-def test_without_an_owner_it_is_whoever_the_token_is_of(
+def test_the_default_owner_is_the_tokens_owner(
     plugin: Plugin, gh: Emulator, runner: asyncio.Runner
 ) -> None:
-    given = {"token": gh.token, "baseUrl": gh.base_url}
-    api = Api(Configuration.model_validate(given))
+    api = Api(Configuration.model_validate({"token": gh.token, "baseUrl": gh.base_url}))
     runner.run(api.connect())
     assert api.owner == OWNER
     runner.run(api.close())
@@ -310,9 +305,9 @@ def test_a_refusal_names_the_request_and_githubs_reason(plugin: Plugin, gh: Emul
     plugin.create(WEBHOOK, webhook(gh))
     with pytest.raises(Failure) as refused:
         plugin.create(WEBHOOK, webhook(gh))
-    said = str(refused.value)
-    assert f"POST {gh.api_url}{REPO}/hooks: 422 Validation Failed" in said
-    assert "Message:Hook already exists on this repository" in said
+    message = str(refused.value)
+    assert f"POST {gh.api_url}{REPO}/hooks: 422 Validation Failed" in message
+    assert "Message:Hook already exists on this repository" in message
 
 
 def answering(statuses: list[int], **headers: str) -> httpx.MockTransport:
@@ -322,11 +317,11 @@ def answering(statuses: list[int], **headers: str) -> httpx.MockTransport:
 
 
 def api_of(transport: httpx.MockTransport, **changes: object) -> Api:
-    given = {"token": "t", "retryDelayMs": 0, **changes}
-    return Api(Configuration.model_validate(given), transport=transport)
+    settings = {"token": "t", "retryDelayMs": 0, **changes}
+    return Api(Configuration.model_validate(settings), transport=transport)
 
 
-def test_a_server_error_is_tried_again_three_times(runner: asyncio.Runner) -> None:
+def test_a_server_error_is_retried_three_times(runner: asyncio.Runner) -> None:
     statuses = [502, 503, 500, 200]
     runner.run(api_of(answering(statuses)).get("x"))
     assert not statuses
@@ -334,7 +329,7 @@ def test_a_server_error_is_tried_again_three_times(runner: asyncio.Runner) -> No
         runner.run(api_of(answering([502] * 4)).get("x"))
 
 
-def test_a_rate_limit_is_waited_for(runner: asyncio.Runner) -> None:
+def test_a_rate_limit_is_retried_after_the_time_that_github_names(runner: asyncio.Runner) -> None:
     began = time.monotonic()
     runner.run(api_of(answering([403, 200], **{"retry-after": "1"})).get("x"))
     assert time.monotonic() - began >= 1
@@ -342,7 +337,7 @@ def test_a_rate_limit_is_waited_for(runner: asyncio.Runner) -> None:
         runner.run(api_of(answering([403])).get("x"))
 
 
-def test_it_pauses_after_each_request_that_writes(runner: asyncio.Runner) -> None:
+def test_the_client_pauses_after_each_request_that_writes(runner: asyncio.Runner) -> None:
     api = api_of(answering([200] * 3), writeDelayMs=300)
 
     async def timed() -> tuple[float, float]:
@@ -365,14 +360,14 @@ def test_it_pauses_after_each_request_that_writes(runner: asyncio.Runner) -> Non
         ("https://github.example.com/api/v3/", "https://github.example.com/api/v3/x"),
     ],
 )
-def test_a_server_of_ones_own_has_its_api_below_its_address(
+def test_an_enterprise_server_has_its_api_below_its_address(
     runner: asyncio.Runner, base: str, url: str
 ) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(str(request.url))
+    def respond(request: httpx.Request) -> httpx.Response:
+        requested.append(str(request.url))
         return httpx.Response(200, json={})
 
-    runner.run(api_of(httpx.MockTransport(answer), baseUrl=base).get("x"))
-    assert asked == [url]
+    runner.run(api_of(httpx.MockTransport(respond), baseUrl=base).get("x"))
+    assert requested == [url]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.paths import REPOSITORY
+from sandbox.toolchain.recipes import PULUMI
+from tests.contract.built_tools import binary
 from tests.contract.github_api import OWNER, REPO, Emulator, emulator
-from tests.contract.pulumi_stack import Stack, engine
+from tests.contract.pulumi_stack import Stack
 from tests.contract.test_github_api import KEY
 
 PROGRAM = """
@@ -45,17 +46,16 @@ parts.GitHubDelivery(
 
 @pytest.fixture
 def gh(tmp_path: Path) -> Iterator[Emulator]:
-    engine()
+    binary(PULUMI, "pulumi")
     with emulator(tmp_path) as served:
         served.token_of("ada")
         served.in_server(lambda: served.github.state.add_team("ops", ["ada"]))
         yield served
 
 
-def test_a_stack_lives_through_all_of_its_life(tmp_path: Path, gh: Emulator) -> None:
+def test_a_stack_is_created_refreshed_updated_and_destroyed(tmp_path: Path, gh: Emulator) -> None:
     (tmp_path / "stack").mkdir()
     stack = Stack.new(tmp_path / "stack")
-    stack.env["PYTHONPATH"] = str(REPOSITORY)
 
     def program(approvals: int) -> None:
         stack.program(
@@ -71,16 +71,16 @@ def test_a_stack_lives_through_all_of_its_life(tmp_path: Path, gh: Emulator) -> 
     assert gh.call("GET", f"{REPO}/hooks", status=200) == []
     created = stack.up()
     assert created.code == 0, created.output
-    known = gh.github.state.repository("shop")
-    assert [each.key for each in known.keys] == [KEY]
-    assert known.hooks[0].config.secret == "a webhook secret"
-    assert [each.actor_type for each in known.rulesets[0].bypass_actors] == [
+    repository = gh.github.state.repository("shop")
+    assert [key.key for key in repository.keys] == [KEY]
+    assert repository.hooks[0].config.secret == "a webhook secret"
+    assert [actor.actor_type for actor in repository.rulesets[0].bypass_actors] == [
         "Team",
         "OrganizationAdmin",
     ]
-    [environment] = known.environments
-    assert [each.type for each in environment.reviewers] == ["User"]
-    for vault in (known.vault, environment.vault):
+    [environment] = repository.environments
+    assert [reviewer.type for reviewer in environment.reviewers] == ["User"]
+    for vault in (repository.vault, environment.vault):
         assert vault.secrets["TOKEN"].value == "hush hush"
         assert vault.variables["REGION"].value == "nyc1"
     exported = json.dumps(stack.resources())
@@ -93,18 +93,18 @@ def test_a_stack_lives_through_all_of_its_life(tmp_path: Path, gh: Emulator) -> 
     assert stack.refresh().changes == {"same": count}
 
     program(2)
-    gh.call("DELETE", f"{REPO}/hooks/{known.hooks[0].id}", status=204)
-    mended = stack.up("--refresh")
-    assert mended.code == 0, mended.output
-    assert mended.changes["update"] == 1
-    assert mended.changes["create"] == 1
-    rules = known.rulesets[0].parameters("pull_request")
+    gh.call("DELETE", f"{REPO}/hooks/{repository.hooks[0].id}", status=204)
+    repaired = stack.up("--refresh")
+    assert repaired.code == 0, repaired.output
+    assert repaired.changes["update"] == 1
+    assert repaired.changes["create"] == 1
+    rules = repository.rulesets[0].parameters("pull_request")
     assert rules is not None
     assert rules["required_approving_review_count"] == 2
 
     destroyed = stack.destroy()
     assert destroyed.code == 0, destroyed.output
-    left = (known.keys, known.hooks, known.rulesets, known.environments)
-    assert left == ([], [], [], [])
-    assert not known.vault.secrets
-    assert not known.vault.variables
+    remaining = (repository.keys, repository.hooks, repository.rulesets, repository.environments)
+    assert remaining == ([], [], [], [])
+    assert not repository.vault.secrets
+    assert not repository.vault.variables

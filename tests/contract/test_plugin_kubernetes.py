@@ -11,7 +11,14 @@ from pulumi.runtime.proto import provider_pb2
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.plugins.common import UNKNOWN, Secret, encode
 from sandbox.processes import free_port
-from tests.contract.kubernetes_plugin import Plugin, PluginError, Resource, changed, urn
+from tests.contract.kubernetes_plugin import (
+    Plugin,
+    PluginError,
+    Resource,
+    changed,
+    custom_resource_definition,
+    urn,
+)
 
 pytest_plugins = ["tests.contract.kubernetes_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -67,25 +74,9 @@ def never_ready(name: str) -> dict[str, Any]:
 
 
 def definition(plural: str, kind: str, *, scope: str = "Namespaced") -> dict[str, Any]:
-    schema = {"type": "object", "x_kubernetes_preserve_unknown_fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.example.com"},
-        "spec": {
-            "group": "example.com",
-            "scope": scope,
-            "names": {"plural": plural, "singular": kind.lower(), "kind": kind},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
-                }
-            ],
-        },
-    }
+    return custom_resource_definition(
+        plural, kind, scope=scope, any_fields="x_kubernetes_preserve_unknown_fields"
+    )
 
 
 def custom(kind: str, name: str, **spec: Any) -> dict[str, Any]:
@@ -97,8 +88,8 @@ def custom(kind: str, name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-async def by_hand(cluster: ControlPlane, resource: Resource, path: str, patch: Any) -> None:
-    """What someone does with kubectl edit."""
+async def edit_manually(cluster: ControlPlane, resource: Resource, path: str, patch: Any) -> None:
+    """Change an object as with `kubectl edit`."""
     await cluster.api.call(
         "PATCH",
         path,
@@ -114,22 +105,22 @@ async def by_hand(cluster: ControlPlane, resource: Resource, path: str, patch: A
 async def test_an_object_without_a_name_gets_one_and_keeps_it(plugin: Plugin) -> None:
     inputs = config_map("", {})
     del inputs["metadata"]
-    made = await plugin.create(CONFIG_MAP, "settings", inputs)
-    name = made.inputs["metadata"]["name"]
+    created = await plugin.create(CONFIG_MAP, "settings", inputs)
+    name = created.inputs["metadata"]["name"]
     assert name.startswith("settings-")
     assert len(name) == len("settings-") + 8
-    assert made.id == f"default/{name}"
-    assert not changed(await plugin.diff(made, inputs))
+    assert created.id == f"default/{name}"
+    assert not changed(await plugin.diff(created, inputs))
 
 
-async def test_the_provider_namespace_is_where_objects_go_that_name_none(
+async def test_objects_without_a_namespace_get_that_of_the_provider(
     cluster: ControlPlane, kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
     await plugin.create(NAMESPACE, "elsewhere", namespace("elsewhere"))
     async with Plugin.serving(kubeconfig=kubeconfig, namespace="elsewhere") as other:
-        made = await other.create(CONFIG_MAP, "placed", config_map("placed", {"a": "1"}))
+        created = await other.create(CONFIG_MAP, "placed", config_map("placed", {"a": "1"}))
         cluster_scoped, _ = await other.check(urn(NAMESPACE, "x"), namespace("x"))
-    assert made.id == "elsewhere/placed"
+    assert created.id == "elsewhere/placed"
     assert "namespace" not in cluster_scoped["metadata"]
 
 
@@ -141,7 +132,7 @@ async def test_the_provider_namespace_is_where_objects_go_that_name_none(
         ("kubernetes:yaml:ConfigFile", "no resource kubernetes:yaml:ConfigFile"),
     ],
 )
-async def test_what_is_not_offered_is_refused_by_name(
+async def test_unsupported_resource_types_are_refused_by_name(
     plugin: Plugin, token: str, what: str
 ) -> None:
     with pytest.raises(PluginError, match=what):
@@ -166,36 +157,36 @@ async def test_an_annotation_that_would_have_no_effect_is_refused(plugin: Plugin
 # --- the life of an object ----------------------------------------------------------------------
 
 
-async def test_an_object_lives_through_create_refresh_update_and_delete(
+async def test_an_object_is_created_refreshed_updated_and_deleted(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     path = "/api/v1/namespaces/default/configmaps/life"
     inputs = config_map("life", {"a": "1"}, labels={"team": "a"})
-    made = await plugin.create(CONFIG_MAP, "life", inputs)
-    assert made.id == "default/life"
-    assert made.state["metadata"]["uid"]
-    assert made.state["__initialApiVersion"] == "v1"
-    assert made.state["__fieldManager"].startswith("pulumi-kubernetes-")
+    created = await plugin.create(CONFIG_MAP, "life", inputs)
+    assert created.id == "default/life"
+    assert created.state["metadata"]["uid"]
+    assert created.state["__initialApiVersion"] == "v1"
+    assert created.state["__fieldManager"].startswith("pulumi-kubernetes-")
 
-    read = await plugin.read(made)
-    assert read.inputs == made.inputs
+    read = await plugin.read(created)
+    assert read.inputs == created.inputs
     assert not changed(await plugin.diff(read, inputs))
 
     more = config_map("life", {"a": "1"}, labels={"team": "b", "tier": "x"})
-    found = await plugin.diff(read, more)
-    assert {path: change.kind for path, change in found.detailedDiff.items()} == {
+    diff = await plugin.diff(read, more)
+    assert {path: change.kind for path, change in diff.detailedDiff.items()} == {
         "metadata.labels.team": PropertyDiff.UPDATE,
         "metadata.labels.tier": PropertyDiff.ADD,
     }
-    assert not found.replaces
+    assert not diff.replaces
     updated = await plugin.update(read, more)
     live = await cluster.api.get(path)
     assert live is not None
     assert live["metadata"]["labels"] == {"team": "b", "tier": "x"}
 
     fewer = config_map("life", {"a": "1"}, labels={"tier": "x"})
-    found = await plugin.diff(updated, fewer)
-    assert found.detailedDiff["metadata.labels.team"].kind == PropertyDiff.DELETE
+    diff = await plugin.diff(updated, fewer)
+    assert diff.detailedDiff["metadata.labels.team"].kind == PropertyDiff.DELETE
     updated = await plugin.update(updated, fewer)
     live = await cluster.api.get(path)
     assert live is not None
@@ -207,26 +198,26 @@ async def test_an_object_lives_through_create_refresh_update_and_delete(
     await plugin.delete(updated)
 
 
-async def test_an_existing_object_is_not_taken_over_by_a_create(plugin: Plugin) -> None:
+async def test_a_create_does_not_adopt_an_existing_object(plugin: Plugin) -> None:
     await plugin.create(CONFIG_MAP, "mine", config_map("taken", {"a": "1"}))
     with pytest.raises(PluginError, match=r'configmaps "taken" already exists[\s\S]*pulumi import'):
         await plugin.create(CONFIG_MAP, "other", config_map("taken", {"a": "2"}))
 
 
-async def test_an_existing_object_is_taken_over_where_the_provider_says_so(
+async def test_a_create_adopts_an_existing_object_with_upsert(
     kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
     await plugin.create(CONFIG_MAP, "mine", config_map("upserted", {"a": "1"}))
     async with Plugin.serving(kubeconfig=kubeconfig, upsertExistingObjects="true") as other:
-        made = await other.create(CONFIG_MAP, "other", config_map("upserted", {"b": "2"}))
-    assert made.state["data"] == {"a": "1", "b": "2"}
+        created = await other.create(CONFIG_MAP, "other", config_map("upserted", {"b": "2"}))
+    assert created.state["data"] == {"a": "1", "b": "2"}
 
 
 async def test_a_create_waits_for_its_namespace(cluster: ControlPlane, plugin: Plugin) -> None:
     late = asyncio.create_task(
         plugin.create(CONFIG_MAP, "early", config_map("early", {}, namespace="to-come"))
     )
-    while not any("Retry #0" in line for line in plugin.said):
+    while not any("Retry #0" in line for line in plugin.messages):
         await asyncio.sleep(0.01)
     await plugin.create(NAMESPACE, "to-come", namespace("to-come"))
     assert (await late).id == "to-come/early"
@@ -235,35 +226,35 @@ async def test_a_create_waits_for_its_namespace(cluster: ControlPlane, plugin: P
 # --- replacement --------------------------------------------------------------------------------
 
 
-async def test_another_name_replaces_and_creates_the_new_one_first(plugin: Plugin) -> None:
-    made = await plugin.create(CONFIG_MAP, "named", config_map("name-a", {"a": "1"}))
-    found = await plugin.diff(made, config_map("name-b", {"a": "1"}))
-    assert list(found.replaces) == ["metadata.name"]
-    assert not found.deleteBeforeReplace
+async def test_a_renamed_object_is_created_before_the_old_one_is_deleted(plugin: Plugin) -> None:
+    created = await plugin.create(CONFIG_MAP, "named", config_map("name-a", {"a": "1"}))
+    diff = await plugin.diff(created, config_map("name-b", {"a": "1"}))
+    assert list(diff.replaces) == ["metadata.name"]
+    assert not diff.deleteBeforeReplace
 
 
-async def test_a_changed_secret_is_replaced_and_deleted_first_if_the_user_named_it(
+async def test_a_changed_secret_is_replaced_and_deleted_first_if_the_program_names_it(
     kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
-    made = await plugin.create(SECRET, "key", secret("key", stringData={"token": "one"}))
-    found = await plugin.diff(made, secret("key", stringData={"token": "two"}))
-    assert list(found.replaces) == ["data.token"]
-    assert found.deleteBeforeReplace
+    created = await plugin.create(SECRET, "key", secret("key", stringData={"token": "one"}))
+    diff = await plugin.diff(created, secret("key", stringData={"token": "two"}))
+    assert list(diff.replaces) == ["data.token"]
+    assert diff.deleteBeforeReplace
     async with Plugin.serving(kubeconfig=kubeconfig, enableSecretMutable="true") as mutable:
-        found = await mutable.diff(made, secret("key", stringData={"token": "two"}))
-    assert changed(found)
-    assert not found.replaces
+        diff = await mutable.diff(created, secret("key", stringData={"token": "two"}))
+    assert changed(diff)
+    assert not diff.replaces
 
 
-async def test_a_deployment_is_replaced_for_its_selector_only(plugin: Plugin) -> None:
+async def test_a_deployment_is_replaced_only_for_its_selector(plugin: Plugin) -> None:
     inputs = deployment("selected", replicas=0)
-    made = await plugin.create(DEPLOYMENT, "selected", inputs)
-    assert not changed(await plugin.diff(made, inputs))
+    created = await plugin.create(DEPLOYMENT, "selected", inputs)
+    assert not changed(await plugin.diff(created, inputs))
     scaled = deployment("selected", replicas=2)
-    assert not (await plugin.diff(made, scaled)).replaces
+    assert not (await plugin.diff(created, scaled)).replaces
     scaled["spec"]["selector"]["matchLabels"] = {"app": "other"}
-    found = await plugin.diff(made, scaled)
-    assert list(found.replaces) == ["spec.selector.matchLabels.app"]
+    diff = await plugin.diff(created, scaled)
+    assert list(diff.replaces) == ["spec.selector.matchLabels.app"]
 
 
 # --- secrets ------------------------------------------------------------------------------------
@@ -271,45 +262,47 @@ async def test_a_deployment_is_replaced_for_its_selector_only(plugin: Plugin) ->
 
 async def test_the_data_of_a_secret_is_secret_in_inputs_and_state(plugin: Plugin) -> None:
     inputs = secret("sealed", stringData={"password": "hunter2"})
-    made = await plugin.create(SECRET, "sealed", inputs)
+    created = await plugin.create(SECRET, "sealed", inputs)
     encoded = base64.b64encode(b"hunter2").decode()
-    assert made.inputs["data"] == Secret({"password": encoded})
-    assert "stringData" not in made.inputs
-    assert made.state["data"] == Secret({"password": encoded})
-    assert made.state["__inputs"]["data"] == Secret({"password": encoded})
-    assert not changed(await plugin.diff(await plugin.read(made), inputs))
-    assert not any("hunter2" in line or encoded in line for line in plugin.said)
+    assert created.inputs["data"] == Secret({"password": encoded})
+    assert "stringData" not in created.inputs
+    assert created.state["data"] == Secret({"password": encoded})
+    assert created.state["__inputs"]["data"] == Secret({"password": encoded})
+    assert not changed(await plugin.diff(await plugin.read(created), inputs))
+    assert not any("hunter2" in line or encoded in line for line in plugin.messages)
 
 
 async def test_a_secret_value_in_any_object_stays_secret(plugin: Plugin) -> None:
-    made = await plugin.create(CONFIG_MAP, "half", config_map("half", {"a": Secret("x"), "b": "y"}))
-    assert made.state["data"] == {"a": Secret("x"), "b": "y"}
-    assert (await plugin.read(made)).state["data"] == {"a": Secret("x"), "b": "y"}
+    created = await plugin.create(
+        CONFIG_MAP, "half", config_map("half", {"a": Secret("x"), "b": "y"})
+    )
+    assert created.state["data"] == {"a": Secret("x"), "b": "y"}
+    assert (await plugin.read(created)).state["data"] == {"a": Secret("x"), "b": "y"}
 
 
 # --- drift, field managers ----------------------------------------------------------------------
 
 
-async def test_a_change_by_hand_is_found_and_its_repair_names_field_and_manager(
+async def test_the_repair_of_a_manual_change_is_refused_with_the_field_and_its_manager(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     inputs = config_map("drifts", {"a": "1"})
-    made = await plugin.create(CONFIG_MAP, "drifts", inputs)
+    created = await plugin.create(CONFIG_MAP, "drifts", inputs)
     path = "/api/v1/namespaces/default/configmaps/drifts"
-    await by_hand(cluster, made, path, {"data": {"a": "2", "theirs": "x"}})
-    read = await plugin.read(made)
+    await edit_manually(cluster, created, path, {"data": {"a": "2", "theirs": "x"}})
+    read = await plugin.read(created)
     assert read.inputs["data"] == {"a": "2"}
     assert list((await plugin.diff(read, inputs)).detailedDiff) == ["data.a"]
-    # As with Pulumi's own plugin, an edit by another manager is not overwritten unasked.
+    # As with Pulumi's own plugin, an edit by another manager is not overwritten without force.
     with pytest.raises(PluginError) as refused:
         await plugin.update(read, inputs)
     assert 'conflict with "kubectl-edit" using v1: .data.a' in str(refused.value)
-    assert f'field manager "{made.state["__fieldManager"]}"' in str(refused.value)
+    assert f'field manager "{created.state["__fieldManager"]}"' in str(refused.value)
     assert refused.value.state["data"]["a"] == "2"
 
 
 @pytest.mark.parametrize("how", ["annotation", "provider"])
-async def test_a_change_by_hand_is_undone_where_force_is_asked_for(
+async def test_a_manual_change_is_reverted_with_patch_force(
     cluster: ControlPlane, kubeconfig: dict[str, Any], how: str
 ) -> None:
     forced = {"annotations": {"pulumi.com/patchForce": "true"}} if how == "annotation" else {}
@@ -317,31 +310,31 @@ async def test_a_change_by_hand_is_undone_where_force_is_asked_for(
     name = f"forced-{how}"
     inputs = config_map(name, {"a": "1"}, **forced)
     async with Plugin.serving(kubeconfig=kubeconfig, **settings) as plugin:
-        made = await plugin.create(CONFIG_MAP, name, inputs)
+        created = await plugin.create(CONFIG_MAP, name, inputs)
         path = f"/api/v1/namespaces/default/configmaps/{name}"
-        await by_hand(cluster, made, path, {"data": {"a": "2", "theirs": "x"}})
-        repaired = await plugin.update(await plugin.read(made), inputs)
+        await edit_manually(cluster, created, path, {"data": {"a": "2", "theirs": "x"}})
+        repaired = await plugin.update(await plugin.read(created), inputs)
     assert repaired.state["data"] == {"a": "1", "theirs": "x"}
 
 
-async def test_an_ignored_property_is_left_to_whoever_set_it(
+async def test_an_ignored_property_keeps_its_live_value(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
-    made = await plugin.create(CONFIG_MAP, "left", config_map("left", {"a": "1", "b": "1"}))
+    created = await plugin.create(CONFIG_MAP, "left", config_map("left", {"a": "1", "b": "1"}))
     path = "/api/v1/namespaces/default/configmaps/left"
-    await by_hand(cluster, made, path, {"data": {"a": "2"}})
-    read = await plugin.read(made)
-    wanted = config_map("left", {"a": "1", "b": "2"})
-    found = await plugin.diff(read, wanted, ignored=["data.a"])
-    assert list(found.detailedDiff) == ["data.b"]
-    updated = await plugin.update(read, wanted, ignored=["data.a"])
+    await edit_manually(cluster, created, path, {"data": {"a": "2"}})
+    read = await plugin.read(created)
+    inputs = config_map("left", {"a": "1", "b": "2"})
+    diff = await plugin.diff(read, inputs, ignored=["data.a"])
+    assert list(diff.detailedDiff) == ["data.b"]
+    updated = await plugin.update(read, inputs, ignored=["data.a"])
     assert updated.state["data"] == {"a": "2", "b": "2"}
 
 
 # --- previews -----------------------------------------------------------------------------------
 
 
-async def test_a_preview_lets_the_server_judge_and_changes_nothing(
+async def test_a_preview_is_validated_by_the_server_and_changes_nothing(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     tried = await plugin.create(CONFIG_MAP, "try", config_map("try", {"a": "1"}), preview=True)
@@ -349,15 +342,15 @@ async def test_a_preview_lets_the_server_judge_and_changes_nothing(
     assert tried.state["metadata"]["uid"]
     with pytest.raises(PluginError, match="Invalid value"):
         await plugin.create(CONFIG_MAP, "bad", config_map("Bad_Name", {}), preview=True)
-    made = await plugin.create(CONFIG_MAP, "try", config_map("try", {"a": "1"}))
-    later = await plugin.update(made, config_map("try", {"a": "2"}), preview=True)
+    created = await plugin.create(CONFIG_MAP, "try", config_map("try", {"a": "1"}))
+    later = await plugin.update(created, config_map("try", {"a": "2"}), preview=True)
     assert later.state["data"] == {"a": "2"}
     live = await cluster.api.get("/api/v1/namespaces/default/configmaps/try")
     assert live is not None
     assert live["data"] == {"a": "1"}
 
 
-async def test_a_preview_takes_what_is_not_known_yet_as_it_is(plugin: Plugin) -> None:
+async def test_a_preview_accepts_unknown_values_kinds_and_namespaces(plugin: Plugin) -> None:
     unknown = await plugin.create(
         CONFIG_MAP, "later", config_map("later", {"a": UNKNOWN}), preview=True
     )
@@ -373,9 +366,9 @@ async def test_a_preview_takes_what_is_not_known_yet_as_it_is(plugin: Plugin) ->
 
 
 async def test_an_unknown_value_is_a_change(plugin: Plugin) -> None:
-    made = await plugin.create(CONFIG_MAP, "becomes", config_map("becomes", {"a": "1"}))
-    found = await plugin.diff(made, config_map("becomes", {"a": UNKNOWN, "b": UNKNOWN}))
-    assert {path: change.kind for path, change in found.detailedDiff.items()} == {
+    created = await plugin.create(CONFIG_MAP, "becomes", config_map("becomes", {"a": "1"}))
+    diff = await plugin.diff(created, config_map("becomes", {"a": UNKNOWN, "b": UNKNOWN}))
+    assert {path: change.kind for path, change in diff.detailedDiff.items()} == {
         "data.a": PropertyDiff.UPDATE_REPLACE,
         "data.b": PropertyDiff.ADD_REPLACE,
     }
@@ -392,24 +385,24 @@ async def test_a_custom_resource_waits_for_its_definition_in_the_same_run(
     # The garbage collector, which ends a foreground deletion, learns of new kinds every 30 s only.
     inputs["metadata"]["annotations"] = {"pulumi.com/deletionPropagationPolicy": "background"}
     early = asyncio.create_task(plugin.create(token, "w", inputs))
-    while not any('no matches for kind "Widget"' in line for line in plugin.said):
+    while not any('no matches for kind "Widget"' in line for line in plugin.messages):
         await asyncio.sleep(0.01)
     crd = await plugin.create(DEFINITION, "widgets", definition("widgets", "Widget"))
-    made = await early
-    assert made.id == "default/w"
-    assert not changed(await plugin.diff(await plugin.read(made), inputs))
+    created = await early
+    assert created.id == "default/w"
+    assert not changed(await plugin.diff(await plugin.read(created), inputs))
     assert not changed(await plugin.diff(await plugin.read(crd), definition("widgets", "Widget")))
-    await plugin.delete(made)
+    await plugin.delete(created)
     await plugin.delete(crd)
-    # The kind is gone, and so is every object of it.
-    assert (await plugin.read(made)).id == ""
-    await plugin.delete(made)
+    # Without the kind, all of its objects are gone.
+    assert (await plugin.read(created)).id == ""
+    await plugin.delete(created)
 
 
 async def test_a_cluster_scoped_custom_resource_gets_no_namespace(plugin: Plugin) -> None:
     inputs = custom("Globe", "g", size=1)
     before, _ = await plugin.check(urn("kubernetes:example.com/v1:Globe", "g"), inputs)
-    # Without the definition nobody can know; the plugin guesses, and corrects itself.
+    # Before the definition exists, the plugin assumes a namespace; later it removes it.
     assert before["metadata"]["namespace"] == "default"
     await plugin.create(DEFINITION, "globes", definition("globes", "Globe", scope="Cluster"))
     answer = await plugin.call(
@@ -424,9 +417,9 @@ async def test_a_cluster_scoped_custom_resource_gets_no_namespace(plugin: Plugin
 # --- readiness ----------------------------------------------------------------------------------
 
 
-async def test_a_deployment_is_created_once_its_pods_are_ready(plugin: Plugin) -> None:
-    made = await plugin.create(DEPLOYMENT, "ready", deployment("ready", replicas=2))
-    assert made.state["status"]["availableReplicas"] == 2
+async def test_a_create_of_a_deployment_waits_until_its_pods_are_ready(plugin: Plugin) -> None:
+    created = await plugin.create(DEPLOYMENT, "ready", deployment("ready", replicas=2))
+    assert created.state["status"]["availableReplicas"] == 2
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -436,42 +429,44 @@ async def test_a_deployment_is_created_once_its_pods_are_ready(plugin: Plugin) -
     assert (await plugin.create(SERVICE, "ready", service)).id == "default/ready"
 
 
-async def test_what_does_not_become_ready_is_kept_and_the_next_run_goes_on_with_it(
+async def test_an_object_that_does_not_become_ready_is_updated_by_the_next_run(
     plugin: Plugin,
 ) -> None:
     inputs = never_ready("stuck")
     with pytest.raises(PluginError) as failed:
         await plugin.create(DEPLOYMENT, "stuck", inputs)
-    told = failed.value.init_failed
-    assert told is not None
-    assert told.id == "default/stuck"
+    details = failed.value.init_failed
+    assert details is not None
+    assert details.id == "default/stuck"
     assert failed.value.state["status"]["unavailableReplicas"] == 1
     assert "failed to fully initialize or become live: 'stuck' timed out" in str(failed.value)
-    assert "Deployment default/stuck: 0 of 1 replicas are available, 1 are updated" in told.reasons
-    assert told.reasons[-1] == "look on with: kubectl describe deployment/stuck -n default"
+    assert (
+        "Deployment default/stuck: 0 of 1 replicas are available, 1 are updated" in details.reasons
+    )
+    assert details.reasons[-1] == "look on with: kubectl describe deployment/stuck -n default"
 
-    kept = Resource(urn(DEPLOYMENT, "stuck"), told.id, inputs, failed.value.state)
+    stuck = Resource(urn(DEPLOYMENT, "stuck"), details.id, inputs, failed.value.state)
     with pytest.raises(PluginError, match="was created but failed to initialize"):
-        await plugin.read(kept)
-    repaired = await plugin.update(kept, deployment("stuck"))
+        await plugin.read(stuck)
+    repaired = await plugin.update(stuck, deployment("stuck"))
     assert repaired.state["status"]["availableReplicas"] == 1
 
 
-async def test_skip_await_takes_an_object_as_it_was_created(plugin: Plugin) -> None:
+async def test_skip_await_does_not_wait_until_an_object_is_ready(plugin: Plugin) -> None:
     inputs = never_ready("unawaited")
     inputs["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
-    made = await plugin.create(DEPLOYMENT, "unawaited", inputs)
-    assert (await plugin.read(made)).id == "default/unawaited"
+    created = await plugin.create(DEPLOYMENT, "unawaited", inputs)
+    assert (await plugin.read(created)).id == "default/unawaited"
 
 
-async def test_custom_timeouts_go_before_the_annotation(plugin: Plugin) -> None:
+async def test_custom_timeouts_take_precedence_over_the_annotation(plugin: Plugin) -> None:
     inputs = never_ready("hasty")
     inputs["metadata"]["annotations"] = {"pulumi.com/timeoutSeconds": "600"}
     with pytest.raises(PluginError, match="timed out waiting to be Ready"):
         await plugin.create(DEPLOYMENT, "hasty", inputs, seconds=1)
 
 
-async def test_a_job_that_failed_is_told_at_once(cluster: ControlPlane, plugin: Plugin) -> None:
+async def test_a_failed_job_is_reported_at_once(cluster: ControlPlane, plugin: Plugin) -> None:
     inputs: dict[str, Any] = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -495,29 +490,31 @@ async def test_a_job_that_failed_is_told_at_once(cluster: ControlPlane, plugin: 
 # --- deletion -----------------------------------------------------------------------------------
 
 
-async def test_a_deletion_that_hangs_names_the_finalizer_and_the_object(
+async def test_a_deletion_that_times_out_names_the_finalizer_and_the_object(
     cluster: ControlPlane, plugin: Plugin
 ) -> None:
     inputs = config_map("held", {}, finalizers=["example.com/hold"])
-    made = await plugin.create(CONFIG_MAP, "held", inputs)
+    created = await plugin.create(CONFIG_MAP, "held", inputs)
     with pytest.raises(PluginError) as failed:
-        await plugin.delete(made, seconds=1)
+        await plugin.delete(created, seconds=1)
     assert "timed out waiting for ConfigMap default/held to be deleted" in str(failed.value)
     assert "finalizers might be preventing deletion" in str(failed.value)
     assert "example.com/hold" in str(failed.value)
     path = "/api/v1/namespaces/default/configmaps/held"
     await cluster.api.merge(path, {"metadata": {"finalizers": None}})
-    await plugin.delete(made)
+    await plugin.delete(created)
     assert await cluster.api.get(path) is None
 
 
-async def test_a_hanging_namespace_says_what_in_it_holds_it(plugin: Plugin) -> None:
-    made = await plugin.create(NAMESPACE, "hangs", namespace("hangs"))
+async def test_a_deletion_of_a_namespace_that_times_out_names_what_blocks_it(
+    plugin: Plugin,
+) -> None:
+    created = await plugin.create(NAMESPACE, "hangs", namespace("hangs"))
     inside = config_map("held", {}, namespace="hangs", finalizers=["example.com/hold"])
     await plugin.create(CONFIG_MAP, "inside", inside)
     with pytest.raises(PluginError) as failed:
         # The namespace controller lets 5 s pass before it begins.
-        await plugin.delete(made, seconds=8)
+        await plugin.delete(created, seconds=8)
     assert "example.com/hold in 1 resource instances" in str(failed.value)
 
 
@@ -538,10 +535,10 @@ async def test_an_import_finds_the_inputs_of_a_built_in_kind(
 # --- unreachable clusters -----------------------------------------------------------------------
 
 
-def pointing_nowhere(kubeconfig: dict[str, Any]) -> dict[str, Any]:
+def with_closed_port(kubeconfig: dict[str, Any]) -> dict[str, Any]:
     entry = kubeconfig["clusters"][0]
-    nowhere = {**entry["cluster"], "server": f"https://127.0.0.1:{free_port()}"}
-    return {**kubeconfig, "clusters": [{**entry, "cluster": nowhere}]}
+    closed_cluster = {**entry["cluster"], "server": f"https://127.0.0.1:{free_port()}"}
+    return {**kubeconfig, "clusters": [{**entry, "cluster": closed_cluster}]}
 
 
 def with_user(kubeconfig: dict[str, Any], user: dict[str, Any]) -> dict[str, Any]:
@@ -550,66 +547,68 @@ def with_user(kubeconfig: dict[str, Any], user: dict[str, Any]) -> dict[str, Any
 
 
 @pytest.mark.parametrize("how", ["gone", "wrong token"])
-async def test_an_unreachable_cluster_fails_reads_and_deletes_and_says_the_way_out(
+async def test_reads_and_deletes_on_an_unreachable_cluster_fail_and_name_the_option(
     kubeconfig: dict[str, Any], plugin: Plugin, how: str
 ) -> None:
     name = f"far-{how.split()[0]}"
-    made = await plugin.create(CONFIG_MAP, name, config_map(name, {"a": "1"}))
+    created = await plugin.create(CONFIG_MAP, name, config_map(name, {"a": "1"}))
     bad = (
-        pointing_nowhere(kubeconfig)
+        with_closed_port(kubeconfig)
         if how == "gone"
         else with_user(kubeconfig, {"token": "expired"})
     )
-    async with Plugin.serving(kubeconfig=bad) as lost:
+    async with Plugin.serving(kubeconfig=bad) as unreachable:
         with pytest.raises(
             PluginError,
             match=r"failed to read resource state due to unreachable cluster\..*"
             "PULUMI_K8S_DELETE_UNREACHABLE",
         ):
-            await lost.read(made)
+            await unreachable.read(created)
         with pytest.raises(PluginError, match="PULUMI_K8S_DELETE_UNREACHABLE"):
-            await lost.delete(made)
+            await unreachable.delete(created)
         with pytest.raises(PluginError, match="configured Kubernetes cluster is unreachable"):
-            await lost.update(made, config_map(name, {"a": "2"}))
-        assert any("configured Kubernetes cluster is unreachable" in line for line in lost.said)
+            await unreachable.update(created, config_map(name, {"a": "2"}))
+        assert any(
+            "configured Kubernetes cluster is unreachable" in line for line in unreachable.messages
+        )
 
 
 @pytest.mark.parametrize("how", ["gone", "wrong token"])
 @pytest.mark.parametrize("switch", ["setting", "environment"])
-async def test_delete_unreachable_forgets_even_when_only_the_token_is_wrong(
+async def test_delete_unreachable_removes_from_the_state_even_if_only_the_token_is_wrong(
     kubeconfig: dict[str, Any],
     plugin: Plugin,
     monkeypatch: pytest.MonkeyPatch,
     how: str,
     switch: str,
 ) -> None:
-    """As dangerous as Pulumi's own plugin: whoever sets it must know that the cluster is gone."""
+    """As in Pulumi's own plugin, so it must be set only for a cluster that does not exist."""
     name = f"forgotten-{how.split()[0]}-{switch}"
-    made = await plugin.create(CONFIG_MAP, name, config_map(name, {"a": "1"}))
+    created = await plugin.create(CONFIG_MAP, name, config_map(name, {"a": "1"}))
     bad = (
-        pointing_nowhere(kubeconfig)
+        with_closed_port(kubeconfig)
         if how == "gone"
         else with_user(kubeconfig, {"token": "expired"})
     )
     settings = {"deleteUnreachable": "true"} if switch == "setting" else {}
     if switch == "environment":
         monkeypatch.setenv("PULUMI_K8S_DELETE_UNREACHABLE", "true")
-    async with Plugin.serving(kubeconfig=bad, **settings) as lost:
-        assert (await lost.read(made)).id == ""
-        await lost.delete(made)
-        assert any("Deleting the unreachable resource" in line for line in lost.said)
-    assert (await plugin.read(made)).id == made.id
+    async with Plugin.serving(kubeconfig=bad, **settings) as unreachable:
+        assert (await unreachable.read(created)).id == ""
+        await unreachable.delete(created)
+        assert any("Deleting the unreachable resource" in line for line in unreachable.messages)
+    assert (await plugin.read(created)).id == created.id
 
 
-async def test_skip_update_unreachable_keeps_what_the_state_has(
+async def test_skip_update_unreachable_keeps_the_state(
     kubeconfig: dict[str, Any], plugin: Plugin
 ) -> None:
-    made = await plugin.create(CONFIG_MAP, "skipped", config_map("skipped", {"a": "1"}))
+    created = await plugin.create(CONFIG_MAP, "skipped", config_map("skipped", {"a": "1"}))
     async with Plugin.serving(
-        kubeconfig=pointing_nowhere(kubeconfig), skipUpdateUnreachable="true"
-    ) as lost:
-        read = await lost.read(made)
-    assert (read.id, read.state) == (made.id, made.state)
+        kubeconfig=with_closed_port(kubeconfig), skipUpdateUnreachable="true"
+    ) as unreachable:
+        read = await unreachable.read(created)
+    assert (read.id, read.state) == (created.id, created.state)
 
 
 # --- who is asking ------------------------------------------------------------------------------
@@ -635,8 +634,8 @@ async def service_account_token(cluster: ControlPlane) -> str:
             "POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", binding
         )
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = await cluster.api.call("POST", f"{accounts}/deployer/token", request)
-    return str(answer["status"]["token"])
+    response = await cluster.api.call("POST", f"{accounts}/deployer/token", request)
+    return str(response["status"]["token"])
 
 
 @pytest.mark.parametrize("how", ["token", "exec"])
@@ -660,20 +659,20 @@ async def test_a_kubeconfig_may_hold_a_token_or_a_command_that_prints_one(
             }
         }
     async with Plugin.serving(kubeconfig=with_user(kubeconfig, user)) as plugin:
-        made = await plugin.create(CONFIG_MAP, how, config_map(f"by-{how}", {"a": "1"}))
-    assert made.id == f"default/by-{how}"
+        created = await plugin.create(CONFIG_MAP, how, config_map(f"by-{how}", {"a": "1"}))
+    assert created.id == f"default/by-{how}"
 
 
-async def test_a_kubeconfig_may_be_a_path_and_a_broken_one_is_never_quoted(
+async def test_a_kubeconfig_may_be_a_path_and_an_invalid_one_is_never_quoted(
     cluster: ControlPlane, tmp_path: Path
 ) -> None:
     async with Plugin.serving(kubeconfig=str(cluster.kubeconfig("admin"))) as plugin:
-        made = await plugin.create(CONFIG_MAP, "path", config_map("by-path", {"a": "1"}))
-    assert made.id == "default/by-path"
+        created = await plugin.create(CONFIG_MAP, "path", config_map("by-path", {"a": "1"}))
+    assert created.id == "default/by-path"
     async with Plugin.serving(kubeconfig="{token: hunter2") as broken:
         with pytest.raises(PluginError, match="configured Kubernetes cluster is unreachable"):
             await broken.create(CONFIG_MAP, "x", config_map("x", {}))
         with pytest.raises(PluginError):
-            await broken.read(made)
-        assert broken.said
-        assert not any("hunter2" in line for line in broken.said)
+            await broken.read(created)
+        assert broken.messages
+        assert not any("hunter2" in line for line in broken.messages)

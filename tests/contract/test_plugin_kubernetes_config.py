@@ -1,4 +1,4 @@
-"""The provider's configuration in the stand-in kubernetes plugin: what it takes, what replaces."""
+"""The kubernetes plugin's provider configuration: accepted settings, and changes that replace."""
 
 import asyncio
 import sys
@@ -28,14 +28,14 @@ def failures(**news: Any) -> dict[str, str]:
 
 
 def replaces(olds: dict[str, Any], news: dict[str, Any]) -> tuple[bool, list[str]]:
-    """Whether anything changed, and what of it replaces the provider."""
+    """Whether there are changes, and the settings that replace the provider."""
 
     async def ask() -> provider_pb2.DiffResponse:
         request = provider_pb2.DiffRequest(urn=TYPE, olds=encode(olds), news=encode(news))
         return await provider().DiffConfig(request, None)
 
-    found = asyncio.run(ask())
-    return found.changes == provider_pb2.DiffResponse.DIFF_SOME, list(found.replaces)
+    diff = asyncio.run(ask())
+    return diff.changes == provider_pb2.DiffResponse.DIFF_SOME, list(diff.replaces)
 
 
 def kubeconfig(server: str, *, token: str = "t") -> dict[str, Any]:
@@ -75,9 +75,9 @@ def test_the_settings_of_a_program_are_accepted() -> None:
     ],
 )
 def test_a_setting_that_would_have_no_effect_is_refused(news: dict[str, Any], reason: str) -> None:
-    found = failures(**news)
-    assert list(found) == list(news)
-    assert reason in found[next(iter(news))]
+    reasons = failures(**news)
+    assert list(reasons) == list(news)
+    assert reason in reasons[next(iter(news))]
 
 
 def test_a_rotated_token_changes_the_provider_and_replaces_nothing() -> None:
@@ -107,7 +107,7 @@ def test_a_cluster_identifier_that_is_added_replaces_nothing() -> None:
     assert replaces(old, {**old, "clusterIdentifier": "1"}) == (True, [])
 
 
-def test_the_process_prints_its_port_answers_with_its_version_and_ends_when_told() -> None:
+def test_the_process_prints_its_port_serves_its_version_and_ends_on_sigterm() -> None:
     import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 
     async def run() -> tuple[str, int]:

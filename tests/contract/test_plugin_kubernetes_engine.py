@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sandbox.cluster.controlplane import ControlPlane
-from tests.contract.kubernetes_plugin import tools
+from tests.contract.built_tools import tools
+from tests.contract.kubernetes_plugin import custom_resource_definition
 from tests.contract.pulumi_stack import Stack
 
 pytest_plugins = ["tests.contract.kubernetes_fixtures"]
@@ -54,20 +56,6 @@ custom = k8s.apiextensions.CustomResource(
 )
 pulumi.export("revision", release.status.revision)
 """
-DEFINITION = """\
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: gifts.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {plural: gifts, singular: gift, kind: Gift}
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"""
 CONFIG_MAP = """\
 apiVersion: v1
 kind: ConfigMap
@@ -90,19 +78,21 @@ def chart(tmp_path: Path) -> Path:
     folder = tmp_path / "chart"
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text("apiVersion: v2\nname: greeter\nversion: 1.0.0\n")
-    (folder / "templates" / "crd.yaml").write_text(DEFINITION)
+    (folder / "templates" / "crd.yaml").write_text(
+        yaml.safe_dump(custom_resource_definition("gifts", "Gift"))
+    )
     (folder / "templates" / "settings.yaml").write_text(CONFIG_MAP)
     return folder
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
-    found = Stack.new(tmp_path)
-    found.env["PATH"] = f"{found.env['PATH']}{os.pathsep}{tools().bin_dir}"
-    return found
+    stack = Stack.new(tmp_path)
+    stack.env["PATH"] = f"{stack.env['PATH']}{os.pathsep}{tools().bin_dir}"
+    return stack
 
 
-async def test_a_stack_lives_through_all_of_its_life(
+async def test_a_stack_is_created_refreshed_updated_and_destroyed(
     cluster: ControlPlane, kubeconfig: dict[str, Any], stack: Stack, chart: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "kubeconfig.json"
@@ -130,8 +120,8 @@ async def test_a_stack_lives_through_all_of_its_life(
     assert "hunter2" not in stack.run("stack", "export").output
     assert stack.up("--refresh").changes == {"same": 6}
 
-    # A release that does not become ready is kept, and the next run goes on with it. A new user in
-    # the kubeconfig, as when a token is rotated, touches nothing but the provider.
+    # A release that does not become ready stays in the state, and the next run upgrades it. A new
+    # user in the kubeconfig, as after the rotation of a token, changes only the provider.
     kubeconfig["users"][0]["name"] = kubeconfig["contexts"][0]["context"]["user"] = "rotated"
     file.write_text(json.dumps(kubeconfig))
     program(greeting="stuck", timeout=2)
@@ -144,7 +134,7 @@ async def test_a_stack_lives_through_all_of_its_life(
     assert repaired.changes == {"same": 5, "update": 1}
     assert stack.outputs()["revision"] == 3
 
-    # What someone changed by hand is found and set right.
+    # A manual change is found and reverted.
     path = "/apis/example.com/v1/namespaces/engine/gifts/gift"
     await cluster.api.merge(path, {"spec": {"size": 4}})
     assert stack.up("--refresh").changes == {"same": 5, "update": 1}

@@ -26,7 +26,15 @@ from pulumi.runtime.proto import provider_pb2
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.plugins.common import UNKNOWN, Secret, plain
 from sandbox.plugins.kubernetes.helm_storage import Revision
-from tests.contract.kubernetes_plugin import Plugin, PluginError, Resource, changed, tools, urn
+from tests.contract.built_tools import tools
+from tests.contract.kubernetes_plugin import (
+    Plugin,
+    PluginError,
+    Resource,
+    changed,
+    custom_resource_definition,
+    urn,
+)
 
 pytest_plugins = ["tests.contract.kubernetes_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -58,20 +66,6 @@ spec:
       containers: [{name: app, image: app:1}]
 {{- end }}
 """
-DEFINITION = """\
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: charts.example.com}
-spec:
-  group: example.com
-  scope: Namespaced
-  names: {plural: charts, singular: chart, kind: Chart}
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +88,7 @@ def write_chart(folder: Path, version: str) -> Path:
         "values.yaml": 'greeting: hello\npassword: ""\nnodeSelector: null\n',
         "templates/settings.yaml": CONFIG_MAP,
         "templates/app.yaml": DEPLOYMENT,
-        "crds/charts.yaml": DEFINITION,
+        "crds/charts.yaml": yaml.safe_dump(custom_resource_definition("charts", "Chart")),
     }
     for name, text in files.items():
         path = folder / name
@@ -115,14 +109,14 @@ async def settings(cluster: ControlPlane, name: str) -> dict[str, str]:
     return data
 
 
-async def test_a_release_lives_through_install_refresh_upgrade_and_uninstall(
+async def test_a_release_is_installed_refreshed_upgraded_and_uninstalled(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "life", values={"greeting": "hi"})
-    made = await plugin.create(RELEASE, "life", inputs)
-    assert made.id == "default/life"
-    assert made.inputs["version"] == "1.2.3"
-    assert made.state["status"] == {
+    created = await plugin.create(RELEASE, "life", inputs)
+    assert created.id == "default/life"
+    assert created.inputs["version"] == "1.2.3"
+    assert created.state["status"] == {
         "name": "life",
         "namespace": "default",
         "revision": 1,
@@ -131,19 +125,19 @@ async def test_a_release_lives_through_install_refresh_upgrade_and_uninstall(
         "appVersion": "7",
         "status": "deployed",
     }
-    assert made.state["resourceNames"] == {"ConfigMap/v1": ["life-settings"]}
+    assert created.state["resourceNames"] == {"ConfigMap/v1": ["life-settings"]}
     assert (await settings(cluster, "life"))["greeting"] == "hi"
 
-    read = await plugin.read(made)
-    assert (read.id, read.inputs, read.state) == (made.id, made.inputs, made.state)
+    read = await plugin.read(created)
+    assert (read.id, read.inputs, read.state) == (created.id, created.inputs, created.state)
     assert not changed(await plugin.diff(read, inputs))
 
     warmer = release(chart, "life", values={"greeting": "good day"})
-    found = await plugin.diff(read, warmer)
-    assert {path: change.kind for path, change in found.detailedDiff.items()} == {
+    diff = await plugin.diff(read, warmer)
+    assert {path: change.kind for path, change in diff.detailedDiff.items()} == {
         "values.greeting": PropertyDiff.UPDATE
     }
-    assert not found.replaces
+    assert not diff.replaces
     upgraded = await plugin.update(read, warmer)
     assert upgraded.state["status"]["revision"] == 2
     assert (await settings(cluster, "life"))["greeting"] == "good day"
@@ -154,31 +148,31 @@ async def test_a_release_lives_through_install_refresh_upgrade_and_uninstall(
     assert (await plugin.read(upgraded)).id == ""
 
 
-async def test_a_value_that_is_dropped_goes_back_to_the_charts_own(
+async def test_a_removed_value_gets_the_charts_default(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     both = release(chart, "dropped", values={"greeting": "hi", "password": "p"})
-    made = await plugin.create(RELEASE, "dropped", both)
-    one = release(chart, "dropped", values={"password": "p"})
-    found = await plugin.diff(made, one)
-    assert {path: change.kind for path, change in found.detailedDiff.items()} == {
+    created = await plugin.create(RELEASE, "dropped", both)
+    fewer = release(chart, "dropped", values={"password": "p"})
+    diff = await plugin.diff(created, fewer)
+    assert {path: change.kind for path, change in diff.detailedDiff.items()} == {
         "values.greeting": PropertyDiff.DELETE
     }
-    await plugin.update(made, one)
+    await plugin.update(created, fewer)
     assert (await settings(cluster, "dropped"))["greeting"] == "hello"
 
 
 async def test_a_new_chart_version_upgrades_in_place_and_another_namespace_replaces(
     plugin: Plugin, chart: Path
 ) -> None:
-    made = await plugin.create(RELEASE, "moves", release(chart, "moves"))
+    created = await plugin.create(RELEASE, "moves", release(chart, "moves"))
     write_chart(chart, "1.3.0")
-    found = await plugin.diff(made, release(chart, "moves"))
-    assert list(found.detailedDiff) == ["version"]
-    assert not found.replaces
-    found = await plugin.diff(made, release(chart, "moves", namespace="elsewhere"))
-    assert "namespace" in found.replaces
-    upgraded = await plugin.update(made, release(chart, "moves"))
+    diff = await plugin.diff(created, release(chart, "moves"))
+    assert list(diff.detailedDiff) == ["version"]
+    assert not diff.replaces
+    diff = await plugin.diff(created, release(chart, "moves", namespace="elsewhere"))
+    assert "namespace" in diff.replaces
+    upgraded = await plugin.update(created, release(chart, "moves"))
     assert upgraded.state["status"]["version"] == "1.3.0"
 
 
@@ -189,7 +183,7 @@ async def test_a_release_without_a_name_gets_one_and_keeps_it(plugin: Plugin, ch
     assert again["name"] == first["name"]
 
 
-async def test_the_namespace_is_made_where_the_release_says_so(
+async def test_create_namespace_creates_the_releases_namespace(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "housed", namespace="house", createNamespace=True)
@@ -207,7 +201,7 @@ async def test_a_chart_that_cannot_be_found_fails_the_check(plugin: Plugin, tmp_
     ]
 
 
-async def test_unknown_and_unoffered_inputs_are_refused_by_name(
+async def test_unknown_and_unsupported_inputs_are_refused_by_name(
     plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "x", lint=True, tmieout=3, repositoryOpts={"url": "http://x"})
@@ -221,21 +215,21 @@ async def test_unknown_and_unoffered_inputs_are_refused_by_name(
     assert failures == ["a Release needs the input chart"]
 
 
-async def test_a_preview_installs_nothing_and_takes_what_is_unknown(
+async def test_a_preview_installs_nothing_and_accepts_unknown_values(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "previewed", values={"greeting": UNKNOWN})
-    seen = await plugin.create(RELEASE, "previewed", inputs, preview=True)
-    assert seen.id == ""
-    assert seen.state["values"] == {"greeting": UNKNOWN}
-    assert seen.state["status"] is UNKNOWN
+    previewed = await plugin.create(RELEASE, "previewed", inputs, preview=True)
+    assert previewed.id == ""
+    assert previewed.state["values"] == {"greeting": UNKNOWN}
+    assert previewed.state["status"] is UNKNOWN
     assert (
         await cluster.api.items("/api/v1/namespaces/default/secrets?labelSelector=name%3Dpreviewed")
         == []
     )
 
 
-async def test_values_of_files_are_below_the_values_of_the_program(
+async def test_values_of_the_program_override_those_of_files(
     cluster: ControlPlane, plugin: Plugin, chart: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "own.yaml"
@@ -249,7 +243,7 @@ async def test_values_of_files_are_below_the_values_of_the_program(
 # --- secrets ------------------------------------------------------------------------------------
 
 
-async def test_secrets_reach_helm_by_no_argument_no_message_no_file_and_no_plain_state(
+async def test_secrets_for_helm_are_in_no_argument_message_or_file_and_encrypted_in_the_state(
     cluster: ControlPlane,
     kubeconfig: dict[str, Any],
     chart: Path,
@@ -266,26 +260,26 @@ async def test_secrets_reach_helm_by_no_argument_no_message_no_file_and_no_plain
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     async with Plugin.serving(kubeconfig=kubeconfig) as plugin:
         values = {"password": Secret("hunter2")}
-        made = await plugin.create(RELEASE, "sealed", release(chart, "sealed", values=values))
-        # The engine kills its plugins: whatever is on disk now would stay there.
+        created = await plugin.create(RELEASE, "sealed", release(chart, "sealed", values=values))
+        # The engine kills its plugins: a file that is on disk now would remain.
         assert list(folder.iterdir()) == []
     assert (await settings(cluster, "sealed"))["password"] == "hunter2"
     assert "upgrade sealed" in calls.read_text()
     assert "hunter2" not in calls.read_text()
-    assert not any("hunter2" in line for line in plugin.said)
-    assert made.state["values"] == {"password": Secret("hunter2")}
-    assert isinstance(made.state["__inputs"], Secret)
+    assert not any("hunter2" in line for line in plugin.messages)
+    assert created.state["values"] == {"password": Secret("hunter2")}
+    assert isinstance(created.state["__inputs"], Secret)
 
 
 class _Guarded(http.server.SimpleHTTPRequestHandler):
-    """Serves files to who knows the password."""
+    """Serves files to clients with the password."""
 
     types: Mapping[str, str] = {}
-    """Content types by path, where the name does not tell."""
+    """Content types by path, for files without an extension."""
 
     def send_head(self) -> Any:
-        wanted = "Basic " + base64.b64encode(b"reader:hunter2").decode()
-        if self.headers.get("Authorization") != wanted:
+        expected = "Basic " + base64.b64encode(b"reader:hunter2").decode()
+        if self.headers.get("Authorization") != expected:
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="charts"')
             self.send_header("Content-Length", "0")
@@ -305,7 +299,7 @@ class _Guarded(http.server.SimpleHTTPRequestHandler):
 def serving(
     folder: Path, *, tls: ssl.SSLContext | None = None, types: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """The files of that folder, for who knows the password; yields host and port."""
+    """Serve the files of `folder` to clients with the password; yields host and port."""
     handler = type("Handler", (_Guarded,), {"types": types or {}})
     bound = functools.partial(handler, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), bound)
@@ -341,10 +335,10 @@ async def test_a_chart_comes_from_a_repository_that_asks_for_a_password(
             "password": Secret("hunter2"),
         }
         inputs = release("greeter", "fetched", version=">=1.2.0", repositoryOpts=account)
-        made = await plugin.create(RELEASE, "fetched", inputs)
-        assert made.inputs["version"] == "1.2.3"
-        assert made.inputs["repositoryOpts"]["password"] == Secret("hunter2")
-        assert not changed(await plugin.diff(made, inputs))
+        created = await plugin.create(RELEASE, "fetched", inputs)
+        assert created.inputs["version"] == "1.2.3"
+        assert created.inputs["repositoryOpts"]["password"] == Secret("hunter2")
+        assert not changed(await plugin.diff(created, inputs))
         account["password"] = "wrong"
         checked = {**inputs, "repositoryOpts": account, "version": "1.2.3"}
         _, failures = await plugin.check(urn(RELEASE, "fetched"), checked)
@@ -354,14 +348,14 @@ async def test_a_chart_comes_from_a_repository_that_asks_for_a_password(
 
 
 def oci_layout(archive: Path, folder: Path) -> dict[str, str]:
-    """Lay the archive out as a registry serves it, as `charts/greeter:1.2.3`; content types.
+    """Write the archive as a registry serves `charts/greeter:1.2.3`. Returns the content types.
 
     https://helm.sh/docs/topics/registries/#helm-chart-manifest
     """
     base = folder / "v2" / "charts" / "greeter"
     types: dict[str, str] = {}
 
-    def put(kind: str, name: str, content: bytes, media_type: str) -> None:
+    def write(kind: str, name: str, content: bytes, media_type: str) -> None:
         path = base / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -369,7 +363,7 @@ def oci_layout(archive: Path, folder: Path) -> dict[str, str]:
 
     def blob(content: bytes, media_type: str) -> dict[str, Any]:
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        put("blobs", digest, content, "application/octet-stream")
+        write("blobs", digest, content, "application/octet-stream")
         return {"mediaType": media_type, "digest": digest, "size": len(content)}
 
     metadata = json.dumps({"name": "greeter", "version": "1.2.3", "apiVersion": "v2"}).encode()
@@ -385,7 +379,7 @@ def oci_layout(archive: Path, folder: Path) -> dict[str, str]:
         }
     ).encode()
     for name in ("1.2.3", f"sha256:{hashlib.sha256(manifest).hexdigest()}"):
-        put("manifests", name, manifest, media_type)
+        write("manifests", name, manifest, media_type)
     return types
 
 
@@ -408,34 +402,32 @@ async def test_a_chart_comes_from_a_registry_that_asks_for_a_password(
                 "caFile": str(tmp_path / "ca.pem"),
             },
         )
-        made = await plugin.create(RELEASE, "pulled", inputs)
-    assert made.state["status"]["version"] == "1.2.3"
+        created = await plugin.create(RELEASE, "pulled", inputs)
+    assert created.state["status"]["version"] == "1.2.3"
 
 
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-async def test_an_install_that_fails_is_kept_and_the_next_run_makes_it_good(
-    plugin: Plugin, chart: Path
-) -> None:
+async def test_a_failed_install_is_upgraded_by_the_next_run(plugin: Plugin, chart: Path) -> None:
     stuck = release(chart, "halted", timeout=3, values={"nodeSelector": {"no": "such-node"}})
     with pytest.raises(PluginError) as failed:
         await plugin.create(RELEASE, "halted", stuck)
-    told = failed.value.init_failed
-    assert told is not None, str(failed.value)
-    assert told.id == "default/halted"
+    details = failed.value.init_failed
+    assert details is not None, str(failed.value)
+    assert details.id == "default/halted"
     assert failed.value.state["status"]["status"] == "failed"
     assert "was created, but failed to initialize completely" in str(failed.value)
-    assert told.reasons[-1] == "look on with: helm status halted -n default"
+    assert details.reasons[-1] == "look on with: helm status halted -n default"
 
-    kept = Resource(urn(RELEASE, "halted"), told.id, stuck, failed.value.state)
-    # Not without any values: helm then takes those of the revision before.
+    halted = Resource(urn(RELEASE, "halted"), details.id, stuck, failed.value.state)
+    # Not without values: helm would reuse those of the previous revision.
     good = release(chart, "halted", values={"greeting": "hi"})
-    repaired = await plugin.update(kept, good)
+    repaired = await plugin.update(halted, good)
     assert repaired.state["status"]["status"] == "deployed"
 
 
-async def test_an_install_that_was_killed_half_way_has_to_be_cleared_away_first(
+async def test_a_killed_install_must_be_removed_before_the_next_one(
     kubeconfig: dict[str, Any], chart: Path
 ) -> None:
     stuck = release(chart, "cut", timeout=60, values={"nodeSelector": {"no": "such-node"}})
@@ -450,10 +442,10 @@ async def test_an_install_that_was_killed_half_way_has_to_be_cleared_away_first(
     async with Plugin.serving(kubeconfig=kubeconfig) as plugin:
         with pytest.raises(PluginError, match="cannot re-use a name that is still in use"):
             await plugin.create(RELEASE, "cut", release(chart, "cut"))
-        left = await plugin.read(Resource(urn(RELEASE, "cut"), "default/cut", {}, {}))
-        kept = Resource(urn(RELEASE, "cut"), "default/cut", stuck, left.state)
+        refreshed = await plugin.read(Resource(urn(RELEASE, "cut"), "default/cut", {}, {}))
+        pending_release = Resource(urn(RELEASE, "cut"), "default/cut", stuck, refreshed.state)
         with pytest.raises(PluginError, match="is in progress"):
-            await plugin.update(kept, release(chart, "cut"))
+            await plugin.update(pending_release, release(chart, "cut"))
 
 
 def running_helm(name: str) -> psutil.Process | None:
@@ -469,52 +461,51 @@ async def pending(plugin: Plugin, name: str) -> bool:
     return bool(read.id) and bool(read.state["status"]["status"] == "pending-install")
 
 
-async def test_a_deployed_release_of_the_same_name_is_not_taken_over(
-    plugin: Plugin, chart: Path
-) -> None:
+async def test_a_create_does_not_adopt_a_deployed_release(plugin: Plugin, chart: Path) -> None:
     await plugin.create(RELEASE, "mine", release(chart, "in-use"))
     with pytest.raises(PluginError, match="cannot re-use a name that is still in use"):
         await plugin.create(RELEASE, "other", release(chart, "in-use"))
 
 
-async def test_values_changed_by_hand_are_found_and_set_right(
+async def test_manual_changes_of_values_are_found_and_reverted(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
     inputs = release(chart, "by-hand", values={"greeting": "hi"})
-    made = await plugin.create(RELEASE, "by-hand", inputs)
+    created = await plugin.create(RELEASE, "by-hand", inputs)
     admin = cluster.kubeconfig("admin")
     command: list[str | Path] = [tools().path("helm"), "upgrade", "by-hand", chart]
     command += ["--set", "greeting=yo", "--kubeconfig", admin]
     subprocess.run(command, check=True, capture_output=True)
-    read = await plugin.read(made)
+    read = await plugin.read(created)
     assert read.state["status"]["revision"] == 2
     assert list((await plugin.diff(read, inputs)).detailedDiff) == ["values.greeting"]
     await plugin.update(read, inputs)
     assert (await settings(cluster, "by-hand"))["greeting"] == "hi"
 
 
-async def test_an_unreachable_cluster_fails_a_release_and_never_forgets_it_in_a_delete(
+async def test_a_release_on_an_unreachable_cluster_is_never_deleted_from_the_state(
     kubeconfig: dict[str, Any], plugin: Plugin, chart: Path
 ) -> None:
-    made = await plugin.create(RELEASE, "far", release(chart, "far"))
+    created = await plugin.create(RELEASE, "far", release(chart, "far"))
     wrong = {**kubeconfig, "users": [{**kubeconfig["users"][0], "user": {"token": "expired"}}]}
-    async with Plugin.serving(kubeconfig=wrong, deleteUnreachable="true") as lost:
+    async with Plugin.serving(kubeconfig=wrong, deleteUnreachable="true") as unreachable:
         with pytest.raises(PluginError, match="can't delete Helm Release with unreachable cluster"):
-            await lost.delete(made)
-        assert (await lost.read(made)).id == ""
-    async with Plugin.serving(kubeconfig=wrong) as lost:
+            await unreachable.delete(created)
+        assert (await unreachable.read(created)).id == ""
+    async with Plugin.serving(kubeconfig=wrong) as unreachable:
         with pytest.raises(PluginError, match="failed to read resource state due to unreachable"):
-            await lost.read(made)
+            await unreachable.read(created)
 
 
 # --- custom resources, import -------------------------------------------------------------------
 
 
-async def test_a_chart_brings_definitions_and_their_objects_come_in_the_same_run(
+async def test_a_chart_installs_crds_for_custom_resources_of_the_same_run(
     plugin: Plugin, chart: Path
 ) -> None:
-    # A kind of its own: other tests have made that of the chart known.
-    (chart / "crds/charts.yaml").write_text(DEFINITION.replace("example.com", "new.example.com"))
+    # Another kind than that of the chart, which other tests have installed.
+    definition = custom_resource_definition("charts", "Chart", group="new.example.com")
+    (chart / "crds/charts.yaml").write_text(yaml.safe_dump(definition))
     token = "kubernetes:new.example.com/v1:Chart"
     custom = {
         "apiVersion": "new.example.com/v1",
@@ -523,17 +514,19 @@ async def test_a_chart_brings_definitions_and_their_objects_come_in_the_same_run
         "spec": {"a": 1},
     }
     await plugin.create(RELEASE, "defs", release(chart, "defs"), preview=True)
-    seen = await plugin.create(token, "c", custom, preview=True)
-    assert seen.state["spec"] == {"a": 1}
+    previewed = await plugin.create(token, "c", custom, preview=True)
+    assert previewed.state["spec"] == {"a": 1}
     await plugin.create(RELEASE, "defs", release(chart, "defs"))
     assert (await plugin.create(token, "c", custom)).id == "default/c"
 
 
-async def test_an_import_finds_what_a_release_was_made_of(
+async def test_an_import_finds_the_inputs_of_a_release(
     cluster: ControlPlane, plugin: Plugin, chart: Path
 ) -> None:
-    made = await plugin.create(RELEASE, "found", release(chart, "found", values={"greeting": "hi"}))
-    read = await plugin.read(Resource(made.urn, "default/found", {}, {}))
+    created = await plugin.create(
+        RELEASE, "found", release(chart, "found", values={"greeting": "hi"})
+    )
+    read = await plugin.read(Resource(created.urn, "default/found", {}, {}))
     assert read.id == "default/found"
     imported = plain(read.inputs)
     assert (imported["name"], imported["namespace"]) == ("found", "default")
@@ -541,7 +534,7 @@ async def test_an_import_finds_what_a_release_was_made_of(
     assert imported["values"] == {"greeting": "hi"}
 
 
-def test_what_is_in_a_release_is_told_whatever_its_manifests_look_like() -> None:
+def test_the_objects_of_a_release_are_found_in_manifests_of_any_style() -> None:
     manifest = """\
 ---
 # Source: app/templates/a.yaml

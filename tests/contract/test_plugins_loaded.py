@@ -1,7 +1,6 @@
-"""The plugins that are forked from one process which has them loaded live as those that the engine
-starts itself, and no longer than the process that asked for them."""
+"""Plugins that are forked from the process that has them loaded behave like plugins that the engine
+starts itself, and end with the process that requested them."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # so does
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from sandbox.engine import install_plugins
-from sandbox.paths import REPOSITORY, Home
+from sandbox.paths import Home
 from sandbox.plugins import loaded
 from sandbox.plugins.launch import SOCKET
 from tests.e2e.box import until
@@ -30,14 +29,11 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def process(home: Home) -> Iterator[psutil.Process]:
-    """The one that has the plugins loaded."""
-    with subprocess.Popen(
-        [sys.executable, "-m", loaded.MODULE, home.root],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    ) as started:
-        until(30, "the plugins are loaded", (home.root / SOCKET).exists)
-        yield psutil.Process(started.pid)
-        started.kill()
+    """The process that has the plugins loaded."""
+    with subprocess.Popen([sys.executable, "-m", loaded.MODULE, home.root]) as process:
+        until("the plugins are loaded", (home.root / SOCKET).exists)
+        yield psutil.Process(process.pid)
+        process.kill()
 
 
 def launch(home: Home) -> subprocess.Popen[str]:
@@ -50,35 +46,35 @@ def launch(home: Home) -> subprocess.Popen[str]:
     )
 
 
-def version_told(plugin: subprocess.Popen[str]) -> str:
-    """What a plugin answers at the port that it prints."""
+def plugin_version(plugin: subprocess.Popen[str]) -> str:
+    """The version that a plugin serves at the port that it prints."""
     assert plugin.stdout
     with grpc.insecure_channel(f"127.0.0.1:{int(plugin.stdout.readline())}") as channel:
-        said = provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(empty_pb2.Empty())
-        return str(said.version)
+        info = provider_pb2_grpc.ResourceProviderStub(channel).GetPluginInfo(empty_pb2.Empty())
+        return str(info.version)
 
 
-def test_plugin_is_forked_and_ends_when_it_is_told_to(home: Home, process: psutil.Process) -> None:
+def test_plugin_is_forked_and_ends_on_sigterm(home: Home, process: psutil.Process) -> None:
     with launch(home) as plugin:
-        assert version_told(plugin)
+        assert plugin_version(plugin)
         [fork] = process.children()
         plugin.send_signal(signal.SIGTERM)
         assert plugin.wait(10) == 0
         fork.wait(10)
 
 
-def test_plugin_is_killed_with_the_process_that_asked_for_it(
+def test_plugin_is_killed_with_the_process_that_requested_it(
     home: Home, process: psutil.Process
 ) -> None:
     with launch(home) as plugin:
-        assert version_told(plugin)
+        assert plugin_version(plugin)
         [fork] = process.children()
         plugin.kill()
         fork.wait(10)
     assert process.is_running()
 
 
-def test_plugin_that_fails_says_why_and_with_which_code(
+def test_failure_of_a_plugin_is_shown_and_its_exit_code_passed_on(
     home: Home, process: psutil.Process
 ) -> None:
     del process
@@ -90,8 +86,8 @@ def test_plugin_that_fails_says_why_and_with_which_code(
     assert "No module named 'sandbox.plugins.missing'" in done.stderr
 
 
-def test_plugin_starts_by_itself_where_none_are_loaded(home: Home) -> None:
+def test_plugin_starts_without_the_process_that_loads_plugins(home: Home) -> None:
     with launch(home) as plugin:
-        assert version_told(plugin)
+        assert plugin_version(plugin)
         plugin.terminate()
         assert plugin.wait(10) == 0

@@ -7,8 +7,9 @@ import pytest
 from sandbox.paths import REPOSITORY
 from tests.contract.pulumi_stack import Stack
 
-PACK = ("--policy-pack", str(REPOSITORY / "policy"))
-CONFIG = ("--policy-pack-config", str(REPOSITORY / "policy" / "config.json"))
+FOLDER = REPOSITORY / "doks_gitops" / "policy"
+PACK = ("--policy-pack", str(FOLDER))
+CONFIG = ("--policy-pack-config", str(FOLDER / "config.json"))
 PROGRAM = """
 import pulumi_kubernetes
 pulumi_kubernetes.Provider("kubernetes", kubeconfig="{}", delete_unreachable=%s)

@@ -1,10 +1,9 @@
-"""What keeps a stack and its secrets, under the real engine."""
+"""Protection of a stack and its secrets, with the real engine."""
 
 from pathlib import Path
 
 import pytest
 
-from sandbox.paths import REPOSITORY
 from tests.contract.digitalocean_api import Emulator
 from tests.contract.pulumi_stack import Stack
 
@@ -23,7 +22,7 @@ import pulumi_digitalocean as do
 from components.protection import Protection
 
 vpc = do.Vpc(
-    "vpc", name="vpc", region="nyc1", ip_range="10.20.0.0/20",
+    "vpc", name="vpc", region="nyc1", ip_range="{ip_range}",
     opts=pulumi.ResourceOptions(protect={protect}),
 )
 after = do.Vpc(
@@ -36,17 +35,17 @@ Protection("protection", pulumi.ResourceOptions(protect={protect}, depends_on=[a
 
 @pytest.fixture
 def stack(tmp_path: Path, do: Emulator) -> Stack:
-    # A region's first VPC is its default for good, and can't be deleted.
+    # The first VPC of a region is its default VPC, which can't be deleted.
     do.in_server(lambda: do.account.add_vpc("default", "nyc1"))
-    stack = Stack.new(tmp_path, api_url=do.url, token=do.token)
-    (stack.folder / "components").symlink_to(REPOSITORY / "components")
-    return stack
+    return Stack.new(tmp_path, api_url=do.url, token=do.token)
 
 
-def test_events_of_a_run_have_no_secret_output_in_clear(stack: Stack) -> None:
+def test_events_of_a_run_contain_no_secret_output_in_clear(stack: Stack) -> None:
     command = ("up", "--stack=dev", "--yes", "--skip-preview", "--json")
     stack.program(SECRETS.format(hide=""))
-    assert "open sesame" in stack.run(*command).output, "the SDK tells no more: drop secrecy.py"
+    assert "open sesame" in stack.run(*command).output, (
+        "the SDK sends no secrets any more: remove disable_debug_messages"
+    )
     stack.program(SECRETS.format(hide="disable_debug_messages()"))
     run = stack.run(*command)
     assert run.code == 0, run.output
@@ -58,7 +57,7 @@ def test_events_of_a_run_have_no_secret_output_in_clear(stack: Stack) -> None:
 def test_a_protected_stack_is_not_destroyed_even_in_part(
     stack: Stack, do: Emulator, how: tuple[str, ...]
 ) -> None:
-    stack.program(PROTECTED.format(protect=True))
+    stack.program(PROTECTED.format(protect=True, ip_range="10.20.0.0/20"))
     assert stack.up().code == 0
     before = set(do.account.data.vpcs)
     assert len(before) == 3
@@ -66,14 +65,25 @@ def test_a_protected_stack_is_not_destroyed_even_in_part(
     assert run.code != 0
     assert "protect" in run.output
     assert set(do.account.data.vpcs) == before
-    names = {each["urn"].rpartition("::")[2] for each in stack.resources()}
+    names = {resource["urn"].rpartition("::")[2] for resource in stack.resources()}
     assert names >= {"vpc", "after", "protection"}
 
 
-def test_a_stack_whose_protection_was_given_up_is_destroyed(stack: Stack) -> None:
-    stack.program(PROTECTED.format(protect=True))
+def test_a_protected_resource_is_not_replaced(stack: Stack, do: Emulator) -> None:
+    stack.program(PROTECTED.format(protect=True, ip_range="10.20.0.0/20"))
     assert stack.up().code == 0
-    stack.program(PROTECTED.format(protect=False))
+    before = dict(do.account.data.vpcs)
+    stack.program(PROTECTED.format(protect=True, ip_range="10.77.0.0/20"))
+    run = stack.run("up", "--yes", "--stack=dev")
+    assert run.code != 0
+    assert "unable to replace resource" in run.output
+    assert do.account.data.vpcs == before
+
+
+def test_a_stack_without_protection_is_destroyed(stack: Stack) -> None:
+    stack.program(PROTECTED.format(protect=True, ip_range="10.20.0.0/20"))
+    assert stack.up().code == 0
+    stack.program(PROTECTED.format(protect=False, ip_range="10.20.0.0/20"))
     assert stack.up().code == 0
     run = stack.run("destroy", "--yes", "--stack=dev", "--skip-preview")
     assert run.code == 0, run.output

@@ -1,5 +1,5 @@
-"""A platform that was made by hand, as the guide has it: a cluster of the account, Argo CD's own
-manifests in it, and a repository laid out by argocd-autopilot, by which that Argo CD also manages
+"""A platform that was made by hand as DigitalOcean's guide describes it: a cluster, Argo CD's own
+manifests in it, and a repository laid out by argocd-autopilot, from which that Argo CD also manages
 itself."""
 
 import json
@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 from rich.console import Console
 
@@ -28,37 +27,31 @@ ROOT = "argocd/dev"
 APP = f"{ROOT}/apps/microservices-demo"
 
 
-def asking(box: Sandbox) -> httpx.Client:
-    """A client of the sandbox's account, with its token."""
-    daemon = json.loads((box.home / "daemon.json").read_text())
-    auth = {"Authorization": f"Bearer {daemon['token']}"}
-    return httpx.Client(base_url=daemon["url"], headers=auth, timeout=60)
+def set_up(sandbox: Sandbox, folder: Path) -> None:
+    """Set up the platform in a sandbox in which nothing is deployed; waits until dev is Healthy.
 
-
-def set_up(box: Sandbox, folder: Path) -> None:
-    """Make it in a sandbox in which nothing is deployed, until dev's application is Healthy.
-
-    `folder`: where the clone of the monorepo is made.
+    `folder`: for the clone of the monorepo.
     """
-    with asking(box) as api:
-        answer = api.post("/v2/kubernetes/clusters", json=CLUSTER)
-        cluster = answer.raise_for_status().json()["kubernetes_cluster"]["id"]
+    with sandbox.api() as api:
+        response = api.post("/v2/kubernetes/clusters", json=CLUSTER)
+        cluster = response.raise_for_status().json()["kubernetes_cluster"]["id"]
         api.post("/v2/kubernetes/registry", json={"cluster_uuids": [cluster]}).raise_for_status()
-        until(60, "the cluster runs", lambda: box.status()["clusters"][0]["state"] == "running")
+        until("the cluster runs", lambda: sandbox.status()["clusters"][0]["state"] == "running")
         repository = api.get("/sandbox/repository").raise_for_status().json()
-    box("clone", str(folder))
+    sandbox("clone", str(folder))
     manifests = toolchain.ensure(Console()).argocd_manifests / "install.yaml"
     (bootstrap := folder / ROOT / "bootstrap" / "argo-cd").mkdir(parents=True)
-    before, found, after = manifests.read_text().partition("  name: argocd-cm\n")
-    assert found
-    # It looks again in seconds where it could not look at first, not in three minutes.
+    name = "  name: argocd-cm\n"
+    before, _, after = manifests.read_text().partition(name)
+    assert after
+    # Argo CD tries again every ten seconds, not every three minutes.
     settings = 'data: {timeout.reconciliation: "10s", timeout.reconciliation.jitter: "0s"}\n'
-    (own := bootstrap / "install.yaml").write_text(f"{before}{found}{settings}{after}")
+    (install := bootstrap / "install.yaml").write_text(f"{before}{name}{settings}{after}")
     files = layout(repository["url"])
     for path, content in files.items():
         (file := folder / path).parent.mkdir(parents=True, exist_ok=True)
         # Every JSON text is YAML, too.
-        file.write_text("\n---\n".join(json.dumps(each) for each in content))
+        file.write_text("\n---\n".join(json.dumps(document) for document in content))
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@localhost"]
     for words in (["add", "."], ["commit", "-qm", "Autopilot Bootstrap"], ["push", "-q"]):
         subprocess.run([*git, *words], check=True)
@@ -71,34 +64,25 @@ def set_up(box: Sandbox, folder: Path) -> None:
         },
         "stringData": {"type": "git", **repository},
     }
-    (private := box.home / "by-hand.yaml").write_text(yaml.safe_dump(secret))
+    (private := sandbox.home / "by-hand.yaml").write_text(yaml.safe_dump(secret))
     kubectl = f"kubectl --context {CONTEXT}"
-    box.shell(
+    sandbox.shell(
         f"""
         {kubectl} create namespace argocd
-        {kubectl} apply -n argocd --server-side -f {shlex.quote(str(own))}
+        {kubectl} apply -n argocd --server-side -f {shlex.quote(str(install))}
         {kubectl} apply -n argocd -f {shlex.quote(str(private))}
-        # An ApplicationSet that can't read its repository at once looks again in three minutes.
+        # An ApplicationSet that can't read its repository tries again after three minutes.
         {kubectl} -n argocd rollout status deployment/argocd-repo-server --timeout 2m
         {kubectl} apply -f {shlex.quote(str(folder / ROOT / "bootstrap"))}
         """
     )
     private.unlink()
-    until(300, "what was made by hand is Healthy", lambda: _is_healthy(box))
-
-
-def _is_healthy(box: Sandbox) -> bool:
-    applications = {each["name"]: each for each in box.status()["clusters"][0]["applications"]}
-    wanted = ("argo-cd", "root", "dev-microservices-demo")
-    return all(
-        name in applications
-        and (applications[name]["sync"], applications[name]["health"]) == ("Synced", "Healthy")
-        for name in wanted
-    )
+    for application in ("argo-cd", "root", "dev-microservices-demo"):
+        sandbox.wait_for(application)
 
 
 def layout(url: str) -> dict[str, list[dict[str, Any]]]:
-    """The files of such a repository, by path, but for Argo CD's own manifests."""
+    """The files of the repository by path, without Argo CD's own manifests."""
     return {
         f"{ROOT}/bootstrap/argo-cd.yaml": [
             _application("argo-cd", url, f"{ROOT}/bootstrap/argo-cd", ["ServerSideApply=true"])

@@ -1,4 +1,4 @@
-"""A sandbox as a user runs it: by the commands that the README gives."""
+"""A sandbox as a user runs it: by the commands of the README."""
 
 import json
 import os
@@ -12,34 +12,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE = 300
+"""Seconds until a wait is given up. It measures nothing: a busy machine may need most of them."""
+DEADLOCK = 3600
+"""Seconds after which a command is taken to hang."""
 IMAGE = re.compile(r"newName: registry\.digitalocean\.com/microservices-demo/(\S+)\s+newTag: (\S+)")
 """An image of the team's registry in an overlay: its name and its tag."""
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def until(seconds: float, what: str, condition: Callable[[], bool]) -> float:
-    """Wait until `condition()`; the seconds that it took. Fails, saying `what`, if it never is."""
-    start = time.monotonic()
+def until(what: str, condition: Callable[[], bool]) -> None:
+    """Wait until `condition()` is true; the test fails with `what` if it never becomes true."""
+    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() - start < seconds, f"not within {seconds:g} s: {what}"
+        assert time.monotonic() < deadline, f"still not true: {what}"
         time.sleep(0.3)
-    return time.monotonic() - start
 
 
 @contextmanager
 def temporary(folder: Path) -> Iterator["Sandbox"]:
-    """A sandbox in that folder, which is gone afterwards with all that it ran."""
-    box = Sandbox(folder)
-    yield box
-    box("reset", "--yes")
-    until(10, "no process is left", lambda: not box.processes())
+    """A sandbox in that folder; it is removed afterwards with all its processes."""
+    sandbox = Sandbox(folder)
+    yield sandbox
+    sandbox("reset", "--yes")
+    until("no process is left", lambda: not sandbox.processes())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sandbox:
-    """A sandbox in a folder of its own, as a user would run it."""
+    """A sandbox in a folder of its own. It shares nothing with another one but the built tools."""
 
     home: Path
 
@@ -47,10 +51,22 @@ class Sandbox:
     def env(self) -> dict[str, str]:
         return {**os.environ, "SANDBOX_HOME": str(self.home), "COLUMNS": "160"}
 
-    def __call__(
-        self, *args: str, seconds: float = 300, fails: bool = False, cwd: Path = REPOSITORY
-    ) -> str:
-        """Run `bin/sandbox ARGS`; what it printed (both streams), colours taken out."""
+    @property
+    def daemon(self) -> dict[str, Any]:
+        """The process id, the address and the token of the running sandbox."""
+        daemon: dict[str, Any] = json.loads((self.home / "daemon.json").read_text())
+        return daemon
+
+    def api(self) -> httpx.Client:
+        """A client of the account's API and of the sandbox's own, with the account's token."""
+        return httpx.Client(
+            base_url=self.daemon["url"],
+            headers={"Authorization": f"Bearer {self.daemon['token']}"},
+            timeout=60,
+        )
+
+    def __call__(self, *args: str, fails: bool = False, cwd: Path = REPOSITORY) -> str:
+        """Run `bin/sandbox ARGS`; returns its output (both streams) without colours."""
         done = subprocess.run(
             [str(REPOSITORY / "bin" / "sandbox"), *args],
             cwd=cwd,
@@ -59,7 +75,7 @@ class Sandbox:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=seconds,
+            timeout=DEADLOCK,
             check=False,
         )
         output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
@@ -68,7 +84,7 @@ class Sandbox:
         return output
 
     def shell(self, script: str, **env: str) -> str:
-        """Run a shell script with the environment that `bin/sandbox env` gives."""
+        """Run a shell script with the environment of `bin/sandbox env`; returns its output."""
         exports = subprocess.run(
             [str(REPOSITORY / "bin" / "sandbox"), "env"],
             env=self.env, check=True, text=True, capture_output=True,
@@ -91,38 +107,54 @@ class Sandbox:
         return done.stdout
 
     def status(self) -> dict[str, Any]:
-        out = subprocess.run(
+        output = subprocess.run(
             [str(REPOSITORY / "bin" / "sandbox"), "status", "--json"],
             env=self.env, check=True, text=True, capture_output=True,
         ).stdout  # fmt: skip
-        answer: dict[str, Any] = json.loads(out)
-        return answer
+        status: dict[str, Any] = json.loads(output)
+        return status
 
-    def application(self, name: str) -> dict[str, Any]:
-        for cluster in self.status()["clusters"]:
-            for application in cluster["applications"]:
-                if application["name"] == name:
-                    found: dict[str, Any] = application
-                    return found
-        raise AssertionError(f"no application {name}")
+    def applications(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """The applications of all clusters, by the names of cluster and application."""
+        with self.api() as api:
+            clusters = api.get("/sandbox/clusters").raise_for_status().json()
+        return {
+            (cluster["name"], application["name"]): application
+            for cluster in clusters
+            for application in cluster["applications"]
+        }
 
-    def is_healthy(self, name: str) -> bool:
+    def application(self, name: str) -> dict[str, Any] | None:
+        """The application of that name; None as long as no cluster has it."""
+        applications = self.applications()
+        return next((applications[key] for key in applications if key[1] == name), None)
+
+    def is_healthy(self, name: str, *, revision: str | None = None, image: str = "") -> bool:
+        """Whether the application is Synced and Healthy, at that commit and with an image whose
+        name ends like that, if they are given."""
         application = self.application(name)
-        return (application["sync"], application["health"]) == ("Synced", "Healthy")
+        return (
+            application is not None
+            and (application["sync"], application["health"]) == ("Synced", "Healthy")
+            and revision in (None, application["revision"])
+            and any(name.endswith(image) for name in application["images"] or [""])
+        )
+
+    def wait_for(self, name: str, *, revision: str | None = None, image: str = "") -> None:
+        """Wait until the application is as `is_healthy` says."""
+        until(
+            f"{name} is healthy, revision {revision}, image {image}",
+            lambda: self.is_healthy(name, revision=revision, image=image),
+        )
 
     def processes(self) -> set[psutil.Process]:
-        """Every process that belongs to this sandbox, whoever is its parent."""
-        mine = set()
+        """All processes of this sandbox, whatever their parent is."""
+        processes = set()
         for process in psutil.process_iter(["cmdline", "environ"]):
             environ = process.info["environ"] or {}
             words = process.info["cmdline"] or []
             if environ.get("SANDBOX_HOME") == str(self.home) or any(
                 str(self.home) in word for word in words
             ):
-                mine.add(process)
-        return {process for process in mine if process.pid != os.getpid()}
-
-    def strays(self) -> set[psutil.Process]:
-        """Every process of this sandbox that is neither the daemon nor run by it."""
-        daemon = psutil.Process(json.loads((self.home / "daemon.json").read_text())["pid"])
-        return self.processes() - {daemon, *daemon.children(recursive=True)}
+                processes.add(process)
+        return {process for process in processes if process.pid != os.getpid()}

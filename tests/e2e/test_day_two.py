@@ -4,25 +4,23 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.box import IMAGE, temporary, until
+from tests.e2e.box import IMAGE, Sandbox, until
 from tests.e2e.team import APP, STACKS, Team
 
 KUBECTL = "kubectl --context do-nyc1-microservices-demo-dev"
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """A team whose repository and account are empty at first; these tests build on each other."""
-    empty, clone = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("team") / "clone"
+    empty = tmp_path_factory.mktemp("empty")
     subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(empty)], check=True)
-    with temporary(tmp_path_factory.mktemp("sandbox")) as sandbox:
-        yield Team.begins(sandbox, clone, empty)
+    return Team.start(sandbox, tmp_path_factory.mktemp("team") / "clone", empty)
 
 
 def overlay(team: Team, environment: str) -> Path:
@@ -30,51 +28,52 @@ def overlay(team: Team, environment: str) -> Path:
 
 
 def image(team: Team, environment: str) -> tuple[str, str]:
-    """The first image of an overlay, and its tag."""
+    """The first image of an overlay: its name and its tag."""
     name, tag = IMAGE.findall(overlay(team, environment).read_text())[0]
     return name, tag
 
 
 def deploy(team: Team, tag: str) -> str:
-    """Give the first image that tag in dev, by a commit; what then runs."""
-    name, old = image(team, "dev")
+    """Give the first image of dev that tag by a commit; returns the end of the image's new name."""
+    name, old_tag = image(team, "dev")
     text = overlay(team, "dev").read_text()
-    overlay(team, "dev").write_text(text.replace(f"newTag: {old}", f"newTag: {tag}", 1))
+    overlay(team, "dev").write_text(text.replace(f"newTag: {old_tag}", f"newTag: {tag}", 1))
     team.push(f"{name} {tag}")
     return f"/{name}:{tag}"
 
 
-def standing(team: Team) -> dict[str, dict[str, Any]]:
-    """What `bin/platform status` says of the application, by environment."""
-    found = json.loads(team.gitops("status", "--json"))["applications"]
-    return {each["environment"]: each for each in found if each["application"] == APP}
+def statuses(team: Team) -> dict[str, dict[str, Any]]:
+    """The status of the application by `bin/platform status`, by environment."""
+    rows = json.loads(team.platform("status", "--json"))["applications"]
+    return {row["environment"]: row for row in rows if row["application"] == APP}
 
 
 def test_an_empty_repository_and_account_become_three_environments_synced_from_git(
     team: Team, monorepo: Path
 ) -> None:
     shutil.copytree(monorepo / "kustomize", team.clone / "kustomize")
-    _, everywhere = image(team, "dev")
+    _, tag = image(team, "dev")
     for stack in STACKS:
         text = overlay(team, stack).read_text()
-        overlay(team, stack).write_text(re.sub(r"newTag: .*", f"newTag: {everywhere}", text))
+        overlay(team, stack).write_text(re.sub(r"newTag: .*", f"newTag: {tag}", text))
     team.push("The team's manifests")
-    team.gitops("layout", "dev")
-    team.gitops("layout", "staging")
-    proposed = team.gitops("layout", "prod", "--pull-request")
-    # Asked again, it is still one.
-    assert team.gitops("layout", "prod", "--pull-request") == proposed
+    team.platform("layout", "--stack", "dev")
+    team.platform("layout", "--stack", "staging")
+    output = team.platform("layout", "--stack", "prod", "--pull-request")
+    # A second run finds the pull request of the first.
+    assert team.platform("layout", "--stack", "prod", "--pull-request") == output
     assert not (team.clone / "argocd" / "prod").exists()
     team.merge()
     for stack in STACKS:
         team.follow_git(stack)
-    team.sandbox("up", *STACKS, seconds=600)
+    team.sandbox("up", *STACKS)
     for stack in STACKS:
-        team.wait_for(f"{stack}-{APP}", revision=team.git("rev-parse", "HEAD"))
+        team.sandbox.wait_for(f"{stack}-{APP}", revision=team.git("rev-parse", "HEAD"))
+    applications = team.sandbox.applications()
     assert {
-        (each["sync"], each["health"]) for each in team.applications().values()
-    } == {("Synced", "Healthy")}  # fmt: skip
-    assert {name for _, name in team.applications()} == {
+        (application["sync"], application["health"]) for application in applications.values()
+    } == {("Synced", "Healthy")}
+    assert {name for _, name in applications} == {
         "platform-bootstrap", "root", "cluster-resources-in-cluster",
         *(f"{stack}-{APP}" for stack in STACKS),
     }  # fmt: skip
@@ -87,71 +86,76 @@ def test_an_application_comes_and_goes_by_commits_alone(team: Team) -> None:
     (folder / "greeting.yaml").write_text(json.dumps(greeting))
     project = team.clone / "argocd" / "dev" / "projects" / "dev.yaml"
     destination = f"    - {{server: https://kubernetes.default.svc, namespace: {APP}-dev}}\n"
-    more = destination.replace(f"{APP}-dev", "greeting")
-    project.write_text(project.read_text().replace(destination, destination + more))
-    allowed = team.push("A namespace for the greeting")
-    dev = ("microservices-demo-dev", "root")
-    until(60, "it is allowed", lambda: team.applications()[dev]["revision"] == allowed)
-    team.gitops("layout", "dev", "--app", "greeting", "kustomize/greeting", "greeting")
-    team.wait_for("dev-greeting")
+    added = destination.replace(f"{APP}-dev", "greeting")
+    project.write_text(project.read_text().replace(destination, destination + added))
+    revision = team.push("A namespace for the greeting")
+    root = ("microservices-demo-dev", "root")
+    until(
+        "the project allows the namespace",
+        lambda: team.sandbox.applications()[root]["revision"] == revision,
+    )
+    app = ("--app", "greeting", "kustomize/greeting", "greeting")
+    team.platform("layout", "--stack", "dev", *app)
+    team.sandbox.wait_for("dev-greeting")
     get = f"{KUBECTL} --namespace greeting get configmap --ignore-not-found --output name greeting"
     assert team.sandbox.shell(get) == "configmap/greeting\n"
 
     shutil.rmtree(team.clone / "argocd" / "dev" / "apps" / "greeting")
     team.push("No greeting any more")
-    until(60, "the application is gone", lambda: team.application("dev-greeting") is None)
+    until("the application is gone", lambda: team.sandbox.application("dev-greeting") is None)
     assert team.sandbox.shell(get) == ""
-    assert team.is_well(f"dev-{APP}")
+    assert team.sandbox.is_healthy(f"dev-{APP}")
 
 
 def test_a_change_is_promoted_through_the_environments(team: Team) -> None:
-    name, old = image(team, "dev")
+    name, old_tag = image(team, "dev")
     team.sandbox("push-image", f"{name}:v9.1.0")
-    runs = deploy(team, "v9.1.0")
-    team.wait_for(f"dev-{APP}", image=runs)
-    table = team.gitops("status")
-    assert re.search(rf"{APP} +staging .* dev: {name} {re.escape(old)} → v9\.1\.0\n", table)
+    new_image = deploy(team, "v9.1.0")
+    team.sandbox.wait_for(f"dev-{APP}", image=new_image)
+    table = team.platform("status")
+    assert re.search(rf"{APP} +staging .* dev: {name} {re.escape(old_tag)} → v9\.1\.0\n", table)
     assert re.search(rf"{APP} +prod .* staging: level\n", table)
 
     text = overlay(team, "staging").read_text()
-    shown = team.gitops("promote", APP, "dev", "staging")
-    assert "+    newTag: v9.1.0" in shown
-    assert overlay(team, "staging").read_text() == text.replace(old, "v9.1.0", 1)
-    team.wait_for(f"staging-{APP}", image=runs)
+    output = team.platform("promote", APP, "--from", "dev", "--to", "staging")
+    assert "+    newTag: v9.1.0" in output
+    assert overlay(team, "staging").read_text() == text.replace(old_tag, "v9.1.0", 1)
+    team.sandbox.wait_for(f"staging-{APP}", image=new_image)
 
-    proposal = ("promote", APP, "staging", "prod", "--pull-request")
-    assert "/pull/" in team.gitops(*proposal)
-    assert image(team, "prod") == (name, old)
+    promote = ("promote", APP, "--from", "staging", "--to", "prod", "--pull-request")
+    assert "/pull/" in team.platform(*promote)
+    assert image(team, "prod") == (name, old_tag)
     [pull] = team.github("GET", "/pulls")
     assert pull["title"] == f"Promote {APP} from staging to prod"
     team.merge()
-    team.wait_for(f"prod-{APP}", image=runs)
-    assert "has these image tags already" in team.gitops(*proposal)
-    by_environment = standing(team)
+    team.sandbox.wait_for(f"prod-{APP}", image=new_image)
+    assert "has these image tags already" in team.platform(*promote)
+    by_environment = statuses(team)
     for environment, before in zip(STACKS, (None, *STACKS), strict=False):
-        found = by_environment[environment]
-        assert (found["sync"], found["health"]) == ("Synced", "Healthy")
-        assert found["revision"] == team.git("rev-parse", "HEAD")
-        assert any(each.endswith(runs) for each in found["images"])
+        status = by_environment[environment]
+        assert (status["sync"], status["health"]) == ("Synced", "Healthy")
+        assert status["revision"] == team.git("rev-parse", "HEAD")
+        assert any(image.endswith(new_image) for image in status["images"])
         level = {"environment": before, "commits": 0, "tags": {}} if before else None
-        assert found["behind"] == level
+        assert status["behind"] == level
 
 
 def test_a_bad_image_goes_no_further_than_dev_and_is_taken_back(team: Team) -> None:
-    good = image(team, "dev")
-    runs = deploy(team, "v9.9.9")
+    good_image = image(team, "dev")
+    bad_image = deploy(team, "v9.9.9")
 
     def is_deployed() -> bool:
-        found = team.application(f"dev-{APP}") or {"images": [], "sync": ""}
-        return found["sync"] == "Synced" and any(each.endswith(runs) for each in found["images"])
+        application = team.sandbox.application(f"dev-{APP}") or {"images": [], "sync": ""}
+        names = application["images"]
+        return application["sync"] == "Synced" and any(name.endswith(bad_image) for name in names)
 
-    until(60, "it is deployed", is_deployed)
-    refused = team.gitops("promote", APP, "dev", "staging", fails=True)
-    assert "only what is Synced and Healthy is promoted" in refused
-    assert image(team, "staging") == good
-    team.gitops("revert-images", APP, "dev")
-    assert image(team, "dev") == good
-    team.wait_for(f"dev-{APP}", image=f"/{good[0]}:{good[1]}")
+    until("the bad image is deployed", is_deployed)
+    output = team.platform("promote", APP, "--from", "dev", "--to", "staging", fails=True)
+    assert "only what is Synced and Healthy is promoted" in output
+    assert image(team, "staging") == good_image
+    team.platform("revert-images", APP, "--stack", "dev")
+    assert image(team, "dev") == good_image
+    team.sandbox.wait_for(f"dev-{APP}", image=f"/{good_image[0]}:{good_image[1]}")
 
 
 def test_a_preview_is_one_comment_on_the_pull_request_updated_in_place(team: Team) -> None:
@@ -162,10 +166,12 @@ def test_a_preview_is_one_comment_on_the_pull_request_updated_in_place(team: Tea
     comments = f"/issues/{pull['number']}/comments"
 
     def preview(*stacks: str, fails: bool = False) -> str:
-        to = ("--comment", str(pull["number"]))
-        team.sandbox("run", "bin/platform", "preview", *stacks, *to, fails=fails)
-        [comment] = team.github("GET", comments)
-        text: str = comment["body"]
+        """Run the preview; returns the one comment that the pull request then has."""
+        words = [word for stack in stacks for word in ("--stack", stack)]
+        comment = ("--comment", str(pull["number"]))
+        team.sandbox("run", "bin/platform", "preview", *words, *comment, fails=fails)
+        [posted] = team.github("GET", comments)
+        text: str = posted["body"]
         return text
 
     setting = ("--path", "--stack", "prod", "doks-gitops:cluster.destroyAssociatedResources")
@@ -183,18 +189,21 @@ def test_a_preview_is_one_comment_on_the_pull_request_updated_in_place(team: Tea
 
 
 def test_drift_is_one_issue_until_nothing_differs_any_more(team: Team) -> None:
-    project = f"{KUBECTL} --namespace argocd patch appproject platform --type merge --patch"
+    kubectl = f"{KUBECTL} --namespace argocd"
 
     def change(description: str) -> None:
-        team.sandbox.shell(f"{project} '{json.dumps({'spec': {'description': description}})}'")
+        patch = json.dumps({"spec": {"description": description}})
+        command = f"{kubectl} patch appproject platform --type merge"
+        team.sandbox.shell(f"{command} --patch '{patch}'")
 
     def drift() -> list[dict[str, str]]:
-        team.sandbox("run", "bin/platform", "drift", "dev", "--issue")
+        """Look for drift; returns all issues."""
+        team.sandbox("run", "bin/platform", "drift", "--stack", "dev", "--issue")
         issues = team.github("GET", "/issues?state=all")
-        return [each for each in issues if "pull_request" not in each]
+        return [issue for issue in issues if "pull_request" not in issue]
 
-    known = team.sandbox.shell(f"{project.replace('patch', 'get', 1).partition(' --type')[0]}"
-                               " --output jsonpath={.spec.description}")  # fmt: skip
+    get = f"{kubectl} get appproject platform --output jsonpath={{.spec.description}}"
+    description = team.sandbox.shell(get)
     change("By hand")
     [opened] = drift()
     assert opened["title"] == "Drift in dev"
@@ -203,6 +212,6 @@ def test_drift_is_one_issue_until_nothing_differs_any_more(team: Team) -> None:
     [updated] = drift()
     assert updated["number"] == opened["number"]
     assert '"By hand again"' in updated["body"]
-    change(known)
+    change(description)
     [closed] = drift()
     assert (updated["state"], closed["state"]) == ("open", "closed")

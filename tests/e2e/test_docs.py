@@ -1,8 +1,8 @@
-"""The pages for newcomers, followed to the letter: each command that follows a prompt is run, in
-the order of the page, and what the page shows of its output is looked for in what came.
+"""The commands of README.md and docs/ work: they are run in the order of their page, and print what
+the page shows.
 
-A block that is not run says why in a comment above it: `<!-- not run: needs ... -->`, or which file
-runs its commands: `<!-- run by tests/e2e/... -->`.
+A block that is not run has a comment above it, with the reason: `<!-- not run: needs ... -->`, or
+with the file that runs its commands: `<!-- run by tests/e2e/... -->`.
 """
 
 import os
@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +18,11 @@ import yaml
 
 from components.chart_values import merge
 from tests.e2e import autopilot
-from tests.e2e.box import REPOSITORY, Sandbox, temporary
+from tests.e2e.box import DEADLOCK, REPOSITORY, Sandbox
 
 DOCS = REPOSITORY / "docs"
 OTHERS = {"benchmarks.md", "github.md", "gitops.md", "package.md"}
-"""Pages for those who are at home; their commands are run by tests of what they are about."""
+"""Pages whose commands are run by the tests of their subject."""
 PAGES = [REPOSITORY / "README.md", *(p for p in DOCS.glob("*.md") if p.name not in OTHERS)]
 BLOCK = re.compile(
     r"^(?:<!-- (?P<mark>[^\n]+) -->\n)?```console\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -34,7 +33,7 @@ NOT_RUN = re.compile(r"not run: (?:needs|asks for) \w.+")
 
 @dataclass(frozen=True)
 class Step:
-    """A command, and what the page shows of its output."""
+    """A command, and the lines of its output that the page shows."""
 
     command: str
     shown: tuple[str, ...]
@@ -50,31 +49,31 @@ class Step:
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of a page with its mark, if it has one."""
+    """A fenced block of a page; `mark` is the comment above it."""
 
     heading: str
     mark: str | None
     steps: list[Step]
 
 
-def blocks(page: Path) -> list[Block]:
-    found = []
+def all_blocks(page: Path) -> list[Block]:
+    blocks = []
     text = page.read_text()
     for match in BLOCK.finditer(text):
         headings = re.findall(r"^#+ (.+)$", text[: match.start()], re.MULTILINE)
-        found.append(Block(headings[-1], match["mark"], Step.all_in(match["text"])))
-    return found
+        blocks.append(Block(headings[-1], match["mark"], Step.all_in(match["text"])))
+    return blocks
 
 
 def steps(page: Path, *headings: str) -> list[Step]:
-    """What is to be run of a page, or of those of its sections."""
-    chosen = [each for each in blocks(page) if not headings or each.heading in headings]
-    assert chosen, f"{page.name} has no such section"
-    return [step for block in chosen if block.mark is None for step in block.steps]
+    """The commands to run of a page, or only of these sections."""
+    blocks = [block for block in all_blocks(page) if not headings or block.heading in headings]
+    assert blocks, f"{page.name} has no such section"
+    return [step for block in blocks if block.mark is None for step in block.steps]
 
 
 RUN_HERE: dict[str, list[str]] = {
-    "README.md": ["In the sandbox"],
+    "sandbox.md": ["Commands"],
     "from-autopilot.md": [],
     "add-application.md": ["The folder", "By the stack file", "By a commit"],
     "real-account.md": [],
@@ -82,35 +81,34 @@ RUN_HERE: dict[str, list[str]] = {
     "upgrade.md": [],
     "costs.md": [],
 }
-"""Pages, and where it is not all of them, sections, whose blocks without a mark are run below."""
+"""The pages, or only these sections of them, whose blocks without a mark are run below."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_command_of_a_page_is_left_out_silently(page: Path) -> None:
     text = page.read_text()
-    found = blocks(page)
-    assert len(found) == len(re.findall(r"^\s*```console", text, re.MULTILINE)), "one is hidden"
-    for block in found:
+    blocks = all_blocks(page)
+    assert len(blocks) == len(re.findall(r"^\s*```console", text, re.MULTILINE)), "one is hidden"
+    for block in blocks:
         assert block.steps, f"a block of {block.heading} has no command"
         if block.mark is None:
             sections = RUN_HERE.get(page.name)
             assert sections is not None, f"{page.name}: nothing runs {block.steps[0].command}"
             assert not sections or block.heading in sections, block.heading
-        elif by := RUN_BY.fullmatch(block.mark):
-            runs = (REPOSITORY / by[1]).read_text()
+        elif run_by := RUN_BY.fullmatch(block.mark):
+            text = (REPOSITORY / run_by[1]).read_text()
             for step in block.steps:
-                assert _is_in(step.command, runs), f"{by[1]} does not run {step.command}"
+                assert _is_in(step.command, text), f"{run_by[1]} does not run {step.command}"
         else:
             assert NOT_RUN.fullmatch(block.mark), f"{page.name}: {block.mark}"
 
 
 def _is_in(command: str, text: str) -> bool:
-    """Whether a file has the command, as it stands or as the words of a call."""
+    """Whether a file has the command, as a line of a script or as the arguments of a call."""
     words = shlex.split(command, comments=True)
-    called = [f'"{word}"' for word in [words[0].removeprefix("bin/"), *words[1:]]]
-    # tests/e2e/box.py calls `bin/sandbox` by its arguments alone.
-    calls = [called, called[1:]] if words[0] == "bin/sandbox" else [called]
-    return " ".join(words) in text or any(", ".join(call) in text for call in calls)
+    # A Sandbox of tests/e2e/box.py is called with the arguments of `bin/sandbox` alone.
+    arguments = words[1:] if words[0] == "bin/sandbox" else words
+    return " ".join(words) in text or ", ".join(f'"{word}"' for word in arguments) in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -135,29 +133,29 @@ def test_the_index_names_every_page() -> None:
 
 @dataclass
 class Reader:
-    """Somebody with a clone of this repository and a sandbox, and nothing else set up."""
+    """A person with a clone of this repository and a sandbox, and nothing else set up."""
 
-    box: Sandbox
+    sandbox: Sandbox
     clone: Path
-    fill_in: dict[str, str] = field(default_factory=dict)
-    """What pages leave for the reader to fill in, and what this one fills in."""
+    values: dict[str, str] = field(default_factory=dict)
+    """The values that replace the placeholders of a page."""
 
     @property
     def env(self) -> dict[str, str]:
         cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         home = self.clone.parent / "home"
         home.mkdir(exist_ok=True)
-        return {**self.box.env, "HOME": str(home), "XDG_CACHE_HOME": cache}
+        return {**self.sandbox.env, "HOME": str(home), "XDG_CACHE_HOME": cache}
 
-    def follow(self, todo: list[Step], *, inside: bool = False) -> None:
-        """Run the commands one after the other in one shell; `inside`: in that of `bin/sandbox run
-        bash`. Fails at the first one that fails or does not print what the page shows."""
+    def follow(self, steps: list[Step], *, inside: bool = False) -> None:
+        """Run the commands one after the other in one shell; `inside`: in the shell of `bin/sandbox
+        run bash`. Fails at the first one that fails or does not print what the page shows."""
         lines = []
-        for number, step in enumerate(todo):
+        for number, step in enumerate(steps):
             command = step.command
-            for gap, value in self.fill_in.items():
-                command = command.replace(gap, value)
-            # In this shell, for `cd` and `export` are to last; stopped at the first that fails.
+            for placeholder, value in self.values.items():
+                command = command.replace(placeholder, value)
+            # In this shell, so that `cd` and `export` last; it stops at the first failure.
             lines += [
                 f"echo; echo '@@@ {number}'",
                 f"{{ {command}\n}} </dev/null" if "<" not in command else f"{{ {command}\n}}",
@@ -174,32 +172,32 @@ class Reader:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=600,
+            timeout=DEADLOCK,
             check=False,
         )
         output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
         printed = re.split(r"^@@@ \d+$\n?", output, flags=re.MULTILINE)[1:]
-        for step, text in zip(todo, printed, strict=False):
+        for step, text in zip(steps, printed, strict=False):
             print(f"$ {step.command}\n{text}")
         assert done.returncode == 0, output[-3000:]
-        assert len(printed) == len(todo)
-        for step, text in zip(todo, printed, strict=True):
+        assert len(printed) == len(steps)
+        for step, text in zip(steps, printed, strict=True):
             for line in step.shown:
                 assert _is_shown(line, text), f"$ {step.command}\nprints no line like: {line}"
 
 
 def _is_shown(line: str, output: str) -> bool:
-    """Whether the output has a line with these words in this order; words with digits, such as
-    amounts and names that are made up, may be others."""
+    """Whether the output has a line with these words in this order. Words with digits, such as
+    amounts and generated names, may differ."""
     words = [
         word for word in line.split() if re.search(r"\w\w", word) and not re.search(r"\d", word)
     ]
     pattern = ".*".join(map(re.escape, words))
-    return any(re.search(pattern, each) for each in output.splitlines())
+    return any(re.search(pattern, line) for line in output.splitlines())
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+def reader(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     folder = tmp_path_factory.mktemp("reader")
     files = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -207,44 +205,43 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     ).stdout.split("\0")  # fmt: skip
     for name in files:
         if (REPOSITORY / name).is_file():
-            (to := folder / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, to, follow_symlinks=False)
+            (copy := folder / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy, follow_symlinks=False)
     (folder / "clone" / ".venv").symlink_to(REPOSITORY / ".venv")
-    with temporary(tmp_path_factory.mktemp("sandbox")) as box:
-        yield Reader(box, folder / "clone")
+    return Reader(sandbox, folder / "clone")
 
 
-def test_a_platform_made_by_hand_is_taken_over_and_no_pod_of_it_restarts(
+def test_a_platform_made_by_hand_is_adopted_and_no_pod_of_it_restarts(
     reader: Reader, tmp_path: Path
 ) -> None:
     reader.follow([Step("bin/sandbox start", ())])
-    autopilot.set_up(reader.box, tmp_path / "monorepo")
+    autopilot.set_up(reader.sandbox, tmp_path / "monorepo")
     kubectl = f"kubectl --context {autopilot.CONTEXT} -n microservices-demo-dev"
     pods = f"{kubectl} get pods -o custom-columns=:.metadata.uid,:.status.startTime"
-    before = reader.box.shell(pods)
+    before = reader.sandbox.shell(pods)
     assert len(before.split()) > 2
     reader.follow(steps(DOCS / "from-autopilot.md"), inside=True)
-    assert reader.box.shell(pods) == before
-    again = steps(DOCS / "add-application.md", "The folder", "By a commit")
-    reader.follow(again, inside=True)
+    assert reader.sandbox.shell(pods) == before
+    reader.follow(steps(DOCS / "add-application.md", "The folder", "By a commit"), inside=True)
 
 
-def test_a_real_account_is_deployed_to_and_given_back(reader: Reader) -> None:
-    """The account is the sandbox's, as seen from outside: by its address and a token."""
+def test_a_real_account_is_deployed_to_and_left_empty(reader: Reader) -> None:
+    """The sandbox's account takes the part of the real one: all that is known of it is an address
+    and a token."""
     reader.follow([Step("bin/sandbox reset --yes", ()), Step("bin/sandbox start", ())])
-    with autopilot.asking(reader.box) as api:
+    with reader.sandbox.api() as api:
         repository = api.get("/sandbox/repository").raise_for_status().json()
-        sandboxed = api.get("/sandbox/config").raise_for_status().json()["dev"]["values"]
+        sandbox_values = api.get("/sandbox/config").raise_for_status().json()["dev"]["values"]
     file = reader.clone / "Pulumi.dev.yaml"
     content = yaml.safe_load(before := file.read_text())
     key = "doks-gitops:argocd"
-    content["config"][key] = merge(content["config"][key], sandboxed["argocd"])
+    content["config"][key] = merge(content["config"][key], sandbox_values["argocd"])
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     (reader.clone / "token.txt").write_text(repository["password"])
-    reader.fill_in = {"https://github.com/TEAM/REPOSITORY.git": repository["url"]}
+    reader.values = {"https://github.com/TEAM/REPOSITORY.git": repository["url"]}
     tools = Step('eval "$(bin/sandbox env)"', ())
-    nothing_else = Step("unset PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE_FILE KUBECONFIG", ())
-    reader.follow([tools, nothing_else, *steps(DOCS / "real-account.md")])
+    forget = Step("unset PULUMI_BACKEND_URL PULUMI_CONFIG_PASSPHRASE_FILE KUBECONFIG", ())
+    reader.follow([tools, forget, *steps(DOCS / "real-account.md")])
     file.write_text(before)
 
 
@@ -254,8 +251,8 @@ def test_the_first_run_shows_what_its_page_says(reader: Reader) -> None:
 
 
 def test_an_application_is_added_by_the_stack_file(reader: Reader) -> None:
-    todo = steps(DOCS / "add-application.md", "The folder", "By the stack file")
-    reader.follow(todo, inside=True)
+    section = "By the stack file"
+    reader.follow(steps(DOCS / "add-application.md", "The folder", section), inside=True)
 
 
 def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
@@ -265,10 +262,10 @@ def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
 def test_costs_are_those_of_the_page_to_the_cent(reader: Reader) -> None:
     [step] = steps(DOCS / "costs.md")
     reader.follow([step], inside=True)
-    printed = reader.box("run", "bin/platform", "costs", cwd=reader.clone)
-    assert "\n".join(step.shown) in printed
+    output = reader.sandbox("run", "bin/platform", "costs", cwd=reader.clone)
+    assert "\n".join(step.shown) in output
 
 
-def test_the_commands_of_the_readme_work_in_its_order(reader: Reader) -> None:
+def test_the_commands_of_the_sandbox_work_in_the_order_of_its_page(reader: Reader) -> None:
     shutil.rmtree(reader.clone / "monorepo")
-    reader.follow(steps(REPOSITORY / "README.md", "In the sandbox"))
+    reader.follow(steps(DOCS / "sandbox.md", "Commands"))

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests import permissions
-from tests.e2e.box import Sandbox, until
+from tests.e2e.box import PATIENCE, Sandbox, until
 
 PREVIEW = permissions.scopes("preview")
 UP = permissions.scopes("preview", "up")
@@ -21,103 +21,111 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _running(sandbox: Sandbox) -> None:
+    sandbox("start")
+
+
 @pytest.fixture(scope="module")
-def answered(box: Sandbox) -> Iterator[set[tuple[str, str, int]]]:
-    """Method, path and status of every request that the account has answered."""
-    daemon = json.loads((box.home / "daemon.json").read_text())
-    seen: set[tuple[str, str, int]] = set()
-    followed = threading.Event()
-    with httpx.stream(
-        "GET",
-        f"{daemon['url']}/sandbox/requests",
-        headers={"Authorization": f"Bearer {daemon['token']}"},
-        timeout=None,
-    ) as answer:
+def requests(sandbox: Sandbox) -> Iterator[set[tuple[str, str, int]]]:
+    """The requests that the account has answered: method, path and status."""
+    answered: set[tuple[str, str, int]] = set()
+    following = threading.Event()
+    with (
+        sandbox.api() as api,
+        api.stream("GET", "/sandbox/requests", timeout=None) as response,
+    ):
 
         def follow() -> None:
             try:
-                for line in answer.iter_lines():
-                    followed.set()
+                for line in response.iter_lines():
+                    following.set()
                     if line:
                         record = json.loads(line)
-                        seen.add((record["method"], record["path"], record["status"]))
+                        answered.add((record["method"], record["path"], record["status"]))
             except (httpx.HTTPError, httpx.StreamError):
                 return
 
         threading.Thread(target=follow, daemon=True).start()
-        assert followed.wait(10)
-        yield seen
+        assert following.wait(PATIENCE)
+        yield answered
 
 
-def with_scopes(box: Sandbox, command: str, scopes: frozenset[str], *, fails: bool = False) -> str:
-    """What a command prints when the token may do this and nothing else."""
-    token = box("token", *sorted(scopes)).split()[-1]
+def with_scopes(
+    sandbox: Sandbox, command: str, scopes: frozenset[str], *, fails: bool = False
+) -> str:
+    """The output of a command whose token has these scopes and no other."""
+    token = sandbox("token", *sorted(scopes)).split()[-1]
     script = f'export DIGITALOCEAN_TOKEN="$SCOPED"\n{COMMANDS[command]} 2>&1'
     if fails:
         script = f"if {script}; then echo It did not fail.; exit 1; fi"
-    output = box.shell(script, SCOPED=token)
+    output = sandbox.shell(script, SCOPED=token)
     print(output)
     return output
 
 
-def named(output: str) -> frozenset[str]:
+def named_scopes(output: str) -> frozenset[str]:
     """The scopes that a failed command names, itself or by the requests that were refused."""
-    found = set(re.findall(r"lacks the scope (\S+)", output))
+    scopes = set(re.findall(r"lacks the scope (\S+)", output))
     for method, path in re.findall(
         r"(GET|POST|PUT|DELETE) http://[^/]+(/v2/[^\s?]+)\S*: 403", output
     ):
-        found |= permissions.refused(method, path)
-    return frozenset(found)
+        scopes |= permissions.scopes_of(method, path)
+    return frozenset(scopes)
 
 
 @pytest.mark.parametrize("missing", sorted(PREVIEW))
-def test_a_preview_fails_without_any_one_of_its_scopes(box: Sandbox, missing: str) -> None:
-    assert named(with_scopes(box, "preview", PREVIEW - {missing}, fails=True)) == {missing}
+def test_a_preview_fails_without_any_one_of_its_scopes(sandbox: Sandbox, missing: str) -> None:
+    assert named_scopes(with_scopes(sandbox, "preview", PREVIEW - {missing}, fails=True)) == {
+        missing
+    }
 
 
-def test_a_preview_of_a_new_stack_works_with_its_scopes(box: Sandbox) -> None:
-    assert "+ 17 to create" in with_scopes(box, "preview", PREVIEW)
+def test_a_preview_of_a_new_stack_works_with_its_scopes(sandbox: Sandbox) -> None:
+    assert "+ 17 to create" in with_scopes(sandbox, "preview", PREVIEW)
 
 
 @pytest.mark.parametrize("missing", ["create", "update", "access_cluster"])
 def test_up_fails_without_any_one_of_its_scopes(
-    box: Sandbox, answered: set[tuple[str, str, int]], missing: str
+    sandbox: Sandbox, requests: set[tuple[str, str, int]], missing: str
 ) -> None:
     scope = f"kubernetes:{missing}"
-    output = with_scopes(box, "up", UP - {scope}, fails=True)
-    assert scope in named(output)
-    assert any(status == 403 for _, _, status in answered)
+    output = with_scopes(sandbox, "up", UP - {scope}, fails=True)
+    assert scope in named_scopes(output)
+    assert any(status == 403 for _, _, status in requests)
 
 
-def test_destroy_uses_the_token_of_the_last_up_and_fails_without_its_scope(box: Sandbox) -> None:
+def test_destroy_uses_the_token_of_the_last_up_and_fails_without_its_scope(
+    sandbox: Sandbox,
+) -> None:
     """While there is nothing but the cluster, so that nothing else has to be destroyed before."""
-    with_scopes(box, "up", UP - {"kubernetes:access_cluster", "kubernetes:delete"}, fails=True)
-    output = with_scopes(box, "destroy", UP, fails=True)
-    assert named(output) == {"kubernetes:delete"}
+    with_scopes(sandbox, "up", UP - {"kubernetes:access_cluster", "kubernetes:delete"}, fails=True)
+    output = with_scopes(sandbox, "destroy", UP, fails=True)
+    assert named_scopes(output) == {"kubernetes:delete"}
 
 
-def test_up_goes_on_and_completes_with_its_scopes(box: Sandbox) -> None:
-    with_scopes(box, "up", UP)
-    until(120, "the application is healthy", lambda: box.is_healthy("dev-microservices-demo"))
+def test_up_goes_on_and_completes_with_its_scopes(sandbox: Sandbox) -> None:
+    with_scopes(sandbox, "up", UP)
+    sandbox.wait_for("dev-microservices-demo")
 
 
-def test_a_preview_of_a_running_stack_works_with_its_scopes(box: Sandbox) -> None:
-    box("pulumi", "config", "set", "--stack", "dev", "--path",
+def test_a_preview_of_a_running_stack_works_with_its_scopes(sandbox: Sandbox) -> None:
+    sandbox("pulumi", "config", "set", "--stack", "dev", "--path",
         "doks-gitops:applications.microservices-demo.revision", "HEAD")  # fmt: skip
-    output = with_scopes(box, "preview", PREVIEW)
-    box("pulumi", "config", "set", "--stack", "dev", "--path",
+    output = with_scopes(sandbox, "preview", PREVIEW)
+    sandbox("pulumi", "config", "set", "--stack", "dev", "--path",
         "doks-gitops:applications.microservices-demo.revision", "main")  # fmt: skip
     # The two providers, whose token is another one, and the application.
     assert "~ 3 to update" in output
 
 
-def test_destroy_completes_with_its_scopes(box: Sandbox) -> None:
-    with_scopes(box, "destroy", UP)
-    until(30, "the cluster is gone", lambda: not box.status()["clusters"])
+def test_destroy_completes_with_its_scopes(sandbox: Sandbox) -> None:
+    with_scopes(sandbox, "destroy", UP)
+    until("the cluster is gone", lambda: not sandbox.status()["clusters"])
 
 
 def test_every_request_that_was_made_is_documented_and_no_scope_is_idle(
-    box: Sandbox, answered: set[tuple[str, str, int]]
+    sandbox: Sandbox, requests: set[tuple[str, str, int]]
 ) -> None:
-    used = [permissions.refused(method, path) for method, path, _ in answered]
-    assert frozenset().union(*used) == UP
+    used_scopes = [permissions.scopes_of(method, path) for method, path, _ in requests]
+    assert frozenset().union(*used_scopes) == UP

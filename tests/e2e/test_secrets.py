@@ -1,5 +1,5 @@
-"""No secret is in clear where others look: in the arguments of processes, in what commands print,
-in events, logs, the state, stack files, and the history of repositories."""
+"""No secret is in clear where others look: in the arguments of processes, the output of commands,
+events, logs, the state, stack files, and the history of repositories."""
 
 import base64
 import json
@@ -16,25 +16,25 @@ import pytest
 from tests.e2e.box import Sandbox, until
 
 EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
-"""Makes Pulumi know `--event-log`."""
+"""Lets Pulumi accept `--event-log`."""
 WEBHOOK_SECRET = "a-webhook-secret-of-this-test"
 PLAIN_KEYS = ("token", "password", "rawConfig", "argocdServerAdminPassword", "githubSecret")
-"""Names of what is secret in the state, wherever in it they stand."""
+"""The names of secrets in the state, at any depth."""
 
 
 def forms(secret: str) -> set[bytes]:
-    """The secret, and what any base64 of a text has in it if it has the secret in it."""
-    found = {secret.encode(), json.dumps(secret)[1:-1].encode()}
+    """The secret, and the parts that are in the base64 of every text that contains it."""
+    forms = {secret.encode(), json.dumps(secret)[1:-1].encode()}
     for before in range(3):
         text = base64.b64encode(b" " * before + secret.encode())
         # The first and the last characters depend on what stands beside the secret.
         inside = text[4 if before else 0 : len(text) // 4 * 4 - 4]
-        found |= {inside, inside.translate(bytes.maketrans(b"+/", b"-_"))}
-    return found
+        forms |= {inside, inside.translate(bytes.maketrans(b"+/", b"-_"))}
+    return forms
 
 
 def leaks(secrets: Mapping[str, str], places: Mapping[str, bytes]) -> list[str]:
-    """Which secret is where."""
+    """The secrets that are in clear, each with its place."""
     return [
         f"{name} in {place}"
         for name, secret in secrets.items()
@@ -45,63 +45,65 @@ def leaks(secrets: Mapping[str, str], places: Mapping[str, bytes]) -> list[str]:
 
 @contextmanager
 def arguments() -> Iterator[set[bytes]]:
-    """The command lines of all processes of the machine that there are meanwhile."""
-    seen: set[bytes] = set()
+    """The command lines of all processes that the machine runs meanwhile."""
+    lines: set[bytes] = set()
     done = threading.Event()
 
     def look() -> None:
-        # As often as it goes: many a process lives for milliseconds only.
+        # As often as possible: some processes live for milliseconds only.
         while not done.wait(0.01):
             for process in Path("/proc").iterdir():
                 if process.name.isdecimal():
                     try:
-                        seen.add((process / "cmdline").read_bytes())
+                        lines.add((process / "cmdline").read_bytes())
                     except OSError:
                         continue
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        yield seen
+        yield lines
     finally:
         done.set()
         thread.join()
 
 
 def plain_texts(state: object) -> Iterator[tuple[str, str]]:
-    """Every secret of `pulumi stack export --show-secrets`, by its key."""
+    """All secrets of `pulumi stack export --show-secrets`: key and value."""
     if isinstance(state, dict):
         if "plaintext" in state:
-            yield from named(json.loads(state["plaintext"]))
+            yield from secret_keys(json.loads(state["plaintext"]))
         for key, value in state.items():
             if isinstance(value, dict) and "plaintext" in value:
-                yield from named({key: json.loads(value["plaintext"])})
+                yield from secret_keys({key: json.loads(value["plaintext"])})
             else:
                 yield from plain_texts(value)
     elif isinstance(state, list):
-        for each in state:
-            yield from plain_texts(each)
+        for item in state:
+            yield from plain_texts(item)
 
 
-def named(value: object) -> Iterator[tuple[str, str]]:
+def secret_keys(value: object) -> Iterator[tuple[str, str]]:
+    """The texts under one of PLAIN_KEYS: key and value."""
     if isinstance(value, dict):
-        for key, each in value.items():
-            if isinstance(each, str) and key in PLAIN_KEYS:
-                yield key, each
-            yield from named(each)
+        for key, item in value.items():
+            if isinstance(item, str) and key in PLAIN_KEYS:
+                yield key, item
+            yield from secret_keys(item)
     elif isinstance(value, list):
-        for each in value:
-            yield from named(each)
+        for item in value:
+            yield from secret_keys(item)
 
 
 @pytest.fixture(scope="module")
-def run(box: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
-    """A stack's life: the secrets in it, and whatever of it can be looked at."""
+def run(sandbox: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
+    """The life of a stack: its secrets by name, and the contents of all places that others see."""
+    sandbox("start")
     places: dict[str, bytes] = {}
     stack = "--non-interactive --stack dev"
     set_secret = "pulumi config set --stack dev --secret --path doks-gitops:argocd.webhookSecret"
-    box.shell(f'printf %s "$GIVEN" | {set_secret}', GIVEN=WEBHOOK_SECRET)
-    with arguments() as seen:
+    sandbox.shell(f'printf %s "$SECRET" | {set_secret}', SECRET=WEBHOOK_SECRET)
+    with arguments() as lines:
         for name, command in {
             "up": f"pulumi up {stack} --yes --diff --event-log events-up.json",
             "preview": f"pulumi preview {stack} --diff --event-log events-preview.json",
@@ -112,23 +114,23 @@ def run(box: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
             "refresh": f"pulumi refresh {stack} --yes --diff --event-log events-refresh.json",
             "policies": "bin/platform policy --stack dev",
         }.items():
-            places[name] = box.shell(f"{command} 2>&1", **EVENTS).encode()
-        secrets = known_secrets(box)
-        places["destroy"] = box.shell(
+            places[name] = sandbox.shell(f"{command} 2>&1", **EVENTS).encode()
+        secrets = known_secrets(sandbox)
+        places["destroy"] = sandbox.shell(
             f"pulumi destroy {stack} --yes --diff --event-log events-destroy.json 2>&1", **EVENTS
         ).encode()
-    places |= {f"argv {each[:200]!r}": each for each in seen}
+    places |= {f"argv {line[:200]!r}": line for line in lines}
     files = [
-        *(box.home / "state").rglob("*"),
-        *(box.home / "project").glob("events-*.json"),
-        *(box.home / "project").glob("Pulumi.*.yaml"),
-        *box.home.rglob("*.log"),
-        box.home / "account.json",
+        *(sandbox.home / "state").rglob("*"),
+        *(sandbox.home / "project").glob("events-*.json"),
+        *(sandbox.home / "project").glob("Pulumi.*.yaml"),
+        *sandbox.home.rglob("*.log"),
+        sandbox.home / "account.json",
     ]
     places |= {
-        str(each.relative_to(box.home)): each.read_bytes() for each in files if each.is_file()
+        str(file.relative_to(sandbox.home)): file.read_bytes() for file in files if file.is_file()
     }
-    for repository in (box.home / "git").glob("*.git"):
+    for repository in (sandbox.home / "git").glob("*.git"):
         places[f"history of {repository.name}"] = subprocess.run(
             ["git", "-C", str(repository), "log", "--patch", "--all"],
             check=True, capture_output=True,
@@ -136,21 +138,23 @@ def run(box: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
     return secrets, places
 
 
-def known_secrets(box: Sandbox) -> dict[str, str]:
-    state: Any = json.loads(box.shell("pulumi stack export --stack dev --show-secrets"))
-    found = {
-        "account token": (box.home / "token").read_text(),
-        "passphrase": (box.home / "passphrase").read_text(),
+def known_secrets(sandbox: Sandbox) -> dict[str, str]:
+    state: Any = json.loads(sandbox.shell("pulumi stack export --stack dev --show-secrets"))
+    secrets = {
+        "account token": (sandbox.home / "token").read_text(),
+        "passphrase": (sandbox.home / "passphrase").read_text(),
         "webhook secret": WEBHOOK_SECRET,
-        "Git token": json.loads((box.home / "git" / "monorepo.access.json").read_text())["token"],
-        "admin password": box.shell(
+        "Git token": json.loads((sandbox.home / "git" / "monorepo.access.json").read_text())[
+            "token"
+        ],
+        "admin password": sandbox.shell(
             "pulumi stack output --stack dev --show-secrets argocdAdminPassword"
         ).strip(),
     }
     for number, (key, value) in enumerate(plain_texts(state)):
-        if value not in found.values():
-            found[f"{key} of the state ({number})"] = value
-    return found
+        if value not in secrets.values():
+            secrets[f"{key} of the state ({number})"] = value
+    return secrets
 
 
 def test_no_secret_is_in_clear_anywhere(run: tuple[dict[str, str], dict[str, bytes]]) -> None:
@@ -183,17 +187,17 @@ def test_the_places_are_those_where_a_secret_would_show(
 
 def test_a_secret_in_a_command_line_or_inside_base64_would_be_found() -> None:
     planted = "planted-secret-of-this-test"
-    with arguments() as seen:
+    with arguments() as lines:
         process = subprocess.Popen(
             [sys.executable, "-c", "input()", planted], stdin=subprocess.PIPE
         )
-        until(10, "it is seen", lambda: any(planted.encode() in each for each in set(seen)))
+        until("the argument is seen", lambda: any(planted.encode() in line for line in set(lines)))
         process.communicate(b"\n")
-    assert leaks({"planted": planted}, {"argv": b"\n".join(seen)})
+    assert leaks({"planted": planted}, {"argv": b"\n".join(lines)})
     for before in ("", "a", "ab", "abc"):
         inside = base64.b64encode(f"{before}{planted}{before}".encode())
         assert leaks({"planted": planted}, {"base64": inside})
 
 
-def test_nobody_else_can_look_into_a_sandbox(box: Sandbox) -> None:
-    assert box.home.stat().st_mode & 0o077 == 0
+def test_nobody_else_can_look_into_a_sandbox(sandbox: Sandbox) -> None:
+    assert sandbox.home.stat().st_mode & 0o077 == 0

@@ -1,4 +1,4 @@
-"""Hands a stack file's configuration over as Pulumi does: decrypted, and objects as JSON."""
+"""Stack files for tests, and their configuration as Pulumi hands it to a program."""
 
 import json
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ CLUSTER = {
 """The section of a small cluster."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Times stay text, as they do in Pulumi."""
+class TextTimes(yaml.SafeLoader):
+    """Loads times as text, as Pulumi does."""
 
 
-_Loader.yaml_implicit_resolvers = {
+TextTimes.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
@@ -33,33 +33,32 @@ _Loader.yaml_implicit_resolvers = {
 def configuration(text: str) -> tuple[dict[str, Any], list[str]]:
     """The values in a stack file by key, and the keys that hold a secret.
 
-    What stands under `secure` is taken for the secret itself.
+    The text under `secure` is taken for the secret itself.
     """
-    config: dict[str, Any] = yaml.load(text, Loader=_Loader)["config"]
+    config: dict[str, Any] = yaml.load(text, Loader=TextTimes)["config"]
     decrypted = {key: _decrypted(value) for key, value in config.items()}
     return decrypted, [key for key, value in config.items() if decrypted[key] != value]
 
 
 def as_text(config: Mapping[str, Any]) -> dict[str, str]:
-    """As Pulumi hands values over: text as it is, anything else as JSON."""
+    """The texts that Pulumi hands to a program: values other than text as JSON."""
     return {
         key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()
     }
 
 
 def parsed(**sections: Any) -> settings.Settings:
-    """The settings of a small stack `dev`, with these sections in place of its own; None: without
-    that section."""
-    given = {
+    """The settings of a small stack `dev` with changed `sections`; None removes a section."""
+    config = {
         "cluster": CLUSTER,
         "registry": {"name": "team"},
-        "argocd": {"chart": {"version": "10.1.1"}},
+        "argocd": {"chart": {"version": "1.2.3"}},
         "repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
         "project": {"namespaces": ["shop-dev"]},
         **sections,
     }
-    config = {f"doks-gitops:{name}": section for name, section in given.items() if section}
-    return settings.parse("dev", {**config, "digitalocean:token": "dop_v1_token"}, {})
+    keys = {f"doks-gitops:{name}": section for name, section in config.items() if section}
+    return settings.parse("dev", {**keys, "digitalocean:token": "dop_v1_token"}, {})
 
 
 def own_files() -> dict[str, str]:
@@ -71,5 +70,5 @@ def _decrypted(value: Any) -> Any:
     if isinstance(value, Mapping):
         if set(value) == {"secure"}:
             return value["secure"]
-        return {key: _decrypted(each) for key, each in value.items()}
-    return [_decrypted(each) for each in value] if isinstance(value, list) else value
+        return {key: _decrypted(item) for key, item in value.items()}
+    return [_decrypted(item) for item in value] if isinstance(value, list) else value

@@ -1,19 +1,16 @@
-"""Reading the account over HTTP: what is asked, what is understood, and what failures say."""
+"""The DigitalOcean client: its requests, what it reads, and its errors."""
 
-import json
-import threading
+from base64 import b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pulumi
 import pytest
 
-from doks_gitops import account
-from doks_gitops.account import AccountError, Version
+from doks_gitops import account, http
+from doks_gitops.account import AccountError, DigitalOceanClient, Version
+from tests.unit.fake_api import FakeApi, serve
 
 TOKEN = "dop_v1_0123456789"
 OPTIONS = {
@@ -50,71 +47,21 @@ def cluster(name: str, state: str = "running") -> dict[str, Any]:
     }
 
 
-@dataclass
-class Api:
-    """A stand-in that answers what it is told to: (status, body, headers) by path, in turn."""
-
-    url: str = ""
-    answers: dict[str, list[tuple[int, Any, dict[str, str]]]] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    sent: list[Any] = field(default_factory=list)
-    """The bodies of POSTs."""
-
-    def answer(self, path: str, *answers: tuple[int, Any], **headers: str) -> None:
-        """The last of `answers` is repeated."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.answers[path] = [(status, body, named) for status, body in answers]
-
-    def take(self, target: str) -> tuple[int, Any, dict[str, str]]:
-        parts = urlsplit(target)
-        page = parse_qs(parts.query).get("page", ["1"])[0]
-        left = self.answers.get(f"{parts.path}#{page}") or self.answers[parts.path]
-        return left.pop(0) if len(left) > 1 else left[0]
-
-
 @pytest.fixture(autouse=True)
-def _no_waiting_between_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account.api, "RETRIES", account.api.RETRIES.new(backoff_factor=0))
+def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "RETRIES", http.RETRIES.new(backoff_factor=0))
 
 
 @pytest.fixture
-def api() -> Iterator[Api]:
-    stand_in = Api()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            stand_in.asked.append((self.path, self.headers["Authorization"]))
-            status, body, headers = stand_in.take(self.path)
-            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def do_POST(self) -> None:
-            length = int(self.headers["Content-Length"])
-            stand_in.sent.append(json.loads(self.rfile.read(length)))
-            self.do_GET()
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    stand_in.url = f"http://127.0.0.1:{server.server_port}"
-    stand_in.answer("/v2/kubernetes/options", (200, OPTIONS))
-    stand_in.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": [], "links": {}}))
-    stand_in.answer("/v2/registry", (200, {"registry": {"name": "shop"}}))
-    yield stand_in
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def api() -> Iterator[FakeApi]:
+    with serve() as fake:
+        fake.answer("/v2/kubernetes/options", (200, OPTIONS))
+        fake.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": [], "links": {}}))
+        fake.answer("/v2/registry", (200, {"registry": {"name": "shop"}}))
+        yield fake
 
 
-def test_account_is_what_the_api_says(api: Api) -> None:
+def test_account_is_read_from_the_api(api: FakeApi) -> None:
     api.answer(
         "/v2/kubernetes/clusters",
         (200, {"kubernetes_clusters": [cluster("shop"), cluster("old", "deleting")]}),
@@ -130,15 +77,15 @@ def test_account_is_what_the_api_says(api: Api) -> None:
     assert read.registries == ("shop",)
     (only,) = read.clusters
     assert (only.id, only.name, only.ha) == ("id-of-shop", "shop", True)
-    assert only.version == Version.of("1.34.9-do.0")
+    assert only.version == Version.parse("1.34.9-do.0")
     assert only.registry_enabled
     assert (only.vpc, only.default_pool_size) == ("vpc-of-shop", "s-2vcpu-4gb")
     assert only.node_pools == {"burst": "b", "default": "d"}
     assert read.clusters_named("shop") == (only,)
-    assert {sent for _, sent in api.asked} == {f"Bearer {TOKEN}"}
+    assert {sent for _, sent in api.requests} == {f"Bearer {TOKEN}"}
 
 
-def test_all_pages_are_read_from_the_same_host(api: Api) -> None:
+def test_all_pages_are_read_from_the_same_host(api: FakeApi) -> None:
     elsewhere = {"pages": {"next": "https://attacker.example.com/v2/kubernetes/clusters?page=2"}}
     api.answer(
         "/v2/kubernetes/clusters#1",
@@ -151,26 +98,26 @@ def test_all_pages_are_read_from_the_same_host(api: Api) -> None:
     assert [each.name for each in account.read(TOKEN, api.url).clusters] == ["one", "two"]
 
 
-def test_account_without_a_registry_has_none(api: Api) -> None:
+def test_account_without_a_registry_has_none(api: FakeApi) -> None:
     api.answer("/v2/registry", (404, {"id": "not_found", "message": "registry does not exist"}))
     assert account.read(TOKEN, api.url).registries == ()
 
 
-def test_all_registries_of_an_account_with_several_are_known(api: Api) -> None:
+def test_all_registries_of_an_account_with_several_are_read(api: FakeApi) -> None:
     api.answer("/v2/registry", (412, {"id": "precondition_failed", "message": "several"}))
     api.answer("/v2/registries", (200, {"registries": [{"name": "shop"}, {"name": "lab"}]}))
     assert account.read(TOKEN, api.url).registries == ("shop", "lab")
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_passing_trouble_is_waited_out(api: Api, status: int) -> None:
-    trouble = (status, {"id": "trouble", "message": "later"})
-    api.answer("/v2/kubernetes/options", trouble, trouble, (200, OPTIONS), Retry_After="0")
+def test_temporary_error_is_retried(api: FakeApi, status: int) -> None:
+    error = (status, {"id": "trouble", "message": "later"})
+    api.answer("/v2/kubernetes/options", error, error, (200, OPTIONS), Retry_After="0")
     assert account.read(TOKEN, api.url).regions == ("nyc1",)
-    assert sum("options" in path for path, _ in api.asked) == 3
+    assert sum("options" in path for path, _ in api.requests) == 3
 
 
-def test_refused_token_is_told_with_the_command_that_sets_another(api: Api) -> None:
+def test_error_for_a_refused_token_names_the_command_that_sets_another(api: FakeApi) -> None:
     for path in tuple(api.answers):
         api.answer(path, (401, {"id": "Unauthorized", "message": "Unable to authenticate you"}))
     with pytest.raises(AccountError, match="refused the API token") as refusal:
@@ -181,7 +128,7 @@ def test_refused_token_is_told_with_the_command_that_sets_another(api: Api) -> N
     assert isinstance(refusal.value, pulumi.RunError)
 
 
-def test_every_scope_that_the_token_lacks_is_named(api: Api) -> None:
+def test_every_scope_that_the_token_lacks_is_named(api: FakeApi) -> None:
     for path in tuple(api.answers):
         api.answer(path, (403, {"id": "Forbidden", "message": "not authorized"}))
     with pytest.raises(AccountError, match="lacks the scope kubernetes:read") as refusal:
@@ -190,12 +137,12 @@ def test_every_scope_that_the_token_lacks_is_named(api: Api) -> None:
     assert str(refusal.value).count("kubernetes:read") == 1, "once, whichever calls failed"
 
 
-def test_unreachable_api_is_told_with_its_address() -> None:
+def test_error_for_an_unreachable_api_names_its_address() -> None:
     with pytest.raises(AccountError, match=r"can't be reached at http://127\.0\.0\.1:1: .*refused"):
         account.read(TOKEN, "http://127.0.0.1:1")
 
 
-def test_used_up_limit_is_told_with_the_time_when_it_ends(api: Api) -> None:
+def test_error_for_a_rate_limit_says_when_it_ends(api: FakeApi) -> None:
     api.answer("/v2/registry", (429, {"id": "too_many_requests"}), Retry_After="0")
     with pytest.raises(AccountError, match=r"Run the command again in 0 s\."):
         account.read(TOKEN, api.url)
@@ -207,15 +154,17 @@ def test_used_up_limit_is_told_with_the_time_when_it_ends(api: Api) -> None:
 @pytest.mark.parametrize(
     "answer", [(200, "<html>hello</html>"), (200, {"message": "hello"}), (302, ""), (418, {})]
 )
-def test_something_else_at_the_address_is_not_taken_for_the_api(
-    api: Api, answer: tuple[int, Any]
+def test_another_server_at_the_address_is_not_taken_for_the_api(
+    api: FakeApi, answer: tuple[int, Any]
 ) -> None:
     api.answer("/v2/kubernetes/options", answer, Location="/v2/registry")
-    with pytest.raises(AccountError, match=r"is not DigitalOcean's API \(/v2/kubernetes/options: "):
+    with pytest.raises(
+        AccountError, match=r"not answer as DigitalOcean's API does \(/v2/kubernetes/options: "
+    ):
         account.read(TOKEN, api.url)
 
 
-def test_lasting_trouble_ends_with_where_to_look(api: Api) -> None:
+def test_lasting_server_error_names_the_status_page(api: FakeApi) -> None:
     api.answer("/v2/registry", (503, {}), Retry_After="0")
     with pytest.raises(AccountError, match="answers 503") as refusal:
         account.read(TOKEN, api.url)
@@ -223,22 +172,22 @@ def test_lasting_trouble_ends_with_where_to_look(api: Api) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://api.example.com", "http://10.0.0.1:80", "ftp://x"])
-def test_token_never_travels_unprotected(url: str) -> None:
-    with pytest.raises(AccountError, match="token would travel"):
+def test_token_is_never_sent_unprotected(url: str) -> None:
+    with pytest.raises(AccountError, match="others could read the account's token"):
         account.read(TOKEN, url)
 
 
 INTEGRATION = "/v2/kubernetes/registries"
 
 
-def test_pulls_are_allowed_for_one_cluster_from_one_registry_whatever_trouble_passes(
-    api: Api,
+def test_pulls_are_allowed_for_one_cluster_from_one_registry_after_a_retry(
+    api: FakeApi,
 ) -> None:
-    trouble = (503, {"id": "trouble", "message": "later"})
-    api.answer(INTEGRATION, trouble, (204, ""), Retry_After="0")
-    account.api.allow_pulls(TOKEN, api.url, "id-1", "shop")
-    assert api.sent == [{"cluster_uuids": ["id-1"], "registries": ["shop"]}] * 2
-    assert api.asked == [(INTEGRATION, f"Bearer {TOKEN}")] * 2
+    error = (503, {"id": "trouble", "message": "later"})
+    api.answer(INTEGRATION, error, (204, ""), Retry_After="0")
+    DigitalOceanClient(TOKEN, api.url).allow_pulls("id-1", "shop")
+    assert api.bodies == [{"cluster_uuids": ["id-1"], "registries": ["shop"]}] * 2
+    assert api.requests == [(INTEGRATION, f"Bearer {TOKEN}")] * 2
 
 
 @pytest.mark.parametrize(
@@ -250,13 +199,15 @@ def test_pulls_are_allowed_for_one_cluster_from_one_registry_whatever_trouble_pa
         (302, r"does not let the cluster id-1 pull from the registry shop \(302 "),
     ],
 )
-def test_refused_integration_is_told_with_its_reason(api: Api, status: int, reason: str) -> None:
+def test_error_for_a_refused_integration_has_its_reason(
+    api: FakeApi, status: int, reason: str
+) -> None:
     api.answer(INTEGRATION, (status, {"id": "no", "message": "no"}), Location="/v2/registry")
     with pytest.raises(AccountError, match=reason):
-        account.api.allow_pulls(TOKEN, api.url, "id-1", "shop")
+        DigitalOceanClient(TOKEN, api.url).allow_pulls("id-1", "shop")
 
 
-def sell(api: Api) -> None:
+def answer_prices(api: FakeApi) -> None:
     tiers = [{"slug": "starter", "monthly_price_in_cents": 0}]
     tiers += [{"slug": "basic", "monthly_price_in_cents": 550}]
     more = {"pages": {"next": "https://attacker.example.com/v2/sizes?page=2"}}
@@ -267,22 +218,53 @@ def sell(api: Api) -> None:
     api.answer("/v2/registries/subscription", (200, {"subscription": {"tier": tiers[1]}}))
 
 
-def test_prices_are_what_the_api_says_to_the_cent(api: Api) -> None:
-    sell(api)
+def test_prices_are_read_to_the_cent(api: FakeApi) -> None:
+    answer_prices(api)
     prices = account.read_prices(TOKEN, api.url)
     assert prices.sizes == {"s": Decimal("4.8"), "l": Decimal(96)}
     assert prices.tiers == {"starter": Decimal(0), "basic": Decimal("5.5")}
     assert prices.tier == "basic"
 
 
-def test_account_without_a_registry_subscribes_to_no_tier(api: Api) -> None:
-    sell(api)
+def test_account_without_a_registry_subscribes_to_no_tier(api: FakeApi) -> None:
+    answer_prices(api)
     api.answer("/v2/registries/subscription", (404, {"id": "not_found", "message": "none"}))
     assert account.read_prices(TOKEN, api.url).tier is None
 
 
-def test_prices_need_the_scope_that_is_named(api: Api) -> None:
-    sell(api)
+def test_error_for_prices_names_the_missing_scope(api: FakeApi) -> None:
+    answer_prices(api)
     api.answer("/v2/sizes#1", (403, {"id": "Forbidden", "message": "not authorized"}))
     with pytest.raises(AccountError, match="lacks the scope sizes:read"):
         account.read_prices(TOKEN, api.url)
+
+
+def test_state_and_certificate_authority_of_one_cluster_are_read(api: FakeApi) -> None:
+    path = "/v2/kubernetes/clusters/id-1"
+    api.answer(path, (200, {"kubernetes_cluster": cluster("shop", "provisioning")}))
+    pem = b"-----BEGIN CERTIFICATE-----"
+    credentials = {"certificate_authority_data": b64encode(pem).decode(), "token": "unused"}
+    api.answer(f"{path}/credentials", (200, credentials))
+    client = DigitalOceanClient(TOKEN, api.url)
+    assert client.cluster_state("id-1") == "provisioning"
+    assert client.certificate_authority("id-1") == pem
+    assert api.requests[-1][0] == f"{path}/credentials?expiry_seconds=600"
+
+
+def test_vpc_is_found_by_its_name_and_region_on_any_page(api: FakeApi) -> None:
+    vpcs = [{"id": f"id-{n}", "name": "shop", "region": region} for n, region in enumerate("abc")]
+    more = {"pages": {"next": "https://attacker.example.com/v2/vpcs?page=2"}}
+    api.answer("/v2/vpcs#1", (200, {"vpcs": vpcs[:1], "links": more}))
+    api.answer("/v2/vpcs#2", (200, {"vpcs": vpcs[1:], "links": {}}))
+    client = DigitalOceanClient(TOKEN, api.url)
+    assert client.vpc_id("shop", "c") == "id-2"
+    assert client.vpc_id("shop", "d") is None
+
+
+def test_tags_of_a_repository_are_read_and_an_unknown_repository_has_none(api: FakeApi) -> None:
+    path = "/v2/registries/team/repositories/shop%2Fcart/tags"
+    api.answer(path, (200, {"tags": [{"tag": "v1"}, {"tag": "v2"}]}))
+    client = DigitalOceanClient(TOKEN, api.url)
+    assert client.tags("team", "shop/cart") == {"v1", "v2"}
+    api.answer(path, (404, {"id": "not_found", "message": "none"}))
+    assert client.tags("team", "shop/cart") == frozenset()

@@ -6,6 +6,7 @@ import pytest
 
 from doks_gitops import account
 from doks_gitops.account import Account, RunningCluster, Version
+from doks_gitops.account.check import begins
 from doks_gitops.settings import Settings, SettingsError
 from tests.unit.stackfiles import parsed
 
@@ -46,7 +47,7 @@ def running(
         id=f"id-{number}",
         name=name,
         region="nyc1",
-        version=Version.of(version),
+        version=Version.parse(version),
         ha=ha,
         state="running",
         registry_enabled=True,
@@ -57,7 +58,7 @@ def team(*clusters: RunningCluster, registries: tuple[str, ...] = ("shop",)) -> 
     return Account(
         regions=("nyc1", "ams3"),
         sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
-        versions=tuple(map(Version.of, OFFERED)),
+        versions=tuple(map(Version.parse, OFFERED)),
         clusters=clusters,
         registries=registries,
     )
@@ -104,8 +105,8 @@ def test_newer_version_in_the_stack_file_upgrades(wanted: str, resolved: str) ->
     ("wanted", "now", "words", "command"),
     [
         ("1.36", "1.34.9-do.0", '"1.35" first', "version' 1.35"),
-        ("1.33", "1.34.9-do.0", "no way back", "version' 1.34"),
-        ("1.34.8", "1.34.9-do.0", "no way back", "version' 1.34"),
+        ("1.33", "1.34.9-do.0", "can't be downgraded", "version' 1.34"),
+        ("1.34.8", "1.34.9-do.0", "can't be downgraded", "version' 1.34"),
         ("1.34.99", "1.34.9-do.0", "1.34.10-do.1", "version' 1.34"),
     ],
 )
@@ -114,12 +115,12 @@ def test_version_that_the_cluster_can_not_have_is_refused(
 ) -> None:
     with pytest.raises(SettingsError) as refusal:
         account.resolve_version(stack(wanted), team(running(now)))
-    (fault,) = refusal.value.faults
-    assert fault.key == "doks-gitops:cluster.version"
-    assert f'"{wanted}"' in fault.found
-    assert words in fault.right
-    assert fault.command is not None
-    assert command in fault.command
+    (finding,) = refusal.value.findings
+    assert finding.key == "doks-gitops:cluster.version"
+    assert f'"{wanted}"' in finding.got
+    assert words in finding.expected
+    assert finding.fix is not None
+    assert command in finding.fix
 
 
 def test_version_that_is_not_offered_is_refused_with_those_that_are() -> None:
@@ -137,17 +138,17 @@ def test_everything_that_the_account_lacks_is_told_at_once() -> None:
     wrong = stack("1.31", region="nyc3", size="s-4vcpu-16gb", registry={"name": "shopp"})
     with pytest.raises(SettingsError) as refusal:
         account.check(wrong, team())
-    faults = {fault.key: fault for fault in refusal.value.faults}
-    assert set(faults) == {
+    findings = {finding.key: finding for finding in refusal.value.findings}
+    assert set(findings) == {
         "doks-gitops:cluster.region",
         "doks-gitops:cluster.nodePools[1].size",
         "doks-gitops:cluster.version",
         "doks-gitops:registry.name",
     }
-    assert "did you mean nyc1?" in faults["doks-gitops:cluster.region"].right
-    assert "did you mean s-4vcpu-8gb?" in faults["doks-gitops:cluster.nodePools[1].size"].right
-    assert "the account has shop" in faults["doks-gitops:registry.name"].found
-    assert all(fault.source == "Pulumi.dev.yaml" for fault in faults.values())
+    assert "did you mean nyc1?" in findings["doks-gitops:cluster.region"].expected
+    assert "did you mean s-4vcpu-8gb?" in findings["doks-gitops:cluster.nodePools[1].size"].expected
+    assert "the account has shop" in findings["doks-gitops:registry.name"].got
+    assert all(finding.source == "Pulumi.dev.yaml" for finding in findings.values())
 
 
 def test_settings_that_fit_pass() -> None:
@@ -169,7 +170,7 @@ def test_second_registry_needs_the_tier_that_allows_it() -> None:
 
 
 def test_control_plane_is_not_replaced_to_take_back_its_availability() -> None:
-    with pytest.raises(SettingsError, match="can't take it back"):
+    with pytest.raises(SettingsError, match="can't be turned off"):
         account.check(stack(ha=False), team(running("1.34.9-do.0", ha=True)))
     account.check(stack(ha=True), team(running("1.34.9-do.0", ha=False)))
 
@@ -198,18 +199,19 @@ def test_replacement_of_a_protected_cluster_is_refused_with_how_to_go_on() -> No
     wanted = stack(protect=True, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
     with pytest.raises(SettingsError) as refusal:
         account.check(wanted, team(WITHIN_A_VPC))
-    faults = {
-        fault.key.removeprefix("doks-gitops:cluster."): fault for fault in refusal.value.faults
+    findings = {
+        finding.key.removeprefix("doks-gitops:cluster."): finding
+        for finding in refusal.value.findings
     }
-    assert set(faults) == {"region", "nodePools[0].size", "vpc.id"}
-    assert '"nyc1", but the protected cluster "shop" (id-1) was made with "ams3"' in str(
+    assert set(findings) == {"region", "nodePools[0].size", "vpc.id"}
+    assert '"nyc1", but the protected cluster "shop" (id-1) was created with "ams3"' in str(
         refusal.value
     )
     for key, now in {"region": "ams3", "nodePools[0].size": "s-2vcpu-4gb"}.items():
-        assert faults[key].command == (
+        assert findings[key].fix == (
             f"pulumi config set --path 'doks-gitops:cluster.{key}' {now} --stack dev"
         ), "back to where it was"
-        assert faults[key].right.endswith(
+        assert findings[key].expected.endswith(
             "pulumi config set --path 'doks-gitops:cluster.protect' false --stack dev"
         )
 
@@ -227,8 +229,11 @@ def test_protected_cluster_that_stays_what_it_is_is_let_through() -> None:
 
 
 def test_versions_are_compared_as_numbers() -> None:
-    assert Version.of("1.34.10-do.0") > Version.of("1.34.9-do.2")
-    assert Version.of("1.34").begins(Version.of("1.34.1-do.0"))
-    assert not Version.of("1.3").begins(Version.of("1.34.1-do.0"))
+    assert Version.parse("1.34.10-do.0") > Version.parse("1.34.9-do.2")
+    assert begins("1.34", Version.parse("1.34.1-do.0"))
+    assert begins("1.34.1", Version.parse("1.34.1-do.0"))
+    assert begins("1.34.1-do.0", Version.parse("1.34.1-do.0"))
+    assert not begins("1.3", Version.parse("1.34.1-do.0"))
+    assert not begins("1.34.1", Version.parse("1.34.10-do.0"))
     with pytest.raises(ValueError, match="latest"):
-        Version.of("latest")
+        Version.parse("latest")

@@ -6,7 +6,14 @@ import pulumi
 import pytest
 
 from doks_gitops import settings
-from doks_gitops.account import Account, AccountError, RunningCluster, Version, integration
+from doks_gitops.account import (
+    Account,
+    AccountError,
+    DigitalOceanClient,
+    RunningCluster,
+    Version,
+    integration,
+)
 from tests.unit.mocked import Found, run
 from tests.unit.stackfiles import parsed
 
@@ -23,7 +30,7 @@ def team(**given: Any) -> Account:
         "id": "id-1",
         "name": "demo",
         "region": "nyc1",
-        "version": Version.of("1.34.1-do.0"),
+        "version": Version.parse("1.34.1-do.0"),
         "ha": False,
         "state": "running",
         "registry_enabled": False,
@@ -36,8 +43,18 @@ def team(**given: Any) -> Account:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Every `allow_pulls`: token, API address, cluster and registry."""
     calls: list[tuple[str, ...]] = []
-    monkeypatch.setattr(integration, "allow_pulls", lambda *given: calls.append(given))
+
+    class Client(DigitalOceanClient):
+        def __init__(self, token: str, api_url: str) -> None:
+            super().__init__(token, api_url)
+            self.account = (token, api_url)
+
+        def allow_pulls(self, cluster_id: str, registry: str) -> None:
+            calls.append((*self.account, cluster_id, registry))
+
+    monkeypatch.setattr(integration, "DigitalOceanClient", Client)
     return calls
 
 
@@ -97,9 +114,9 @@ def test_registry_that_is_yet_to_be_made_is_waited_for(
 def test_what_needs_the_endpoint_fails_where_the_integration_is_refused(
     stack: settings.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: str) -> None:
+    def refuse(*_: object) -> None:
         raise AccountError("lacks the scope")
 
-    monkeypatch.setattr(integration, "allow_pulls", refuse)
+    monkeypatch.setattr(DigitalOceanClient, "allow_pulls", refuse)
     with pytest.raises(AccountError, match="lacks the scope"):
         restored(stack, team())

@@ -19,7 +19,7 @@ from components.argocd import (
 )
 from tests.unit.mocked import Asked, Run, kubernetes_provider, refused, run
 
-CHART = ChartSource(repository="https://charts.test", version="10.1.1")
+CHART = ChartSource(repository="https://charts.test", version="1.2.3")
 
 
 def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
@@ -73,10 +73,10 @@ def test_namespace_is_the_stack_s_and_not_the_release_s() -> None:
 @pytest.mark.parametrize(
     ("source", "asked"),
     [
-        (CHART, {"chart": "argo-cd", "version": "10.1.1", "repo": "https://charts.test"}),
+        (CHART, {"chart": "argo-cd", "version": "1.2.3", "repo": "https://charts.test"}),
         (
-            ChartSource(repository="oci://registry.test/charts/", version="10.1.1"),
-            {"chart": "oci://registry.test/charts/argo-cd", "version": "10.1.1", "repo": None},
+            ChartSource(repository="oci://registry.test/charts/", version="1.2.3"),
+            {"chart": "oci://registry.test/charts/argo-cd", "version": "1.2.3", "repo": None},
         ),
         (
             ChartSource(path="./charts/argo-cd"),

@@ -1,27 +1,29 @@
-"""What a stack file says arrives at the components, whichever of its forms is used."""
+"""The settings of a stack file become the arguments of the components."""
 
-from dataclasses import fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from components.application import (
-    Backoff,
     Directory,
+    GitOpsApplicationArgs,
     Helm,
     HelmParameter,
-    IgnoreDifference,
     Kustomize,
     Replicas,
-    Retry,
     Sync,
 )
-from components.argocd import ChartSource, Credentials, GitHubApp
-from components.cluster import Autoscale, Maintenance, NodePool, Taint
-from components.project import ResourceKind
+from components.argocd import Admin, ArgoCdArgs, ChartSource, Credentials, GitHubApp, GitRepository
+from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool
+from components.github import GitHubDeliveryArgs, Webhook
+from components.project import GitOpsProjectArgs, ResourceKind
+from components.registry import ContainerRegistryArgs
 from doks_gitops import arguments
-from doks_gitops.settings import model
+from doks_gitops.settings import github, model, schema
 from doks_gitops.settings.base import Model
+from doks_gitops.settings.github import GitHub
 from tests.unit.mocked import Found, run
 from tests.unit.stackfiles import parsed
 
@@ -33,27 +35,140 @@ def secret(text: str) -> Found:
     return Found(value=text, known=True, secret=True)
 
 
-@pytest.mark.parametrize(
-    ("argument", "setting"),
-    [
-        (Autoscale, model.Autoscale),
-        (Backoff, model.Backoff),
-        (Directory, model.Directory),
-        (Helm, model.Helm),
-        (HelmParameter, model.HelmParameter),
-        (IgnoreDifference, model.IgnoreDifference),
-        (Kustomize, model.Kustomize),
-        (Maintenance, model.Maintenance),
-        (NodePool, model.NodePool),
-        (Replicas, model.Replicas),
-        (ResourceKind, model.ResourceKind),
-        (Retry, model.Retry),
-        (Sync, model.Sync),
-        (Taint, model.Taint),
-    ],
+@dataclass(frozen=True)
+class Pair:
+    """A model of settings and the arguments that are made of it."""
+
+    model: type[Model]
+    arguments: Any
+    settings_by_hand: tuple[str, ...] = ()
+    """Fields of the model that are no arguments."""
+    arguments_by_hand: tuple[str, ...] = ()
+    """Arguments that are no fields of the model."""
+    differing: tuple[str, ...] = ()
+    """Fields of both that are required in one of them only, or have another default."""
+
+
+ROOTS = (
+    Pair(model.Registry, ContainerRegistryArgs, ("name",), ("registry_name", "adopt")),
+    Pair(
+        model.Cluster,
+        DoksClusterArgs,
+        ("name", "upgrade", "vpc"),
+        (
+            "cluster_name",
+            "hold_version",
+            "access_token",
+            "registry_integration",
+            "vpc_id",
+            "vpc_ip_range",
+            "adopt",
+        ),
+    ),
+    Pair(model.Adopt, Existing, ("admin_password", "registry")),
+    Pair(
+        model.Argocd,
+        ArgoCdArgs,
+        ("managed_by",),
+        (
+            "repositories",
+            "cluster_id",
+            "kube_context",
+            "timeout",
+            "managed_by_git",
+            "cluster_labels",
+            "cluster_annotations",
+        ),
+    ),
+    # The settings have the public repository as default; a component has none.
+    Pair(model.Chart, ChartSource, differing=("repository",)),
+    Pair(model.Repository, GitRepository),
+    Pair(model.Admin, Admin, (), ("adopt",)),
+    Pair(
+        model.Project,
+        GitOpsProjectArgs,
+        ("name",),
+        ("project_name", "argocd_namespace"),
+        # The stack's repositories are added.
+        differing=("source_repos",),
+    ),
+    Pair(
+        model.Application,
+        GitOpsApplicationArgs,
+        ("repository",),
+        ("application_name", "project_name", "argocd_namespace", "repo_url"),
+    ),
+    Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
+    # The address has a default, made of Argo CD's.
+    Pair(github.Webhook, Webhook, (), ("secret",), differing=("url",)),
 )
-def test_no_setting_is_lost_on_the_way(argument: Any, setting: type[Model]) -> None:
-    assert {each.name for each in fields(argument)} == set(setting.model_fields)
+
+
+def nested_model(field: FieldInfo) -> type[Model] | None:
+    """The model of a field's value, or of the items of its list or map."""
+    setting: schema.SettingType | None = schema.setting_type(field.annotation)
+    while setting is not None and setting.model is None:
+        setting = setting.child(0) or setting.child("")
+    return setting.model if setting else None
+
+
+def all_pairs() -> dict[type[Model], Pair]:
+    """`ROOTS`, and the pairs of the fields that they have in common."""
+    pairs = {pair.model: pair for pair in ROOTS}
+    pending = list(ROOTS)
+    while pending:
+        pair = pending.pop()
+        for field in fields(pair.arguments):
+            setting = pair.model.model_fields.get(field.name)
+            nested = nested_model(setting) if setting else None
+            for arguments_type in arguments.dataclasses_in(field.type):
+                if nested is not None and nested not in pairs:
+                    pairs[nested] = Pair(nested, arguments_type)
+                    pending.append(pairs[nested])
+    return pairs
+
+
+PAIRS = all_pairs()
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=lambda pair: pair.model.__name__)
+def test_settings_and_arguments_have_the_same_fields_and_defaults(pair: Pair) -> None:
+    settings_fields = pair.model.model_fields
+    argument_fields = {field.name: field for field in fields(pair.arguments)}
+    assert set(pair.settings_by_hand) <= set(settings_fields)
+    assert set(pair.arguments_by_hand) <= set(argument_fields)
+    common = set(settings_fields) - set(pair.settings_by_hand)
+    assert common == set(argument_fields) - set(pair.arguments_by_hand)
+    for name in common:
+        field, setting = argument_fields[name], settings_fields[name]
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        expected: object = MISSING
+        if not setting.is_required():
+            value = setting.get_default(call_default_factory=True, validated_data={})
+            expected = arguments.convert_value(value, field.type)
+        assert (default == expected) is (name not in pair.differing), name
+
+
+def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -> None:
+    models: list[type[Model]] = [model.Settings]
+    for found in models:
+        nested = map(nested_model, found.model_fields.values())
+        models += {item for item in nested if item is not None and item not in models}
+    assert set(models) - set(PAIRS) == {
+        model.Settings,
+        model.DigitalOcean,
+        model.Vpc,
+        model.AppOfApps,
+    }
+
+
+def test_setting_that_reaches_no_argument_is_an_error() -> None:
+    class NodePoolWithRoot(model.NodePool):
+        root_volume: int | None = None
+
+    pool = NodePoolWithRoot(name="default", size="s-2vcpu-4gb", count=1)
+    with pytest.raises(TypeError, match="NodePool has no root_volume"):
+        arguments.convert(pool, NodePool)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +197,9 @@ def test_credentials_arrive_as_secrets(
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": credentials}})
 
     def program() -> dict[str, Any]:
-        repository = arguments.argocd_args(stack, "context", "registry").repositories["monorepo"]
+        repository = arguments.argocd_args(stack, "id", "context", "registry").repositories[
+            "monorepo"
+        ]
         assert repository.url == url
         assert isinstance(repository.credentials, Credentials)
         holder = repository.credentials.github_app or repository.credentials
@@ -97,7 +214,9 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": app}})
 
     def program() -> dict[str, Any]:
-        repository = arguments.argocd_args(stack, "context", "registry").repositories["monorepo"]
+        repository = arguments.argocd_args(stack, "id", "context", "registry").repositories[
+            "monorepo"
+        ]
         assert repository.credentials is not None
         app = repository.credentials.github_app
         assert isinstance(app, GitHubApp)
@@ -110,24 +229,26 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
 
 
 def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
-    assert arguments.argocd_args(parsed(), "c", "r").chart == ChartSource(
-        repository="https://argoproj.github.io/argo-helm", version="10.1.1"
+    assert arguments.argocd_args(parsed(), "id", "c", "r").chart == ChartSource(
+        repository="https://argoproj.github.io/argo-helm", version="1.2.3"
     )
     stack = parsed(argocd={"chart": {"path": "./charts/argo-cd"}})
-    assert arguments.argocd_args(stack, "c", "r").chart == ChartSource(path="./charts/argo-cd")
+    assert arguments.argocd_args(stack, "id", "c", "r").chart == ChartSource(
+        path="./charts/argo-cd"
+    )
 
 
 def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
     stack = parsed(
         argocd={
-            "chart": {"version": "10.1.1"},
+            "chart": {"version": "1.2.3"},
             "admin": {"password": "correct horse", "passwordSetAt": "2026-01-31T12:00:00Z"},
             "webhookSecret": "sixteen characters",
         }
     )
 
     def program() -> dict[str, Any]:
-        args = arguments.argocd_args(stack, "context", "registry")
+        args = arguments.argocd_args(stack, "id", "context", "registry")
         assert args.admin.password_set_at == "2026-01-31T12:00:00Z"
         return {"password": args.admin.password, "webhook": args.webhook_secret}
 
@@ -203,7 +324,7 @@ def test_project_reads_the_stack_s_repositories_and_those_that_it_adds() -> None
         "https://git.example.com/team/monorepo",
         "https://git.example.com/team/other",
     )
-    assert args.cluster_resources == (ResourceKind("", "Namespace"),)
+    assert args.cluster_resources == (ResourceKind("Namespace"),)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +337,7 @@ def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_k
     stack = parsed(
         project=None,
         appOfApps={"revision": "main"} | ({"path": "gitops/dev"} if managed_by == "git" else {}),
-        argocd={"chart": {"version": "10.1.1"}, "managedBy": managed_by},
+        argocd={"chart": {"version": "1.2.3"}, "managedBy": managed_by},
     )
     project = arguments.project_args(stack, "argocd")
     assert project.project_name == "platform"
@@ -234,4 +355,4 @@ def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_k
     assert application.path == f"{folder}/bootstrap"
     # Argo CD has one owner: the stack, or the file in Git.
     assert application.directory == source
-    assert arguments.argocd_args(stack, "c", "r").managed_by_git == (managed_by == "git")
+    assert arguments.argocd_args(stack, "id", "c", "r").managed_by_git == (managed_by == "git")

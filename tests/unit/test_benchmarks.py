@@ -1,4 +1,4 @@
-"""What the benchmarks make of what they measured."""
+"""How the benchmarks report their measurements."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,7 +12,7 @@ from sandbox.engine import Engine
 from sandbox.paths import Home
 
 
-def test_what_is_compared_is_measured_in_turns_and_told_by_its_median(tmp_path: Path) -> None:
+def test_compared_values_are_measured_alternately_and_reported_as_medians(tmp_path: Path) -> None:
     home = Home(tmp_path)
     daemon = Daemon(1, "http://127.0.0.1:1", "token", {})
     bench = Bench(home, daemon, Engine(home, {}, {}), Console(quiet=True), runs=3)
@@ -31,15 +31,17 @@ def test_what_is_compared_is_measured_in_turns_and_told_by_its_median(tmp_path: 
 
 
 def test_a_line_twice_as_steep_is_drawn_twice_as_high() -> None:
-    drawn = ElementTree.fromstring(
-        chart("seconds", [Line("ours", {0: 0.0, 500: 10.0}), Line("engine", {0: 0.0, 500: 5.0})])
+    picture = ElementTree.fromstring(
+        chart(
+            "seconds", [Line("platform", {0: 0.0, 500: 10.0}), Line("engine", {0: 0.0, 500: 5.0})]
+        )
     )
-    lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
+    lines = picture.findall("{http://www.w3.org/2000/svg}polyline")
     ends = [[float(y.split(",")[1]) for y in line.attrib["points"].split()] for line in lines]
-    (zero, ours), (_, engine) = ends
-    assert zero - ours == 2 * (zero - engine) > 0
+    (zero, platform), (_, engine) = ends
+    assert zero - platform == 2 * (zero - engine) > 0
 
 
-def test_the_machine_is_told_by_its_parts_and_not_by_its_name() -> None:
+def test_the_machine_is_described_without_its_host_name() -> None:
     assert "cores" in machine()
     assert Path("/proc/sys/kernel/hostname").read_text().strip() not in machine()

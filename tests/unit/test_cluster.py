@@ -89,7 +89,7 @@ def test_pools_after_the_first_are_resources_of_their_own() -> None:
         "s-4vcpu-8gb",
         autoscale=Autoscale(1, 5),
         labels={"kind": "burst"},
-        taints=[Taint("burst", "yes", "NoSchedule")],
+        taints=[Taint("burst", "NoSchedule", value="yes")],
         tags=["burst"],
     )
     pool = run(program(node_pools=[POOL, burst])).one("KubernetesNodePool")

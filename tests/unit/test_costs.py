@@ -13,7 +13,7 @@ from doks_gitops.account import Prices
 from doks_gitops.costs import __main__ as command
 from doks_gitops.costs import bill
 from doks_gitops.settings import SettingsError
-from doks_gitops.settings.load import paid_for
+from doks_gitops.settings.load import billable_sections
 from sandbox.digitalocean.catalogue import SIZES, TIERS
 from tests.unit.stackfiles import CLUSTER, ROOT, STACKS
 
@@ -126,7 +126,7 @@ def test_a_size_that_the_account_does_not_have_is_told_with_its_key(project: Pat
     assert "did you mean s-2vcpu-4gb?" in str(error.value)
 
 
-def test_faults_of_what_is_paid_for_are_all_told(
+def test_all_findings_in_the_billable_sections_are_reported(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool = {"name": "default", "size": "s-2vcpu-4gb", "count": 0}
@@ -141,13 +141,13 @@ def test_faults_of_what_is_paid_for_are_all_told(
 def test_secrets_and_sections_that_are_not_set_yet_are_not_needed() -> None:
     text = (ROOT / "Pulumi.dev.yaml").read_text()
     assert "monorepo: {}" in text
-    cluster, registry = paid_for("dev", text)
+    cluster, registry = billable_sections("dev", text)
     assert (cluster.name, registry.name) == ("microservices-demo-dev", "microservices-demo")
 
 
 def test_broken_yaml_is_told_with_its_file() -> None:
     with pytest.raises(SettingsError, match=r"Pulumi\.dev\.yaml: the whole file"):
-        paid_for("dev", "config: [")
+        billable_sections("dev", "config: [")
 
 
 def test_each_account_is_asked_once_with_the_stacks_own_token_before_the_environments(
@@ -155,7 +155,7 @@ def test_each_account_is_asked_once_with_the_stacks_own_token_before_the_environ
 ) -> None:
     write(project, "prod", **{"digitalocean:token": {"secure": "v1:encrypted"}})
     pulumi = project / "pulumi"
-    pulumi.write_text("#!/bin/sh\necho dop_v1_of_$5\n")
+    pulumi.write_text('#!/bin/sh\necho \'{"secret": true, "value": "dop_v1_of_\'$7\'"}\'\n')
     pulumi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}{os.pathsep}{os.environ['PATH']}")
     assert len(command.bills(STACKS)) == len(STACKS) + 2, "each account has its registry"

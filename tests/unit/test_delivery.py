@@ -1,22 +1,30 @@
 """Previews as data and as a comment; comments and issues that are updated in place."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import requests
 
-from doks_gitops.ci import preview, report
+from doks_gitops.ci import report
 from doks_gitops.ci.github import GitHubError, Repository
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
+from doks_gitops.policy.rules import CLUSTER
+from tests.unit.pulumi_command import PulumiCommand
 
 URN = "urn:pulumi:dev::doks-gitops::doks-gitops:index:GitOpsApplication$kubernetes:v1:{}::{}"
 
 
-def said(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"steps": list(steps), "changeSummary": {"same": 15}, "diagnostics": [], **more}
+BinPlatform = Callable[..., tuple[int, str, str]]
+
+
+def preview_json(*steps: dict[str, Any]) -> dict[str, Any]:
+    """As `pulumi preview --json` prints it."""
+    return {"steps": list(steps), "changeSummary": {"same": 15}, "diagnostics": []}
 
 
 def step(operation: str, old: Any = None, new: Any = None, *paths: str) -> dict[str, Any]:
@@ -32,10 +40,10 @@ def step(operation: str, old: Any = None, new: Any = None, *paths: str) -> dict[
 def test_preview_names_what_changes_from_what_to_what() -> None:
     old = {"spec": {"a.b": 1, "list": [{"x": "old"}], "gone": True}}
     new = {"spec": {"a.b": 2, "list": [{"x": "new"}]}}
-    found = preview.of(
-        "dev", said(step("update", old, new, 'spec["a.b"]', "spec.list[0].x", "spec.gone"))
+    preview = Preview.from_json(
+        "dev", preview_json(step("update", old, new, 'spec["a.b"]', "spec.list[0].x", "spec.gone"))
     )
-    assert found.changes == (
+    assert preview.changes == (
         Change(
             "update",
             "kubernetes:v1:Application",
@@ -47,26 +55,91 @@ def test_preview_names_what_changes_from_what_to_what() -> None:
             ),
         ),
     )
-    assert (found.count, found.unchanged, found.error) == ({"update": 1}, 15, None)
+    assert (preview.count, preview.unchanged, preview.error) == ({"update": 1}, 15, None)
 
 
 def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -> None:
-    words = ("refresh", "same", "create-replacement", "replace", "delete-replaced")
-    steps = [step(each) for each in words]
-    assert preview.of("dev", said(*steps)).count == {"replace": 1}
+    operations = ("refresh", "same", "create-replacement", "replace", "delete-replaced")
+    steps = [step(operation) for operation in operations]
+    assert Preview.from_json("dev", preview_json(*steps)).count == {"replace": 1}
 
 
-def test_preview_that_fails_keeps_the_program_s_own_words() -> None:
-    found = preview.of(
-        "dev",
-        said(
-            diagnostics=[
-                {"severity": "warning", "message": "warning: plugin from PATH"},
-                {"severity": "error", "message": "error: Pulumi.dev.yaml has 1 fault\n"},
-            ]
-        ),
-    )
-    assert found.error == "Pulumi.dev.yaml has 1 fault"
+def test_a_preview_that_fails_is_shown_with_the_programs_own_words(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    diagnostics = [
+        {"severity": "warning", "message": "warning: plugin from PATH"},
+        {"severity": "error", "message": "error: Pulumi.dev.yaml has 1 fault\n"},
+    ]
+    pulumi.prints({"diagnostics": diagnostics}, exit_code=255)
+    code, output, errors = bin_platform("preview", "--stack", "dev")
+    assert code == 1
+    assert "| `dev` | ❌ failed | not checked |" in output
+    assert "```text\nPulumi.dev.yaml has 1 fault\n```" in output
+    assert "error: The preview of dev failed: Pulumi.dev.yaml has 1 fault" in errors
+    assert "next:  bin/platform preview --stack dev" in errors
+
+
+@pytest.mark.parametrize("command", ["preview", "deploy", "drift", "policy"])
+def test_a_preview_that_exits_with_an_error_fails_and_nothing_is_deployed(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, command: str
+) -> None:
+    pulumi.prints(preview_json(), exit_code=255)
+    code, output, errors = bin_platform(command, "--stack", "dev")
+    assert code == 1
+    assert "no changes" not in output
+    assert "exit code 255" in errors
+    assert [call.split()[1] for call in pulumi.calls] == ["preview"]
+
+
+def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    pulumi.prints(preview_json())
+    code, output, _ = bin_platform("deploy", "--stack", "dev")
+    assert code == 0
+    assert "| `dev` | no changes | ✅ kept |" in output
+    assert [call.split()[1] for call in pulumi.calls] == ["preview", "up"]
+
+
+def test_a_stack_that_breaks_a_mandatory_policy_is_not_deployed(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    cluster = {"urn": URN.format("x", "y"), "type": CLUSTER, "inputs": {"nodePool": {}}}
+    pulumi.prints(preview_json({"op": "same", "urn": cluster["urn"], "newState": cluster}))
+    code, output, errors = bin_platform("deploy", "--stack", "dev")
+    assert code == 1
+    assert "❌ forbidden" in output
+    assert "dev breaks a mandatory policy, see above.\nIt was not deployed." in errors
+    assert [call.split()[1] for call in pulumi.calls] == ["preview"]
+
+
+def test_previews_and_drift_are_json_for_programs(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    change = step("update", {"count": 1}, {"count": 2}, "count")
+    pulumi.prints(preview_json(change | {"newState": {**change["newState"], "type": "x"}}))
+    for command in ("preview", "drift"):
+        code, output, _ = bin_platform(command, "--stack", "dev", "--json")
+        assert code == 0
+        [result] = json.loads(output)
+        assert result["changes"][0]["fields"] == [{"path": "count", "old": 1, "new": 2}]
+    assert "--refresh" not in pulumi.calls[0]
+    assert "--refresh" in pulumi.calls[1]
+
+
+def test_the_comment_is_added_to_the_workflows_summary_and_to_a_file(
+    bin_platform: BinPlatform,
+    pulumi: PulumiCommand,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    pulumi.prints(preview_json())
+    (tmp_path / "summary").write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
+    _, output, _ = bin_platform("preview", "--stack", "dev", "--file", str(tmp_path / "file"))
+    assert (tmp_path / "file").read_text() == output
+    assert (tmp_path / "summary").read_text() == "before\n" + output
 
 
 def test_comment_has_a_line_for_each_stack_and_stresses_what_is_lost() -> None:
@@ -82,7 +155,7 @@ def test_comment_has_a_line_for_each_stack_and_stresses_what_is_lost() -> None:
     )
     assert "| `dev` | no changes | ✅ kept |" in text
     assert "| `staging` | **1 to replace**, 1 to create, 14 unchanged | ⚠️ 1 advised |" in text
-    assert "| `prod` | ❌ failed | not asked |" in text
+    assert "| `prod` | ❌ failed | not checked |" in text
     assert "| `blue` | 1 to create, 0 unchanged | ❌ forbidden |" in text
     assert "! replace KubernetesCluster cluster" in text
     assert "- too few nodes" in text
@@ -105,13 +178,13 @@ def test_comment_is_never_longer_than_github_takes() -> None:
     assert "app-2\n" in text
 
 
-def test_picture_shows_all_that_the_comment_says() -> None:
+def test_the_picture_shows_the_whole_comment() -> None:
     change = Change("update", "kubernetes:v1:Secret", "s", (Field("count", 1, 2),))
-    found = [Preview("dev", (change,), 3), Preview("prod", error="Pulumi.prod.yaml has a fault")]
-    drawn = ElementTree.fromstring(svg(report.comment(found, "Preview")))
+    previews = [Preview("dev", (change,), 3), Preview("prod", error="Pulumi.prod.yaml has a fault")]
+    drawn = ElementTree.fromstring(svg(report.comment(previews, "Preview")))
     text = "".join(drawn.itertext()).replace("\N{NO-BREAK SPACE}", " ")
-    for said in ("1 to update, 3 unchanged", "▾ prod", "count: 1 → 2", "prod.yaml has a fault"):
-        assert said in text
+    for words in ("1 to update, 3 unchanged", "▾ prod", "count: 1 → 2", "prod.yaml has a fault"):
+        assert words in text
     assert "<" not in text
 
 

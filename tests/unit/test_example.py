@@ -1,4 +1,4 @@
-"""The example monorepo, as Argo CD's Kustomize renders it."""
+"""The example monorepo, rendered by Kustomize as Argo CD does it."""
 
 import shutil
 import subprocess
@@ -19,17 +19,17 @@ def render(environment: str) -> list[dict[str, Any]]:
         command = [kubectl, "kustomize"]
     else:
         pytest.skip("neither kustomize nor kubectl is on PATH")
-    done = subprocess.run(
+    result = subprocess.run(
         [*command, EXAMPLE / environment], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    # Kustomize warns of deprecated fields there.
-    assert done.stderr == ""
-    return list(yaml.safe_load_all(done.stdout))
+    assert result.returncode == 0, result.stderr
+    # Kustomize prints warnings about deprecated fields on standard error.
+    assert result.stderr == ""
+    return list(yaml.safe_load_all(result.stdout))
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
-def test_an_overlay_holds_only_its_namespace_and_what_is_in_it(environment: str) -> None:
+def test_an_overlay_has_only_its_namespace_and_objects_in_it(environment: str) -> None:
     namespace = f"microservices-demo-{environment}"
     objects = render(environment)
     assert [o["metadata"]["name"] for o in objects if o["kind"] == "Namespace"] == [namespace]
@@ -41,7 +41,7 @@ def test_an_overlay_holds_only_its_namespace_and_what_is_in_it(environment: str)
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
-def test_every_image_is_the_team_registrys_at_a_version(environment: str) -> None:
+def test_every_image_is_in_the_teams_registry_and_has_a_version(environment: str) -> None:
     images = {
         container["image"]
         for o in render(environment)

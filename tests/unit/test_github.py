@@ -133,7 +133,7 @@ def github_args(**github: Any) -> GitHubDeliveryArgs:
         github=GITHUB | github,
         repositories=SSH,
         argocd={
-            "chart": {"version": "10.1.1"},
+            "chart": {"version": "1.2.3"},
             "url": "https://argocd.example.com",
             "webhookSecret": "a webhook secret",
         },

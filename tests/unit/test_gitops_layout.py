@@ -13,13 +13,13 @@ from doks_gitops.promotion.layout import App, LayoutError, Source, Wish, apps, a
 from doks_gitops.settings.model import Argocd
 
 URL = "https://git.example.com/team/demo.git"
-ARGOCD = Argocd.model_validate({"chart": {"version": "10.1.1"}})
+ARGOCD = Argocd.model_validate({"chart": {"version": "1.2.3"}})
 SHOP = App("shop", "kustomize/dev", "shop-dev")
 WISH = Wish("dev", URL, "main", ARGOCD, [SHOP])
 BOOTSTRAP = PurePosixPath("argocd/dev/bootstrap")
 STACK = """\
 config:
-  doks-gitops:argocd: {chart: {version: 10.1.1}, admin: {password: {secure: v1:x}}}
+  doks-gitops:argocd: {chart: {version: 1.2.3}, admin: {password: {secure: v1:x}}}
   doks-gitops:repositories: {monorepo: {url: https://git.example.com/team/demo.git}}
   doks-gitops:applications: {shop: {path: kustomize/dev, namespace: shop-dev}}
 """
@@ -100,7 +100,7 @@ def test_base_is_the_monorepo_s_folder_or_the_other_repository_s() -> None:
 def test_argo_cd_s_values_in_git_have_no_secret() -> None:
     given = argocd(
         {
-            "chart": {"version": "10.1.1"},
+            "chart": {"version": "1.2.3"},
             "values": {"server": {"replicas": 3}},
             "admin": {"password": {"secure": "v1:x"}, "passwordSetAt": "2026-01-31T12:00:00Z"},
             "webhookSecret": {"secure": "v1:x"},

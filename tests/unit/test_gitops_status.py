@@ -119,7 +119,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 def test_cluster_is_reached_as_the_stack_says(command: Command, tmp_path: Path) -> None:
     outputs = json.dumps({"kubeconfig": "the kubeconfig", "argocdNamespace": "gitops"})
     command(
-        "pulumi", f"test \"$4 $5 $6\" = '--show-secrets --stack dev' || exit 1\necho '{outputs}'"
+        "pulumi", f"test \"$5 $6 $7\" = '--show-secrets --stack dev' || exit 1\necho '{outputs}'"
     )
     items = json.dumps({"items": [FOUND, FRESH]})
     command("kubectl", f'cat "$2" >kubeconfig; echo "$4" >namespace\necho \'{items}\'')

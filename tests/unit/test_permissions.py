@@ -1,4 +1,4 @@
-"""docs/permissions.md against what the emulated API asks for."""
+"""docs/permissions.md is in line with the scopes that the emulated API requires."""
 
 import re
 
@@ -8,8 +8,10 @@ from sandbox.digitalocean.app import OPERATIONS
 from tests import permissions
 
 EMULATED = {
-    (each.method, "/v2" + re.sub(r"\{\w*registry_name\}", "NAME", each.path)): each.scopes
-    for each in OPERATIONS
+    (operation.method, "/v2" + re.sub(r"\{\w*registry_name\}", "NAME", operation.path)): (
+        operation.scopes
+    )
+    for operation in OPERATIONS
 }
 
 
@@ -23,23 +25,23 @@ def test_every_request_is_documented_with_the_scopes_that_it_needs() -> None:
 
 
 def test_the_scopes_of_each_use_are_those_of_its_requests() -> None:
-    everything = frozenset().union(*permissions.requests().values())
+    all_scopes = frozenset().union(*permissions.requests().values())
     uses = ("preview", "up", "a registry", "a VPC", "costs")
-    assert everything == permissions.scopes(*uses)
+    assert all_scopes == permissions.scopes(*uses)
 
 
-def test_a_preview_may_only_read() -> None:
+def test_a_preview_needs_only_read_scopes() -> None:
     assert {scope.partition(":")[2] for scope in permissions.scopes("preview")} == {"read"}
 
 
-def test_each_workflow_asks_for_the_documented_permissions_and_no_more() -> None:
-    asked = {}
+def test_each_workflow_requests_exactly_the_documented_permissions() -> None:
+    requested = {}
     for file in (permissions.DOCUMENT.parents[1] / ".github" / "workflows").glob("*.yml"):
         workflow = yaml.safe_load(file.read_text())
         assert workflow["permissions"] == {}, file.name
-        asked[file.stem] = frozenset(
-            f"{what}: {how}"
+        requested[file.stem] = frozenset(
+            f"{name}: {level}"
             for job in workflow["jobs"].values()
-            for what, how in job["permissions"].items()
+            for name, level in job["permissions"].items()
         )
-    assert permissions.workflows() == asked
+    assert permissions.workflows() == requested

@@ -1,9 +1,7 @@
-"""The policies, each both ways: what it lets through and what it stops."""
+"""The policies: each with what it allows and what it forbids."""
 
-import json
-import os
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +10,9 @@ from pulumi_policy import EnforcementLevel
 from doks_gitops.account import Account, Version
 from doks_gitops.policy import rules
 from doks_gitops.policy.pack import POLICIES
-from doks_gitops.policy.preview import check, main
+from doks_gitops.policy.preview import check
 from doks_gitops.policy.rules import RULES, Resource
+from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import STACKS, configuration, own_files
 from tests.unit.test_program import platform
 
@@ -39,7 +38,7 @@ SSO = {"configs": {"cm": {"oidc.config": "name: SSO"}}}
 RELEASE = resource(
     rules.RELEASE,
     chart="argo-cd",
-    version="10.1.1",
+    version="1.2.3",
     repositoryOpts={"repo": "https://argoproj.github.io/argo-helm"},
     values={"server": {"replicas": 2}},
 )
@@ -104,7 +103,7 @@ BROKEN = [
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=None)),
     ("chart-is-pinned", in_dev(changed(RELEASE, version=None))),
     ("chart-is-pinned", changed(RELEASE, version="10.x")),
-    ("chart-is-pinned", changed(RELEASE, version=">=10.1.1")),
+    ("chart-is-pinned", changed(RELEASE, version=">=1.2.3")),
     ("chart-is-pinned", resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd")),
     ("argocd-is-not-public-without-tls-and-sso", in_dev(values(**INGRESS))),
     (
@@ -146,7 +145,7 @@ BROKEN = [
     ),
     ("application-heals-itself", in_dev(spec(APPLICATION, syncPolicy={}))),
 ]
-LET_THROUGH = [
+ALLOWED = [
     *((rule.name, good) for rule in RULES for good in KEPT if good.type in rule.types),
     ("prod-cluster-is-highly-available", in_dev(changed(CLUSTER, ha=False))),
     ("prod-cluster-is-protected", in_dev(replace(CLUSTER, protect=False))),
@@ -156,10 +155,10 @@ LET_THROUGH = [
     ("pools-have-room", in_dev(pool(autoScale=False, nodeCount=1))),
     ("pools-have-room", in_dev(pool(autoScale=True, minNodes=1, maxNodes=2))),
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=False)),
-    ("chart-is-pinned", resource(rules.RELEASE, chart="./charts/argo-cd-10.1.1.tgz")),
+    ("chart-is-pinned", resource(rules.RELEASE, chart="./charts/argo-cd.tgz")),
     (
         "chart-is-pinned",
-        resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd", version="10.1.1"),
+        resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd", version="1.2.3"),
     ),
     ("argocd-is-not-public-without-tls-and-sso", values(**SSO, **INGRESS)),
     (
@@ -178,20 +177,20 @@ LET_THROUGH = [
 
 
 @pytest.mark.parametrize(("name", "bad"), BROKEN)
-def test_what_breaks_a_rule_is_told_with_what_would_be_right(name: str, bad: Resource) -> None:
+def test_a_violation_comes_with_its_fix(name: str, bad: Resource) -> None:
     [violation] = BY_NAME[name].violations(bad)
     assert violation.endswith(".")
     assert any(word in violation for word in ("set ", "give ", "add ", "make ", "name ", "take "))
 
 
-@pytest.mark.parametrize(("name", "good"), LET_THROUGH)
-def test_what_keeps_a_rule_is_let_through(name: str, good: Resource) -> None:
+@pytest.mark.parametrize(("name", "good"), ALLOWED)
+def test_what_keeps_a_rule_is_allowed(name: str, good: Resource) -> None:
     assert list(BY_NAME[name].violations(good)) == []
 
 
-def test_every_rule_is_tried_both_ways_and_is_a_policy_of_its_level() -> None:
+def test_every_rule_is_tested_both_ways_and_is_a_policy_of_its_level() -> None:
     names = [rule.name for rule in RULES]
-    assert set(names) == {name for name, _ in BROKEN} == {name for name, _ in LET_THROUGH}
+    assert set(names) == {name for name, _ in BROKEN} == {name for name, _ in ALLOWED}
     assert [policy.name for policy in POLICIES] == names
     for rule, policy in zip(RULES, POLICIES, strict=True):
         mandatory = policy.enforcement_level is EnforcementLevel.MANDATORY
@@ -210,82 +209,66 @@ def test_the_repositorys_own_stacks_keep_all_rules(
     team = Account(
         regions=("nyc1",),
         sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
-        versions=(Version.of("1.34.1-do.0"),),
+        versions=(Version.parse("1.34.1-do.0"),),
         clusters=(),
         registries=("microservices-demo",),
     )
-    made = platform(monkeypatch, config=config, team=team, stack=stack)
-    asked = {
+    resources = {
         each.type: Resource(each.urn, each.type, each.inputs, protect=each.protect)
-        for each in made.asked.values()
+        for each in platform(monkeypatch, config=config, team=team, stack=stack).asked.values()
     }
     for rule in RULES:
         for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:
-            assert list(rule.violations(asked[type])) == [], rule.name
+            assert list(rule.violations(resources[type])) == [], rule.name
 
 
-def step(given: Resource, op: str = "create", **state: Any) -> dict[str, Any]:
-    new = {"urn": given.urn, "type": given.type, "inputs": given.properties, **state}
-    return {"op": op, "urn": given.urn, "newState": new}
+def step(resource: Resource, op: str = "create", **state: Any) -> dict[str, Any]:
+    new = {"urn": resource.urn, "type": resource.type, "inputs": resource.properties, **state}
+    return {"op": op, "urn": resource.urn, "newState": new}
 
 
-def test_a_preview_is_forbidden_by_a_mandatory_rule_and_that_is_told_first() -> None:
-    said = {
-        "steps": [
-            step(spec(APPLICATION, syncPolicy={})),
-            step(CLUSTER),
-            step(RELEASE),
-        ]
-    }
-    verdict = check("prod", said)
+def test_a_preview_is_forbidden_by_a_mandatory_rule_and_that_is_listed_first() -> None:
+    steps = [step(spec(APPLICATION, syncPolicy={})), step(CLUSTER), step(RELEASE)]
+    verdict = check("prod", {"steps": steps})
     assert verdict.forbidden
-    first, second = verdict.messages
+    first, second = verdict.violations
     assert first.startswith("prod-cluster-is-protected (prod, it): ")
     assert second.startswith("application-heals-itself (prod, it): ")
 
 
-def test_a_preview_that_only_goes_against_advice_is_allowed() -> None:
+def test_a_preview_that_breaks_only_advisory_rules_is_allowed() -> None:
     verdict = check("prod", {"steps": [step(spec(APPLICATION, syncPolicy={}))]})
-    assert (len(verdict.messages), verdict.forbidden) == (1, False)
+    assert (len(verdict.violations), verdict.forbidden) == (1, False)
 
 
-def test_a_preview_that_keeps_all_rules_says_nothing() -> None:
+def test_a_preview_that_keeps_all_rules_has_no_violations() -> None:
     verdict = check("prod", {"steps": [step(each, protect=each.protect) for each in KEPT]})
     assert verdict == check("prod", {"steps": None})
-    assert (verdict.messages, verdict.forbidden) == ((), False)
+    assert (verdict.violations, verdict.forbidden) == ((), False)
 
 
-def test_what_is_being_deleted_is_not_asked_anything() -> None:
-    said = {"steps": [step(CLUSTER, "delete"), {"op": "delete", "newState": None}]}
-    assert check("prod", said).messages == ()
+def test_a_resource_that_is_deleted_is_not_checked() -> None:
+    preview = {"steps": [step(CLUSTER, "delete"), {"op": "delete", "newState": None}]}
+    assert check("prod", preview).violations == ()
 
 
 @pytest.mark.parametrize("hidden", ["[secret]", "04da6b54-80e4-46f7-96ec-b56ff0331ba9"])
-def test_a_value_that_a_preview_does_not_show_is_said_and_forbids_nothing(hidden: str) -> None:
+def test_a_rule_that_needs_a_hidden_value_is_reported_and_forbids_nothing(hidden: str) -> None:
     verdict = check("prod", {"steps": [step(changed(RELEASE, values=hidden))]})
-    [message] = verdict.messages
-    assert message.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): not asked")
+    [message] = verdict.violations
+    assert message.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): not checked")
     assert ".values" in message
     assert not verdict.forbidden
 
 
-def test_what_is_deployed_already_and_unchanged_is_asked_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_deployed_and_unchanged_resource_is_checked_too(
+    bin_platform: Callable[..., tuple[int, str, str]], pulumi: PulumiCommand
 ) -> None:
-    # As Pulumi's own, it lists what does not change only when told to.
-    (tmp_path / "all").write_text(json.dumps({"steps": [step(CLUSTER, "same")]}))
-    pulumi = tmp_path / "pulumi"
-    pulumi.write_text(
-        f"""#!/bin/sh
-case " $* " in
-  *" --show-sames "*) cat '{tmp_path}/all' ;;
-  *) echo '{{"steps": []}}' ;;
-esac
-"""
-    )
-    pulumi.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert main(["prod"]) == 1
-    said = capsys.readouterr().out
-    assert "prod-cluster-is-protected (prod, it): " in said
-    assert "prod: FORBIDDEN by" in said
+    pulumi.prints({"steps": [step(CLUSTER, "same")]})
+    code, output, errors = bin_platform("policy", "--stack", "prod")
+    assert code == 1
+    # Pulumi lists unchanged resources only with this option.
+    assert "--show-sames" in pulumi.calls[0].split()
+    assert "prod-cluster-is-protected (prod, it): " in output
+    assert "prod: FORBIDDEN by" in output
+    assert "error: prod breaks a mandatory policy" in errors

@@ -36,7 +36,7 @@ CONFIG: dict[str, Any] = {
     },
     "doks-gitops:registry": {"name": "team", "create": True, "region": "nyc3"},
     "doks-gitops:argocd": {
-        "chart": {"version": "10.1.1"},
+        "chart": {"version": "1.2.3"},
         "values": {"server": {"replicas": 2}},
         "webhookSecret": "a webhook secret",
     },
@@ -62,7 +62,7 @@ CONFIG: dict[str, Any] = {
 TEAM = Account(
     regions=("nyc1",),
     sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
-    versions=(Version.of("1.34.2-do.0"), Version.of("1.34.1-do.0")),
+    versions=(Version.parse("1.34.2-do.0"), Version.parse("1.34.1-do.0")),
     clusters=(),
     registries=(),
 )
@@ -167,7 +167,7 @@ def test_settings_reach_every_part(made: Run) -> None:
     assert (pool["minNodes"], pool["maxNodes"]) == (1, 5)
     assert pool["taints"] == [{"key": "burst", "value": "yes", "effect": "NoSchedule"}]
     release = made.one("Release").inputs
-    assert release["version"] == "10.1.1"
+    assert release["version"] == "1.2.3"
     assert release["values"]["server"]["replicas"] == 2
     assert release["values"]["configs"]["secret"]["githubSecret"] == "a webhook secret"
     project = made.one("AppProject").inputs["spec"]
@@ -242,7 +242,7 @@ def test_cluster_that_upgraded_itself_is_not_asked_to_again(
         id="cluster-id",
         name="demo",
         region="nyc1",
-        version=Version.of("1.34.2-do.0"),
+        version=Version.parse("1.34.2-do.0"),
         ha=False,
         state="running",
         registry_enabled=True,

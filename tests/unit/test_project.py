@@ -54,8 +54,11 @@ def test_project_stays_until_no_application_uses_it() -> None:
         {"source_repos": ["*"]},
         {"source_repos": ["https://git.test/*"]},
         {"namespaces": ["shop-*"]},
-        {"cluster_resources": [ResourceKind("*", "*")]},
-        {"cluster_resources": [ResourceKind("apps", "*")]},
+        {"namespaces": ["shop-?"]},
+        {"namespaces": ["shop-[ab]"]},
+        {"namespaces": ["!kube-system"]},
+        {"cluster_resources": [ResourceKind("*", group="*")]},
+        {"cluster_resources": [ResourceKind("*", group="apps")]},
     ],
 )
 def test_no_star_in_project_unless_allowed(wild: dict[str, Any]) -> None:
@@ -70,11 +73,11 @@ def test_project_without_cluster_resources_may_deploy_none() -> None:
 
 
 def test_project_can_be_limited_to_some_kinds() -> None:
-    kinds = (ResourceKind("argoproj.io", "Application"),)
+    kinds = (ResourceKind("Application", group="argoproj.io"),)
     spec = run(program(namespace_resources=kinds, cluster_resources=())).one("AppProject").inputs
     assert spec["spec"]["namespaceResourceWhitelist"] == [
         {"group": "argoproj.io", "kind": "Application"}
     ]
     assert spec["spec"]["clusterResourceWhitelist"] == []
     with refused("namespace_resources"):
-        arguments(namespace_resources=(ResourceKind("*", "*"),))
+        arguments(namespace_resources=(ResourceKind("*", group="*"),))

@@ -1,4 +1,4 @@
-"""What recovery does is decided by what state, account and cluster say, and by nothing else."""
+"""The plan of a recovery depends on the state, the account and the cluster alone."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,15 +6,22 @@ from typing import Any
 import pytest
 
 from doks_gitops.account import Account, RunningCluster, Version
-from doks_gitops.recovery.facts import Facts, History, Inside, Known, Revision, clusters_of
+from doks_gitops.recovery.observed import (
+    ClusterState,
+    HelmHistory,
+    HelmRevision,
+    Observed,
+    StackState,
+    clusters_of,
+)
 from doks_gitops.recovery.plan import (
-    DropRevisions,
-    Forget,
-    FreeNamespace,
+    AcquireLock,
+    DeleteFromState,
+    DeleteHelmRevisions,
+    Deploy,
+    FinalizeNamespace,
     Refused,
-    TakeTurn,
-    Up,
-    Wait,
+    WaitForCluster,
     plan,
 )
 from doks_gitops.settings import Settings
@@ -25,11 +32,11 @@ POOL, VPC = "33333333-3333-4333-8333-333333333333", "44444444-4444-4444-8444-444
 PROVIDER = "urn:pulumi:dev::doks-gitops::pulumi:providers:kubernetes::kubernetes"
 CLUSTER_URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster::cluster"
 STACK = "urn:pulumi:dev::doks-gitops::pulumi:pulumi:Stack::doks-gitops-dev"
-INSIDE = ("argocd/argocd", "argocd/argocd-admin-password")
-KNOWN = Known(
-    STACK, ID, CLUSTER_URN, VPC, "team", PROVIDER, frozenset({ID, POOL, VPC, "team", *INSIDE})
+IN_CLUSTER = ("argocd/argocd", "argocd/argocd-admin-password")
+STATE = StackState(
+    STACK, ID, CLUSTER_URN, VPC, "team", PROVIDER, frozenset({ID, POOL, VPC, "team", *IN_CLUSTER})
 )
-DEPLOYED = Revision("sh.helm.release.v1.argocd.v1", 1, "deployed")
+DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed")
 
 
 def stack(*, registry: bool = False, **cluster: Any) -> Settings:
@@ -43,130 +50,134 @@ def stack(*, registry: bool = False, **cluster: Any) -> Settings:
     )
 
 
-def running(**given: Any) -> RunningCluster:
+def running(**changes: Any) -> RunningCluster:
     return RunningCluster(
         **{
             "id": ID,
             "name": "demo",
             "region": "nyc1",
-            "version": Version.of("1.34.1-do.0"),
+            "version": Version.parse("1.34.1-do.0"),
             "ha": False,
             "state": "running",
             "registry_enabled": True,
             "node_pools": {"default": OTHER, "burst": POOL},
-            **given,
+            **changes,
         }
     )
 
 
-def facts(**given: Any) -> Facts:
-    return Facts(
+def revisions(*revisions: HelmRevision) -> ClusterState:
+    return ClusterState(helm_history=HelmHistory(revisions))
+
+
+def observed(**changes: Any) -> Observed:
+    return Observed(
         **{
             "settings": stack(),
-            "known": KNOWN,
-            "running": (running(),),
-            "region_up": True,
-            "registry": True,
-            "inside": Inside(history=History((DEPLOYED,))),
+            "state": STATE,
+            "clusters": (running(),),
+            "region_available": True,
+            "registry_exists": True,
+            "cluster_state": revisions(DEPLOYED),
             "vpc": VPC,
-            **given,
+            **changes,
         }
     )
 
 
-def test_stack_that_lost_nothing_is_only_deployed() -> None:
-    assert plan(facts()) == [Up()]
+def test_a_stack_that_lost_nothing_is_only_deployed() -> None:
+    assert plan(observed()) == [Deploy()]
 
 
-def test_what_was_in_a_cluster_is_forgotten_once_the_account_says_that_it_is_gone() -> None:
-    forget, up = plan(facts(running=(), inside=None))
-    assert isinstance(forget, Forget)
-    assert forget.urn == PROVIDER
-    assert up == Up()
+def test_what_was_in_a_cluster_that_is_gone_from_the_account_is_deleted_from_the_state() -> None:
+    delete, deploy = plan(observed(clusters=(), cluster_state=None))
+    assert isinstance(delete, DeleteFromState)
+    assert delete.urn == PROVIDER
+    assert deploy == Deploy()
 
 
-def test_cluster_that_has_a_new_name_in_the_stack_file_is_not_taken_for_gone() -> None:
+def test_a_cluster_with_a_new_name_in_the_stack_file_is_not_considered_gone() -> None:
     team = Account((), (), (), (running(name="demo"), running(id=OTHER, name="other")), ())
-    assert clusters_of(team, "renamed", KNOWN) == (running(name="demo"),)
-    assert clusters_of(team, "demo", Known()) == (running(name="demo"),)
-    assert clusters_of(team, "renamed", Known()) == ()
+    assert clusters_of(team, "renamed", STATE) == (running(name="demo"),)
+    assert clusters_of(team, "demo", StackState()) == (running(name="demo"),)
+    assert clusters_of(team, "renamed", StackState()) == ()
 
 
-def test_first_deployment_has_nothing_to_forget() -> None:
-    assert plan(facts(known=Known(), running=(), inside=None)) == [Up()]
+def test_a_first_deployment_deletes_nothing() -> None:
+    assert plan(observed(state=StackState(), clusters=(), cluster_state=None)) == [Deploy()]
 
 
 @pytest.mark.parametrize("state", ["running", "degraded", "upgrading", "error"])
-def test_nothing_is_forgotten_of_a_cluster_that_is_there_and_does_not_answer(state: str) -> None:
+def test_nothing_is_deleted_if_the_cluster_exists_and_does_not_answer(state: str) -> None:
     with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was forgotten"):
-        plan(facts(running=(running(state=state),), inside=None))
+        plan(observed(clusters=(running(state=state),), cluster_state=None))
 
 
-def test_refusal_in_a_region_that_is_down_says_how_to_move_to_another() -> None:
+def test_a_refusal_in_an_unavailable_region_says_how_to_move_to_another() -> None:
     with pytest.raises(
         Refused, match=r"cluster\.region REGION --stack dev, then bin/platform recover --stack dev"
     ):
-        plan(facts(inside=None, region_up=False))
+        plan(observed(cluster_state=None, region_available=False))
     with pytest.raises(Refused) as refused:
-        plan(facts(inside=None))
+        plan(observed(cluster_state=None))
     assert "cluster.region" not in str(refused.value)
 
 
-def test_stack_that_moves_forgets_a_cluster_that_does_not_answer_and_replaces_it() -> None:
-    forget, up = plan(facts(settings=stack(region="sfo3"), inside=None))
-    assert isinstance(forget, Forget)
-    assert forget.urn == PROVIDER
-    assert up == Up()
+def test_a_move_replaces_a_cluster_that_does_not_answer() -> None:
+    delete, deploy = plan(observed(settings=stack(region="sfo3"), cluster_state=None))
+    assert isinstance(delete, DeleteFromState)
+    assert delete.urn == PROVIDER
+    assert deploy == Deploy()
 
 
-def test_stack_that_moves_forgets_nothing_of_a_cluster_that_answers() -> None:
-    assert plan(facts(settings=stack(region="sfo3"))) == [Up()]
+def test_a_move_deletes_nothing_of_a_cluster_that_answers_from_the_state() -> None:
+    assert plan(observed(settings=stack(region="sfo3"))) == [Deploy()]
 
 
-def test_protected_cluster_is_not_given_up_without_being_told_to() -> None:
+def test_a_move_does_not_replace_a_protected_cluster() -> None:
     moved = stack(region="sfo3", protect=True)
     with pytest.raises(Refused, match=r"protect false --stack dev.*\n?.*state unprotect"):
-        plan(facts(settings=moved, inside=None))
+        plan(observed(settings=moved, cluster_state=None))
 
 
-def test_cluster_that_the_state_does_not_know_is_taken_over_with_pools_and_password() -> None:
-    inside = Inside(admin_password=True, history=History((DEPLOYED,)))
-    turn, drop, up = plan(facts(known=Known(), inside=inside))
-    assert turn == TakeTurn(None)
+def test_a_cluster_that_is_not_in_the_state_is_adopted_with_pools_and_password() -> None:
+    cluster_state = replace(revisions(DEPLOYED), admin_password=True)
+    lock, delete, deploy = plan(observed(state=StackState(), cluster_state=cluster_state))
+    assert lock == AcquireLock(None)
     # Helm would refuse to install a release of a name that it has a record of.
-    assert drop == DropRevisions("argocd", (DEPLOYED,))
-    assert up == Up({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": True})
+    assert delete == DeleteHelmRevisions("argocd", (DEPLOYED,))
+    assert deploy == Deploy({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": True})
 
 
-def test_vpc_is_taken_over_only_where_the_stack_makes_one() -> None:
+def test_a_vpc_is_adopted_only_if_the_stack_creates_one() -> None:
     own = stack(vpc={"ipRange": "10.10.0.0/20"})
-    [up] = plan(facts(settings=own, known=Known(), inside=Inside()))
-    assert isinstance(up, Up)
-    assert up.adopt["vpc"] == VPC
-    [up] = plan(facts(known=Known(), inside=Inside()))
-    assert isinstance(up, Up)
-    assert "vpc" not in up.adopt
+    [deploy] = plan(observed(settings=own, state=StackState(), cluster_state=ClusterState()))
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["vpc"] == VPC
+    [deploy] = plan(observed(state=StackState(), cluster_state=ClusterState()))
+    assert isinstance(deploy, Deploy)
+    assert "vpc" not in deploy.adopt
 
 
-def test_cluster_that_is_still_being_made_is_waited_for_and_then_taken_over() -> None:
+def test_a_cluster_that_is_being_created_is_awaited_and_adopted() -> None:
     making = running(state="provisioning")
-    known = Known(STACK, interrupted=(CLUSTER_URN,))
-    steps = plan(facts(known=known, running=(making,), inside=None))
+    state = StackState(STACK, pending_creates=(CLUSTER_URN,))
+    steps = plan(observed(state=state, clusters=(making,), cluster_state=None))
     assert steps == [
-        TakeTurn(STACK, (CLUSTER_URN,)),
-        Wait(making),
-        Up({"cluster": ID, "nodePools": {"burst": POOL}}),
+        AcquireLock(STACK, (CLUSTER_URN,)),
+        WaitForCluster(making),
+        Deploy({"cluster": ID, "nodePools": {"burst": POOL}}),
     ]
 
 
-def test_what_a_killed_run_made_beside_the_cluster_is_taken_over() -> None:
+def test_what_a_killed_run_created_beside_the_cluster_is_adopted() -> None:
     own = stack(registry=True, vpc={"ipRange": "10.10.0.0/20"})
-    inside = Inside(admin_password=True, history=History((DEPLOYED,)))
-    assert plan(facts(settings=own, inside=inside)) == [Up()]
+    cluster_state = replace(revisions(DEPLOYED), admin_password=True)
+    assert plan(observed(settings=own, cluster_state=cluster_state)) == [Deploy()]
 
-    unknown = replace(KNOWN, vpc=None, registry=None, ids=frozenset({ID, "argocd/argocd"}))
-    assert plan(facts(settings=own, known=unknown, inside=inside)) == [
-        Up(
+    unknown = replace(STATE, vpc=None, registry=None, ids=frozenset({ID, "argocd/argocd"}))
+    assert plan(observed(settings=own, state=unknown, cluster_state=cluster_state)) == [
+        Deploy(
             {
                 "nodePools": {"burst": POOL},
                 "adminPassword": True,
@@ -177,64 +188,64 @@ def test_what_a_killed_run_made_beside_the_cluster_is_taken_over() -> None:
     ]
 
 
-def test_vpc_that_a_killed_run_made_is_taken_over_before_there_is_a_cluster() -> None:
+def test_a_vpc_that_a_killed_run_created_is_adopted_before_there_is_a_cluster() -> None:
     own = stack(vpc={"ipRange": "10.10.0.0/20"})
-    known = Known(STACK, interrupted=("vpc",))
-    steps = plan(facts(settings=own, known=known, running=(), inside=None))
-    assert steps == [TakeTurn(STACK, ("vpc",)), Up({"vpc": VPC})]
+    state = StackState(STACK, pending_creates=("vpc",))
+    steps = plan(observed(settings=own, state=state, clusters=(), cluster_state=None))
+    assert steps == [AcquireLock(STACK, ("vpc",)), Deploy({"vpc": VPC})]
 
 
-def test_registry_that_another_stack_owns_is_not_taken_over() -> None:
-    assert plan(facts(known=Known(STACK), running=())) == [Up()]
+def test_the_registry_of_another_stack_is_not_adopted() -> None:
+    assert plan(observed(state=StackState(STACK), clusters=())) == [Deploy()]
 
 
-def test_cluster_of_which_the_state_knows_another_is_taken_over_in_its_place() -> None:
-    steps = plan(facts(known=replace(KNOWN, cluster=OTHER)))
-    # With the cluster goes all that depends on it: its provider, and what was in it.
-    assert [step.urn for step in steps if isinstance(step, Forget)] == [CLUSTER_URN]
-    assert isinstance(steps[-1], Up)
+def test_a_cluster_is_adopted_in_place_of_a_lost_one_that_the_state_has() -> None:
+    steps = plan(observed(state=replace(STATE, cluster=OTHER)))
+    # Its provider, and what was in it, depend on it.
+    assert [step.urn for step in steps if isinstance(step, DeleteFromState)] == [CLUSTER_URN]
+    assert isinstance(steps[-1], Deploy)
     assert steps[-1].adopt["cluster"] == ID
 
 
-def test_namespace_that_waits_for_a_dead_argocd_is_let_go() -> None:
-    steps = plan(facts(inside=Inside(terminating=True)))
-    assert steps == [FreeNamespace("argocd"), Up()]
+def test_a_namespace_that_waits_for_a_deleted_argocd_is_finalized() -> None:
+    steps = plan(observed(cluster_state=ClusterState(terminating=True)))
+    assert steps == [FinalizeNamespace("argocd"), Deploy()]
 
 
 @pytest.mark.parametrize("status", ["pending-upgrade", "failed"])
-def test_upgrade_that_was_not_completed_is_made_again_from_the_revision_before(status: str) -> None:
-    unfinished = Revision("sh.helm.release.v1.argocd.v2", 2, status)
-    turn, drop, up = plan(facts(inside=Inside(history=History((DEPLOYED, unfinished)))))
-    # To Helm, a release that another run is working on looks the same.
-    assert turn == TakeTurn(STACK)
-    assert drop == DropRevisions("argocd", (unfinished,), outdated=DEPLOYED)
-    assert up == Up()
+def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: str) -> None:
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status)
+    lock, delete, deploy = plan(observed(cluster_state=revisions(DEPLOYED, incomplete)))
+    # A revision that another run is working on has the same status.
+    assert lock == AcquireLock(STACK)
+    assert delete == DeleteHelmRevisions("argocd", (incomplete,), outdated=DEPLOYED)
+    assert deploy == Deploy()
 
 
 @pytest.mark.parametrize("status", ["pending-install", "failed"])
-def test_installation_that_was_not_completed_is_begun_anew(status: str) -> None:
-    unfinished = Revision("sh.helm.release.v1.argocd.v1", 1, status)
-    _, drop, _ = plan(facts(inside=Inside(history=History((unfinished,)))))
-    assert drop == DropRevisions("argocd", (unfinished,))
+def test_an_incomplete_installation_is_repeated(status: str) -> None:
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status)
+    _, delete, _ = plan(observed(cluster_state=revisions(incomplete)))
+    assert delete == DeleteHelmRevisions("argocd", (incomplete,))
 
 
-def test_failure_that_a_later_revision_has_mended_is_history() -> None:
-    failed = Revision("sh.helm.release.v1.argocd.v1", 1, "failed")
-    deployed = Revision("sh.helm.release.v1.argocd.v2", 2, "deployed")
-    assert plan(facts(inside=Inside(history=History((failed, deployed))))) == [Up()]
+def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
+    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed")
+    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed")
+    assert plan(observed(cluster_state=revisions(failed, deployed))) == [Deploy()]
 
 
-def test_stack_that_moves_does_not_give_up_a_cluster_that_its_state_does_not_know() -> None:
+def test_a_move_does_not_replace_a_cluster_that_is_not_in_the_state() -> None:
     with pytest.raises(Refused, match=r"(?s)cluster\.region nyc1 --stack dev.*cluster delete"):
-        plan(facts(settings=stack(region="sfo3"), known=Known(STACK)))
+        plan(observed(settings=stack(region="sfo3"), state=StackState(STACK)))
 
 
-def test_two_clusters_of_one_name_are_for_a_person_to_decide() -> None:
+def test_two_clusters_of_one_name_are_refused() -> None:
     with pytest.raises(Refused, match=f"{ID} and {OTHER}"):
-        plan(facts(running=(running(), running(id=OTHER))))
+        plan(observed(clusters=(running(), running(id=OTHER))))
 
 
-def test_state_is_read_from_what_pulumi_exports() -> None:
+def test_the_state_is_read_from_pulumis_export() -> None:
     export = {
         "deployment": {
             "resources": [
@@ -246,9 +257,12 @@ def test_state_is_read_from_what_pulumi_exports() -> None:
                  "urn": "c"},
                 {"type": "digitalocean:index/kubernetesNodePool:KubernetesNodePool", "id": POOL,
                  "urn": "n"},
-                {"type": "pulumi:providers:kubernetes", "id": "x", "urn": PROVIDER},
-                {"type": "kubernetes:helm.sh/v3:Release", "id": INSIDE[0], "urn": "r"},
-                {"type": "kubernetes:core/v1:Secret", "id": INSIDE[1], "urn": "s"},
+                {"type": "pulumi:providers:kubernetes", "id": "x", "urn": PROVIDER,
+                 "propertyDependencies": {"kubeconfig": [CLUSTER_URN]}},
+                {"type": "kubernetes:core/v1:Secret", "id": IN_CLUSTER[1], "urn": "s",
+                 "provider": f"{PROVIDER}::x"},
+                {"type": "kubernetes:helm.sh/v3:Release", "id": IN_CLUSTER[0], "urn": "r",
+                 "provider": f"{PROVIDER}::x", "dependencies": ["s"]},
                 {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": OTHER,
                  "urn": CLUSTER_URN, "delete": True},
             ],
@@ -258,6 +272,29 @@ def test_state_is_read_from_what_pulumi_exports() -> None:
             ],
         }
     }  # fmt: skip
-    known = Known.of(export)
-    assert known == replace(KNOWN, ids=KNOWN.ids | {"x"}, interrupted=("created",))
-    assert Known.of({"deployment": None}) == Known()
+    state = StackState.from_export(export)
+    assert state == replace(
+        STATE,
+        ids=STATE.ids | {"x"},
+        pending_creates=("created",),
+        dependents={CLUSTER_URN: (PROVIDER, "s", "r"), PROVIDER: ("s", "r")},
+    )
+    assert StackState.from_export({"deployment": None}) == StackState()
+
+
+def test_the_plan_names_what_is_deleted_and_adopted() -> None:
+    state = replace(STATE, dependents={PROVIDER: ("urn::Secret::password", "urn::Release::argocd")})
+    delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
+    assert str(delete) == (
+        "Delete from the state, because the cluster is gone from the account:"
+        " kubernetes, password, argocd."
+    )
+    cluster_state = replace(revisions(DEPLOYED), admin_password=True)
+    lock, delete, deploy = plan(
+        observed(state=StackState(pending_creates=("urn::Vpc::vpc",)), cluster_state=cluster_state)
+    )
+    assert "interrupted creation of vpc" in str(lock)
+    assert f"{DEPLOYED.secret} (deployed)" in str(delete)
+    assert str(deploy) == (
+        f"Deploy, and adopt the cluster {ID}, the node pools burst, the admin's password."
+    )

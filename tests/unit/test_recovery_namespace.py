@@ -1,4 +1,4 @@
-"""A namespace that is going is freed although its own controller writes to it at the same time."""
+"""A namespace is finalized although its own controller writes to it at the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from doks_gitops.recovery.api import Cluster, Unanswered
+from doks_gitops.recovery.kubernetes import Cluster, Unreachable
 
 NAMESPACE = "/api/v1/namespaces/argocd"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
@@ -23,15 +23,15 @@ class Api:
         self.finalizers: list[str] | None = ["resources-finalizer.argocd.argoproj.io"]
         self.namespace = True
         self.version = 1
-        self.held = False
+        self.refused = False
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         match method, path.split("?")[0]:
             case "GET", path if path == NAMESPACE and self.namespace:
-                found = {"resourceVersion": str(self.version), "uid": "id"}
+                metadata = {"resourceVersion": str(self.version), "uid": "id"}
                 # Just after it was read, its controller writes to it.
                 self.version += 1
-                return 200, {"metadata": found, "spec": {"finalizers": ["kubernetes"]}}
+                return 200, {"metadata": metadata, "spec": {"finalizers": ["kubernetes"]}}
             case "PUT", path if path == f"{NAMESPACE}/finalize":
                 if body["metadata"].get("resourceVersion", str(self.version)) != str(self.version):
                     return 409, {}
@@ -39,10 +39,9 @@ class Api:
                 self.namespace = False
                 return 200, {}
             case "GET", path if path == APPLICATIONS:
-                there = self.finalizers is not None
                 item = {"metadata": {"name": "demo", "finalizers": self.finalizers}}
-                return 200, {"items": [item] if there else []}
-            case "PATCH", path if path == f"{APPLICATIONS}/demo" and not self.held:
+                return 200, {"items": [] if self.finalizers is None else [item]}
+            case "PATCH", path if path == f"{APPLICATIONS}/demo" and not self.refused:
                 assert body == {"metadata": {"finalizers": None}}
                 self.finalizers = None
                 return 200, {}
@@ -69,9 +68,9 @@ def api() -> Api:
 def cluster(api: Api) -> Iterator[Cluster]:
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
-            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, said = api.answer(self.command, self.path, json.loads(sent or b"null"))
-            body = json.dumps(said).encode()
+            request = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status, response = api.answer(self.command, self.path, json.loads(request or b"null"))
+            body = json.dumps(response).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -81,7 +80,7 @@ def cluster(api: Api) -> Iterator[Cluster]:
         do_GET = do_PUT = do_PATCH = do_DELETE = _answer
 
         def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -92,16 +91,18 @@ def cluster(api: Api) -> Iterator[Cluster]:
         server.server_close()
 
 
-def test_a_namespace_is_freed_while_its_controller_writes_to_it(api: Api, cluster: Cluster) -> None:
-    cluster.free("argocd", seconds=5)
+def test_a_namespace_is_finalized_while_its_controller_writes_to_it(
+    api: Api, cluster: Cluster
+) -> None:
+    cluster.finalize_namespace("argocd", seconds=5)
     assert api.finalizers is None
     assert not api.namespace
 
 
-def test_a_namespace_that_something_holds_is_named_with_how_to_see_what(
+def test_a_namespace_that_can_not_be_finalized_is_named_with_how_to_see_why(
     api: Api, cluster: Cluster
 ) -> None:
-    api.held = True
-    with pytest.raises(Unanswered, match="kubectl describe namespace argocd"):
-        cluster.free("argocd", seconds=0.5)
+    api.refused = True
+    with pytest.raises(Unreachable, match="kubectl describe namespace argocd"):
+        cluster.finalize_namespace("argocd", seconds=0.5)
     assert api.namespace

@@ -1,4 +1,4 @@
-"""What a pod's specification becomes when its container is a process of this machine."""
+"""A container's environment, arguments and volumes when it runs as a process."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ def anyio_backend() -> str:
 
 
 class FakeApi:
-    """ConfigMaps and Secrets by the path that they are read at."""
+    """An API with these objects, by their paths in the namespace argocd."""
 
     def __init__(self, objects: dict[str, dict[str, Any]]) -> None:
         self._objects = {f"/api/v1/namespaces/argocd/{k}": v for k, v in objects.items()}
@@ -37,7 +37,7 @@ class FakeApi:
 
 
 def sources(**objects: dict[str, Any]) -> Sources:
-    paths = {name.replace("__", "/"): found for name, found in objects.items()}
+    paths = {name.replace("__", "/"): manifest for name, manifest in objects.items()}
     return Sources(cast(Api, FakeApi(paths)), "argocd")
 
 
@@ -110,7 +110,7 @@ def test_references_in_arguments_are_expanded_as_kubernetes_does() -> None:
     assert expand("a$b", {}) == "a$b"
 
 
-async def test_volumes_are_folders_at_the_places_of_their_mounts(tmp_path: Path) -> None:
+async def test_volumes_are_folders_and_mount_paths_are_replaced_by_them(tmp_path: Path) -> None:
     container = {
         "volumeMounts": [
             {"name": "hosts", "mountPath": "/app/config/ssh"},
@@ -148,23 +148,23 @@ async def test_volumes_are_folders_at_the_places_of_their_mounts(tmp_path: Path)
         ({"command": ["sh", "-c", "argocd-server"]}, {}, None),
     ],
 )  # fmt: skip
-def test_a_pods_role_is_told_by_what_it_runs(
+def test_a_pods_role_is_derived_from_its_command_or_labels(
     container: dict[str, Any], labels: dict[str, str], role: Role | None
 ) -> None:
     assert role_of(pod(container, **labels)) is role
 
 
-def test_a_job_whose_process_ends_well_has_succeeded() -> None:
+def test_a_job_whose_process_exits_with_0_has_succeeded() -> None:
     state = ContainerState(exit_code=0, finished_at="2025-01-01T00:00:00Z", finished=True)
-    found = status(pod({"name": "c", "image": "i"}), state, initialized=True, ip="10.0.0.1")
+    pod_status = status(pod({"name": "c", "image": "i"}), state, initialized=True, ip="10.0.0.1")
 
-    assert found["phase"] == "Succeeded"
-    assert found["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    assert pod_status["phase"] == "Succeeded"
+    assert pod_status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
 
 
-def test_a_process_that_a_signal_ended_shows_the_exit_code_of_a_shell() -> None:
+def test_the_exit_code_of_a_process_that_was_killed_is_128_plus_the_signal() -> None:
     state = ContainerState(exit_code=-9, finished_at="2025-01-01T00:00:00Z", restarts=1)
-    found = status(pod({"name": "c", "image": "i"}), state, initialized=True, ip="10.0.0.1")
+    pod_status = status(pod({"name": "c", "image": "i"}), state, initialized=True, ip="10.0.0.1")
 
-    assert found["phase"] == "Running"
-    assert found["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
+    assert pod_status["phase"] == "Running"
+    assert pod_status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137

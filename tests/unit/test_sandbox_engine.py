@@ -1,4 +1,4 @@
-"""The engine's plugins in the sandbox."""
+"""The plugins that the sandbox installs for the engine."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,7 @@ from sandbox.engine import install_plugins
 from sandbox.paths import Home
 
 
-def test_stand_in_plugins_stay_in_a_shell_that_has_the_sandboxs_environment(
+def test_stand_in_plugins_are_kept_in_a_shell_with_the_sandboxs_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)

@@ -1,4 +1,4 @@
-"""Whoever follows the account's journal misses nothing."""
+"""The journal of the account's requests."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ def _record(path: str) -> RequestRecord:
     return RequestRecord(datetime.now(UTC), "GET", path, 200)
 
 
-def test_a_follower_is_told_each_request_from_when_it_was_told_so() -> None:
+def test_a_follower_gets_every_request_after_the_first_none() -> None:
     async def follow() -> list[str]:
         journal = Journal()
         journal.append(_record("/before"))
@@ -18,10 +18,10 @@ def test_a_follower_is_told_each_request_from_when_it_was_told_so() -> None:
         assert await anext(following) is None
         journal.append(_record("/first"))
         journal.append(_record("/second"))
-        told = [await anext(following), await anext(following)]
+        records = [await anext(following), await anext(following)]
         await following.aclose()
         journal.append(_record("/after"))
         assert len(list(journal)) == 4
-        return [record.path for record in told if record]
+        return [record.path for record in records if record]
 
     assert asyncio.run(follow()) == ["/first", "/second"]

@@ -1,4 +1,4 @@
-"""How the sandbox's folders come and go."""
+"""Removing the sandbox's folders."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from sandbox.paths import remove_tree
 
 
-def test_a_folder_that_may_not_be_read_is_removed_with_the_rest(tmp_path: Path) -> None:
+def test_a_subfolder_that_can_not_be_read_is_removed_too(tmp_path: Path) -> None:
     closed = tmp_path / "home" / "pods" / "_argocd-repo"
     closed.mkdir(parents=True)
     (closed / "content").touch()
@@ -19,7 +19,7 @@ def test_a_folder_that_may_not_be_read_is_removed_with_the_rest(tmp_path: Path) 
     assert outside.stat().st_mode & 0o777 == 0o500
 
 
-def test_two_may_remove_the_same_folder_at_once(tmp_path: Path) -> None:
+def test_several_threads_can_remove_the_same_folder(tmp_path: Path) -> None:
     for round_number in range(20):
         for number in range(100):
             (tmp_path / f"{round_number}" / f"{number}" / "deeper").mkdir(parents=True)
@@ -29,5 +29,5 @@ def test_two_may_remove_the_same_folder_at_once(tmp_path: Path) -> None:
         assert not folder.exists()
 
 
-def test_removing_what_is_not_there_does_nothing(tmp_path: Path) -> None:
+def test_removing_a_missing_folder_does_nothing(tmp_path: Path) -> None:
     remove_tree(tmp_path / "none")

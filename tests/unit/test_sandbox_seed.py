@@ -1,4 +1,4 @@
-"""The images that a new account has to have."""
+"""The images that the monorepo's manifests use."""
 
 import subprocess
 from pathlib import Path
@@ -21,7 +21,7 @@ spec:
 """
 
 
-def test_images_are_those_of_the_registry_that_manifests_and_kustomizations_name(
+def test_images_of_the_registry_are_found_in_manifests_and_kustomizations(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "kustomization.yaml").write_text(KUSTOMIZATION)
@@ -36,6 +36,6 @@ def test_images_are_those_of_the_registry_that_manifests_and_kustomizations_name
     }
 
 
-def test_repository_without_a_commit_names_none(tmp_path: Path) -> None:
+def test_a_repository_without_a_commit_has_no_images(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "--quiet", "--bare", str(tmp_path)], check=True)
     assert images_in(tmp_path) == set()

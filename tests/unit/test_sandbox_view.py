@@ -1,4 +1,4 @@
-"""What people see of the sandbox."""
+"""The status table of the sandbox."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def _shown(*clusters: dict[str, Any]) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_the_status_names_all_in_full_in_a_terminal_of_eighty_columns() -> None:
+def test_the_table_truncates_nothing_in_a_terminal_of_eighty_columns() -> None:
     application = {
         "name": "staging-microservices-demo",
         "sync": "OutOfSync",
@@ -40,7 +40,7 @@ def test_the_status_names_all_in_full_in_a_terminal_of_eighty_columns() -> None:
     assert ["staging-microservices-demo", "OutOfSync", "Progressing", "6d5eec4"] in lines
 
 
-def test_a_cluster_without_applications_is_shown_and_no_cluster_says_what_to_do() -> None:
+def test_the_table_shows_an_empty_cluster_and_without_clusters_the_next_command() -> None:
     assert any(
         "microservices-demo-dev" in line for line in _shown(_cluster("microservices-demo-dev"))
     )

@@ -8,7 +8,7 @@ import pydantic
 import pytest
 from pulumi.runtime.config import set_all_config
 
-from components.chart_values import Wanted, chart_values
+from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
 from doks_gitops.settings.model import Sync
@@ -30,10 +30,10 @@ def own(stack: str, **overrides: Any) -> settings.Settings:
     return settings.parse(stack, own_config(stack) | overrides, own_files(), environ=TOKEN)
 
 
-def refused(stack: str, config: dict[str, Any], **options: Any) -> tuple[settings.Fault, ...]:
+def refused(stack: str, config: dict[str, Any], **options: Any) -> tuple[settings.Finding, ...]:
     with pytest.raises(settings.SettingsError) as refusal:
         settings.parse(stack, config, own_files(), **({"environ": TOKEN} | options))
-    return refusal.value.faults
+    return refusal.value.findings
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -56,11 +56,11 @@ def test_no_credentials_are_taken_from_the_machine_by_mistake(stack: str) -> Non
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_one_key_is_left_to_the_team_and_its_error_is_the_command(stack: str) -> None:
-    (fault,) = refused(stack, own_config(stack, url=None))
-    assert fault.key == URL_KEY
-    assert fault.command is not None
-    assert fault.command.startswith(f"pulumi config set --path '{URL_KEY}' https://")
-    assert fault.command.endswith(f"--stack {stack}")
+    (finding,) = refused(stack, own_config(stack, url=None))
+    assert finding.key == URL_KEY
+    assert finding.fix is not None
+    assert finding.fix.startswith(f"pulumi config set --path '{URL_KEY}' https://")
+    assert finding.fix.endswith(f"--stack {stack}")
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -70,7 +70,7 @@ def test_applications_deploy_where_the_overlay_does(stack: str) -> None:
 
 def test_prod_is_highly_available_and_protected_unless_it_says_otherwise() -> None:
     cluster = own_config("prod")["doks-gitops:cluster"]
-    argocd = {"chart": {"version": "10.1.1"}}
+    argocd = {"chart": {"version": "1.2.3"}}
     bare = {key: cluster[key] for key in ("name", "region", "version", "nodePools")}
     parsed = own("prod", **{"doks-gitops:cluster": bare, "doks-gitops:argocd": argocd})
     assert parsed.cluster.protect
@@ -131,18 +131,18 @@ def test_address_of_the_api_comes_from_the_environment() -> None:
     assert parsed.digitalocean.api_endpoint == "http://127.0.0.1:8080"
 
 
-def test_fault_of_an_environment_variable_names_the_variable() -> None:
+def test_finding_in_an_environment_variable_names_the_variable() -> None:
     environ = TOKEN | {"DIGITALOCEAN_API_URL": "http://api.example.com"}
-    (fault,) = refused("dev", own_config("dev"), environ=environ)
-    assert fault.source == "environment variable DIGITALOCEAN_API_URL"
+    (finding,) = refused("dev", own_config("dev"), environ=environ)
+    assert finding.source == "environment variable DIGITALOCEAN_API_URL"
 
 
 def test_secret_from_elsewhere_than_the_stack_file_is_believed_if_pulumi_says_so() -> None:
     config = own_config("dev") | {"digitalocean:token": "dop_v1_own"}
     parsed = settings.parse("dev", config, own_files(), secret_keys=["digitalocean:token"])
     assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
-    (fault,) = refused("dev", config, secret_keys=[])
-    assert (fault.key, fault.found) == ("digitalocean:token", "a secret in plain text")
+    (finding,) = refused("dev", config, secret_keys=[])
+    assert (finding.key, finding.got) == ("digitalocean:token", "a secret in plain text")
 
 
 def test_value_that_the_stack_keeps_secret_is_not_shown() -> None:
@@ -152,7 +152,7 @@ def test_value_that_the_stack_keeps_secret_is_not_shown() -> None:
     files["Pulumi.dev.yaml"] = files["Pulumi.dev.yaml"].replace(
         "region: nyc1", "region: {secure: v1:abc}"
     )
-    with pytest.raises(settings.SettingsError, match="found: a secret") as refusal:
+    with pytest.raises(settings.SettingsError, match=r"got: +a secret") as refusal:
         settings.parse("dev", config, files, environ=TOKEN)
     assert "Atlantis" not in str(refusal.value)
 
@@ -178,7 +178,7 @@ def test_usual_forms_of_a_repository_url_are_taken(url: str) -> None:
 def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
     argocd = own_config("dev")["doks-gitops:argocd"] | {"url": url}
     parsed = own("dev", **{"doks-gitops:argocd": argocd})
-    domain = chart_values(Wanted(url=parsed.argocd.url))["global"]["domain"]
+    domain = chart_values(ArgoCdOptions(url=parsed.argocd.url))["global"]["domain"]
     assert f"https://{domain}" == url.removesuffix("/")
 
 
@@ -189,10 +189,10 @@ def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
 def test_any_other_url_of_argocd_is_refused_before_the_chart_values_would(url: str) -> None:
     config = own_config("dev")
     config["doks-gitops:argocd"]["url"] = url
-    (fault,) = refused("dev", config)
-    assert fault.key == "doks-gitops:argocd.url"
-    assert fault.command is not None
-    assert fault.command.endswith("argocd.url' https://argocd.example.com --stack dev")
+    (finding,) = refused("dev", config)
+    assert finding.key == "doks-gitops:argocd.url"
+    assert finding.fix is not None
+    assert finding.fix.endswith("argocd.url' https://argocd.example.com --stack dev")
 
 
 @pytest.mark.parametrize("value", [{"enabled": False}, {"hardAntiAffinity": False}])
@@ -201,8 +201,8 @@ def test_two_nodes_do_for_a_highly_available_argocd_whose_redis_may_share_them(
 ) -> None:
     config = own_config("staging")
     config["doks-gitops:argocd"] |= {"highAvailability": True}
-    (fault,) = refused("staging", config)
-    assert fault.key == "doks-gitops:argocd.highAvailability"
+    (finding,) = refused("staging", config)
+    assert finding.key == "doks-gitops:argocd.highAvailability"
     config["doks-gitops:argocd"] |= {"values": {"redis-ha": value}}
     assert settings.parse("staging", config, own_files(), environ=TOKEN).argocd.high_availability
 
@@ -270,3 +270,34 @@ def test_commands_are_what_pulumi_takes(key: str, example: str, secret: bool, co
 
     expected = f"pulumi config set {command} --stack dev"
     assert set_command("dev", key, example, secret=secret) == expected
+
+
+@pytest.mark.parametrize(
+    ("patterns", "permitted"),
+    [
+        (["shop-dev"], True),
+        (["shop"], False),
+        (["shop-*"], True),
+        (["*-*-dev"], False),
+        (["s*p-*v"], True),
+        (["shop-de?"], True),
+        (["shop-de??"], False),
+        (["shop-[a-d]ev"], True),
+        (["shop-[!d]ev"], False),
+        (["!kube-system"], True),
+        (["!shop-*"], False),
+        (["!shop-dev", "*"], False),
+        (["shop-dev", "!kube-*"], True),
+    ],
+)
+def test_namespaces_of_a_project_are_matched_as_argo_cd_does(
+    patterns: list[str], permitted: bool
+) -> None:
+    config = own_config("dev")
+    config["doks-gitops:project"] = {"namespaces": patterns, "allowAny": True}
+    config["doks-gitops:applications"] = {"shop": {"path": "shop", "namespace": "shop-dev"}}
+    if permitted:
+        settings.parse("dev", config, own_files(), environ=TOKEN)
+    else:
+        (finding,) = refused("dev", config)
+        assert finding.key == "doks-gitops:applications.shop.namespace"

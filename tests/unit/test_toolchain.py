@@ -1,4 +1,4 @@
-"""The toolchain's promises, with fake programs in place of compilers and tools."""
+"""The toolchain, with fake programs instead of compilers and tools."""
 
 import asyncio
 import dataclasses
@@ -38,7 +38,7 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("output", "version"),
     [
         ("v3.259.0\n", (3, 259, 0)),
         ("etcd Version: 3.6.16\nGit SHA: Not provided\nGo Version: go1.27.3\n", (3, 6, 16)),
@@ -54,10 +54,10 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
         ("go1.27.3\n", None),
     ],
 )
-def test_a_released_version_is_found_in_what_a_tool_says(
-    said: str, version: tuple[int, int, int] | None
+def test_a_released_version_is_found_in_the_output_of_a_tool(
+    output: str, version: tuple[int, int, int] | None
 ) -> None:
-    assert versions.find(said) == version
+    assert versions.find(output) == version
 
 
 def test_a_requirement_is_read_from_go_mod_in_both_its_forms() -> None:
@@ -91,7 +91,7 @@ def test_the_engine_is_as_new_as_the_python_sdk() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "found", "suitable"),
+    ("recipe", "installed", "suitable"),
     [
         (recipes.PULUMI, "3.259.0", True),
         (recipes.PULUMI, "3.260.4", True),
@@ -118,26 +118,25 @@ def test_the_engine_is_as_new_as_the_python_sdk() -> None:
     ],
     ids=lambda value: value.name if isinstance(value, Recipe) else str(value),
 )
-def test_a_version_of_the_machine_is_taken_only_if_it_does_as_well(
-    recipe: Recipe, found: str, suitable: bool
+def test_a_version_of_the_machine_is_used_only_if_it_is_suitable(
+    recipe: Recipe, installed: str, suitable: bool
 ) -> None:
-    version = versions.find(found)
+    version = versions.find(installed)
     assert version
     assert recipe.suitable(version, recipe.version) is suitable
 
 
-# Tools of the machine. Each fake is a copy of a real program, the shell, that answers with the
-# text of a file beside it.
+# Tools of the machine. Each fake is a copy of the shell, which prints the file beside it.
 
-SAYS_FILE = Question(("-c", 'cat "$0.says"'))
+PRINT_OUTPUT = Question(("-c", 'cat "$0.output"'))
 
 
-def program(path: Path, says: str) -> Path:
+def program(path: Path, output: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     shell = shutil.which("dash") or shutil.which("sh")
     assert shell
     shutil.copy(shell, path)
-    Path(f"{path}.says").write_text(says)
+    Path(f"{path}.output").write_text(output)
     return path
 
 
@@ -145,14 +144,14 @@ def a_recipe(*names: str) -> Recipe:
     return Recipe(
         name="etcd",
         module="go.etcd.io/etcd/server/v3",
-        binaries=tuple(Binary(name, f"example.com/{name}", SAYS_FILE) for name in names),
-        suitable=lambda found, pinned: found >= (2, 0, 0),
+        binaries=tuple(Binary(name, f"example.com/{name}", PRINT_OUTPUT) for name in names),
+        suitable=lambda installed, pinned: installed >= (2, 0, 0),
     )
 
 
 @pytest.fixture
 def search(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Sets PATH to folders in tmp_path, followed by the system's own."""
+    """Sets PATH to folders in tmp_path, followed by those of the system."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def search(*folders: str) -> None:
@@ -168,7 +167,9 @@ def test_the_first_suitable_program_on_path_is_found(
     program(tmp_path / "old/faketool", "faketool v1.9.0")
     new = program(tmp_path / "new/faketool", "faketool v2.1.0")
     search("nowhere", "old", "new")
-    assert machine.find(a_recipe("faketool")) == {"faketool": machine.Found(new, Version(2, 1, 0))}
+    assert machine.find(a_recipe("faketool")) == {
+        "faketool": machine.Installed(new, Version(2, 1, 0))
+    }
 
 
 def test_a_release_under_its_download_name_is_found_through_its_link(
@@ -179,11 +180,11 @@ def test_a_release_under_its_download_name_is_found_through_its_link(
     (tmp_path / "bin/faketool").symlink_to(release)
     search("bin")
     assert machine.find(a_recipe("faketool")) == {
-        "faketool": machine.Found(release, Version(2, 1, 0))
+        "faketool": machine.Installed(release, Version(2, 1, 0))
     }
 
 
-def test_shims_and_our_own_tools_are_not_the_machines(
+def test_shims_and_tools_of_the_sandbox_are_ignored(
     tmp_path: Path, search: Callable[..., None]
 ) -> None:
     script = tmp_path / "shims/faketool"
@@ -198,22 +199,24 @@ def test_shims_and_our_own_tools_are_not_the_machines(
     assert machine.find(a_recipe("faketool")) is None
 
 
-def test_several_binaries_are_taken_together_and_of_one_minor_version(
+def test_several_binaries_must_have_the_same_minor_version(
     tmp_path: Path, search: Callable[..., None]
 ) -> None:
-    program(tmp_path / "a/one", "v2.1.0")
-    program(tmp_path / "a/two", "v2.2.0")
+    program(tmp_path / "a/server", "v2.1.0")
+    program(tmp_path / "a/client", "v2.2.0")
     search("a")
-    assert machine.find(a_recipe("one", "two")) is None
-    program(tmp_path / "b/two", "v2.1.7")
+    assert machine.find(a_recipe("server", "client")) is None
+    program(tmp_path / "b/client", "v2.1.7")
     search("a", "b")
-    found = machine.find(a_recipe("one", "two"))
-    assert found
-    assert [str(tool.version) for tool in found.values()] == ["2.1.0", "2.1.7"]
+    installed = machine.find(a_recipe("server", "client"))
+    assert installed
+    assert [str(program.version) for program in installed.values()] == ["2.1.0", "2.1.7"]
 
 
-def test_a_client_is_not_taken_for_the_server(tmp_path: Path, search: Callable[..., None]) -> None:
-    question = dataclasses.replace(SAYS_FILE, beginning="argocd-server:")
+def test_a_client_without_the_server_is_not_suitable(
+    tmp_path: Path, search: Callable[..., None]
+) -> None:
+    question = dataclasses.replace(PRINT_OUTPUT, beginning="argocd-server:")
     binary = Binary("argocd", "example.com/argocd", question)
     recipe = dataclasses.replace(a_recipe(), binaries=(binary,))
     program(tmp_path / "bin/argocd", "argocd: v3.6.1")
@@ -248,11 +251,11 @@ def test_git_without_its_http_server_is_refused_with_the_package_to_install(
 
 
 def test_nothing_of_a_failed_build_is_kept(tmp_path: Path) -> None:
-    kept = Store(tmp_path)
-    folder = kept.folder("helm", "3.22.0", "abc")
+    store_folder = Store(tmp_path)
+    folder = store_folder.folder("helm", "3.22.0", "abc")
 
     def fail() -> None:
-        with kept.filling(folder) as unfinished:
+        with store_folder.filling(folder) as unfinished:
             (unfinished / "helm").write_text("half")
             raise OSError("compiler died")
 
@@ -261,17 +264,17 @@ def test_nothing_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_finished_folder_appears_at_once_and_replaces_an_incomplete_one(tmp_path: Path) -> None:
-    kept = Store(tmp_path)
-    folder = kept.folder("helm", "3.22.0", "abc")
+def test_a_folder_appears_complete_and_replaces_an_incomplete_one(tmp_path: Path) -> None:
+    store_folder = Store(tmp_path)
+    folder = store_folder.folder("helm", "3.22.0", "abc")
     (folder / "bin").mkdir(parents=True)
-    with kept.filling(folder) as unfinished:
+    with store_folder.filling(folder) as unfinished:
         (unfinished / "helm").write_text("whole")
         assert not (folder / "helm").exists()
     assert [path.name for path in folder.iterdir()] == ["helm"]
 
 
-def test_a_second_set_up_waits_for_the_first_however_it_ends(tmp_path: Path) -> None:
+def test_a_second_set_up_waits_until_the_first_has_ended(tmp_path: Path) -> None:
     code = (
         "import sys, signal; from pathlib import Path; from sandbox.toolchain.store import Store\n"
         "store = Store(Path(sys.argv[1]))\n"
@@ -299,39 +302,39 @@ def test_a_second_set_up_waits_for_the_first_however_it_ends(tmp_path: Path) -> 
         first.kill()
         first.communicate()
     assert entered.wait(5)
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"], "the killed one's scratch"
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"], (
+        "the scratch folder of the killed process"
+    )
 
 
-def test_a_folder_of_links_once_made_stays_as_it_is(tmp_path: Path) -> None:
-    made = Store(tmp_path).links("abc", {"helm": Path("/one/helm")})
-    again = Store(tmp_path).links("abc", {"helm": Path("/one/helm")})
-    assert made == again
-    assert (made / "helm").readlink() == Path("/one/helm")
+def test_a_folder_of_links_never_changes(tmp_path: Path) -> None:
+    first = Store(tmp_path).links("abc", {"helm": Path("/opt/helm")})
+    second = Store(tmp_path).links("abc", {"helm": Path("/opt/helm")})
+    assert first == second
+    assert (first / "helm").readlink() == Path("/opt/helm")
     assert [path.name for path in tmp_path.iterdir()] == ["abc"]
 
 
-def test_what_a_tool_is_made_from_decides_where_it_is_kept(tmp_path: Path) -> None:
-    kept = build.Kept.of(recipes.HELM, Store(tmp_path))
+def test_a_tool_with_other_linker_flags_has_another_folder(tmp_path: Path) -> None:
+    artifacts = build.Artifacts.of(recipes.HELM, Store(tmp_path))
     stamped = dataclasses.replace(recipes.HELM, stamps={})
-    assert kept == build.Kept.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
-    assert kept.binaries != build.Kept.of(stamped, Store(tmp_path)).binaries
-    assert kept.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
+    assert artifacts == build.Artifacts.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
+    assert artifacts.binaries != build.Artifacts.of(stamped, Store(tmp_path)).binaries
+    assert artifacts.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
     assert build.key("ab", "c") != build.key("a", "bc")
 
 
 @pytest.mark.parametrize("changed", ["file", "old", "new"])
-def test_what_is_edited_in_a_module_decides_where_its_tool_is_kept(
-    changed: str, tmp_path: Path
-) -> None:
+def test_a_tool_with_other_edits_has_another_folder(changed: str, tmp_path: Path) -> None:
     first, second = recipes.ARGOCD.edits
     other = dataclasses.replace(second, **{changed: "another"})
-    kept, moved, unedited = (
-        build.Kept.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
+    artifacts, changed_artifacts, unedited_artifacts = (
+        build.Artifacts.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
         for edits in ((first, second), (first, other), ())
     )
-    assert kept == build.Kept.of(recipes.ARGOCD, Store(tmp_path))
-    assert len({kept.binaries, moved.binaries, unedited.binaries}) == 3
-    assert kept.files == moved.files == unedited.files
+    assert artifacts == build.Artifacts.of(recipes.ARGOCD, Store(tmp_path))
+    assert len({artifacts.binaries, changed_artifacts.binaries, unedited_artifacts.binaries}) == 3
+    assert artifacts.files == changed_artifacts.files == unedited_artifacts.files
 
 
 # The guard
@@ -355,7 +358,7 @@ def test_a_guarded_command_does_not_start_when_its_parent_has_gone(tmp_path: Pat
     assert not proof.exists()
 
 
-def test_killing_the_sandbox_kills_the_compiler_and_all_that_it_started(tmp_path: Path) -> None:
+def test_killing_the_sandbox_kills_the_compiler_and_its_child_processes(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     compiler = f"sleep 600 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
     code = (
@@ -379,8 +382,8 @@ def test_killing_the_sandbox_kills_the_compiler_and_all_that_it_started(tmp_path
     assert not left
 
 
-# The compiler. The fake one does what it is told by the file `orders`, writes down its calls, and
-# keeps the module that stands in another's place in a -modfile.
+# The compiler. The fake one runs the script `orders`, records its calls, and keeps a copy of the
+# module that replaces another one in a -modfile.
 
 FAKE_GO = """#!/bin/sh
 root=$(dirname "$(dirname "$0")")
@@ -417,7 +420,7 @@ esac
 
 @pytest.fixture
 def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a fake Go distribution, used in place of the real one."""
+    """The root of a fake Go distribution, used instead of the real one."""
     root = tmp_path / "go"
     (root / "bin").mkdir(parents=True)
     (root / "bin/go").write_text(FAKE_GO)
@@ -493,7 +496,7 @@ def test_every_tool_is_built_once_and_then_no_compiler_is_started(fake_go: Path)
 
 
 @pytest.mark.usefixtures("bare_machine")
-def test_an_edited_copy_of_a_module_is_compiled_and_the_module_left_as_it_is(
+def test_an_edited_copy_of_a_module_is_compiled_and_the_module_is_unchanged(
     fake_go: Path, tmp_path: Path
 ) -> None:
     toolchain.ensure(quiet())
@@ -505,12 +508,12 @@ def test_an_edited_copy_of_a_module_is_compiled_and_the_module_left_as_it_is(
     for edit in recipes.ARGOCD.edits:
         assert (copy / edit.file).read_text() == f"before({edit.new})after"
         assert (module / edit.file).read_text() == f"before({edit.old})after"
-        # Nobody but root can remove what is in a folder without this.
+        # Without write permission, only root can remove files from the folder.
         assert (copy / edit.file).parent.stat().st_mode & stat.S_IWUSR
     edited = {module / edit.file for edit in recipes.ARGOCD.edits}
     for file in set(module.rglob("*.*")) - edited:
         assert (copy / file.relative_to(module)).read_text() == file.read_text()
-    assert not list((tmp_path / "cache").rglob("appcontroller.go")), "the copy is not kept"
+    assert not list((tmp_path / "cache").rglob("appcontroller.go")), "the copy is removed"
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -534,19 +537,19 @@ def test_an_edit_that_does_not_fit_the_module_is_an_error_that_names_file_and_te
 def test_a_suitable_tool_of_the_machine_is_used_instead_of_built(
     fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = machine.Found(tmp_path / "usr/argocd", Version(3, 6, 2))
+    installed = machine.Installed(tmp_path / "usr/argocd", Version(3, 6, 2))
     monkeypatch.setattr(
-        machine, "find", lambda recipe: {"argocd": own} if recipe is recipes.ARGOCD else None
+        machine, "find", lambda recipe: {"argocd": installed} if recipe is recipes.ARGOCD else None
     )
     tools = toolchain.ensure(quiet())
     assert tools.versions["argocd"] == "3.6.2"
-    assert tools.path("argocd-server").readlink() == own.path
+    assert tools.path("argocd-server").readlink() == installed.path
     assert tools.argocd_manifests.is_dir()
     assert not [call for call in calls(fake_go) if "argo-cd/v3/cmd" in call]
 
 
 @pytest.mark.usefixtures("bare_machine")
-def test_a_failed_build_names_the_tool_and_its_log_and_keeps_what_was_built(fake_go: Path) -> None:
+def test_a_failed_build_names_the_tool_and_its_log_and_keeps_other_tools(fake_go: Path) -> None:
     (fake_go / "orders").write_text(
         'case "$*" in build*cmd/helm) echo "x.go:1: undefined: y" >&2; exit 1;; esac'
     )
@@ -563,9 +566,7 @@ def test_a_failed_build_names_the_tool_and_its_log_and_keeps_what_was_built(fake
 
 
 @pytest.mark.usefixtures("bare_machine")
-def test_a_download_that_fails_is_tried_again(
-    fake_go: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_is_retried(fake_go: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenacity, "wait_exponential", lambda multiplier: tenacity.wait_none())
     (fake_go / "orders").write_text(
         'case "$*" in list*etcd*) [ -f "$root/again" ] || {'
@@ -576,7 +577,7 @@ def test_a_download_that_fails_is_tried_again(
 
 
 @pytest.mark.usefixtures("bare_machine")
-def test_a_cold_build_does_not_start_without_the_space_for_it(
+def test_a_cold_build_does_not_start_without_enough_disk_space(
     fake_go: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "free_bytes", lambda path: 3 << 30)
@@ -606,7 +607,7 @@ def test_a_cancelled_build_leaves_no_compiler_running(fake_go: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("bare_machine")
-def test_a_build_is_cancelled_even_if_its_compiler_ends_just_then(
+def test_a_build_can_be_cancelled_while_its_compiler_ends(
     fake_go: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (fake_go / "orders").write_text("echo started >&2; sleep 600")
@@ -620,7 +621,7 @@ def test_a_build_is_cancelled_even_if_its_compiler_ends_just_then(
     asyncio.run(cancel_once_started(tmp_path))
 
 
-def test_the_users_proxy_is_kept_and_what_would_change_the_build_is_not(tmp_path: Path) -> None:
+def test_the_users_proxy_is_used_and_settings_that_change_the_build_are_not(tmp_path: Path) -> None:
     user = {
         "GOPROXY": "http://127.0.0.1:1",
         "GONOSUMDB": "*",
@@ -664,14 +665,14 @@ def test_a_failure_is_explained(
         ("helm.sh/helm/v3/cmd/helm", "helm"),
     ],
 )
-def test_the_file_that_go_build_writes_is_known(package: str, name: str) -> None:
+def test_the_name_of_an_executable_is_that_of_go_build(package: str, name: str) -> None:
     assert go.executable_name(package) == name
 
 
 # Progress
 
 
-def test_without_a_terminal_a_long_build_still_says_how_far_it_is() -> None:
+def test_without_a_terminal_the_progress_is_printed_regularly() -> None:
     text = StringIO()
     with progress.board(Console(file=text), ["argocd"]) as board:
         board.begin("argocd")
@@ -687,7 +688,7 @@ def test_without_a_terminal_a_long_build_still_says_how_far_it_is() -> None:
     ]
 
 
-def test_on_a_terminal_every_tool_has_its_line() -> None:
+def test_on_a_terminal_every_tool_has_a_row() -> None:
     text = StringIO()
     console = Console(file=text, force_terminal=True, width=100)
     with progress.board(console, ["helm", "kwok"]) as board:

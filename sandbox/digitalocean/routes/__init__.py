@@ -1,1 +1,1 @@
-"""The operations of the API, one module for each of its sections."""
+"""The operations of the API, one module for each section of its documentation."""

@@ -1,4 +1,4 @@
-"""docs.digitalocean.com/reference/api/reference/account"""
+"""The account: docs.digitalocean.com/reference/api/reference/account"""
 
 from starlette.responses import JSONResponse, Response
 

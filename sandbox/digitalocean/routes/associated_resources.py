@@ -1,18 +1,20 @@
-"""Load balancers and volumes that clusters leave behind, and deleting clusters along with them.
+"""Load balancers and volumes of clusters, and the deletion of clusters together with them.
 
 docs.digitalocean.com/reference/api/reference/kubernetes (destroy_with_associated_resources),
 .../load-balancers, .../block-storage
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
 from sandbox.digitalocean.errors import not_found
 from sandbox.digitalocean.models import AccountData
-from sandbox.digitalocean.operations import Body, Call, Operation, no_content
+from sandbox.digitalocean.operations import Body, Call, Operation
 from sandbox.digitalocean.routes.kubernetes import cluster_of, start_deletion
 from sandbox.digitalocean.views import load_balancer_view, volume_view
+from sandbox.emulator import no_content
 
 
 class Selection(Body):
@@ -42,10 +44,10 @@ def _ids(resources: list[dict[str, str]]) -> tuple[str, ...]:
 def _destroy(call: Call, selection: Selection) -> Response:
     cluster = cluster_of(call)
     with call.account.changing() as data:
-        for load_balancer in selection.load_balancers:
-            del data.load_balancers[load_balancer]
-        for volume in selection.volumes:
-            del data.volumes[volume]
+        for load_balancer_id in selection.load_balancers:
+            del data.load_balancers[load_balancer_id]
+        for volume_id in selection.volumes:
+            del data.volumes[volume_id]
     start_deletion(call, cluster)
     return no_content()
 
@@ -56,43 +58,38 @@ async def list_associated(call: Call) -> Response:
 
 async def destroy_selective(call: Call) -> Response:
     selection = await call.body(Selection)
-    present = _associated(call.account.data, cluster_of(call).id)
-    for kind, resources in present.items():
+    associated = _associated(call.account.data, cluster_of(call).id)
+    for kind, resources in associated.items():
         for unknown in set(getattr(selection, kind)) - set(_ids(resources)):
             raise not_found(f"{unknown} is not one of the {kind} of this cluster")
     return _destroy(call, selection)
 
 
 async def destroy_dangerous(call: Call) -> Response:
-    present = _associated(call.account.data, cluster_of(call).id)
-    return _destroy(
-        call,
-        Selection(load_balancers=_ids(present["load_balancers"]), volumes=_ids(present["volumes"])),
+    associated = _associated(call.account.data, cluster_of(call).id)
+    ids = {kind: _ids(resources) for kind, resources in associated.items()}
+    return _destroy(call, Selection(**ids))
+
+
+def _operations(
+    kind: str, view: Callable[[Any], dict[str, Any]], scope: str
+) -> tuple[Operation, Operation]:
+    """The operations that list and delete resources of that kind."""
+
+    async def list_all(call: Call) -> Response:
+        resources = getattr(call.account.data, kind).values()
+        return call.page(kind, [view(resource) for resource in resources])
+
+    async def delete(call: Call) -> Response:
+        with call.account.changing() as data:
+            if getattr(data, kind).pop(call.path["id"], None) is None:
+                raise not_found()
+        return no_content()
+
+    return (
+        Operation("GET", f"/{kind}", list_all, (f"{scope}:read",)),
+        Operation("DELETE", f"/{kind}/{{id}}", delete, (f"{scope}:delete",)),
     )
-
-
-async def list_load_balancers(call: Call) -> Response:
-    load_balancers = call.account.data.load_balancers.values()
-    return call.page("load_balancers", [load_balancer_view(item) for item in load_balancers])
-
-
-async def delete_load_balancer(call: Call) -> Response:
-    if call.path["id"] not in call.account.data.load_balancers:
-        raise not_found()
-    call.account.remove_load_balancer(call.path["id"])
-    return no_content()
-
-
-async def list_volumes(call: Call) -> Response:
-    volumes = call.account.data.volumes.values()
-    return call.page("volumes", [volume_view(volume) for volume in volumes])
-
-
-async def delete_volume(call: Call) -> Response:
-    if call.path["id"] not in call.account.data.volumes:
-        raise not_found()
-    call.account.remove_volume(call.path["id"])
-    return no_content()
 
 
 _DESTROY = "/kubernetes/clusters/{cluster_id}/destroy_with_associated_resources"
@@ -101,8 +98,6 @@ OPERATIONS = (
     Operation("GET", _DESTROY, list_associated, ("kubernetes:read",)),
     Operation("DELETE", f"{_DESTROY}/selective", destroy_selective, ("kubernetes:delete",)),
     Operation("DELETE", f"{_DESTROY}/dangerous", destroy_dangerous, ("kubernetes:delete",)),
-    Operation("GET", "/load_balancers", list_load_balancers, ("load_balancer:read",)),
-    Operation("DELETE", "/load_balancers/{id}", delete_load_balancer, ("load_balancer:delete",)),
-    Operation("GET", "/volumes", list_volumes, ("block_storage:read",)),
-    Operation("DELETE", "/volumes/{id}", delete_volume, ("block_storage:delete",)),
+    *_operations("load_balancers", load_balancer_view, "load_balancer"),
+    *_operations("volumes", volume_view, "block_storage"),
 )

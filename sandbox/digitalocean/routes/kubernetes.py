@@ -1,4 +1,4 @@
-"""docs.digitalocean.com/reference/api/reference/kubernetes: clusters and access to them"""
+"""Clusters and their credentials: docs.digitalocean.com/reference/api/reference/kubernetes"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,7 +17,7 @@ from sandbox.digitalocean.models import (
     MaintenancePolicy,
     NodePool,
 )
-from sandbox.digitalocean.operations import Body, Call, Operation, accepted, no_content
+from sandbox.digitalocean.operations import Body, Call, Operation, accepted
 from sandbox.digitalocean.pools import NodePoolCreate, new_pool
 from sandbox.digitalocean.routes.registries import named_registry, only_registry
 from sandbox.digitalocean.state import ACCESS_CLUSTER, CREDENTIAL_LIFETIME
@@ -32,6 +32,7 @@ from sandbox.digitalocean.validation import (
     upgrades,
 )
 from sandbox.digitalocean.views import cluster_view, kubeconfig, version_view
+from sandbox.emulator import no_content
 
 _CLUSTER_SUBNET = "10.244.0.0/16"
 _SERVICE_SUBNET = "10.245.0.0/16"
@@ -49,7 +50,7 @@ class Maintenance(Body):
 
 
 class Features(Body):
-    """Add-ons that the emulator only keeps and shows."""
+    """Add-ons, which the emulator stores and returns without effect."""
 
     control_plane_firewall: dict[str, Any] | None = None
     cluster_autoscaler_configuration: dict[str, Any] | None = None
@@ -62,8 +63,8 @@ class Features(Body):
     nvidia_gpu_device_plugin: dict[str, Any] | None = None
     rdma_shared_dev_plugin: dict[str, Any] | None = None
 
-    def given(self) -> dict[str, dict[str, Any]]:
-        """Those with content; clients written in Go send `{}` or nulls for what is not set."""
+    def configured(self) -> dict[str, dict[str, Any]]:
+        """The add-ons with content; clients written in Go send `{}` or nulls for the others."""
         features = {
             name: {key: value for key, value in (getattr(self, name) or {}).items() if value}
             for name in Features.model_fields
@@ -108,7 +109,7 @@ class NamedIntegration(Integration):
 
 
 def cluster_of(call: Call) -> Cluster:
-    """The cluster that the path names. Ends the request with 404 if there is none."""
+    """The cluster that the path names. Ends the request with 404 if it does not exist."""
     return _cluster(call.account.data, call.path["cluster_id"])
 
 
@@ -124,15 +125,16 @@ def check_not_deleting(cluster: Cluster) -> None:
 
 
 def start_deletion(call: Call, cluster: Cluster) -> None:
-    """Its name is free at once; the cluster itself is listed until it has ended."""
+    """Delete the cluster in the background. Its name can be reused at once, and the cluster is
+    listed until it is deleted."""
     with call.account.changing():
         cluster.status = ClusterStatus(state="deleting")
         cluster.updated_at = call.account.clock.now()
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
 
 
 def _change(call: Call, cluster: Cluster) -> Response:
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
     return JSONResponse({"kubernetes_cluster": cluster_view(cluster)}, 202)
 
 
@@ -144,7 +146,7 @@ async def get_options(call: Call) -> Response:
                 "regions": [
                     {"name": name, "slug": slug}
                     for slug, name in REGIONS.items()
-                    if not faults.stand("region-down", slug)
+                    if not faults.is_active("region-down", slug)
                 ],
                 "versions": [version_view(slug) for slug in call.account.data.versions],
                 "sizes": [{"name": slug, "slug": slug} for slug in SIZES],
@@ -195,14 +197,14 @@ async def create_cluster(call: Call) -> Response:
         maintenance_policy=maintenance,
         auto_upgrade=body.auto_upgrade,
         surge_upgrade=body.surge_upgrade,
-        features=body.given(),
+        features=body.configured(),
         status=ClusterStatus(state="provisioning", message="provisioning"),
         created_at=now,
         updated_at=now,
     )
     with account.changing():
         data.clusters[cluster.id] = cluster
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
     return JSONResponse({"kubernetes_cluster": cluster_view(cluster)}, 201)
 
 
@@ -215,8 +217,8 @@ async def update_cluster(call: Call) -> Response:
     body = await call.body(ClusterUpdate)
     check_not_deleting(cluster)
     if body.name is not None:
-        check_cluster_name(body.name, call.account.data, but=cluster.id)
-    tags = own_tags(body.tags, cluster.tags, cluster)
+        check_cluster_name(body.name, call.account.data, own_id=cluster.id)
+    tags = own_tags(body.tags, cluster)
     if cluster.ha and body.ha is False:
         raise invalid("validation error: high availability cannot be disabled")
     maintenance = body.maintenance_policy.policy() if body.maintenance_policy else None
@@ -229,18 +231,18 @@ async def update_cluster(call: Call) -> Response:
             cluster.auto_upgrade = body.auto_upgrade
         if body.surge_upgrade is not None:
             cluster.surge_upgrade = body.surge_upgrade
-        cluster.features = cluster.features | body.given()
+        cluster.features = cluster.features | body.configured()
         cluster.updated_at = call.account.clock.now()
     return _change(call, cluster)
 
 
-def own_tags(asked: Sequence[str] | None, present: list[str], cluster: Cluster) -> list[str]:
-    """The tags to keep of those asked for: not the ones that the API adds by itself."""
-    if asked is None:
-        return present
-    check_tags(asked)
+def own_tags(requested: Sequence[str] | None, cluster: Cluster) -> list[str]:
+    """The requested tags without those that the API adds; without a request, the current tags."""
+    if requested is None:
+        return cluster.tags
+    check_tags(requested)
     added = ("k8s", f"k8s:{cluster.id}", "k8s:worker")
-    return [tag for tag in asked if tag not in added]
+    return [tag for tag in requested if tag not in added]
 
 
 async def delete_cluster(call: Call) -> Response:
@@ -256,9 +258,9 @@ async def list_upgrades(call: Call) -> Response:
 
 async def upgrade_cluster(call: Call) -> Response:
     cluster = cluster_of(call)
-    asked = (await call.body(Upgrade)).version
+    body = await call.body(Upgrade)
     check_not_deleting(cluster)
-    version = resolve_version(asked, call.account.data)
+    version = resolve_version(body.version, call.account.data)
     if version not in upgrades(cluster, call.account.data):
         raise invalid("invalid upgrade path")
     if cluster.status.state not in ("running", "degraded"):
@@ -267,7 +269,7 @@ async def upgrade_cluster(call: Call) -> Response:
         cluster.upgrading_to = version
         cluster.status = ClusterStatus(state="upgrading")
         cluster.updated_at = call.account.clock.now()
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
     return accepted()
 
 

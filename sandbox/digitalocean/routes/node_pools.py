@@ -1,10 +1,10 @@
-"""docs.digitalocean.com/reference/api/reference/kubernetes: node pools and nodes"""
+"""Node pools and nodes: docs.digitalocean.com/reference/api/reference/kubernetes"""
 
 from starlette.responses import JSONResponse, Response
 
 from sandbox.digitalocean.errors import ApiError, not_found
 from sandbox.digitalocean.models import Cluster, NodePool
-from sandbox.digitalocean.operations import Call, Operation, accepted, no_content
+from sandbox.digitalocean.operations import Call, Operation, accepted
 from sandbox.digitalocean.pools import (
     NodePoolCreate,
     NodePoolUpdate,
@@ -16,6 +16,7 @@ from sandbox.digitalocean.pools import (
 from sandbox.digitalocean.routes.kubernetes import check_not_deleting, cluster_of
 from sandbox.digitalocean.validation import check_droplet_limit
 from sandbox.digitalocean.views import node_pool_view
+from sandbox.emulator import no_content
 
 _WHERE = "worker_node_pool_spec"
 
@@ -27,8 +28,8 @@ def _pool_of(call: Call, cluster: Cluster) -> NodePool:
     raise not_found("node pool not found")
 
 
-def _names(cluster: Cluster, but: NodePool | None = None) -> list[str]:
-    return [pool.name for pool in cluster.node_pools if pool is not but and not pool.deleting]
+def _names(cluster: Cluster, without: NodePool | None = None) -> list[str]:
+    return [pool.name for pool in cluster.node_pools if pool is not without and not pool.deleting]
 
 
 def _changeable(call: Call) -> tuple[Cluster, NodePool]:
@@ -53,7 +54,7 @@ async def create_pool(call: Call) -> Response:
     check_droplet_limit(pool.count, call.account)
     with call.account.changing():
         cluster.node_pools = [*cluster.node_pools, pool]
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
     return JSONResponse({"node_pool": node_pool_view(cluster, pool)}, 201)
 
 
@@ -68,8 +69,8 @@ async def update_pool(call: Call) -> Response:
     if body.count is not None:
         check_droplet_limit(body.count - pool.count, call.account)
     with call.account.changing():
-        change_pool(call.account, pool, body, _names(cluster, but=pool), _WHERE)
-    call.clusters.changed(cluster.id)
+        change_pool(call.account, pool, body, _names(cluster, without=pool), _WHERE)
+    call.clusters.reconcile(cluster.id)
     return JSONResponse({"node_pool": node_pool_view(cluster, pool)}, 202)
 
 
@@ -80,7 +81,7 @@ async def delete_pool(call: Call) -> Response:
     with call.account.changing():
         pool.deleting = True
         resize(call.account, pool, 0)
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
     return no_content()
 
 
@@ -95,7 +96,7 @@ async def delete_node(call: Call) -> Response:
     with call.account.changing():
         remove_node(call.account, node)
         resize(call.account, pool, pool.count if replace else pool.count - 1)
-    call.clusters.changed(cluster.id)
+    call.clusters.reconcile(cluster.id)
     return accepted()
 
 

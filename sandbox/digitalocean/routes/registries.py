@@ -1,5 +1,5 @@
-"""docs.digitalocean.com/reference/api/reference/container-registries and, for the routes below
-`/registry` that know of one registry only, .../container-registry"""
+"""Registries: docs.digitalocean.com/reference/api/reference/container-registries and, for the paths
+below `/registry`, which support one registry only, .../container-registry"""
 
 import base64
 import re
@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from sandbox.digitalocean.catalogue import REGISTRY_HOST, REGISTRY_REGIONS, TIERS, Tier
 from sandbox.digitalocean.errors import ApiError, invalid, not_found
 from sandbox.digitalocean.models import AccountData, Registry, Subscription
-from sandbox.digitalocean.operations import Body, Call, Operation, no_content
+from sandbox.digitalocean.operations import Body, Call, Operation
 from sandbox.digitalocean.views import (
     registry_view,
     repository_tags_view,
@@ -18,6 +18,7 @@ from sandbox.digitalocean.views import (
     subscription_view,
     tier_view,
 )
+from sandbox.emulator import no_content
 
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
 
@@ -37,7 +38,7 @@ class SubscriptionUpdate(Body):
 
 
 def only_registry(data: AccountData) -> Registry:
-    """The account's one registry. Ends the request with 404 or 412 if it has none or several."""
+    """The account's only registry. Ends the request with 404 if it has none, 412 if several."""
     if not data.registries:
         raise not_found("registry does not exist")
     if len(data.registries) > 1:
@@ -70,7 +71,7 @@ def _check_name(name: str, data: AccountData) -> None:
 
 
 def _reasons_against(tier: Tier, data: AccountData) -> list[str]:
-    """Why the account, as it is, can't have the tier."""
+    """The reasons why the account can't have the tier."""
     repositories = sum(len(registry.repositories) for registry in data.registries.values())
     reasons = []
     if len(data.registries) > tier.registries:
@@ -206,42 +207,35 @@ async def list_repository_tags(call: Call) -> Response:
     raise not_found("repository not found")
 
 
-def _both(method: str, path: str, *scopes: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
-    return tuple((method, f"/{base}{path}", scopes) for base in ("registry", "registries"))
-
-
 _NAMED = "/{registry_name}"
 _TAGS = "/repositories/{repository_name:path}/tags"
+_READ = ("registry:read",)
+_CREATE = ("registry:create",)
+_UPDATE = ("registry:update",)
 
 OPERATIONS = (
-    Operation("GET", "/registry", get_registry, ("registry:read",)),
-    Operation("DELETE", "/registry", delete_registry, ("registry:delete",)),
-    Operation("GET", "/registries", list_registries, ("registry:read",)),
+    Operation("GET", "/registries", list_registries, _READ),
     *(
-        Operation(method, path, handler, scopes)
-        for handler, places in (
-            (create_registry, _both("POST", "", "registry:create")),
-            (get_options, _both("GET", "/options", "registry:read")),
-            (get_subscription, _both("GET", "/subscription", "registry:read")),
-            (update_subscription, _both("POST", "/subscription", "registry:update")),
-            (validate_name, _both("POST", "/validate-name", "registry:create")),
-            (list_repositories, _both("GET", f"{_NAMED}/repositoriesV2", "registry:read")),
-            (list_repository_tags, _both("GET", f"{_NAMED}{_TAGS}", "registry:read")),
+        Operation(method, f"{base}{path}", handler, scopes)
+        for base in ("/registry", "/registries")
+        for method, path, handler, scopes in (
+            ("POST", "", create_registry, _CREATE),
+            ("GET", "/options", get_options, _READ),
+            ("GET", "/subscription", get_subscription, _READ),
+            ("POST", "/subscription", update_subscription, _UPDATE),
+            ("POST", "/validate-name", validate_name, _CREATE),
+            ("GET", f"{_NAMED}/repositoriesV2", list_repositories, _READ),
+            ("GET", f"{_NAMED}{_TAGS}", list_repository_tags, _READ),
         )
-        for method, path, scopes in places
     ),
-    Operation(
-        "GET",
-        "/registry/docker-credentials",
-        get_docker_credentials,
-        ("registry:read", "registry:update"),
+    # Last, because these paths match the ones above too.
+    *(
+        Operation(method, f"{registry}{path}", handler, scopes)
+        for registry in ("/registry", f"/registries{_NAMED}")
+        for method, path, handler, scopes in (
+            ("GET", "", get_registry, _READ),
+            ("DELETE", "", delete_registry, ("registry:delete",)),
+            ("GET", "/docker-credentials", get_docker_credentials, (*_READ, *_UPDATE)),
+        )
     ),
-    Operation(
-        "GET",
-        "/registries/{registry_name}/docker-credentials",
-        get_docker_credentials,
-        ("registry:read", "registry:update"),
-    ),
-    Operation("GET", "/registries/{registry_name}", get_registry, ("registry:read",)),
-    Operation("DELETE", "/registries/{registry_name}", delete_registry, ("registry:delete",)),
 )

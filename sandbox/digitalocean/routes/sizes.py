@@ -1,5 +1,5 @@
-"""docs.digitalocean.com/reference/api/reference/droplets (sizes), with what a node costs; without
-a size's traffic and its words of description."""
+"""Droplet sizes and their prices: docs.digitalocean.com/reference/api/reference/droplets (sizes).
+The emulator leaves out a size's transfer and description."""
 
 from starlette.responses import Response
 
@@ -7,7 +7,7 @@ from sandbox.digitalocean.catalogue import REGIONS, SIZES
 from sandbox.digitalocean.operations import Call, Operation
 
 _HOURS = 672
-"""The most of a month that is billed."""
+"""Hours of a month that are billed at most."""
 
 
 async def list_sizes(call: Call) -> Response:

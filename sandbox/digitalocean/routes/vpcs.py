@@ -1,4 +1,4 @@
-"""docs.digitalocean.com/reference/api/reference/vpcs"""
+"""VPCs: docs.digitalocean.com/reference/api/reference/vpcs"""
 
 import ipaddress
 import re
@@ -7,9 +7,10 @@ from starlette.responses import JSONResponse, Response
 
 from sandbox.digitalocean.errors import ApiError, invalid, not_found
 from sandbox.digitalocean.models import AccountData, Vpc
-from sandbox.digitalocean.operations import Body, Call, Operation, no_content
+from sandbox.digitalocean.operations import Body, Call, Operation
 from sandbox.digitalocean.validation import check_region
 from sandbox.digitalocean.views import vpc_view
+from sandbox.emulator import no_content
 
 _NAME = re.compile(r"[a-zA-Z0-9.-]+")
 _PRIVATE = tuple(
@@ -42,12 +43,12 @@ def _vpc(call: Call) -> Vpc:
 
 
 def _check_text(
-    name: str | None, description: str | None, data: AccountData, but: str = ""
+    name: str | None, description: str | None, data: AccountData, own_id: str = ""
 ) -> None:
     if name is not None:
         if not _NAME.fullmatch(name):
             raise invalid("Name may only contain alphanumeric characters, dashes, and periods")
-        if any(vpc.name == name and vpc.id != but for vpc in data.vpcs.values()):
+        if any(vpc.name == name and vpc.id != own_id for vpc in data.vpcs.values()):
             raise invalid("A VPC with the same name already exists in your account")
     if description is not None and len(description) > 255:
         raise invalid("Description is too long (maximum is 255 characters)")
@@ -95,7 +96,7 @@ async def update_vpc(call: Call) -> Response:
 
 def _change(call: Call, body: VpcUpdate) -> Response:
     vpc = _vpc(call)
-    _check_text(body.name, body.description, call.account.data, but=vpc.id)
+    _check_text(body.name, body.description, call.account.data, own_id=vpc.id)
     if vpc.default and body.default is False:
         raise ApiError(403, "Can not unset default VPCs")
     with call.account.changing():
@@ -123,16 +124,16 @@ async def delete_vpc(call: Call) -> Response:
 def _members(vpc: Vpc, data: AccountData) -> list[dict[str, str]]:
     return [
         {
-            "urn": f"do:{kind}:{item.id}",
-            "name": item.name,
-            "created_at": item.created_at.isoformat(),
+            "urn": f"do:{kind}:{resource.id}",
+            "name": resource.name,
+            "created_at": resource.created_at.isoformat(),
         }
-        for kind, items in (
+        for kind, resources in (
             ("kubernetes", data.clusters.values()),
             ("loadbalancer", data.load_balancers.values()),
         )
-        for item in items
-        if item.vpc_uuid == vpc.id
+        for resource in resources
+        if resource.vpc_uuid == vpc.id
     ]
 
 

@@ -1,3 +1,3 @@
-"""The operations, by what they are about. Each module's `OPERATIONS` lists its own."""
+"""The operations of the API, one module for each kind of resource, listed in its `OPERATIONS`."""
 
 REPOSITORY = "/repos/{owner}/{repository}"

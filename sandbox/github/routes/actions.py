@@ -1,4 +1,4 @@
-"""Secrets and variables of Actions, of a repository and of each of its environments
+"""Actions secrets and variables of repositories and environments
 (https://docs.github.com/en/rest/actions/secrets, .../actions/variables)."""
 
 import re
@@ -7,10 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body, no_content
 from sandbox.github import sealing
 from sandbox.github.errors import ApiError, not_found
 from sandbox.github.models import Secret, Variable, Vault
-from sandbox.github.operations import Body, Call, Handler, Operation, iso, no_content
+from sandbox.github.operations import Call, Handler, Operation, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.routes.environments import ENVIRONMENT
 from sandbox.github.state import now
@@ -32,7 +33,8 @@ class _ChangedVariable(Body):
     value: str
 
 
-def _checked(name: str) -> str:
+def _valid_name(name: str) -> str:
+    """The name in capitals. Ends the request with 422 if it is invalid."""
     name = name.upper()
     if not _NAME.fullmatch(name) or name.startswith("GITHUB_"):
         raise ApiError(
@@ -43,73 +45,72 @@ def _checked(name: str) -> str:
     return name
 
 
-def _describe(name: str, kept: Secret | Variable) -> dict[str, Any]:
-    described = {
+def _describe(name: str, entry: Secret | Variable) -> dict[str, Any]:
+    description = {
         "name": name,
-        "created_at": iso(kept.created_at),
-        "updated_at": iso(kept.updated_at),
+        "created_at": iso(entry.created_at),
+        "updated_at": iso(entry.updated_at),
     }
-    return described | {"value": kept.value} if isinstance(kept, Variable) else described
+    return description | {"value": entry.value} if isinstance(entry, Variable) else description
 
 
 def _operations(
     path: str, vault_of: Callable[[Call], Vault], secrets: str, variables: str
 ) -> tuple[Operation, ...]:
-    """All that is done to the vault behind `path`; tokens need the two named permissions."""
+    """The operations of the vault at `path`. `secrets` and `variables` name the permissions."""
 
     async def get_public_key(call: Call) -> Response:
         private = vault_of(call).private_key
-        return call.answer({"key_id": sealing.key_id(private), "key": sealing.public_key(private)})
+        return call.response(
+            {"key_id": sealing.key_id(private), "key": sealing.public_key(private)}
+        )
 
-    def list_of(kind: str) -> Handler:
-        async def answer(call: Call) -> Response:
-            kept = getattr(vault_of(call), kind)
-            shown, _ = call.page_of(sorted(kept.items()))
-            return call.answer(
-                {"total_count": len(kept), kind: [_describe(*each) for each in shown]}
-            )
+    def list_all(kind: str) -> Handler:
+        async def handler(call: Call) -> Response:
+            entries = getattr(vault_of(call), kind)
+            page, _ = call.slice(sorted(entries.items()))
+            descriptions = [_describe(name, entry) for name, entry in page]
+            return call.response({"total_count": len(entries), kind: descriptions})
 
-        return answer
+        return handler
 
-    def one_of(kind: str) -> Handler:
-        async def answer(call: Call) -> Response:
+    def get(kind: str) -> Handler:
+        async def handler(call: Call) -> Response:
             name = call.path["name"].upper()
-            kept = getattr(vault_of(call), kind).get(name)
-            if kept is None:
+            entry = getattr(vault_of(call), kind).get(name)
+            if entry is None:
                 raise not_found()
-            return call.answer(_describe(name, kept))
+            return call.response(_describe(name, entry))
 
-        return answer
+        return handler
 
-    def delete_of(kind: str) -> Handler:
-        async def answer(call: Call) -> Response:
-            kept, name = getattr(vault_of(call), kind), call.path["name"].upper()
-            if name not in kept:
-                raise not_found()
+    def delete(kind: str) -> Handler:
+        async def handler(call: Call) -> Response:
             with call.state.changing():
-                del kept[name]
+                if getattr(vault_of(call), kind).pop(call.path["name"].upper(), None) is None:
+                    raise not_found()
             return no_content()
 
-        return answer
+        return handler
 
     async def put_secret(call: Call) -> Response:
-        vault, name = vault_of(call), _checked(call.path["name"])
+        vault, name = vault_of(call), _valid_name(call.path["name"])
         body = await call.body(_Sealed)
         if body.key_id != sealing.key_id(vault.private_key):
             raise ApiError(422, "key_id is not that of the current public key")
         try:
-            value = sealing.opened(body.encrypted_value, vault.private_key)
+            value = sealing.decrypt(body.encrypted_value, vault.private_key)
         except ValueError as error:
             raise ApiError(422, f"encrypted_value can't be read: {error}") from error
-        before = vault.secrets.get(name)
+        existing = vault.secrets.get(name)
         with call.state.changing():
-            created = before.created_at if before else now()
+            created = existing.created_at if existing else now()
             vault.secrets[name] = Secret(value=value, created_at=created, updated_at=now())
-        return no_content() if before else Response("{}", 201, media_type="application/json")
+        return no_content() if existing else Response("{}", 201, media_type="application/json")
 
     async def create_variable(call: Call) -> Response:
         vault, body = vault_of(call), await call.body(_NewVariable)
-        name = _checked(body.name)
+        name = _valid_name(body.name)
         if name in vault.variables:
             raise ApiError(409, "Already exists - Variable already exists")
         with call.state.changing():
@@ -129,15 +130,15 @@ def _operations(
     read_variable, write_variable = (f"{variables}:read",), (f"{variables}:write",)
     return (
         Operation("GET", f"{path}/secrets/public-key", get_public_key, read_secret),
-        Operation("GET", f"{path}/secrets", list_of("secrets"), read_secret),
-        Operation("GET", f"{path}/secrets/{{name}}", one_of("secrets"), read_secret),
+        Operation("GET", f"{path}/secrets", list_all("secrets"), read_secret),
+        Operation("GET", f"{path}/secrets/{{name}}", get("secrets"), read_secret),
         Operation("PUT", f"{path}/secrets/{{name}}", put_secret, write_secret),
-        Operation("DELETE", f"{path}/secrets/{{name}}", delete_of("secrets"), write_secret),
-        Operation("GET", f"{path}/variables", list_of("variables"), read_variable),
+        Operation("DELETE", f"{path}/secrets/{{name}}", delete("secrets"), write_secret),
+        Operation("GET", f"{path}/variables", list_all("variables"), read_variable),
         Operation("POST", f"{path}/variables", create_variable, write_variable),
-        Operation("GET", f"{path}/variables/{{name}}", one_of("variables"), read_variable),
+        Operation("GET", f"{path}/variables/{{name}}", get("variables"), read_variable),
         Operation("PATCH", f"{path}/variables/{{name}}", change_variable, write_variable),
-        Operation("DELETE", f"{path}/variables/{{name}}", delete_of("variables"), write_variable),
+        Operation("DELETE", f"{path}/variables/{{name}}", delete("variables"), write_variable),
     )
 
 

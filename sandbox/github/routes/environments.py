@@ -6,9 +6,10 @@ from typing import Any, Literal
 from pydantic import Field
 from starlette.responses import Response
 
+from sandbox.emulator import Body, no_content
 from sandbox.github.errors import ApiError
 from sandbox.github.models import BranchPolicy, Environment, Reviewer
-from sandbox.github.operations import Body, Call, Operation, iso, no_content
+from sandbox.github.operations import Call, Operation, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.routes.owners import describe_team, describe_user
 from sandbox.github.state import new_vault, now
@@ -29,7 +30,7 @@ class _Policy(Body):
     custom_branch_policies: bool
 
 
-class _Wanted(Body):
+class _EnvironmentBody(Body):
     wait_timer: int = Field(default=0, ge=0, le=43200)
     can_admins_bypass: bool = True
     prevent_self_review: bool = False
@@ -48,8 +49,8 @@ def _describe(call: Call, environment: Environment) -> dict[str, Any]:
                 "type": "required_reviewers",
                 "prevent_self_review": environment.prevent_self_review,
                 "reviewers": [
-                    {"type": each.type, "reviewer": _who(call, each)}
-                    for each in environment.reviewers
+                    {"type": reviewer.type, "reviewer": _describe_reviewer(call, reviewer)}
+                    for reviewer in environment.reviewers
                 ],
             }
         )
@@ -67,8 +68,8 @@ def _describe(call: Call, environment: Environment) -> dict[str, Any]:
     }
 
 
-def _who(call: Call, reviewer: Reviewer | _Reviewer) -> dict[str, Any]:
-    """Ends the request if there is nobody of that number."""
+def _describe_reviewer(call: Call, reviewer: Reviewer | _Reviewer) -> dict[str, Any]:
+    """The user or team. Ends the request with 422 if it does not exist."""
     if reviewer.type == "User":
         for user in call.state.data.users:
             if user.id == reviewer.id:
@@ -82,52 +83,49 @@ def _who(call: Call, reviewer: Reviewer | _Reviewer) -> dict[str, Any]:
 
 
 async def _list(call: Call) -> Response:
-    known = call.repository.environments
-    shown, _ = call.page_of(known)
-    described = [_describe(call, each) for each in shown]
-    return call.answer({"total_count": len(known), "environments": described})
+    environments = call.repository.environments
+    page, _ = call.slice(environments)
+    descriptions = [_describe(call, environment) for environment in page]
+    return call.response({"total_count": len(environments), "environments": descriptions})
 
 
 async def _get(call: Call) -> Response:
-    return call.answer(_describe(call, call.environment))
+    return call.response(_describe(call, call.environment))
 
 
 async def _put(call: Call) -> Response:
-    """What is not given is taken away."""
-    body, repository, name = await call.body(_Wanted), call.repository, call.path["environment"]
+    """Create or replace an environment; settings that the body does not have get their defaults."""
+    body, repository = await call.body(_EnvironmentBody), call.repository
+    name = call.path["environment"]
     reviewers = body.reviewers or ()
     if len(reviewers) > _MOST_REVIEWERS:
         raise ApiError(422, f"There can be at most {_MOST_REVIEWERS} reviewers")
-    for each in reviewers:
-        _who(call, each)
+    for reviewer in reviewers:
+        _describe_reviewer(call, reviewer)
     policy = body.deployment_branch_policy
     if policy and policy.protected_branches == policy.custom_branch_policies:
         raise ApiError(
             422, "protected_branches and custom_branch_policies cannot have the same value"
         )
     with call.state.changing():
-        environment = next((each for each in repository.environments if each.name == name), None)
-        kept = environment or Environment(
-            id=call.state.new_id(),
+        existing = next((env for env in repository.environments if env.name == name), None)
+        environment = Environment(
+            id=existing.id if existing else call.state.new_id(),
             name=name,
-            wait_timer=0,
-            can_admins_bypass=True,
-            prevent_self_review=False,
-            reviewers=[],
-            deployment_branch_policy=None,
-            created_at=now(),
+            wait_timer=body.wait_timer,
+            can_admins_bypass=body.can_admins_bypass,
+            prevent_self_review=body.prevent_self_review,
+            reviewers=[Reviewer(**reviewer.model_dump()) for reviewer in reviewers],
+            deployment_branch_policy=BranchPolicy(**policy.model_dump()) if policy else None,
+            created_at=existing.created_at if existing else now(),
             updated_at=now(),
-            vault=new_vault(),
+            vault=existing.vault if existing else new_vault(),
         )
-        if environment is None:
-            repository.environments.append(kept)
-        kept.wait_timer = body.wait_timer
-        kept.can_admins_bypass = body.can_admins_bypass
-        kept.prevent_self_review = body.prevent_self_review
-        kept.reviewers = [Reviewer(type=each.type, id=each.id) for each in reviewers]
-        kept.deployment_branch_policy = BranchPolicy(**policy.model_dump()) if policy else None
-        kept.updated_at = now()
-    return call.answer(_describe(call, kept))
+        if existing:
+            repository.environments[repository.environments.index(existing)] = environment
+        else:
+            repository.environments.append(environment)
+    return call.response(_describe(call, environment))
 
 
 async def _delete(call: Call) -> Response:

@@ -6,9 +6,10 @@ from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body, no_content
 from sandbox.github.errors import invalid
 from sandbox.github.models import Delivery, Hook, HookConfig
-from sandbox.github.operations import Body, Call, Operation, found, iso, no_content
+from sandbox.github.operations import Call, Operation, first, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import now
 
@@ -18,7 +19,7 @@ _DELIVERIES = f"{_HOOK}/deliveries"
 _DELIVERY = f"{_DELIVERIES}/{{delivery:int}}"
 
 _HIDDEN = "********"
-"""In place of a secret, which is never shown again."""
+"""Shown instead of a secret."""
 
 
 class _Config(Body):
@@ -28,13 +29,13 @@ class _Config(Body):
     insecure_ssl: str | int = "0"
 
 
-class _New(Body):
+class _CreateBody(Body):
     config: _Config
     events: Sequence[str] = ("push",)
     active: bool = True
 
 
-class _Changed(Body):
+class _UpdateBody(Body):
     config: _Config | None = None
     events: Sequence[str] | None = None
     active: bool | None = None
@@ -67,24 +68,24 @@ def _describe(call: Call, hook: Hook) -> dict[str, Any]:
     }
 
 
-def _config(given: _Config) -> HookConfig:
-    where = urlsplit(given.url)
-    if where.scheme not in ("http", "https") or not where.hostname:
+def _config(body: _Config) -> HookConfig:
+    url = urlsplit(body.url)
+    if url.scheme not in ("http", "https") or not url.hostname:
         raise invalid("Hook", "url is not a valid URL", "url")
     return HookConfig(
-        url=given.url,
-        content_type=given.content_type,
-        secret=given.secret or None,
-        insecure_ssl="1" if str(given.insecure_ssl) == "1" else "0",
+        url=body.url,
+        content_type=body.content_type,
+        secret=body.secret or None,
+        insecure_ssl="1" if str(body.insecure_ssl) == "1" else "0",
     )
 
 
 async def _list(call: Call) -> Response:
-    return call.pages([_describe(call, hook) for hook in call.repository.hooks])
+    return call.page([_describe(call, hook) for hook in call.repository.hooks])
 
 
 async def _create(call: Call) -> Response:
-    body, repository = await call.body(_New), call.repository
+    body, repository = await call.body(_CreateBody), call.repository
     config = _config(body.config)
     if any(hook.config.url == config.url for hook in repository.hooks):
         raise invalid("Hook", "Hook already exists on this repository")
@@ -99,23 +100,23 @@ async def _create(call: Call) -> Response:
         )
         repository.hooks.append(hook)
     call.github.webhooks.ping(repository, hook)
-    return call.answer(_describe(call, hook), 201)
+    return call.response(_describe(call, hook), 201)
 
 
 async def _get(call: Call) -> Response:
-    return call.answer(_describe(call, call.hook))
+    return call.response(_describe(call, call.hook))
 
 
 async def _change(call: Call) -> Response:
-    """What of the config is not given is taken away, the secret too."""
-    body, hook = await call.body(_Changed), call.hook
+    """Change a webhook. A config in the body replaces the whole config, including the secret."""
+    body, hook = await call.body(_UpdateBody), call.hook
     config = _config(body.config) if body.config is not None else hook.config
     with call.state.changing():
         hook.config = config
         hook.events = sorted(set(body.events)) if body.events is not None else hook.events
         hook.active = body.active if body.active is not None else hook.active
         hook.updated_at = now()
-    return call.answer(_describe(call, hook))
+    return call.response(_describe(call, hook))
 
 
 async def _delete(call: Call) -> Response:
@@ -145,11 +146,12 @@ def _describe_delivery(delivery: Delivery) -> dict[str, Any]:
 
 
 def _delivery(call: Call) -> Delivery:
-    return found(each for each in call.hook.deliveries if each.id == call.path["delivery"])
+    delivery_id = call.path["delivery"]
+    return first(delivery for delivery in call.hook.deliveries if delivery.id == delivery_id)
 
 
 async def _deliveries(call: Call) -> Response:
-    return call.pages([_describe_delivery(each) for each in call.hook.deliveries])
+    return call.page([_describe_delivery(delivery) for delivery in call.hook.deliveries])
 
 
 async def _get_delivery(call: Call) -> Response:
@@ -158,7 +160,7 @@ async def _get_delivery(call: Call) -> Response:
         "request": {"headers": delivery.request_headers, "payload": delivery.payload},
         "response": {"headers": delivery.response_headers, "payload": delivery.response},
     }
-    return call.answer(_describe_delivery(delivery) | details)
+    return call.response(_describe_delivery(delivery) | details)
 
 
 async def _redeliver(call: Call) -> Response:

@@ -1,12 +1,13 @@
-"""Issues and comments; a pull request is an issue, too (https://docs.github.com/en/rest/issues)."""
+"""Issues and comments, also of pull requests (https://docs.github.com/en/rest/issues)."""
 
 from typing import Any, Literal
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body
 from sandbox.github.errors import invalid
 from sandbox.github.models import Comment, Issue, PullRequest, Repository
-from sandbox.github.operations import Body, Call, Operation, found, iso
+from sandbox.github.operations import Call, Operation, first, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import now
 
@@ -19,25 +20,25 @@ _READ = ("issues:read", "pull_requests:read")
 _WRITE = ("issues:write", "pull_requests:write")
 
 
-class _New(Body):
+class _CreateBody(Body):
     title: str
     body: str | None = None
 
 
-class _Changed(Body):
+class _UpdateBody(Body):
     title: str | None = None
     body: str | None = None
     state: Literal["open", "closed"] | None = None
 
 
-class _Text(Body):
+class _CommentBody(Body):
     body: str
 
 
 def add_issue(
     call: Call, repository: Repository, title: str, body: str | None, pull: PullRequest | None
 ) -> Issue:
-    """A new issue, or pull request. Ends the request if it has no title."""
+    """Create an issue or a pull request. Ends the request with 422 if the title is blank."""
     if not title.strip():
         raise invalid("Issue", "title can't be blank", "title")
     with call.state.changing():
@@ -57,8 +58,8 @@ def add_issue(
 
 
 async def change_issue(call: Call) -> Issue:
-    """The issue in the path, changed as the body says."""
-    body, issue = await call.body(_Changed), call.issue
+    """Change the issue in the path as the body describes."""
+    body, issue = await call.body(_UpdateBody), call.issue
     with call.state.changing():
         issue.title = body.title or issue.title
         issue.body = body.body if body.body is not None else issue.body
@@ -70,7 +71,7 @@ async def change_issue(call: Call) -> Issue:
 def describe_issue(call: Call, issue: Issue) -> dict[str, Any]:
     page = call.github.page(call.path["repository"])
     kind = "pull" if issue.pull_request else "issues"
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "id": issue.id,
         "number": issue.number,
         "title": issue.title,
@@ -82,12 +83,12 @@ def describe_issue(call: Call, issue: Issue) -> dict[str, Any]:
         "updated_at": iso(issue.updated_at),
     }
     if issue.pull_request:
-        described["pull_request"] = {"html_url": described["html_url"]}
-    return described
+        description["pull_request"] = {"html_url": description["html_url"]}
+    return description
 
 
-def wanted(call: Call, issue: Issue) -> bool:
-    """Whether it is of the state that a list asks for."""
+def has_requested_state(call: Call, issue: Issue) -> bool:
+    """Whether the issue matches the query parameter `state`."""
     state = call.request.query_params.get("state", "open")
     return state in ("all", issue.state)
 
@@ -106,32 +107,34 @@ def _describe_comment(call: Call, comment: Comment) -> dict[str, Any]:
 
 async def _list(call: Call) -> Response:
     """Newest first."""
-    issues = [each for each in reversed(call.repository.issues) if wanted(call, each)]
-    return call.pages([describe_issue(call, each) for each in issues])
+    issues = [
+        issue for issue in reversed(call.repository.issues) if has_requested_state(call, issue)
+    ]
+    return call.page([describe_issue(call, issue) for issue in issues])
 
 
 async def _create(call: Call) -> Response:
-    body, repository = await call.body(_New), call.repository
+    body, repository = await call.body(_CreateBody), call.repository
     issue = add_issue(call, repository, body.title, body.body, None)
-    return call.answer(describe_issue(call, issue), 201)
+    return call.response(describe_issue(call, issue), 201)
 
 
 async def _get(call: Call) -> Response:
-    return call.answer(describe_issue(call, call.issue))
+    return call.response(describe_issue(call, call.issue))
 
 
 async def _change(call: Call) -> Response:
-    return call.answer(describe_issue(call, await change_issue(call)))
+    return call.response(describe_issue(call, await change_issue(call)))
 
 
 async def _comments(call: Call) -> Response:
     repository, issue = call.repository, call.issue
-    comments = [each for each in repository.comments if each.issue == issue.number]
-    return call.pages([_describe_comment(call, each) for each in comments])
+    comments = [comment for comment in repository.comments if comment.issue == issue.number]
+    return call.page([_describe_comment(call, comment) for comment in comments])
 
 
 async def _add_comment(call: Call) -> Response:
-    body, issue = await call.body(_Text), call.issue
+    body, issue = await call.body(_CommentBody), call.issue
     with call.state.changing():
         comment = Comment(
             id=call.state.new_id(),
@@ -142,15 +145,16 @@ async def _add_comment(call: Call) -> Response:
             updated_at=now(),
         )
         call.repository.comments.append(comment)
-    return call.answer(_describe_comment(call, comment), 201)
+    return call.response(_describe_comment(call, comment), 201)
 
 
 async def _change_comment(call: Call) -> Response:
-    body = await call.body(_Text)
-    comment = found(each for each in call.repository.comments if each.id == call.path["id"])
+    body = await call.body(_CommentBody)
+    comment_id = call.path["id"]
+    comment = first(comment for comment in call.repository.comments if comment.id == comment_id)
     with call.state.changing():
         comment.body, comment.updated_at = body.body, now()
-    return call.answer(_describe_comment(call, comment))
+    return call.response(_describe_comment(call, comment))
 
 
 OPERATIONS = (

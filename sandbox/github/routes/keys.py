@@ -1,4 +1,4 @@
-"""Deploy keys, which can only be replaced (https://docs.github.com/en/rest/deploy-keys)."""
+"""Deploy keys, which can't be changed (https://docs.github.com/en/rest/deploy-keys)."""
 
 import base64
 import binascii
@@ -6,9 +6,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body, no_content
 from sandbox.github.errors import invalid
 from sandbox.github.models import DeployKey
-from sandbox.github.operations import Body, Call, Operation, found, iso, no_content
+from sandbox.github.operations import Call, Operation, first, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import now
 
@@ -16,7 +17,7 @@ _KEYS = f"{REPOSITORY}/keys"
 _KEY = f"{_KEYS}/{{id:int}}"
 
 
-class _New(Body):
+class _CreateBody(Body):
     key: str
     title: str = ""
     read_only: bool = False
@@ -35,7 +36,7 @@ def _describe(key: DeployKey) -> dict[str, Any]:
 
 
 def _without_comment(text: str) -> str:
-    """Type and key of a public key. Ends the request if it is none."""
+    """The type and key of an OpenSSH public key. Ends the request with 422 if it is invalid."""
     kind, _, rest = text.strip().partition(" ")
     key = rest.partition(" ")[0]
     try:
@@ -50,17 +51,17 @@ def _without_comment(text: str) -> str:
 
 
 async def _list(call: Call) -> Response:
-    return call.pages([_describe(key) for key in call.repository.keys])
+    return call.page([_describe(key) for key in call.repository.keys])
 
 
 async def _create(call: Call) -> Response:
-    body, repository = await call.body(_New), call.repository
+    body, repository = await call.body(_CreateBody), call.repository
     key = _without_comment(body.key)
-    everywhere = [each for known in call.state.data.repositories.values() for each in known.keys]
-    if any(each.key == key for each in everywhere):
+    repositories = call.state.data.repositories.values()
+    if any(existing.key == key for record in repositories for existing in record.keys):
         raise invalid("PublicKey", "key is already in use", "key")
     with call.state.changing():
-        new = DeployKey(
+        deploy_key = DeployKey(
             id=call.state.new_id(),
             title=body.title,
             key=key,
@@ -68,16 +69,16 @@ async def _create(call: Call) -> Response:
             added_by=call.user.login,
             created_at=now(),
         )
-        repository.keys.append(new)
-    return call.answer(_describe(new), 201)
+        repository.keys.append(deploy_key)
+    return call.response(_describe(deploy_key), 201)
 
 
 def _key(call: Call) -> DeployKey:
-    return found(each for each in call.repository.keys if each.id == call.path["id"])
+    return first(key for key in call.repository.keys if key.id == call.path["id"])
 
 
 async def _get(call: Call) -> Response:
-    return call.answer(_describe(_key(call)))
+    return call.response(_describe(_key(call)))
 
 
 async def _delete(call: Call) -> Response:

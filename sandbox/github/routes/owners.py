@@ -1,4 +1,4 @@
-"""People, the organization and its teams.
+"""Users, the organization and its teams.
 
 https://docs.github.com/en/rest/users, .../orgs, .../teams
 """
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from sandbox.github.errors import not_found
 from sandbox.github.models import Team, User
-from sandbox.github.operations import Call, Operation, found
+from sandbox.github.operations import Call, Operation, first
 from sandbox.github.state import OWNER
 
 
@@ -34,33 +34,33 @@ def _describe_owner(call: Call) -> dict[str, Any]:
 
 
 async def _me(call: Call) -> Response:
-    return call.answer(describe_user(call.user))
+    return call.response(describe_user(call.user))
 
 
 async def _user(call: Call) -> Response:
     login = call.path["login"]
-    # The organization and its first owner have the same name here; the organization has the page.
+    # The organization and its first owner have the same name here.
     if login == OWNER:
-        return call.answer(_describe_owner(call))
-    user = found(each for each in call.state.data.users if each.login == login)
-    return call.answer(describe_user(user))
+        return call.response(_describe_owner(call))
+    user = first(user for user in call.state.data.users if user.login == login)
+    return call.response(describe_user(user))
 
 
 async def _no_keys(call: Call) -> Response:
-    return call.answer([])
+    return call.response([])
 
 
 async def _organization(call: Call) -> Response:
     if call.path["owner"] != OWNER:
         raise not_found()
-    return call.answer(_describe_owner(call))
+    return call.response(_describe_owner(call))
 
 
 async def _team(call: Call) -> Response:
     if call.path["owner"] != OWNER:
         raise not_found()
-    team = found(each for each in call.state.data.teams if each.slug == call.path["slug"])
-    return call.answer(describe_team(team))
+    team = first(team for team in call.state.data.teams if team.slug == call.path["slug"])
+    return call.response(describe_team(team))
 
 
 OPERATIONS = (

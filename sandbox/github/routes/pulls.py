@@ -1,4 +1,4 @@
-"""Pull requests, their reviews and their merge (https://docs.github.com/en/rest/pulls)."""
+"""Pull requests, their reviews, and merging them (https://docs.github.com/en/rest/pulls)."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,12 +6,18 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body
 from sandbox.git import GitError
 from sandbox.github.errors import ApiError, invalid, not_found
 from sandbox.github.models import Issue, PullRequest, Repository, Review
-from sandbox.github.operations import Body, Call, Operation
+from sandbox.github.operations import Call, Operation
 from sandbox.github.routes import REPOSITORY
-from sandbox.github.routes.issues import add_issue, change_issue, describe_issue, wanted
+from sandbox.github.routes.issues import (
+    add_issue,
+    change_issue,
+    describe_issue,
+    has_requested_state,
+)
 from sandbox.github.state import OWNER, now
 
 _PULLS = f"{REPOSITORY}/pulls"
@@ -25,20 +31,20 @@ _EVENTS: dict[str, Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED"]] = {
 }
 
 
-class _New(Body):
+class _CreateBody(Body):
     title: str
     head: str
     base: str
     body: str | None = None
 
 
-class _Merge(Body):
+class _MergeBody(Body):
     commit_title: str | None = None
     sha: str | None = None
     merge_method: Literal["merge", "squash", "rebase"] = "merge"
 
 
-class _Review(Body):
+class _ReviewBody(Body):
     event: Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
     body: str = ""
 
@@ -54,14 +60,14 @@ def _describe(call: Call, issue: Issue) -> dict[str, Any]:
 
 
 def _pull_of(issue: Issue) -> PullRequest:
-    """Ends the request with 404 if it is an issue only."""
+    """The pull request. Ends the request with 404 if the issue is not a pull request."""
     if issue.pull_request is None:
         raise not_found()
     return issue.pull_request
 
 
 async def _current(call: Call, repository: Repository, issue: Issue) -> PullRequest:
-    """The pull request, with the commit that its branch is at now."""
+    """The pull request, with its branch's current commit."""
     pull = _pull_of(issue)
     head = await call.github.git.head(repository.name, pull.head)
     if issue.state == "open" and head not in (None, pull.head_commit):
@@ -74,19 +80,19 @@ async def _current(call: Call, repository: Repository, issue: Issue) -> PullRequ
 async def _list(call: Call) -> Response:
     """Newest first."""
     query, repository = call.request.query_params, call.repository
-    found = []
+    descriptions = []
     for issue in reversed(repository.issues):
-        if issue.pull_request is None or not wanted(call, issue):
+        if issue.pull_request is None or not has_requested_state(call, issue):
             continue
         pull = await _current(call, repository, issue)
         head, base = query.get("head"), query.get("base")
         if head in (None, f"{OWNER}:{pull.head}") and base in (None, pull.base):
-            found.append(_describe(call, issue))
-    return call.pages(found)
+            descriptions.append(_describe(call, issue))
+    return call.page(descriptions)
 
 
 async def _create(call: Call) -> Response:
-    body, repository, git = await call.body(_New), call.repository, call.github.git
+    body, repository, git = await call.body(_CreateBody), call.repository, call.github.git
     branch = body.head.removeprefix(f"{OWNER}:")
     head, base = await git.head(repository.name, branch), await git.head(repository.name, body.base)
     for field, commit in (("head", head), ("base", base)):
@@ -105,31 +111,31 @@ async def _create(call: Call) -> Response:
             raise invalid("PullRequest", f"A pull request already exists for {OWNER}:{branch}.")
     new = PullRequest(head=branch, base=body.base, head_commit=head)
     issue = add_issue(call, repository, body.title, body.body, new)
-    return call.answer(_describe(call, issue), 201)
+    return call.response(_describe(call, issue), 201)
 
 
 async def _get(call: Call) -> Response:
     issue = call.issue
     await _current(call, call.repository, issue)
-    return call.answer(_describe(call, issue))
+    return call.response(_describe(call, issue))
 
 
 async def _change(call: Call) -> Response:
     _pull_of(call.issue)
-    return call.answer(_describe(call, await change_issue(call)))
+    return call.response(_describe(call, await change_issue(call)))
 
 
 def _describe_review(review: Review) -> dict[str, Any]:
-    described = review.model_dump(exclude={"user", "commit"})
-    return described | {"user": {"login": review.user}, "commit_id": review.commit}
+    description = review.model_dump(exclude={"user", "commit"})
+    return description | {"user": {"login": review.user}, "commit_id": review.commit}
 
 
 async def _reviews(call: Call) -> Response:
-    return call.pages([_describe_review(each) for each in _pull_of(call.issue).reviews])
+    return call.page([_describe_review(review) for review in _pull_of(call.issue).reviews])
 
 
 async def _review(call: Call) -> Response:
-    body, issue = await call.body(_Review), call.issue
+    body, issue = await call.body(_ReviewBody), call.issue
     pull = await _current(call, call.repository, issue)
     if body.event == "APPROVE" and issue.user == call.user.login:
         raise ApiError(422, "Unprocessable Entity", ["Can not approve your own pull request"])
@@ -142,18 +148,18 @@ async def _review(call: Call) -> Response:
             commit=pull.head_commit,
         )
         pull.reviews.append(review)
-    return call.answer(_describe_review(review))
+    return call.response(_describe_review(review))
 
 
 async def _merge(call: Call) -> Response:
-    body, repository, issue = await call.body(_Merge), call.repository, call.issue
+    body, repository, issue = await call.body(_MergeBody), call.repository, call.issue
     pull = await _current(call, repository, issue)
     if issue.state == "closed":
         raise ApiError(405, "Pull Request is not mergeable")
     if body.sha not in (None, pull.head_commit):
         raise ApiError(409, "Head branch was modified. Review and try the merge again.")
-    if reasons := list(_obstacles(call, repository, pull, body.merge_method)):
-        raise ApiError(405, "Repository rule violations found\n\n" + "\n".join(reasons))
+    if violations := list(_violations(call, repository, pull, body.merge_method)):
+        raise ApiError(405, "Repository rule violations found\n\n" + "\n".join(violations))
     title = body.commit_title or f"{issue.title} (#{issue.number})"
     try:
         commit = await _merge_in_git(call, repository, pull, title, body.merge_method)
@@ -162,33 +168,35 @@ async def _merge(call: Call) -> Response:
     with call.state.changing():
         pull.merged_commit = commit
         issue.state, issue.updated_at = "closed", now()
-    return call.answer(
+    return call.response(
         {"sha": commit, "merged": True, "message": "Pull Request successfully merged"}
     )
 
 
-def _obstacles(call: Call, repository: Repository, pull: PullRequest, method: str) -> Iterator[str]:
-    """What rulesets have against merging it."""
+def _violations(
+    call: Call, repository: Repository, pull: PullRequest, method: str
+) -> Iterator[str]:
+    """The rules that merging the pull request would violate, in GitHub's words."""
     ref = f"refs/heads/{pull.base}"
     for ruleset in repository.rulesets:
         rules = call.github.ref_rules(repository.name, ruleset, bypassed=False)
         if (
             ruleset.enforcement != "active"
             or not rules.covers(ref)
-            or call.state.bypasses(ruleset, call.user.login, {"always", "exempt", "pull_request"})
+            or call.state.may_bypass(ruleset, call.user.login, {"always", "exempt", "pull_request"})
         ):
             continue
-        if (asked := ruleset.parameters("pull_request")) is not None:
-            needed = asked["required_approving_review_count"]
-            if len(_approvers(pull, fresh=asked["dismiss_stale_reviews_on_push"])) < needed:
-                reviews = "review is" if needed == 1 else "reviews are"
+        if (parameters := ruleset.parameters("pull_request")) is not None:
+            required = parameters["required_approving_review_count"]
+            if len(_approvers(pull, fresh=parameters["dismiss_stale_reviews_on_push"])) < required:
+                reviews = "review is" if required == 1 else "reviews are"
                 yield (
-                    f"At least {needed} approving {reviews} required by reviewers with write"
+                    f"At least {required} approving {reviews} required by reviewers with write"
                     " access."
                 )
-            if method not in asked["allowed_merge_methods"]:
+            if method not in parameters["allowed_merge_methods"]:
                 yield f"The merge method {method} is not allowed."
-        passed = call.state.passed(repository, pull.head_commit)
+        passed = call.state.passed_checks(repository, pull.head_commit)
         for check in rules.checks:
             if check not in passed:
                 yield f'Required status check "{check}" is expected.'
@@ -197,8 +205,8 @@ def _obstacles(call: Call, repository: Repository, pull: PullRequest, method: st
 
 
 def _approvers(pull: PullRequest, *, fresh: bool) -> set[str]:
-    """Whose last word is approval; if `fresh`, of the commit that the branch is at now."""
-    latest = {each.user: each for each in pull.reviews if each.state != "COMMENTED"}
+    """The users whose latest review approves; with `fresh`, only reviews of the current commit."""
+    latest = {review.user: review for review in pull.reviews if review.state != "COMMENTED"}
     return {
         user
         for user, review in latest.items()
@@ -209,24 +217,26 @@ def _approvers(pull: PullRequest, *, fresh: bool) -> set[str]:
 async def _merge_in_git(
     call: Call, repository: Repository, pull: PullRequest, title: str, method: str
 ) -> str:
-    """Move the base branch; the commit that it is at then. Raises GitError if Git can't."""
+    """Merge into the base branch and return its new commit. Raises GitError if Git fails."""
     git, origin = call.github.git, str(call.github.git.path(repository.name))
     with tempfile.TemporaryDirectory(dir=git.root, prefix=".merge-") as folder:
         await git.git("clone", "--quiet", "--shared", "--branch", pull.base, origin, folder)
-        within = ("-C", folder)
+        in_clone = ("-C", folder)
         match method:
             case "merge":
-                await git.git(*within, "merge", "--quiet", "--no-ff", "-m", title, pull.head_commit)
+                await git.git(
+                    *in_clone, "merge", "--quiet", "--no-ff", "-m", title, pull.head_commit
+                )
             case "squash":
-                await git.git(*within, "merge", "--quiet", "--squash", pull.head_commit)
-                await git.git(*within, "commit", "--quiet", "-m", title)
+                await git.git(*in_clone, "merge", "--quiet", "--squash", pull.head_commit)
+                await git.git(*in_clone, "commit", "--quiet", "-m", title)
             case _:
                 base = f"origin/{pull.base}"
-                await git.git(*within, "rebase", "--quiet", base, pull.head_commit)
-        await git.watch(repository.name)
-        await git.git(*within, "push", "--quiet", "origin", f"HEAD:refs/heads/{pull.base}")
-        commit = await git.git(*within, "rev-parse", "HEAD")
-    await git.tell(repository.name, call.user.login)
+                await git.git(*in_clone, "rebase", "--quiet", base, pull.head_commit)
+        await git.record_refs(repository.name)
+        await git.git(*in_clone, "push", "--quiet", "origin", f"HEAD:refs/heads/{pull.base}")
+        commit = await git.git(*in_clone, "rev-parse", "HEAD")
+    await git.notify(repository.name, call.user.login)
     return commit.strip()
 
 

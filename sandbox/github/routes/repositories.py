@@ -2,14 +2,15 @@
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body
 from sandbox.git import GitError
 from sandbox.github.errors import invalid, not_found
-from sandbox.github.operations import Body, Call, Operation
+from sandbox.github.operations import Call, Operation
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import OWNER
 
 
-class _New(Body):
+class _CreateBody(Body):
     name: str
     private: bool = False
 
@@ -18,7 +19,7 @@ async def _list(call: Call) -> Response:
     if call.path["owner"] != OWNER:
         raise not_found()
     state = call.state
-    return call.pages(
+    return call.page(
         [call.github.webhooks.describe(state.repository(name)) for name in call.github.git.names()]
     )
 
@@ -26,16 +27,16 @@ async def _list(call: Call) -> Response:
 async def _create(call: Call) -> Response:
     if call.path["owner"] != OWNER:
         raise not_found()
-    body = await call.body(_New)
+    body = await call.body(_CreateBody)
     try:
         await call.github.git.create(body.name, public=not body.private)
     except GitError as error:
         raise invalid("Repository", str(error), "name") from error
-    return call.answer(call.github.webhooks.describe(call.state.repository(body.name)), 201)
+    return call.response(call.github.webhooks.describe(call.state.repository(body.name)), 201)
 
 
 async def _get(call: Call) -> Response:
-    return call.answer(call.github.webhooks.describe(call.repository))
+    return call.response(call.github.webhooks.describe(call.repository))
 
 
 async def _branch(call: Call) -> Response:
@@ -45,11 +46,11 @@ async def _branch(call: Call) -> Response:
         raise not_found()
     ref = f"refs/heads/{branch}"
     protected = any(
-        call.github.ref_rules(repository.name, each, bypassed=False).covers(ref)
-        for each in repository.rulesets
-        if each.enforcement == "active"
+        call.github.ref_rules(repository.name, ruleset, bypassed=False).covers(ref)
+        for ruleset in repository.rulesets
+        if ruleset.enforcement == "active"
     )
-    return call.answer({"name": branch, "commit": {"sha": commit}, "protected": protected})
+    return call.response({"name": branch, "commit": {"sha": commit}, "protected": protected})
 
 
 OPERATIONS = (

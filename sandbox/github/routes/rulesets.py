@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body, no_content
 from sandbox.github.errors import ApiError
 from sandbox.github.models import BypassActor, Ruleset
-from sandbox.github.operations import Body, Call, Operation, allows, found, iso, no_content
+from sandbox.github.operations import Call, Operation, allows, first, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import OWNER, now
 
@@ -39,7 +40,7 @@ _WITH_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         "do_not_enforce_on_create": False,
     },
 }
-"""What each rule's parameters are unless they are given."""
+"""The default parameters of the rules that have some."""
 
 
 class _Actor(Body):
@@ -62,7 +63,7 @@ class _Rule(Body):
     parameters: Mapping[str, Any] | None = None
 
 
-class _Wanted(Body):
+class _RulesetBody(Body):
     name: str
     target: Literal["branch", "tag", "push"] = "branch"
     enforcement: Literal["disabled", "active", "evaluate"]
@@ -71,13 +72,13 @@ class _Wanted(Body):
     rules: Sequence[_Rule] = ()
 
 
-def _refused(message: str) -> ApiError:
+def _invalid(message: str) -> ApiError:
     return ApiError(422, "Validation Failed", [message])
 
 
 def _describe(call: Call, ruleset: Ruleset) -> dict[str, Any]:
-    """Who may bypass it is told to those only who may change it."""
-    described: dict[str, Any] = {
+    """The ruleset's JSON; the bypass actors are visible only to those who may change it."""
+    description: dict[str, Any] = {
         "id": ruleset.id,
         "node_id": f"RRS_{ruleset.id}",
         "name": ruleset.name,
@@ -91,69 +92,73 @@ def _describe(call: Call, ruleset: Ruleset) -> dict[str, Any]:
         "updated_at": iso(ruleset.updated_at),
     }
     if allows(call.token, "administration:write"):
-        described["bypass_actors"] = [each.model_dump() for each in ruleset.bypass_actors]
-    return described
+        description["bypass_actors"] = [actor.model_dump() for actor in ruleset.bypass_actors]
+    return description
 
 
-def _rule(given: _Rule) -> dict[str, Any]:
-    if given.type in _PLAIN:
-        return {"type": given.type}
-    defaults = _WITH_PARAMETERS.get(given.type)
+def _rule(body: _Rule) -> dict[str, Any]:
+    if body.type in _PLAIN:
+        return {"type": body.type}
+    defaults = _WITH_PARAMETERS.get(body.type)
     if defaults is None:
-        raise _refused(f"Invalid rule '{given.type}': the sandbox does not enforce it")
-    return {"type": given.type, "parameters": {**defaults, **(given.parameters or {})}}
+        raise _invalid(f"Invalid rule '{body.type}': the sandbox does not enforce it")
+    return {"type": body.type, "parameters": {**defaults, **(body.parameters or {})}}
 
 
-async def _read(call: Call, *, own: int | None = None) -> dict[str, Any]:
-    """The fields of the ruleset that the body describes. Ends the request if it can't be."""
-    body = await call.body(_Wanted)
-    if any(each.name == body.name and each.id != own for each in call.repository.rulesets):
-        raise _refused("Name must be unique")
-    if unknown := [each for each in body.bypass_actors if each.actor_type not in _ACTORS]:
-        raise _refused(f"Invalid actor type '{unknown[0].actor_type}'")
+async def _fields(call: Call, *, own_id: int | None = None) -> dict[str, Any]:
+    """The fields of the ruleset that the body describes. Ends the request with 422 if they are
+    invalid. `own_id`: the ruleset that may have this name already."""
+    body = await call.body(_RulesetBody)
+    rulesets = call.repository.rulesets
+    if any(ruleset.name == body.name and ruleset.id != own_id for ruleset in rulesets):
+        raise _invalid("Name must be unique")
+    for actor in body.bypass_actors:
+        if actor.actor_type not in _ACTORS:
+            raise _invalid(f"Invalid actor type '{actor.actor_type}'")
     refs = body.conditions.ref_name if body.conditions else _Refs()
     for pattern in (*refs.include, *refs.exclude):
         if not pattern.startswith(("refs/", "~")):
-            raise _refused(f"Conditions: invalid target pattern '{pattern}'")
+            raise _invalid(f"Conditions: invalid target pattern '{pattern}'")
     return {
         "name": body.name,
         "target": body.target,
         "enforcement": body.enforcement,
-        "bypass_actors": [BypassActor(**each.model_dump()) for each in body.bypass_actors],
+        "bypass_actors": [BypassActor(**actor.model_dump()) for actor in body.bypass_actors],
         "include": list(refs.include),
         "exclude": list(refs.exclude),
-        "rules": [_rule(each) for each in body.rules],
+        "rules": [_rule(rule) for rule in body.rules],
         "updated_at": now(),
     }
 
 
 async def _list(call: Call) -> Response:
-    return call.pages([_describe(call, each) for each in call.repository.rulesets])
+    return call.page([_describe(call, ruleset) for ruleset in call.repository.rulesets])
 
 
 async def _create(call: Call) -> Response:
-    fields, repository = await _read(call), call.repository
+    fields, repository = await _fields(call), call.repository
     with call.state.changing():
         ruleset = Ruleset(id=call.state.new_id(), created_at=now(), **fields)
         repository.rulesets.append(ruleset)
-    return call.answer(_describe(call, ruleset), 201)
+    return call.response(_describe(call, ruleset), 201)
 
 
 def _ruleset(call: Call) -> Ruleset:
-    return found(each for each in call.repository.rulesets if each.id == call.path["id"])
+    ruleset_id = call.path["id"]
+    return first(ruleset for ruleset in call.repository.rulesets if ruleset.id == ruleset_id)
 
 
 async def _get(call: Call) -> Response:
-    return call.answer(_describe(call, _ruleset(call)))
+    return call.response(_describe(call, _ruleset(call)))
 
 
 async def _change(call: Call) -> Response:
     ruleset = _ruleset(call)
-    fields = await _read(call, own=ruleset.id)
+    fields = await _fields(call, own_id=ruleset.id)
     with call.state.changing():
         for name, value in fields.items():
             setattr(ruleset, name, value)
-    return call.answer(_describe(call, ruleset))
+    return call.response(_describe(call, ruleset))
 
 
 async def _delete(call: Call) -> Response:

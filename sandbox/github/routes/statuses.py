@@ -1,18 +1,19 @@
-"""Commit statuses: what checks say of a commit (https://docs.github.com/en/rest/commits/statuses)."""
+"""Commit statuses, the results of checks (https://docs.github.com/en/rest/commits/statuses)."""
 
 from typing import Any, Literal
 
 from starlette.responses import Response
 
+from sandbox.emulator import Body
 from sandbox.git import GitError
 from sandbox.github.errors import ApiError
 from sandbox.github.models import Status
-from sandbox.github.operations import Body, Call, Operation, iso
+from sandbox.github.operations import Call, Operation, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import now
 
 
-class _New(Body):
+class _CreateBody(Body):
     state: Literal["error", "failure", "pending", "success"]
     context: str = "default"
     description: str | None = None
@@ -29,7 +30,7 @@ def _describe(status: Status) -> dict[str, Any]:
 
 
 async def _create(call: Call) -> Response:
-    body, repository, commit = await call.body(_New), call.repository, call.path["commit"]
+    body, repository, commit = await call.body(_CreateBody), call.repository, call.path["commit"]
     git = call.github.git
     try:
         await git.git(
@@ -47,14 +48,14 @@ async def _create(call: Call) -> Response:
             created_at=now(),
         )
         repository.statuses.append(status)
-    return call.answer(_describe(status), 201)
+    return call.response(_describe(status), 201)
 
 
 async def _list(call: Call) -> Response:
     """Newest first."""
     commit = call.path["commit"]
-    statuses = [each for each in reversed(call.repository.statuses) if each.commit == commit]
-    return call.pages([_describe(each) for each in statuses])
+    statuses = [status for status in reversed(call.repository.statuses) if status.commit == commit]
+    return call.page([_describe(status) for status in statuses])
 
 
 OPERATIONS = (

@@ -1,4 +1,4 @@
-"""Checks what a program gave for a resource, and completes it with defaults."""
+"""Checks the inputs of a resource, and completes them with defaults."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,88 +7,87 @@ from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
 from sandbox.plugins.common import UNKNOWN, Unknown, plain
 
 DEFAULTS = "__defaults"
-"""The input that lists the names of those that the program did not give."""
+"""The input that lists the names of those with a default value."""
 
 RESERVED = frozenset({DEFAULTS, "__internal", "__meta"})
 
 
 def check(
     fields: Fields,
-    given: Mapping[str, Any],
+    news: Mapping[str, Any],
     *,
     resource: str,
     olds: Mapping[str, Any],
     new_name: Callable[[], str],
 ) -> tuple[Properties, list[str]]:
-    """The complete inputs, and what is wrong with those that were given.
+    """The complete inputs, and why the inputs `news` of the program are refused.
 
-    `olds` are the inputs of the last run; a name made up then is kept. `new_name` makes one up, and
-    may raise ValueError with the reason why there is none. Values that are not known yet are not
-    looked at.
+    `olds` are the inputs of the last run, whose generated name is kept. `new_name` generates one;
+    it may raise ValueError with the reason why it can't. Unknown values are not checked.
     """
     checker = _Checker(resource, new_name)
-    inputs = checker.object(fields, plain(given), plain(olds), path="")
-    return inputs, checker.faults
+    inputs = checker.object(fields, plain(news), plain(olds), path="")
+    return inputs, checker.failures
 
 
 class _Checker:
     def __init__(self, resource: str, new_name: Callable[[], str]) -> None:
-        self.faults: list[str] = []
+        self.failures: list[str] = []
         self._resource = resource
         self._new_name = new_name
 
     def object(
-        self, fields: Fields, given: Mapping[str, Any], olds: Mapping[str, Any], path: str
+        self, fields: Fields, news: Mapping[str, Any], olds: Mapping[str, Any], path: str
     ) -> Properties:
-        given = {
-            key: value for key, value in given.items() if value is not None and key not in RESERVED
+        news = {
+            key: value for key, value in news.items() if value is not None and key not in RESERVED
         }
-        for key in given:
+        for key in news:
             if key not in fields:
-                self._fault("Invalid or unknown key", path + key)
+                self._fail("Invalid or unknown key", path + key)
             elif fields[key].output:
-                self._fault("This is for the API alone to set", path + key)
+                self._fail("This is for the API alone to set", path + key)
         result: Properties = {}
         defaults: list[str] = []
         for key, field in fields.items():
             if field.output:
                 continue
-            if key in given:
+            if key in news:
                 old = olds.get(key)
-                result[key] = self._value(field, given[key], old, path + key)
-                self._conflicts(field, given, path, key)
+                result[key] = self._value(field, news[key], old, path + key)
+                self._conflicts(field, news, path, key)
             elif (default := self._default(key, field, olds, path)) is not None:
                 result[key] = default
                 defaults.append(key)
             elif field.required:
-                self.faults.append(f"Missing required property '{path}{key}'")
+                self.failures.append(f"Missing required property '{path}{key}'")
         return {**result, DEFAULTS: sorted(defaults)}
 
     def _default(self, key: str, field: Field, olds: Mapping[str, Any], path: str) -> Any:
         if field.autonamed:
-            made_up = key in olds.get(DEFAULTS, [key])
-            if key in olds and made_up:
+            autonamed = key in olds.get(DEFAULTS, [key])
+            if key in olds and autonamed:
                 return olds[key]
             try:
                 return self._new_name()
             except ValueError as error:
-                self._fault(str(error), path + key)
+                self._fail(str(error), path + key)
                 return None
-        # A default of false is what leaving it out means anyway; the real plugin adds none either.
+        # False is what the API assumes anyway: like the real plugin, add no such default.
         return field.default or None
 
-    def _conflicts(self, field: Field, given: Mapping[str, Any], path: str, key: str) -> None:
+    def _conflicts(self, field: Field, news: Mapping[str, Any], path: str, key: str) -> None:
         for other in field.conflicts:
-            if other in given:
-                self._fault(f'"{key}" can\'t be set beside "{other}"', path + key)
+            if other in news:
+                self._fail(f'"{key}" can\'t be set beside "{other}"', path + key)
 
     def _value(self, field: Field, value: Any, old: Any, path: str) -> Any:
         if isinstance(value, Unknown):
             return UNKNOWN
         match field.kind:
             case Kind.OBJECT if isinstance(value, Mapping):
-                before = old if isinstance(old, Mapping) else {}
-                return self.object(field.fields, value, before, path + ".")
+                old_object = old if isinstance(old, Mapping) else {}
+                return self.object(field.fields, value, old_object, path + ".")
             case Kind.MAP if isinstance(value, Mapping):
                 text = Field(kind=Kind.STRING)
                 return {
@@ -99,24 +98,24 @@ class _Checker:
             case Kind.LIST | Kind.SET if isinstance(value, list):
                 element = field.element
                 assert element is not None
-                before_all = old if isinstance(old, list) and len(old) == len(value) else []
+                old_items = old if isinstance(old, list) and len(old) == len(value) else []
                 return [
                     self._value(
-                        element, item, before_all[at] if before_all else None, f"{path}[{at}]"
+                        element, item, old_items[index] if old_items else None, f"{path}[{index}]"
                     )
-                    for at, item in enumerate(value)
+                    for index, item in enumerate(value)
                 ]
         try:
             scalar = _scalar(field.kind, value)
         except ValueError:
-            self._fault(f"expected {field.kind.value}, got {type(value).__name__}", path)
+            self._fail(f"expected {field.kind.value}, got {type(value).__name__}", path)
             return value
         if field.rule and (expected := field.rule(scalar)):
-            self._fault(f"expected {expected}, got {scalar!r}", path)
+            self._fail(f"expected {expected}, got {scalar!r}", path)
         return scalar
 
-    def _fault(self, reason: str, path: str) -> None:
-        self.faults.append(f"{reason}. Examine values at '{self._resource}.{path}'.")
+    def _fail(self, reason: str, path: str) -> None:
+        self.failures.append(f"{reason}. Examine values at '{self._resource}.{path}'.")
 
 
 def _scalar(kind: Kind, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What differs between a resource as it is and as the program wants it."""
+"""The differences between a resource as it is and as the program declares it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,24 +26,24 @@ Changes = dict[str, Change]
 
 
 def diff(fields: Fields, old: Properties, new: Properties, ignored: Sequence[str]) -> Changes:
-    """The changes from the outputs `old` to the inputs `new`, but for the paths in `ignored`.
+    """The changes from the outputs `old` to the inputs `new`, without the paths in `ignored`.
 
-    An absent value is the same as a zero one, since the API makes no difference either.
+    An absent value equals a zero one, as it does for the API.
     """
     return {
         path: change
         for path, change in _object(fields, old, new, "")
-        if not any(_within(path, stem) for stem in ignored)
+        if not any(_within(path, ignored_path) for ignored_path in ignored)
     }
 
 
 def changed(changes: Iterable[str]) -> set[str]:
-    """The properties of the resource in which these paths lie."""
+    """The top-level properties that contain these paths."""
     return {path.partition(".")[0].partition("[")[0] for path in changes}
 
 
-def _within(path: str, stem: str) -> bool:
-    return path == stem or path.startswith((f"{stem}.", f"{stem}["))
+def _within(path: str, ancestor: str) -> bool:
+    return path == ancestor or path.startswith((f"{ancestor}.", f"{ancestor}["))
 
 
 def _object(
@@ -83,26 +83,26 @@ def _value(field: Field, old: Any, new: Any, path: str) -> Iterator[tuple[str, C
 
 def _list(field: Field, old: list[Any], new: list[Any], path: str) -> Iterator[tuple[str, Change]]:
     assert field.element is not None
-    for at in range(max(len(old), len(new))):
-        where = f"{path}[{at}]"
-        if at >= len(old):
-            yield where, Change(How.ADD, field.replaces)
-        elif at >= len(new):
-            yield where, Change(How.DELETE, field.replaces)
+    for index in range(max(len(old), len(new))):
+        item_path = f"{path}[{index}]"
+        if index >= len(old):
+            yield item_path, Change(How.ADD, field.replaces)
+        elif index >= len(new):
+            yield item_path, Change(How.DELETE, field.replaces)
         else:
-            yield from _value(field.element, old[at], new[at], where)
+            yield from _value(field.element, old[index], new[index], item_path)
 
 
 def _set(field: Field, old: list[Any], new: list[Any], path: str) -> Iterator[tuple[str, Change]]:
     assert field.element is not None
     before = [_normal(field.element, item) for item in old]
     after = [_normal(field.element, item) for item in new]
-    for at, item in enumerate(before):
+    for index, item in enumerate(before):
         if item not in after:
-            yield f"{path}[{at}]", Change(How.DELETE, field.replaces)
-    for at, item in enumerate(after):
+            yield f"{path}[{index}]", Change(How.DELETE, field.replaces)
+    for index, item in enumerate(after):
         if item not in before:
-            yield f"{path}[{at}]", Change(How.ADD, field.replaces)
+            yield f"{path}[{index}]", Change(How.ADD, field.replaces)
 
 
 def _normal(field: Field, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a resource will be, as far as it can be told beforehand, and what it was given."""
+"""Predicts the outputs of a resource, and derives its inputs from its outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from sandbox.plugins.common import UNKNOWN, Unknown
 def plan(
     fields: Fields, inputs: Properties, old: Properties | None, ignored: Sequence[str] = ()
 ) -> Properties:
-    """The outputs that creating the resource (`old` None) or updating it will lead to.
+    """The outputs that the resource will have after it is created (`old` None) or updated.
 
-    What only the API decides is unknown when creating, and stays as it was when updating, as do the
-    paths in `ignored`.
+    Values that the API decides are unknown in a create. In an update they keep their old value, as
+    do the paths in `ignored`.
     """
     planned = _object(fields, inputs, old)
     for path in ignored:
@@ -23,7 +23,7 @@ def plan(
 
 
 def known(properties: Properties) -> Properties:
-    """`properties` without those that are not known yet."""
+    """`properties` without the unknown ones."""
     return {
         key: known(value) if isinstance(value, dict) else value
         for key, value in properties.items()
@@ -38,8 +38,8 @@ def _object(fields: Fields, inputs: Properties, old: Properties | None) -> Prope
         if name in inputs and not field.output:
             planned[name] = _value(field, inputs[name], before)
         elif field.output or field.computed:
-            anew = old is None or (field.stale is not None and field.stale(old))
-            planned[name] = UNKNOWN if anew else before
+            undecided = old is None or (field.stale is not None and field.stale(old))
+            planned[name] = UNKNOWN if undecided else before
         elif before == field.kind.zero or (field.unchanged and field.unchanged(old or {}, inputs)):
             planned[name] = before
         elif field.default is not None:
@@ -47,20 +47,20 @@ def _object(fields: Fields, inputs: Properties, old: Properties | None) -> Prope
     return {name: value for name, value in planned.items() if value is not None}
 
 
-def _value(field: Field, given: Any, old: Any) -> Any:
-    if field.kind is Kind.OBJECT and isinstance(given, dict):
-        return _object(field.fields, given, old if isinstance(old, dict) else None)
-    if field.element and field.element.kind is Kind.OBJECT and isinstance(given, list):
-        return [_value(field.element, item, None) for item in given]
-    return given
+def _value(field: Field, value: Any, old: Any) -> Any:
+    if field.kind is Kind.OBJECT and isinstance(value, dict):
+        return _object(field.fields, value, old if isinstance(old, dict) else None)
+    if field.element and field.element.kind is Kind.OBJECT and isinstance(value, list):
+        return [_value(field.element, item, None) for item in value]
+    return value
 
 
 def _restore(planned: Properties, old: Properties, path: Sequence[str]) -> None:
     name, *rest = path
     if rest:
-        inner, before = planned.get(name), old.get(name)
-        if isinstance(inner, dict) and isinstance(before, dict):
-            _restore(inner, before, rest)
+        planned_object, old_object = planned.get(name), old.get(name)
+        if isinstance(planned_object, dict) and isinstance(old_object, dict):
+            _restore(planned_object, old_object, rest)
     elif name in old:
         planned[name] = old[name]
     else:
@@ -68,38 +68,38 @@ def _restore(planned: Properties, old: Properties, path: Sequence[str]) -> None:
 
 
 def refreshed_inputs(fields: Fields, inputs: Properties, outputs: Properties) -> Properties:
-    """The `inputs` of the last run, with the values that the API has for them now.
+    """The `inputs` of the last run, with the API's current values.
 
-    Inputs that the API has no value for are dropped. The list of defaults is, too: the real plugin
-    does so, and finds it again at the next check.
+    Inputs without a value in the API are dropped. So is the list of defaults, as in the real
+    plugin: the next check adds it again.
     """
     result: Properties = {}
-    for name, given in inputs.items():
+    for name, value in inputs.items():
         field = fields.get(name)
         if field is None or name in RESERVED or outputs.get(name) is None:
             continue
-        result[name] = _refreshed(field, given, outputs[name])
+        result[name] = _refreshed(field, value, outputs[name])
     return result
 
 
-def _refreshed(field: Field, given: Any, now: Any) -> Any:
+def _refreshed(field: Field, value: Any, current: Any) -> Any:
     match field.kind:
-        case Kind.OBJECT if isinstance(given, dict) and isinstance(now, dict):
-            return refreshed_inputs(field.fields, given, now)
-        case Kind.MAP if isinstance(given, dict) and isinstance(now, dict):
-            return {key: now[key] for key in given if key in now}
-        case Kind.SET if isinstance(given, list) and isinstance(now, list):
-            return [item for item in map(_bare, given) if item in now]
-        case Kind.LIST if isinstance(given, list) and isinstance(now, list):
+        case Kind.OBJECT if isinstance(value, dict) and isinstance(current, dict):
+            return refreshed_inputs(field.fields, value, current)
+        case Kind.MAP if isinstance(value, dict) and isinstance(current, dict):
+            return {key: current[key] for key in value if key in current}
+        case Kind.SET if isinstance(value, list) and isinstance(current, list):
+            return [item for item in map(_bare, value) if item in current]
+        case Kind.LIST if isinstance(value, list) and isinstance(current, list):
             assert field.element is not None
-            return [_refreshed(field.element, *pair) for pair in zip(given, now, strict=False)]
+            return [_refreshed(field.element, *pair) for pair in zip(value, current, strict=False)]
         case _:
-            # Such a value comes back in another form than it was given in.
-            return given if field.normal(given) == now else now
+            # The API may return another form of the same value, such as another case.
+            return value if field.normal(value) == current else current
 
 
 def imported_inputs(fields: Fields, outputs: Properties) -> Properties:
-    """The inputs that would have led to `outputs`, but for those that need not be given."""
+    """The inputs that lead to `outputs`, without optional ones that have their default value."""
     result: Properties = {}
     for name, field in fields.items():
         value = outputs.get(name)

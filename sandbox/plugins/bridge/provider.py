@@ -12,52 +12,52 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import ResourceProviderServicer, plugin_pb2, provider_pb2
 
 from sandbox.plugins.bridge.checking import DEFAULTS, check
-from sandbox.plugins.bridge.diffing import Change, How, changed, diff
+from sandbox.plugins.bridge.configuration import ProviderConfiguration
+from sandbox.plugins.bridge.diffing import Change, changed, diff
 from sandbox.plugins.bridge.planning import imported_inputs, known, plan, refreshed_inputs
 from sandbox.plugins.bridge.resource import ApiT, Function, Incomplete, Resource
 from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
-from sandbox.plugins.common import Failure, InitFailed, Secret, decode, encode, plain, schema
+from sandbox.plugins.common import (
+    Failure,
+    InitFailed,
+    Secret,
+    decode,
+    diff_kind,
+    encode,
+    name_of_urn,
+    plain,
+    schema,
+    type_of_urn,
+)
 
 _LONGEST_NAME = 255
 _RANDOM_DIGITS = 7
 
-_KINDS = {
-    (How.ADD, False): provider_pb2.PropertyDiff.ADD,
-    (How.ADD, True): provider_pb2.PropertyDiff.ADD_REPLACE,
-    (How.UPDATE, False): provider_pb2.PropertyDiff.UPDATE,
-    (How.UPDATE, True): provider_pb2.PropertyDiff.UPDATE_REPLACE,
-    (How.DELETE, False): provider_pb2.PropertyDiff.DELETE,
-    (How.DELETE, True): provider_pb2.PropertyDiff.DELETE_REPLACE,
-}
-
 
 class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
-    """One configured provider, which knows the given resources and lookups."""
+    """One configured provider with its resources and lookups."""
 
     name: ClassVar[str]
     """Such as `digitalocean`; the SDK's package is `pulumi_<name>`."""
+    configuration: ClassVar[type[ProviderConfiguration]]
 
     def __init__(
         self,
         resources: Sequence[Resource[ApiT]],
         functions: Mapping[str, Function[ApiT]],
         *,
-        gone_first: Collection[str] = (),
+        delete_first: Collection[str] = (),
     ) -> None:
-        """`gone_first`: types of which the old one is deleted before a new one takes its place."""
-        self._gone_first = gone_first
+        """`delete_first`: types whose old resource is always deleted before the new one is made."""
+        self._delete_first = delete_first
         self._resources = {resource.type: resource for resource in resources}
         self._functions = functions
         self._api: ApiT | None = None
         self._keeps_secrets = False
 
     @abstractmethod
-    def faults(self, given: Properties, *, name: str) -> list[str]:
-        """What is wrong with the configuration of the provider resource `name`."""
-
-    @abstractmethod
-    async def connect(self, given: Properties) -> ApiT:
-        """The API, as configured. Raises ValueError or Failure."""
+    async def connect(self, settings: Properties) -> ApiT:
+        """The API with the provider's `settings`. Raises ValueError or Failure."""
 
     async def GetPluginInfo(self, request: empty_pb2.Empty, context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=importlib.metadata.version(f"pulumi_{self.name}"))
@@ -70,17 +70,17 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     async def CheckConfig(
         self, request: provider_pb2.CheckRequest, context: Any
     ) -> provider_pb2.CheckResponse:
-        name = request.urn.rpartition("::")[2]
-        reasons = self.faults(decode(request.news), name=name)
+        settings, name = decode(request.news), name_of_urn(request.urn)
+        reasons = self.configuration.failures(settings, package=self.name, provider=name)
         return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(reasons))
 
     async def DiffConfig(
         self, request: provider_pb2.DiffRequest, context: Any
     ) -> provider_pb2.DiffResponse:
-        # No change of the configuration makes other resources: the account is still the same.
+        # A change of the configuration replaces nothing: the account is assumed to be the same.
         olds, news = plain(decode(request.old_inputs or request.olds)), plain(decode(request.news))
-        different = sorted(key for key in {*olds, *news} if olds.get(key) != news.get(key))
-        return provider_pb2.DiffResponse(changes=_some(different), diffs=different)
+        changes = sorted(key for key in {*olds, *news} if olds.get(key) != news.get(key))
+        return provider_pb2.DiffResponse(changes=diff_kind(changes), diffs=changes)
 
     async def Configure(
         self, request: provider_pb2.ConfigureRequest, context: Any
@@ -97,7 +97,7 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     async def Check(
         self, request: provider_pb2.CheckRequest, context: Any
     ) -> provider_pb2.CheckResponse:
-        name = request.urn.rpartition("::")[2]
+        name = name_of_urn(request.urn)
         inputs, reasons = check(
             self._resource(request.urn).fields,
             decode(request.news),
@@ -117,14 +117,14 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         replaces = sorted(changed(path for path, change in changes.items() if change.replaces))
         named = "name" in news and "name" not in news.get(DEFAULTS, ["name"])
         return provider_pb2.DiffResponse(
-            changes=_some(changes),
+            changes=diff_kind(changes),
             diffs=sorted(changed(changes)),
             replaces=replaces,
             stables=sorted(
                 name for name, field in fields.items() if field.replaces and name not in replaces
             ),
-            # Two can't have the name that the program gave.
-            deleteBeforeReplace=bool(replaces) and (named or resource.type in self._gone_first),
+            # The old and the new resource can't both have the name in the program.
+            deleteBeforeReplace=bool(replaces) and (named or resource.type in self._delete_first),
             detailedDiff={path: _property_diff(change) for path, change in changes.items()},
             hasDetailedDiff=True,
         )
@@ -137,18 +137,18 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         planned = plan(resource.fields, inputs, None)
         if request.preview:
             return provider_pb2.CreateResponse(properties=self._outputs(resource.fields, planned))
-        wanted = known(planned)
+        desired = known(planned)
         api = self._connected
         try:
-            id = await resource.create(api, wanted, request.timeout or None)
+            id = await resource.create(api, desired, request.timeout or None)
         except Incomplete as error:
-            raise self._unfinished("creating", request, error.id, inputs, wanted, error) from None
+            raise self._unfinished("creating", request, error.id, inputs, desired, error) from None
         except Failure as error:
             raise Failure(_listed(error)) from None
         try:
-            outputs = await resource.read(api, id, wanted)
+            outputs = await resource.read(api, id, desired)
         except Failure as error:
-            raise self._unfinished("creating", request, id, inputs, wanted, error) from None
+            raise self._unfinished("creating", request, id, inputs, desired, error) from None
         if outputs is None:
             raise Failure(f"{request.urn} was gone as soon as it had been created (id {id})")
         return provider_pb2.CreateResponse(
@@ -160,7 +160,7 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     ) -> provider_pb2.ReadResponse:
         resource = self._resource(request.urn)
         state = plain(decode(request.properties))
-        with _named("refreshing", request.urn):
+        with _failing_as("refreshing", request.urn):
             adopted = state or await resource.adopt(self._connected, request.id)
             outputs = await resource.read(self._connected, request.id, adopted)
         if outputs is None:
@@ -185,15 +185,15 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         planned = plan(resource.fields, news, olds, request.ignoreChanges)
         if request.preview:
             return provider_pb2.UpdateResponse(properties=self._outputs(resource.fields, planned))
-        wanted = known(planned)
+        desired = known(planned)
         api = self._connected
         try:
-            await resource.update(api, request.id, olds, wanted, changed(changes))
-            outputs = await resource.read(api, request.id, wanted)
+            await resource.update(api, request.id, olds, desired, changed(changes))
+            outputs = await resource.read(api, request.id, desired)
         except Failure as error:
-            # As with the real plugin, the state has the new values although they failed; the next
-            # refresh finds what is true.
-            raise self._unfinished("updating", request, request.id, news, wanted, error) from None
+            # As with the real plugin, the state gets the new values although the update failed;
+            # the next refresh corrects it.
+            raise self._unfinished("updating", request, request.id, news, desired, error) from None
         if outputs is None:
             raise Failure(
                 "Resource provider reported that the resource did not exist while updating"
@@ -206,7 +206,7 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     async def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
         resource = self._resource(request.urn)
         state = plain(decode(request.properties))
-        with _named("deleting", request.urn):
+        with _failing_as("deleting", request.urn):
             await resource.delete(self._connected, request.id, state, request.timeout or None)
         return empty_pb2.Empty()
 
@@ -215,7 +215,7 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     ) -> provider_pb2.InvokeResponse:
         function = self._functions.get(request.tok)
         if function is None:
-            raise Failure(self._refused("function", request.tok, self._functions))
+            raise Failure(self._unsupported("function", request.tok, self._functions))
         args, reasons = check(
             function.fields,
             decode(request.args),
@@ -226,12 +226,12 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         if reasons:
             return provider_pb2.InvokeResponse(failures=_failures(reasons))
         del args[DEFAULTS]
-        with _named("invoking", request.tok):
+        with _failing_as("invoking", request.tok):
             outputs = await function.look_up(self._connected, args)
         return provider_pb2.InvokeResponse(**{"return": encode(outputs)})
 
     async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
-        # What is under way goes on, so that the state learns of it: the real plugin does so, too.
+        # As in the real plugin, running operations continue, so that the state records them.
         return empty_pb2.Empty()
 
     @property
@@ -241,16 +241,16 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         return self._api
 
     def _resource(self, urn: str) -> Resource[ApiT]:
-        token = urn.split("::")[2].rpartition("$")[2]
+        token = type_of_urn(urn)
         resource = self._resources.get(token)
         if resource is None:
-            raise Failure(self._refused("resource type", token, self._resources))
+            raise Failure(self._unsupported("resource type", token, self._resources))
         return resource
 
-    def _refused(self, what: str, token: str, offered: Mapping[str, object]) -> str:
+    def _unsupported(self, kind: str, token: str, supported: Mapping[str, object]) -> str:
         return (
-            f"unrecognized {what}: {token}. The sandbox's {self.name} plugin has only"
-            f" {', '.join(sorted(offered))}; the real plugin is needed for others"
+            f"unrecognized {kind}: {token}. The sandbox's {self.name} plugin has only"
+            f" {', '.join(sorted(supported))}; the real plugin is needed for others"
         )
 
     def _outputs(self, fields: Fields, properties: Properties) -> Any:
@@ -273,20 +273,20 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
 
     def _unfinished(
         self,
-        doing: str,
+        operation: str,
         request: Any,
         id: str,
         inputs: Properties,
-        wanted: Properties,
+        desired: Properties,
         error: Failure,
     ) -> InitFailed:
-        reason = f"{doing} {request.urn}: {_listed(error)}"
-        properties = self._sealed(self._resource(request.urn).fields, wanted)
+        reason = f"{operation} {request.urn}: {_listed(error)}"
+        properties = self._sealed(self._resource(request.urn).fields, desired)
         return InitFailed(reason, id=id, properties=properties, inputs=inputs, reasons=[reason])
 
 
 def _new_name(resource: str, request: provider_pb2.CheckRequest) -> str:
-    """A name for a resource that the program gave none; the same for the same seed."""
+    """Generate a name for a resource that has none in the program; equal for equal seeds."""
     if request.HasField("autonaming"):
         options = provider_pb2.CheckRequest.AutonamingOptions
         match request.autonaming.mode:
@@ -309,12 +309,11 @@ def _failures(reasons: list[str]) -> list[provider_pb2.CheckFailure]:
     return [provider_pb2.CheckFailure(reason=reason) for reason in reasons]
 
 
-def _some(changes: Any) -> provider_pb2.DiffResponse.DiffChanges.ValueType:
-    return provider_pb2.DiffResponse.DIFF_SOME if changes else provider_pb2.DiffResponse.DIFF_NONE
-
-
 def _property_diff(change: Change) -> provider_pb2.PropertyDiff:
-    return provider_pb2.PropertyDiff(kind=_KINDS[change.how, change.replaces])
+    suffix = "_REPLACE" if change.replaces else ""
+    return provider_pb2.PropertyDiff(
+        kind=provider_pb2.PropertyDiff.Kind.Value(change.how.name + suffix)
+    )
 
 
 def _listed(error: Failure) -> str:
@@ -322,8 +321,9 @@ def _listed(error: Failure) -> str:
 
 
 @contextmanager
-def _named(doing: str, what: str) -> Iterator[None]:
+def _failing_as(operation: str, subject: str) -> Iterator[None]:
+    """Put the operation and its subject before the message of a Failure."""
     try:
         yield
     except Failure as error:
-        raise Failure(f"{doing} {what}: {_listed(error)}") from None
+        raise Failure(f"{operation} {subject}: {_listed(error)}") from None

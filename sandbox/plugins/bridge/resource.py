@@ -1,4 +1,4 @@
-"""What the provider asks of each kind of resource and of each lookup."""
+"""The interface of each kind of resource and of each lookup."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ _ApiT = TypeVar("_ApiT", contravariant=True)
 
 
 class Incomplete(Failure):
-    """The resource `id` was created, but what was to follow failed."""
+    """The resource `id` was created, but a later step of its creation failed."""
 
     def __init__(self, id: str, message: str) -> None:
         super().__init__(message)
@@ -22,34 +22,37 @@ class Incomplete(Failure):
 
 
 class Resource(Protocol[_ApiT]):
-    """One kind of resource. Operations raise Failure with what the user is to read."""
+    """One kind of resource. Its operations raise Failure with a message for the user."""
 
     type: str
     """Such as `digitalocean:index/vpc:Vpc`."""
     fields: ClassVar[Fields]
 
-    async def create(self, api: _ApiT, wanted: Properties, seconds: float | None) -> str:
-        """Create it, wait for it, and return its id. A failure means that the state won't know it,
-        even if it exists by then; Incomplete, that the state will."""
+    async def create(self, api: _ApiT, desired: Properties, seconds: float | None) -> str:
+        """Create the resource, wait until it is ready, and return its id.
+
+        `seconds` is the resource's custom timeout. After Incomplete the resource is in the state,
+        after any other Failure it is not, even if it exists.
+        """
 
     async def read(self, api: _ApiT, id: str, state: Properties) -> Properties | None:
-        """The outputs as they are now, given those of the last run; None if it is gone."""
+        """The current outputs, None if the resource is gone. `state` has those of the last run."""
 
     async def adopt(self, api: _ApiT, id: str) -> Properties:
-        """Prepare an existing resource for being managed, and return what `read` needs."""
+        """Prepare an existing resource for its import, and return the state that `read` needs."""
 
     async def update(
-        self, api: _ApiT, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: _ApiT, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        """Make the properties in `changed` as wanted."""
+        """Give the properties in `changed` their values in `desired`."""
 
     async def delete(self, api: _ApiT, id: str, state: Properties, seconds: float | None) -> None:
-        """End it."""
+        """Delete the resource."""
 
 
 @dataclass(frozen=True)
 class Function(Generic[ApiT]):
-    """One lookup: `fields` are its arguments, `look_up` answers its outputs or raises Failure."""
+    """One lookup: `fields` are its arguments, `look_up` returns its outputs or raises Failure."""
 
     fields: Fields
     look_up: Callable[[ApiT, Properties], Awaitable[Properties]]
@@ -61,12 +64,12 @@ def api_name(name: str) -> str:
 
 
 def present(properties: Properties) -> Properties:
-    """Those that have a value other than the zero one: Go's clients send no others."""
+    """`properties` without zero values, which Go's API clients leave out."""
     return {name: value for name, value in properties.items() if value}
 
 
 def go_time(text: str | None) -> str:
-    """A time of the API as Go prints it, which is how the real plugin keeps it:
+    """A time of the API as Go prints it and the real plugin keeps it, such as
     `2026-03-01 12:00:00 +0000 UTC`."""
     moment = datetime.fromisoformat(text).astimezone(UTC) if text else datetime.min
     seconds, _, fraction = moment.replace(tzinfo=None).isoformat(sep=" ").partition(".")

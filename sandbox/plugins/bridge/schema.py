@@ -1,4 +1,4 @@
-"""What the properties of a resource are: the plugin's one source of names, types and rules."""
+"""Describes the properties of a resource: names, types and rules."""
 
 import ipaddress
 from collections.abc import Callable, Mapping
@@ -16,13 +16,13 @@ class Kind(Enum):
     BOOLEAN = "true or false"
     LIST = "a list"
     SET = "a list in any order"
-    """A list whose order means nothing."""
+    """A list whose order has no meaning."""
     MAP = "a map of strings"
     OBJECT = "an object"
 
     @property
     def zero(self) -> Any:
-        """What the API takes an absent value for."""
+        """The value that the API assumes for an absent one."""
         return {
             Kind.STRING: "",
             Kind.INTEGER: 0,
@@ -36,20 +36,16 @@ class Kind(Enum):
 
 
 Rule = Callable[[Any], str | None]
-"""What a value should have been, or None if it is right."""
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+"""Returns what is expected instead of a value, or None if the value is valid."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One property.
 
-    `required`, or else optional; `computed`: what the program leaves out, the API decides;
-    `output`: only the API sets it; `replaces`: a change makes another resource; `autonamed`:
-    what the program leaves out, the plugin makes up from the resource's name.
+    `computed`: the API decides a value that the program leaves out. `output`: only the API sets it.
+    `replaces`: a change replaces the resource. `autonamed`: the plugin generates a value that the
+    program leaves out from the resource's name.
     """
 
     kind: Kind
@@ -63,18 +59,18 @@ class Field:
     rule: Rule | None = None
     conflicts: tuple[str, ...] = ()
     """Properties that can't be set beside this one."""
-    normal: Callable[[Any], Any] = _as_it_is
-    """The form in which two values are compared, where case means nothing."""
+    normal: Callable[[Any], Any] = lambda value: value
+    """Converts a value to the form in which it is compared, such as to lower case."""
     unchanged: Callable[[Properties, Properties], bool] | None = None
-    """Given the old and the new object that hold the field: True if a difference is none."""
+    """Called with the old and the new object that contain the field: True for no difference."""
     replaces_when: Callable[[Any, Any], bool] | None = None
-    """Given the old and the new value: True if this change makes another resource."""
+    """Called with the old and the new value: True if this change replaces the resource."""
     stale: Callable[[Properties], bool] | None = None
-    """Given the object as it was found: True if the API has to set this output anew."""
+    """Called with the current object: True if the API has to set this output again."""
     element: "Field | None" = None
-    """Of a list or a set."""
+    """The element of a list or a set."""
     fields: Mapping[str, "Field"] = field(default_factory=dict)
-    """Of an object."""
+    """The fields of an object."""
 
 
 Fields = Mapping[str, Field]

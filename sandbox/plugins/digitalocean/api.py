@@ -1,78 +1,54 @@
 """The DigitalOcean API over HTTP, called as godo calls it (https://docs.digitalocean.com/reference/api/)."""
 
 import asyncio
-import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urljoin
 
 import httpx
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-)
 
+from sandbox.plugins.bridge.client import ApiClient, ApiError, error_body, retry_after
 from sandbox.plugins.common import Failure
 from sandbox.plugins.digitalocean.configuration import Configuration
 
 
-class ApiError(Failure):
-    """The API refused a request, or could not be reached; `status` is None in the latter case."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 @contextmanager
-def failing(what: str) -> Iterator[None]:
-    """Says in a failure of the API what it was that failed."""
+def failing(operation: str) -> Iterator[None]:
+    """Put `operation` before the message of an ApiError."""
     try:
         yield
     except ApiError as error:
-        raise Failure(f"{what}: {error}") from None
+        raise Failure(f"{operation}: {error}") from None
 
 
-class _Again(Exception):
-    """A failed attempt that is worth another one."""
-
-    def __init__(self, failure: str, response: httpx.Response | None) -> None:
-        super().__init__(failure)
-        self.response = response
-
-
-class Api:
+class Api(ApiClient):
     """One account's API.
 
-    A request is made again, whatever its method, when no answer comes, or one of 429 or of 500 and
-    above but 501: waiting as `Retry-After` says, or else twice as long each time.
+    Responses with 429, or 500 and above except 501, are transient. The pause before the next
+    attempt is that of the Retry-After header, or doubles with each attempt.
     """
 
     def __init__(
         self, configuration: Configuration, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._configuration = configuration
-        headers = {"User-Agent": "pulumi-digitalocean (stand-in)"}
-        if configuration.token:
-            headers["Authorization"] = f"Bearer {configuration.token.get_secret_value()}"
-        self._client = httpx.AsyncClient(
-            headers=headers, timeout=None, transport=transport, follow_redirects=True
+        super().__init__(
+            token=configuration.token,
+            headers={"User-Agent": "pulumi-digitalocean (stand-in)"},
+            attempts=configuration.http_retry_max + 1,
+            transport=transport,
+            follow_redirects=True,
         )
-        self._pace = _Pace(configuration.requests_per_second)
-
-    async def close(self) -> None:
-        await self._client.aclose()
+        self._configuration = configuration
+        self._next_begin = 0.0
 
     async def get(self, path: str, **query: str | int) -> Any:
-        """The JSON that `path` answers. Raises ApiError, as all of these do."""
-        return await self._request("GET", path, query=query)
+        """The JSON at `path`. Raises ApiError, as all requests do."""
+        return await self._call("GET", path, params=query or None)
 
     async def find(self, path: str) -> Any | None:
-        """As `get`, but None if there is no such thing (404)."""
+        """As `get`, but None for a 404."""
         try:
             return await self.get(path)
         except ApiError as error:
@@ -81,108 +57,60 @@ class Api:
             raise
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        return await self._request("POST", path, body=body)
+        return await self._call("POST", path, json=body)
 
     async def put(self, path: str, body: Mapping[str, Any]) -> Any:
-        return await self._request("PUT", path, body=body)
+        return await self._call("PUT", path, json=body)
 
     async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> None:
-        await self._request("DELETE", path, body=body)
+        await self._call("DELETE", path, json=body)
 
     async def pages(self, path: str, key: str, **query: str | int) -> list[Any]:
-        """The items called `key` of all pages of `path`."""
+        """The items under `key` of all pages of `path`."""
         items: list[Any] = []
         page = 1
         while True:
-            answer = await self.get(path, **query, page=page)
-            items += answer.get(key) or []
-            if not answer.get("links", {}).get("pages", {}).get("next"):
+            body = await self.get(path, **query, page=page)
+            items += body.get(key) or []
+            if not body.get("links", {}).get("pages", {}).get("next"):
                 return items
             page += 1
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        query: Mapping[str, str | int] | None = None,
-    ) -> Any:
+    async def _call(self, method: str, path: str, **options: Any) -> Any:
         url = urljoin(self._configuration.api_endpoint, path)
-        attempts = self._configuration.http_retry_max + 1
-        given_up = f"; giving up after {attempts} attempt(s)" if attempts > 1 else ""
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_Again),
-                stop=stop_after_attempt(attempts),
-                wait=self._wait,
-                reraise=True,
-            ):
-                with attempt:
-                    response = await self._attempt(method, url, body, query)
-        except _Again as error:
-            if error.response is None:
-                raise ApiError(f"{method} {url}: {error}{given_up}") from None
-            response, suffix = error.response, given_up
-        else:
-            suffix = ""
-        if not response.is_success:
-            raise ApiError(_refusal(method, response) + suffix, response.status_code)
+        response = await self._request(method, url, **options)
         return response.json() if response.content else {}
 
-    async def _attempt(
-        self,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None,
-        query: Mapping[str, str | int] | None,
-    ) -> httpx.Response:
-        await self._pace.turn()
-        try:
-            response = await self._client.request(method, url, json=body, params=query or None)
-        except httpx.UnsupportedProtocol as error:
-            raise ApiError(f"{method} {url}: {error}") from None
-        except httpx.TransportError as error:
-            raise _Again(str(error) or type(error).__name__, None) from None
-        status = response.status_code
-        if status == 429 or (status >= 500 and status != 501):
-            raise _Again(response.reason_phrase, response)
-        return response
+    @asynccontextmanager
+    async def _turn(self, method: str) -> AsyncIterator[None]:
+        rate = self._configuration.requests_per_second
+        now = time.monotonic()
+        begin = max(now, self._next_begin)
+        self._next_begin = begin + (1 / rate if rate else 0.0)
+        await asyncio.sleep(begin - now)
+        yield
 
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        response = error.response if isinstance(error, _Again) else None
+    def _is_transient(self, response: httpx.Response) -> bool:
+        status = response.status_code
+        return status == 429 or (status >= 500 and status != 501)
+
+    def _pause(self, response: httpx.Response | None, attempt: int) -> float:
         if response is not None and response.status_code in (429, 503):
-            after = response.headers.get("Retry-After", "")
-            if after.isdecimal():
-                return float(after)
+            seconds = retry_after(response)
+            if seconds is not None:
+                return seconds
         first, longest = (
             self._configuration.http_retry_wait_min,
             self._configuration.http_retry_wait_max,
         )
-        return float(min(longest, first * 2 ** (state.attempt_number - 1)))
+        return float(min(longest, first * 2 ** (attempt - 1)))
 
+    def _given_up(self) -> str:
+        return f"; giving up after {self._attempts} attempt(s)" if self._attempts > 1 else ""
 
-class _Pace:
-    """Lets no more than so many requests begin in a second; 0: any number."""
-
-    def __init__(self, per_second: float) -> None:
-        self._interval = 1 / per_second if per_second else 0.0
-        self._next = 0.0
-
-    async def turn(self) -> None:
-        now = time.monotonic()
-        begin = max(now, self._next)
-        self._next = begin + self._interval
-        await asyncio.sleep(begin - now)
-
-
-def _refusal(method: str, response: httpx.Response) -> str:
-    try:
-        answer = response.json()
-    except json.JSONDecodeError:
-        answer = {"message": response.text}
-    request_id = answer.get("request_id") or response.headers.get("x-request-id", "")
-    request = f' (request "{request_id}")' if request_id else ""
-    message = answer.get("message", "")
-    return f"{method} {response.request.url}: {response.status_code}{request} {message}"
+    def _refusal(self, method: str, response: httpx.Response) -> str:
+        body = error_body(response)
+        request_id = body.get("request_id") or response.headers.get("x-request-id", "")
+        request = f' (request "{request_id}")' if request_id else ""
+        message = body.get("message", "")
+        return f"{method} {response.request.url}: {response.status_code}{request} {message}"

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from semver import Version
 
+from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import Incomplete, api_name, go_time, present
 from sandbox.plugins.bridge.schema import (
     Field,
@@ -21,7 +22,7 @@ from sandbox.plugins.bridge.schema import (
     string,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, ApiError, failing
+from sandbox.plugins.digitalocean.api import Api, failing
 from sandbox.plugins.digitalocean.credentials import expired, kube_config
 from sandbox.plugins.digitalocean.node_pool import (
     CLUSTERS,
@@ -41,7 +42,7 @@ _DAYS = ("any", "monday", "tuesday", "wednesday", "thursday", "friday", "saturda
 
 
 def _switch(*conflicts: str) -> Field:
-    """A part of the cluster that can be switched on and off."""
+    """A feature of the cluster that can be enabled."""
     return object_of({"enabled": boolean(required=True)}, computed=True, conflicts=conflicts)
 
 
@@ -91,7 +92,7 @@ _KUBE_CONFIG: Fields = {
 
 
 def _is_older(old: str, new: str) -> bool:
-    """True if the version `new` is below `old`, which a cluster can't go back to."""
+    """True if `new` is below `old`: a cluster can't be downgraded, only replaced."""
     try:
         before, after = (Version.parse(slug, optional_minor_and_patch=True) for slug in (old, new))
     except ValueError:
@@ -139,17 +140,17 @@ class KubernetesCluster:
         "kubeConfigs": list_of(object_of(_KUBE_CONFIG), output=True, secret=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
         with failing("Error creating Kubernetes cluster"):
-            answer = await api.post(CLUSTERS, _create_request(wanted))
-        id = str(answer["kubernetes_cluster"]["id"])
-        # As with the real plugin, a cluster that doesn't come up is left to itself: the state does
-        # not know it, and the next run creates another.
+            response = await api.post(CLUSTERS, _create_request(desired))
+        id = str(response["kubernetes_cluster"]["id"])
+        # As with the real plugin, a cluster that does not become ready is not in the state: it
+        # remains in the account, and the next run creates another one.
         try:
             await _until_running(api, id, seconds or CREATE_TIMEOUT)
         except Failure as error:
             raise Failure(f"Error creating Kubernetes cluster: {error}") from None
-        if wanted.get("registryIntegration"):
+        if desired.get("registryIntegration"):
             try:
                 await api.post(_REGISTRY, {"cluster_uuids": [id]})
             except ApiError as error:
@@ -158,48 +159,48 @@ class KubernetesCluster:
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
         with failing("Error retrieving Kubernetes cluster"):
-            answer = await api.find(f"{CLUSTERS}/{id}")
-        if answer is None:
+            response = await api.find(f"{CLUSTERS}/{id}")
+        if response is None:
             return None
-        return await describe_cluster(api, answer["kubernetes_cluster"], state)
+        return await describe_cluster(api, response["kubernetes_cluster"], state)
 
     async def adopt(self, api: Api, id: str) -> Properties:
         with failing("Error retrieving Kubernetes cluster"):
             cluster = (await api.get(f"{CLUSTERS}/{id}"))["kubernetes_cluster"]
         pools = cluster.get("node_pools") or []
-        marked = [pool for pool in pools if DEFAULT_POOL_TAG in (pool.get("tags") or [])]
-        if len(marked) > 1:
+        tagged = [pool for pool in pools if DEFAULT_POOL_TAG in (pool.get("tags") or [])]
+        if len(tagged) > 1:
             raise Failure(
                 "Multiple node pools are tagged as the default node pool; only one node pool may"
                 f" have the `{DEFAULT_POOL_TAG}` tag"
             )
-        if not marked and len(pools) != 1:
+        if not tagged and len(pools) != 1:
             raise Failure(
                 f"Cluster contains multiple node pools. Manually add the `{DEFAULT_POOL_TAG}` tag"
                 " to the pool that should be used as the default. Additional pools must be imported"
                 " separately as KubernetesNodePool resources."
             )
-        if not marked:
-            tagged = [*(pools[0].get("tags") or []), DEFAULT_POOL_TAG]
+        if not tagged:
+            new_tags = [*(pools[0].get("tags") or []), DEFAULT_POOL_TAG]
             with failing("Error tagging the default node pool"):
-                await api.put(f"{CLUSTERS}/{id}/node_pools/{pools[0]['id']}", {"tags": tagged})
+                await api.put(f"{CLUSTERS}/{id}/node_pools/{pools[0]['id']}", {"tags": new_tags})
         return {}
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
         if changed & _UPDATED_TOGETHER:
             with failing("Unable to update cluster"):
-                await api.put(f"{CLUSTERS}/{id}", _update_request(old, wanted))
+                await api.put(f"{CLUSTERS}/{id}", _update_request(old, desired))
         if "nodePool" in changed:
             pool_id = old["nodePool"]["id"]
-            await update_pool(api, id, pool_id, wanted["nodePool"], tag=DEFAULT_POOL_TAG)
+            await update_pool(api, id, pool_id, desired["nodePool"], tag=DEFAULT_POOL_TAG)
         if "version" in changed:
             with failing("Unable to upgrade cluster version"):
-                await api.post(f"{CLUSTERS}/{id}/upgrade", {"version": wanted["version"]})
+                await api.post(f"{CLUSTERS}/{id}/upgrade", {"version": desired["version"]})
         if "registryIntegration" in changed:
             body = {"cluster_uuids": [id]}
-            if wanted.get("registryIntegration"):
+            if desired.get("registryIntegration"):
                 with failing("Error enabling registry integration"):
                     await api.post(_REGISTRY, body)
             else:
@@ -234,55 +235,55 @@ _UPDATED_TOGETHER = {
 }
 
 
-def _create_request(wanted: Properties) -> dict[str, Any]:
+def _create_request(desired: Properties) -> dict[str, Any]:
     return {
         **present(
             {
-                "name": wanted["name"],
-                "region": wanted["region"].lower(),
-                "version": wanted["version"],
-                "tags": wanted.get("tags"),
-                "vpc_uuid": wanted.get("vpcUuid"),
-                "worker_subnet_uuid": wanted.get("workerSubnetUuid"),
-                "cluster_subnet": wanted.get("clusterSubnet"),
-                "service_subnet": wanted.get("serviceSubnet"),
-                "isolated_workers": wanted.get("isolatedWorkers"),
-                "node_pools": [pool_request(wanted["nodePool"], DEFAULT_POOL_TAG)],
-                **_parts(wanted),
-                "cluster_autoscaler_configuration": _autoscaler([], wanted),
+                "name": desired["name"],
+                "region": desired["region"].lower(),
+                "version": desired["version"],
+                "tags": desired.get("tags"),
+                "vpc_uuid": desired.get("vpcUuid"),
+                "worker_subnet_uuid": desired.get("workerSubnetUuid"),
+                "cluster_subnet": desired.get("clusterSubnet"),
+                "service_subnet": desired.get("serviceSubnet"),
+                "isolated_workers": desired.get("isolatedWorkers"),
+                "node_pools": [pool_request(desired["nodePool"], DEFAULT_POOL_TAG)],
+                **_parts(desired),
+                "cluster_autoscaler_configuration": _autoscaler([], desired),
             }
         ),
-        # Left out, the API decides: from 1.36 on, for a control plane that is highly available.
-        **({"ha": wanted["ha"]} if "ha" in wanted else {}),
-        "maintenance_policy": _maintenance(wanted),
-        "auto_upgrade": wanted.get("autoUpgrade", False),
-        "surge_upgrade": wanted.get("surgeUpgrade", False),
+        # Without it the API decides: from 1.36 on, the control plane is highly available.
+        **({"ha": desired["ha"]} if "ha" in desired else {}),
+        "maintenance_policy": _maintenance(desired),
+        "auto_upgrade": desired.get("autoUpgrade", False),
+        "surge_upgrade": desired.get("surgeUpgrade", False),
     }
 
 
-def _update_request(old: Properties, wanted: Properties) -> dict[str, Any]:
+def _update_request(old: Properties, desired: Properties) -> dict[str, Any]:
     return {
         **present(
             {
-                "name": wanted["name"],
-                # godo leaves out what is empty or false: by the real plugin, the last tag can't be
-                # removed, nor surge upgrades be switched off.
-                "tags": wanted.get("tags"),
-                "surge_upgrade": wanted.get("surgeUpgrade"),
-                "maintenance_policy": _maintenance(wanted),
-                **_parts(wanted),
+                "name": desired["name"],
+                # As godo does, leave out empty and false values: the real plugin can't remove the
+                # last tag or disable surge upgrades.
+                "tags": desired.get("tags"),
+                "surge_upgrade": desired.get("surgeUpgrade"),
+                "maintenance_policy": _maintenance(desired),
+                **_parts(desired),
                 "cluster_autoscaler_configuration": _autoscaler(
-                    old.get("clusterAutoscalerConfigurations", []), wanted
+                    old.get("clusterAutoscalerConfigurations", []), desired
                 ),
             }
         ),
-        "auto_upgrade": wanted.get("autoUpgrade", False),
-        "ha": wanted.get("ha", False),
+        "auto_upgrade": desired.get("autoUpgrade", False),
+        "ha": desired.get("ha", False),
     }
 
 
-def _maintenance(wanted: Properties) -> dict[str, str] | None:
-    policy = wanted.get("maintenancePolicy")
+def _maintenance(desired: Properties) -> dict[str, str] | None:
+    policy = desired.get("maintenancePolicy")
     if policy is None:
         return None
     return {
@@ -292,17 +293,17 @@ def _maintenance(wanted: Properties) -> dict[str, str] | None:
     }
 
 
-def _parts(wanted: Properties) -> dict[str, Any]:
-    """The parts of a cluster that are objects in the API, too."""
+def _parts(desired: Properties) -> dict[str, Any]:
+    """The properties of a cluster that are objects in the API."""
     parts = {
-        _part(name): {"enabled": wanted[name]["enabled"]} for name in SWITCHES if name in wanted
+        _part(name): {"enabled": desired[name]["enabled"]} for name in SWITCHES if name in desired
     }
-    if firewall := wanted.get("controlPlaneFirewall"):
+    if firewall := desired.get("controlPlaneFirewall"):
         parts["control_plane_firewall"] = {
             "enabled": firewall["enabled"],
             "allowed_addresses": firewall["allowedAddresses"],
         }
-    if ssos := wanted.get("ssos"):
+    if ssos := desired.get("ssos"):
         sso = ssos[0]
         parts["sso"] = {
             "enabled": sso["enabled"],
@@ -316,21 +317,21 @@ def _part(name: str) -> str:
     return "rdma_shared_dev_plugin" if name == "rdmaSharedDevicePlugin" else api_name(name)
 
 
-def _autoscaler(old: list[Properties], wanted: Properties) -> dict[str, Any] | None:
-    """The autoscaler's settings; those that are no longer wanted are reset."""
-    given = (wanted.get("clusterAutoscalerConfigurations") or [{}])[0]
-    before = old[0] if old else {}
+def _autoscaler(old: list[Properties], desired: Properties) -> dict[str, Any] | None:
+    """The autoscaler's settings; those that the program has removed are reset."""
+    desired_settings = (desired.get("clusterAutoscalerConfigurations") or [{}])[0]
+    old_settings = old[0] if old else {}
     settings = {
-        api_name(name): given.get(name, field.kind.zero)
+        api_name(name): desired_settings.get(name, field.kind.zero)
         for name, field in _AUTOSCALER.items()
-        if given.get(name) or before.get(name)
+        if desired_settings.get(name) or old_settings.get(name)
     }
     return settings or None
 
 
 async def _until_running(api: Api, id: str, seconds: float) -> None:
     with failing("Error trying to read cluster state"):
-        async for _ in polls(seconds, of="create cluster"):
+        async for _ in polls(seconds, operation="create cluster"):
             status = (await api.get(f"{CLUSTERS}/{id}"))["kubernetes_cluster"]["status"]
             if status["state"] == "running":
                 return
@@ -339,8 +340,10 @@ async def _until_running(api: Api, id: str, seconds: float) -> None:
 
 
 async def describe_cluster(api: Api, cluster: dict[str, Any], state: Properties) -> Properties:
-    """A cluster of the API as outputs, with what only `state` tells; `registryIntegration` is part
-    of that: the real plugin never reads it back. Credentials are made anew once they have expired.
+    """The API's `cluster` as outputs, completed from `state` where the API shows nothing.
+
+    `registryIntegration` comes from `state`, too: the real plugin never reads it. Credentials are
+    renewed once they have expired.
     """
     outputs: Properties = {
         name: state[name]

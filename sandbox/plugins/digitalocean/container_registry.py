@@ -33,22 +33,22 @@ class ContainerRegistry:
         "createdAt": string(output=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
         body = {
-            "name": wanted["name"],
-            "subscription_tier_slug": wanted["subscriptionTierSlug"],
-            "region": wanted.get("region"),
+            "name": desired["name"],
+            "subscription_tier_slug": desired["subscriptionTierSlug"],
+            "region": desired.get("region"),
         }
         with failing("Error creating container registry"):
-            answer = await api.post("/v2/registry", present(body))
-        return str(answer["registry"]["name"])
+            response = await api.post("/v2/registry", present(body))
+        return str(response["registry"]["name"])
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
         with failing("Error retrieving container registry"):
-            answer = await api.find(f"{_REGISTRIES}/{id}")
-        if answer is None:
+            response = await api.find(f"{_REGISTRIES}/{id}")
+        if response is None:
             return None
-        registry = answer["registry"]
+        registry = response["registry"]
         with failing("Error retrieving container registry subscription"):
             subscription = (await api.get(_SUBSCRIPTION))["subscription"]
         return {
@@ -65,11 +65,11 @@ class ContainerRegistry:
         return {}
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
         if "subscriptionTierSlug" in changed:
             with failing("Error updating container registry subscription"):
-                await api.post(_SUBSCRIPTION, {"tier_slug": wanted["subscriptionTierSlug"]})
+                await api.post(_SUBSCRIPTION, {"tier_slug": desired["subscriptionTierSlug"]})
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
         with failing("Error deleting container registry"):

@@ -11,7 +11,7 @@ from sandbox.plugins.common import Failure
 
 
 def expired(kube_configs: list[Properties]) -> bool:
-    """True if there are none, or their time is over. Raises Failure if that can't be told."""
+    """True if there are no credentials or they have expired. Raises Failure for an invalid time."""
     if not kube_configs or not (text := kube_configs[0].get("expiresAt")):
         return True
     try:
@@ -21,7 +21,7 @@ def expired(kube_configs: list[Properties]) -> bool:
 
 
 def kube_config(name: str, region: str, credentials: dict[str, Any]) -> Properties:
-    """The credentials that the API gave for the cluster `name`."""
+    """The API's `credentials` for the cluster `name` as outputs."""
     expires = datetime.fromisoformat(credentials["expires_at"]).astimezone(UTC)
     outputs = {
         "rawConfig": _kubeconfig(name, region, credentials),

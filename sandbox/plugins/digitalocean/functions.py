@@ -1,4 +1,4 @@
-"""The lookups that programs can make."""
+"""The lookups."""
 
 import time
 from collections.abc import Mapping
@@ -67,23 +67,23 @@ async def _vpc(api: Api, args: Properties) -> Properties:
         raise Failure("exactly one of `id`, `name` and `region` must be given")
     with failing("Error retrieving VPC"):
         if "id" in args:
-            found = [(await api.get(f"{VPCS}/{args['id']}"))["vpc"]]
+            vpcs = [(await api.get(f"{VPCS}/{args['id']}"))["vpc"]]
         else:
-            found = await api.pages(VPCS, "vpcs", per_page=200)
+            vpcs = await api.pages(VPCS, "vpcs", per_page=200)
     if "region" in args:
-        found = [vpc for vpc in found if vpc["region"] == args["region"] and vpc["default"]]
+        vpcs = [vpc for vpc in vpcs if vpc["region"] == args["region"] and vpc["default"]]
         missing = f"unable to find default VPC in {args['region']} region"
     else:
-        found = [vpc for vpc in found if args.get("name", vpc["name"]) == vpc["name"]]
+        vpcs = [vpc for vpc in vpcs if args.get("name", vpc["name"]) == vpc["name"]]
         missing = f"no VPCs found with name {args.get('name')}"
-    if not found:
+    if not vpcs:
         raise Failure(f"Error retrieving VPC: {missing}")
-    if len(found) > 1:
+    if len(vpcs) > 1:
         raise Failure(
             f"Error retrieving VPC: too many VPCs found with name {args['name']}"
-            f" (found {len(found)}, expected 1)"
+            f" (found {len(vpcs)}, expected 1)"
         )
-    return {"id": found[0]["id"], **describe_vpc(found[0])}
+    return {"id": vpcs[0]["id"], **describe_vpc(vpcs[0])}
 
 
 def _token(name: str) -> str:
@@ -98,7 +98,7 @@ FUNCTIONS: Mapping[str, Function[Api]] = {
         {
             "name": string(required=True, rule=not_empty),
             "kubeconfigExpireSeconds": integer(rule=at_least(0)),
-            # The real plugin takes these, too, and makes nothing of them.
+            # The real plugin accepts these, too, and ignores them.
             **{
                 name: KubernetesCluster.fields[name]
                 for name in ("tags", "ssos", "clusterAutoscalerConfigurations", *SWITCHES)
@@ -111,4 +111,4 @@ FUNCTIONS: Mapping[str, Function[Api]] = {
         {name: string(rule=not_empty) for name in ("id", "name", "region")}, _vpc
     ),
 }
-"""By the token that programs invoke."""
+"""Lookups by the token that programs invoke."""

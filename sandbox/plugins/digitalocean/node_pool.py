@@ -1,8 +1,9 @@
-"""Node pools, a cluster's first one and those that are resources of their own
+"""Node pools: a cluster's default pool, and pools that are separate resources
 (https://docs.digitalocean.com/reference/api/digitalocean/#tag/Kubernetes)."""
 
 from typing import Any, ClassVar
 
+from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
@@ -18,22 +19,22 @@ from sandbox.plugins.bridge.schema import (
     strings_by_key,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, ApiError, failing
+from sandbox.plugins.digitalocean.api import Api, failing
 from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, polls
 from sandbox.plugins.digitalocean.tags import tags
 
 CLUSTERS = "/v2/kubernetes/clusters"
 
 DEFAULT_POOL_TAG = "terraform:default-node-pool"
-"""Marks the pool that is part of the cluster's own resource."""
+"""The tag of the default pool, which belongs to the cluster's resource."""
 
 _DELETE_TIMEOUT = 30 * 60.0
 
 
 def _count_is_actual(old: Properties, new: Properties) -> bool:
-    """True if the pool has as many nodes as it should: who made it so is no matter."""
-    wanted = new.get("nodeCount", old.get("nodeCount"))
-    return (wanted or 0) == (old.get("actualNodeCount") or 0)
+    """True if the pool already has the desired number of nodes, whoever set it."""
+    desired = new.get("nodeCount", old.get("nodeCount"))
+    return (desired or 0) == (old.get("actualNodeCount") or 0)
 
 
 _NODE = {
@@ -71,11 +72,11 @@ class KubernetesNodePool:
         "clusterId": string(required=True, replaces=True, rule=not_empty),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
-        cluster_id = wanted["clusterId"]
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
+        cluster_id = desired["clusterId"]
         with failing("Error creating Kubernetes node pool: Unable to create new default node pool"):
-            answer = await api.post(f"{CLUSTERS}/{cluster_id}/node_pools", pool_request(wanted))
-        id = str(answer["node_pool"]["id"])
+            response = await api.post(f"{CLUSTERS}/{cluster_id}/node_pools", pool_request(desired))
+        id = str(response["node_pool"]["id"])
         try:
             await _until_running(api, cluster_id, id, seconds or CREATE_TIMEOUT)
         except Failure as error:
@@ -85,10 +86,10 @@ class KubernetesNodePool:
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
         cluster_id = state["clusterId"]
         with failing("Error retrieving Kubernetes node pool"):
-            answer = await api.find(f"{CLUSTERS}/{cluster_id}/node_pools/{id}")
-        if answer is None:
+            response = await api.find(f"{CLUSTERS}/{cluster_id}/node_pools/{id}")
+        if response is None:
             return None
-        pool = answer["node_pool"]
+        pool = response["node_pool"]
         described = describe_pool(pool)
         del described["id"]
         return {**described, "nodeCount": pool["count"], "clusterId": cluster_id}
@@ -108,17 +109,17 @@ class KubernetesNodePool:
         raise Failure(f"Did not find the cluster owning the node pool {id}")
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
         if changed:
-            await update_pool(api, wanted["clusterId"], id, wanted, tag=None)
+            await update_pool(api, desired["clusterId"], id, desired, tag=None)
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
         path = f"{CLUSTERS}/{state['clusterId']}/node_pools/{id}"
         with failing("Unable to delete node pool"):
             await api.delete(path)
         with failing("Error trying to read nodepool state"):
-            async for _ in polls(seconds or _DELETE_TIMEOUT, of="delete nodepool"):
+            async for _ in polls(seconds or _DELETE_TIMEOUT, operation="delete nodepool"):
                 if await api.find(path) is None:
                     return
 
@@ -144,13 +145,13 @@ def pool_request(pool: Properties, *extra_tags: str) -> dict[str, Any]:
 async def update_pool(
     api: Api, cluster_id: str, id: str, pool: Properties, *, tag: str | None
 ) -> None:
-    """Make a pool as `pool` says, with `tag` besides its own tags, and wait for its nodes."""
+    """Update a pool to `pool`, with the additional `tag`, and wait for its nodes."""
     body = {
         **present(
             {
                 "name": pool["name"],
                 "count": pool.get("nodeCount"),
-                # Left out when there are none, so the last tag and the last label can't be removed.
+                # As godo does, leave out empty values: the last tag or label can't be removed.
                 "tags": [*pool.get("tags", []), *([tag] if tag else [])],
                 "labels": pool.get("labels"),
             }
@@ -171,7 +172,7 @@ async def update_pool(
 
 async def _until_running(api: Api, cluster_id: str, id: str, seconds: float) -> None:
     with failing("Error trying to read nodepool state"):
-        async for _ in polls(seconds, of="create nodepool"):
+        async for _ in polls(seconds, operation="create nodepool"):
             pool = (await api.get(f"{CLUSTERS}/{cluster_id}/node_pools/{id}"))["node_pool"]
             nodes = pool.get("nodes") or []
             running = [node for node in nodes if node["status"]["state"] == "running"]
@@ -184,7 +185,7 @@ def _taints(pool: Properties) -> list[dict[str, str]]:
 
 
 def describe_pool(pool: dict[str, Any]) -> Properties:
-    """A pool of the API as outputs, but for the number of nodes that it should have."""
+    """The API's `pool` as outputs, without its desired number of nodes."""
     return {
         "id": pool["id"],
         "name": pool["name"],
@@ -213,10 +214,10 @@ def describe_pool(pool: dict[str, Any]) -> Properties:
     }
 
 
-def own_tags(tagged: dict[str, Any]) -> list[str]:
-    """The tags but for those that DigitalOcean and the plugin add."""
+def own_tags(record: dict[str, Any]) -> list[str]:
+    """The tags without those that DigitalOcean and the plugin add."""
     return [
         tag
-        for tag in tagged.get("tags") or []
+        for tag in record.get("tags") or []
         if tag and tag != "k8s" and not tag.startswith(("k8s:", "terraform:"))
     ]

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from sandbox.plugins.bridge.provider import BridgedProvider
 from sandbox.plugins.bridge.schema import Properties
-from sandbox.plugins.digitalocean import configuration
 from sandbox.plugins.digitalocean.api import Api
 from sandbox.plugins.digitalocean.cluster import KubernetesCluster
+from sandbox.plugins.digitalocean.configuration import Configuration
 from sandbox.plugins.digitalocean.container_registry import ContainerRegistry
 from sandbox.plugins.digitalocean.functions import FUNCTIONS
 from sandbox.plugins.digitalocean.node_pool import KubernetesNodePool
@@ -14,17 +14,15 @@ from sandbox.plugins.digitalocean.vpc import Vpc
 
 
 class DigitalOceanProvider(BridgedProvider[Api]):
-    """One configured provider. `connect` makes the API from its configuration."""
+    """One configured provider. `make_api` makes the API from its configuration."""
 
     name = "digitalocean"
+    configuration = Configuration
 
-    def __init__(self, connect: Callable[[configuration.Configuration], Api] = Api) -> None:
+    def __init__(self, make_api: Callable[[Configuration], Api] = Api) -> None:
         resources = (KubernetesCluster(), KubernetesNodePool(), ContainerRegistry(), Vpc())
         super().__init__(resources, FUNCTIONS)
-        self._make_api = connect
+        self._make_api = make_api
 
-    def faults(self, given: Properties, *, name: str) -> list[str]:
-        return configuration.faults(given, name=name)
-
-    async def connect(self, given: Properties) -> Api:
-        return self._make_api(configuration.configure(given))
+    async def connect(self, settings: Properties) -> Api:
+        return self._make_api(Configuration.parse(settings))

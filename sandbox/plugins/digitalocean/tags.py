@@ -8,7 +8,7 @@ _TAG = re.compile(r"[a-zA-Z0-9:\-_]{1,255}")
 
 
 def tags() -> Field:
-    """Tags of a resource; their case means nothing (docs.digitalocean.com/reference/api)."""
+    """Tags of a resource, whose case has no meaning (docs.digitalocean.com/reference/api)."""
 
     def rule(value: str) -> str | None:
         if _TAG.fullmatch(value):

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
@@ -16,7 +17,7 @@ from sandbox.plugins.bridge.schema import (
     not_empty,
     string,
 )
-from sandbox.plugins.digitalocean.api import Api, ApiError, failing
+from sandbox.plugins.digitalocean.api import Api, failing
 
 PATH = "/v2/vpcs"
 
@@ -36,27 +37,27 @@ class Vpc:
     }
 
     def __init__(self) -> None:
-        self._in_region: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._region_locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
         body = {
-            "name": wanted["name"],
-            "region": wanted["region"],
-            "description": wanted.get("description"),
-            "ip_range": wanted.get("ipRange"),
+            "name": desired["name"],
+            "region": desired["region"],
+            "description": desired.get("description"),
+            "ip_range": desired.get("ipRange"),
         }
-        # Two at once could be given the same range of addresses.
-        async with self._in_region[wanted["region"]]:
+        # Two concurrent requests could get the same range of addresses.
+        async with self._region_locks[desired["region"]]:
             with failing("Error creating VPC"):
-                answer = await api.post(PATH, present(body))
-        return str(answer["vpc"]["id"])
+                response = await api.post(PATH, present(body))
+        return str(response["vpc"]["id"])
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
         with failing("Error reading VPC"):
-            answer = await api.find(f"{PATH}/{id}")
-        if answer is None:
+            response = await api.find(f"{PATH}/{id}")
+        if response is None:
             return None
-        outputs = describe(answer["vpc"])
+        outputs = describe(response["vpc"])
         outputs["vpcUrn"] = outputs.pop("urn")
         return outputs
 
@@ -64,19 +65,19 @@ class Vpc:
         return {}
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
         if changed & {"name", "description"}:
             body = {
-                **present({"name": wanted["name"], "description": wanted.get("description")}),
-                "default": wanted.get("default", False),
+                **present({"name": desired["name"], "description": desired.get("description")}),
+                "default": desired.get("default", False),
             }
             with failing("Error updating VPC"):
                 await api.put(f"{PATH}/{id}", body)
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
-        # Members that are on their way out still count for a while.
-        patiently = AsyncRetrying(
+        # Members that are being deleted still count for a while.
+        retrying = AsyncRetrying(
             retry=retry_if_exception(
                 lambda error: isinstance(error, ApiError) and error.status in (403, 409)
             ),
@@ -85,11 +86,11 @@ class Vpc:
             reraise=True,
         )
         with failing("Error deleting VPC"):
-            await patiently(api.delete, f"{PATH}/{id}")
+            await retrying(api.delete, f"{PATH}/{id}")
 
 
 def describe(vpc: Properties) -> Properties:
-    """A VPC of the API as the outputs of a lookup."""
+    """The API's `vpc` as the outputs of a lookup."""
     return {
         "name": vpc["name"],
         "region": vpc["region"],

@@ -1,4 +1,4 @@
-"""`pulumi-resource-github`: the engine starts this, and reads its port from its output."""
+"""`pulumi-resource-github`: started by the engine, which reads the port from its output."""
 
 from pulumi.runtime.proto import add_ResourceProviderServicer_to_server
 

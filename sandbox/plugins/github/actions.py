@@ -3,6 +3,7 @@
 
 import base64
 import re
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from nacl.public import PublicKey, SealedBox
@@ -14,7 +15,7 @@ from sandbox.plugins.github.environment import repository_id
 from sandbox.plugins.github.ids import join, split
 
 
-def _name(value: str) -> str | None:
+def _name_rule(value: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         return "letters, digits and underscores, not starting with a digit"
     return "no name that starts with GITHUB_" if value.upper().startswith("GITHUB_") else None
@@ -29,20 +30,24 @@ _ENVIRONMENT: Fields = {"environment": string(required=True, replaces=True)}
 
 
 def _changed_by_others(state: Properties) -> bool:
-    """A secret can't be read, but when it was written can."""
+    """The API does not show a secret's value, but it shows when the secret was written."""
     remote = state.get("remoteUpdatedAt")
     return bool(remote) and state.get("updatedAt") != remote
 
 
-class _Kept:
+class _Entry(ABC):
     """What secrets and variables have in common."""
 
     type: str
     fields: ClassVar[Fields]
     name: ClassVar[str]
-    """The field that its name is in."""
+    """The property that contains its name."""
     kind: ClassVar[str]
-    """As the API's paths call it."""
+    """`secrets` or `variables`, as in the API's paths."""
+
+    @abstractmethod
+    def describe(self, record: Properties, state: Properties) -> Properties:
+        """The outputs of the API's `record`, without those that identify it."""
 
     def path(self, api: Api, properties: Properties) -> str:
         repository = api.repository(properties["repository"])
@@ -62,65 +67,62 @@ class _Kept:
         return dict(zip(self._parts, split(id, len(self._parts)), strict=True))
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
-        """One that is gone already is an error, as with the real plugin."""
+        """Raises Failure if it is gone already, as the real plugin does."""
         await api.delete(f"{self.path(api, state)}/{state[self.name]}")
 
-    async def find(self, api: Api, state: Properties) -> tuple[Properties, Properties] | None:
-        """What the API has of it, and the outputs that both kinds have."""
-        found = await api.find(f"{self.path(api, state)}/{state[self.name]}")
-        if found is None:
+    async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
+        record = await api.find(f"{self.path(api, state)}/{state[self.name]}")
+        if record is None:
             return None
-        outputs = {name: state[name] for name in self._parts}
-        outputs["repositoryId"] = state.get("repositoryId") or await repository_id(api, state)
-        return found[0], outputs
+        return {
+            **{name: state[name] for name in self._parts},
+            "repositoryId": state.get("repositoryId") or await repository_id(api, state),
+            **self.describe(record, state),
+        }
 
 
-class ActionsSecret(_Kept):
+class ActionsSecret(_Entry):
     type = "github:index/actionsSecret:ActionsSecret"
     name = "secretName"
     kind = "secrets"
     fields: ClassVar[Fields] = {
         **_COMMON,
-        "secretName": string(required=True, replaces=True, rule=_name),
+        "secretName": string(required=True, replaces=True, rule=_name_rule),
         "value": string(required=True, secret=True),
         "keyId": string(output=True),
         "updatedAt": Field(kind=string().kind, output=True, stale=_changed_by_others),
         "remoteUpdatedAt": string(output=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
-        wanted["repositoryId"] = await repository_id(api, wanted)
-        await self._put(api, wanted)
-        return self.id(wanted)
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
+        desired["repositoryId"] = await repository_id(api, desired)
+        await self._put(api, desired)
+        return self.id(desired)
 
-    async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
-        found = await self.find(api, state)
-        if found is None:
-            return None
-        secret, outputs = found
-        updated = go_time(secret["updated_at"])
-        outputs |= {
-            "createdAt": state.get("createdAt") or go_time(secret["created_at"]),
+    def describe(self, record: Properties, state: Properties) -> Properties:
+        updated = go_time(record["updated_at"])
+        return {
+            "createdAt": state.get("createdAt") or go_time(record["created_at"]),
             "updatedAt": state.get("updatedAt") or updated,
             "remoteUpdatedAt": updated,
+            **{name: state[name] for name in ("value", "keyId") if name in state},
         }
-        return outputs | {name: state[name] for name in ("value", "keyId") if name in state}
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        await self._put(api, wanted)
-        # Found anew when it is read: it is when this wrote it.
-        wanted.pop("updatedAt", None)
+        await self._put(api, desired)
+        # The next read sets it to the time of this update.
+        desired.pop("updatedAt", None)
 
-    async def _put(self, api: Api, wanted: Properties) -> None:
-        path = self.path(api, wanted)
+    async def _put(self, api: Api, desired: Properties) -> None:
+        path = self.path(api, desired)
         key = await api.get(f"{path}/public-key")
         box = SealedBox(PublicKey(base64.b64decode(key["key"])))
-        sealed = base64.b64encode(box.encrypt(wanted["value"].encode())).decode()
+        sealed = base64.b64encode(box.encrypt(desired["value"].encode())).decode()
         body = {"key_id": key["key_id"], "encrypted_value": sealed}
-        await api.send("PUT", f"{path}/{wanted['secretName']}", body)
-        wanted["keyId"] = key["key_id"]
+        await api.send("PUT", f"{path}/{desired['secretName']}", body)
+        desired["keyId"] = key["key_id"]
 
 
 class ActionsEnvironmentSecret(ActionsSecret):
@@ -128,38 +130,36 @@ class ActionsEnvironmentSecret(ActionsSecret):
     fields: ClassVar[Fields] = {**ActionsSecret.fields, **_ENVIRONMENT}
 
 
-class ActionsVariable(_Kept):
+class ActionsVariable(_Entry):
     type = "github:index/actionsVariable:ActionsVariable"
     name = "variableName"
     kind = "variables"
     fields: ClassVar[Fields] = {
         **_COMMON,
-        "variableName": string(required=True, replaces=True, rule=_name),
+        "variableName": string(required=True, replaces=True, rule=_name_rule),
         "value": string(required=True),
         "updatedAt": string(output=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
-        body = {"name": wanted["variableName"], "value": wanted["value"]}
-        await api.send("POST", self.path(api, wanted), body)
-        return self.id(wanted)
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
+        await api.send("POST", self.path(api, desired), self._body(desired))
+        return self.id(desired)
 
-    async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
-        found = await self.find(api, state)
-        if found is None:
-            return None
-        variable, outputs = found
-        return outputs | {
-            "value": variable["value"],
-            "createdAt": go_time(variable["created_at"]),
-            "updatedAt": go_time(variable["updated_at"]),
+    def describe(self, record: Properties, state: Properties) -> Properties:
+        return {
+            "value": record["value"],
+            "createdAt": go_time(record["created_at"]),
+            "updatedAt": go_time(record["updated_at"]),
         }
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        body = {"name": wanted["variableName"], "value": wanted["value"]}
-        await api.send("PATCH", f"{self.path(api, wanted)}/{wanted['variableName']}", body)
+        path = f"{self.path(api, desired)}/{desired['variableName']}"
+        await api.send("PATCH", path, self._body(desired))
+
+    def _body(self, desired: Properties) -> Properties:
+        return {"name": desired["variableName"], "value": desired["value"]}
 
 
 class ActionsEnvironmentVariable(ActionsVariable):

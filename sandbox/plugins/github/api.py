@@ -1,66 +1,43 @@
 """The GitHub API over HTTP, called as the real plugin calls it: one request at a time."""
 
 import asyncio
-import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-)
 
-from sandbox.plugins.common import Failure
+from sandbox.plugins.bridge.client import ApiClient, ApiError, error_body, retry_after
+from sandbox.plugins.bridge.schema import Properties
 from sandbox.plugins.github.configuration import Configuration
 
 _PUBLIC = "api.github.com"
 _ENTERPRISE = "api/v3/"
-_RETRIED = frozenset({500, 502, 503, 504})
+_BROKEN = frozenset({500, 502, 503, 504})
 _LIMITED = frozenset({403, 429})
 
 
-class ApiError(Failure):
-    """The API refused a request, or could not be reached; `status` is None in the latter case."""
-
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class Unchanged(Exception):
-    """The thing is as it was when its ETag was last seen (304)."""
-
-
-class _Again(Exception):
-    """A failed attempt that is worth another one."""
-
-    def __init__(self, failure: str, response: httpx.Response | None) -> None:
-        super().__init__(failure)
-        self.response = response
-
-
-class Api:
-    """The API as one owner's. `connect` finds out who that is."""
+class Api(ApiClient):
+    """The API on behalf of one owner, whom `connect` looks up."""
 
     def __init__(
         self, configuration: Configuration, *, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
+        super().__init__(
+            token=configuration.token,
+            headers={"Accept": "application/vnd.github+json"},
+            attempts=configuration.max_retries + 1,
+            transport=transport,
+        )
         self.owner = configuration.owner or ""
         self._configuration = configuration
         self._url = _rest_url(configuration.base_url)
-        headers = {"Accept": "application/vnd.github+json"}
-        if configuration.token:
-            headers["Authorization"] = f"Bearer {configuration.token.get_secret_value()}"
-        self._client = httpx.AsyncClient(headers=headers, timeout=None, transport=transport)
-        self._turn = asyncio.Lock()
-        self._pause = 0.0
+        self._lock = asyncio.Lock()
+        self._delay = 0.0
 
     async def connect(self) -> None:
-        """Raises ApiError if the token or the owner is not known there."""
+        """Raises ApiError if GitHub does not know the token or the owner."""
         if not self.owner and self._configuration.token:
             self.owner = (await self.get("user"))["login"]
         if self.owner:
@@ -69,114 +46,83 @@ class Api:
             except ApiError as error:
                 raise ApiError(f'failed to lookup owner "{self.owner}": {error}') from None
 
-    async def close(self) -> None:
-        await self._client.aclose()
-
     def repository(self, name: str) -> str:
-        """The path of a repository of the owner's."""
+        """The path of the owner's repository."""
         return f"repos/{self.owner}/{name}"
 
     async def get(self, path: str) -> Any:
-        """The JSON that `path` answers. Raises ApiError, as all of these do."""
-        return (await self._request("GET", path)).json()
+        """The JSON at `path`. Raises ApiError, as all requests do."""
+        return (await self._request("GET", self._url + path)).json()
 
-    async def find(self, path: str, etag: str = "") -> tuple[Any, str] | None:
-        """The JSON and its ETag; None if there is no such thing (404). Raises Unchanged if it has
-        the given ETag still."""
-        headers = {"If-None-Match": etag} if etag else {}
+    async def find(self, path: str) -> Any | None:
+        """As `get`, but None for a 404."""
+        response = await self._find(path)
+        return None if response is None else response.json()
+
+    async def refresh(
+        self, path: str, state: Properties, describe: Callable[[Any], Properties]
+    ) -> Properties | None:
+        """The outputs that `describe` makes of the JSON at `path`, with its ETag.
+
+        Returns `state` if its ETag is still current, None for a 404.
+        """
+        etag = state.get("etag", "")
+        response = await self._find(path, {"If-None-Match": etag} if etag else {})
+        if response is None:
+            return None
+        if response.status_code == 304:
+            return state
+        return {**describe(response.json()), "etag": response.headers.get("etag", "")}
+
+    async def _find(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response | None:
         try:
-            response = await self._request("GET", path, headers=headers)
+            return await self._request("GET", self._url + path, headers=headers)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
-        if response.status_code == 304:
-            raise Unchanged
-        return response.json(), response.headers.get("etag", "")
 
     async def send(self, method: str, path: str, body: Mapping[str, Any]) -> Any:
-        """What the API answers to a request that changes something."""
-        response = await self._request(method, path, body=body)
+        """The JSON of the response to a request that changes something."""
+        response = await self._request(method, self._url + path, json=body)
         return response.json() if response.content else {}
 
     async def delete(self, path: str) -> None:
-        await self._request("DELETE", path)
+        await self._request("DELETE", self._url + path)
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
-        url = self._url + path
-        try:
-            async for attempt in AsyncRetrying(
-                retry=retry_if_exception_type(_Again),
-                stop=stop_after_attempt(self._configuration.max_retries + 1),
-                wait=self._wait,
-                reraise=True,
-            ):
-                with attempt:
-                    response = await self._attempt(method, url, body, headers)
-        except _Again as error:
-            if error.response is None:
-                raise ApiError(f"{method} {url}: {error}") from None
-            response = error.response
-        if response.is_error:
-            raise ApiError(_refusal(method, response), response.status_code)
-        return response
-
-    async def _attempt(
-        self,
-        method: str,
-        url: str,
-        body: Mapping[str, Any] | None,
-        headers: Mapping[str, str] | None,
-    ) -> httpx.Response:
-        async with self._turn:
-            await asyncio.sleep(self._pause)
+    @asynccontextmanager
+    async def _turn(self, method: str) -> AsyncIterator[None]:
+        async with self._lock:
+            await asyncio.sleep(self._delay)
             delays = self._configuration
-            self._pause = (
-                delays.read_delay_ms if method == "GET" else delays.write_delay_ms
-            ) / 1000
-            try:
-                response = await self._client.request(method, url, json=body, headers=headers)
-            except httpx.UnsupportedProtocol as error:
-                raise ApiError(f"{method} {url}: {error}") from None
-            except httpx.TransportError as error:
-                raise _Again(str(error) or type(error).__name__, None) from None
-        status = response.status_code
-        if status in _RETRIED or (status in _LIMITED and "retry-after" in response.headers):
-            raise _Again(response.reason_phrase, response)
-        return response
+            milliseconds = delays.read_delay_ms if method == "GET" else delays.write_delay_ms
+            self._delay = milliseconds / 1000
+            yield
 
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        response = error.response if isinstance(error, _Again) else None
-        after = response.headers.get("retry-after", "") if response is not None else ""
-        return float(after) if after.isdecimal() else self._configuration.retry_delay_ms / 1000
+    def _is_transient(self, response: httpx.Response) -> bool:
+        status = response.status_code
+        return status in _BROKEN or (status in _LIMITED and "retry-after" in response.headers)
+
+    def _pause(self, response: httpx.Response | None, attempt: int) -> float:
+        seconds = retry_after(response)
+        return self._configuration.retry_delay_ms / 1000 if seconds is None else seconds
+
+    def _refusal(self, method: str, response: httpx.Response) -> str:
+        """The message as Go's client prints it."""
+        body = error_body(response)
+        errors = " ".join(map(_detail, body.get("errors", ())))
+        url, message = response.request.url, body.get("message", "")
+        return f"{method} {url}: {response.status_code} {message} [{errors}]"
 
 
 def _rest_url(base: str) -> str:
-    """Where the REST API is, of github.com or of a GitHub Enterprise Server."""
+    """The address of the REST API of github.com or of a GitHub Enterprise Server."""
     base = base.rstrip("/") + "/"
     if urlsplit(base).hostname == _PUBLIC or base.endswith(f"/{_ENTERPRISE}"):
         return base
     return base + _ENTERPRISE
-
-
-def _refusal(method: str, response: httpx.Response) -> str:
-    """A refusal as Go's client prints it."""
-    try:
-        answer = response.json()
-    except json.JSONDecodeError:
-        answer = {"message": response.text}
-    errors = [_detail(each) for each in answer.get("errors", ())]
-    message = answer.get("message", "")
-    url = response.request.url
-    return f"{method} {url}: {response.status_code} {message} [{' '.join(errors)}]"
 
 
 def _detail(error: Any) -> str:

@@ -4,7 +4,7 @@ import re
 from typing import ClassVar
 
 from sandbox.plugins.bridge.schema import Fields, Properties, boolean, string
-from sandbox.plugins.github.api import Api, Unchanged
+from sandbox.plugins.github.api import Api
 from sandbox.plugins.github.ids import join, split
 
 
@@ -22,40 +22,35 @@ class DeployKey:
         "etag": string(output=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
         body = {
-            "key": wanted["key"],
-            "title": wanted["title"],
-            "read_only": wanted.get("readOnly", False),
+            "key": desired["key"],
+            "title": desired["title"],
+            "read_only": desired.get("readOnly", False),
         }
-        path = f"{api.repository(wanted['repository'])}/keys"
-        return join(wanted["repository"], str((await api.send("POST", path, body))["id"]))
+        path = f"{api.repository(desired['repository'])}/keys"
+        return join(desired["repository"], str((await api.send("POST", path, body))["id"]))
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
         repository, number = split(id, 2)
-        path = f"{api.repository(repository)}/keys/{number}"
-        try:
-            found = await api.find(path, state.get("etag", ""))
-        except Unchanged:
-            return state
-        if found is None:
-            return None
-        key, etag = found
-        return {
-            "key": key["key"],
-            "readOnly": key["read_only"],
-            "repository": repository,
-            "title": key["title"],
-            "etag": etag,
-        }
+
+        def describe(key: Properties) -> Properties:
+            return {
+                "key": key["key"],
+                "readOnly": key["read_only"],
+                "repository": repository,
+                "title": key["title"],
+            }
+
+        return await api.refresh(f"{api.repository(repository)}/keys/{number}", state, describe)
 
     async def adopt(self, api: Api, id: str) -> Properties:
         return {}
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        """There is nothing that can be changed."""
+        """Never called: a change of any input replaces the key."""
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
         repository, number = split(id, 2)

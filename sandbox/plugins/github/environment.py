@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.schema import (
     Fields,
     Properties,
@@ -12,26 +13,26 @@ from sandbox.plugins.bridge.schema import (
     set_of,
     string,
 )
-from sandbox.plugins.github.api import Api, ApiError
+from sandbox.plugins.github.api import Api
 from sandbox.plugins.github.ids import join, split
 
 _LONGEST_WAIT = 43200
 
 
-def _wait(value: int) -> str | None:
+def _wait_rule(value: int) -> str | None:
     return None if 0 <= value <= _LONGEST_WAIT else f"0 to {_LONGEST_WAIT}"
 
 
 class Environment:
     type = "github:index/repositoryEnvironment:RepositoryEnvironment"
     fields: ClassVar[Fields] = {
-        # The real plugin asks whether another name is another repository; here it always is.
+        # The real plugin checks whether a repository was only renamed; this one always replaces.
         "repository": string(required=True, replaces=True),
         "repositoryId": integer(output=True),
         "environment": string(required=True, replaces=True),
         "canAdminsBypass": boolean(default=True),
         "preventSelfReview": boolean(),
-        "waitTimer": integer(rule=_wait),
+        "waitTimer": integer(rule=_wait_rule),
         "reviewers": list_of(object_of({"teams": set_of(integer()), "users": set_of(integer())})),
         "deploymentBranchPolicy": object_of(
             {
@@ -41,16 +42,15 @@ class Environment:
         ),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
-        await self._put(api, wanted)
-        return join(wanted["repository"], wanted["environment"])
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
+        await self._put(api, desired)
+        return join(desired["repository"], desired["environment"])
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
-        """Reviewers that were taken away are not noticed: the state keeps them."""
-        found = await api.find(_path(api, state))
-        if found is None:
+        """As the real plugin, keeps reviewers in the state that were removed on GitHub."""
+        environment = await api.find(_path(api, state))
+        if environment is None:
             return None
-        environment, _ = found
         outputs: Properties = {
             "repository": state["repository"],
             "repositoryId": state.get("repositoryId") or await repository_id(api, state),
@@ -83,9 +83,9 @@ class Environment:
         return {"repository": repository, "environment": environment}
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        await self._put(api, wanted)
+        await self._put(api, desired)
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
         try:
@@ -94,26 +94,29 @@ class Environment:
             if error.status != 404:
                 raise
 
-    async def _put(self, api: Api, wanted: Properties) -> None:
+    async def _put(self, api: Api, desired: Properties) -> None:
         body: dict[str, Any] = {
-            "can_admins_bypass": wanted.get("canAdminsBypass", False),
-            "prevent_self_review": wanted.get("preventSelfReview", False),
+            "can_admins_bypass": desired.get("canAdminsBypass", False),
+            "prevent_self_review": desired.get("preventSelfReview", False),
             "reviewers": [
                 {"type": kind, "id": number}
-                for each in wanted.get("reviewers") or ()
-                for kind, numbers in (("Team", each.get("teams")), ("User", each.get("users")))
+                for reviewers in desired.get("reviewers") or ()
+                for kind, numbers in (
+                    ("Team", reviewers.get("teams")),
+                    ("User", reviewers.get("users")),
+                )
                 for number in numbers or ()
             ],
             "deployment_branch_policy": None,
         }
-        if wanted.get("waitTimer"):
-            body["wait_timer"] = wanted["waitTimer"]
-        if policy := wanted.get("deploymentBranchPolicy"):
+        if desired.get("waitTimer"):
+            body["wait_timer"] = desired["waitTimer"]
+        if policy := desired.get("deploymentBranchPolicy"):
             body["deployment_branch_policy"] = {
                 "protected_branches": policy["protectedBranches"],
                 "custom_branch_policies": policy["customBranchPolicies"],
             }
-        await api.send("PUT", _path(api, wanted), body)
+        await api.send("PUT", _path(api, desired), body)
 
 
 async def repository_id(api: Api, properties: Properties) -> int:
@@ -125,4 +128,4 @@ def _path(api: Api, properties: Properties) -> str:
 
 
 def _numbers(reviewers: list[dict[str, Any]], kind: str) -> list[int]:
-    return [each["reviewer"]["id"] for each in reviewers if each["type"] == kind]
+    return [reviewer["reviewer"]["id"] for reviewer in reviewers if reviewer["type"] == kind]

@@ -1,4 +1,4 @@
-"""The lookups that programs can make: the numbers of people and teams."""
+"""The lookups of users and teams, whose numbers other resources need."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from sandbox.plugins.github.api import Api
 
 async def _user(api: Api, args: Properties) -> Properties:
     user = await api.get(f"users/{args['username']}")
-    # The real plugin asks for the keys, too, whoever wants them.
+    # The real plugin also requests the keys.
     for kind in ("gpg_keys", "keys"):
         await api.get(f"users/{user['login']}/{kind}")
     return {
@@ -22,7 +22,7 @@ async def _user(api: Api, args: Properties) -> Properties:
 
 
 async def _team(api: Api, args: Properties) -> Properties:
-    """With `summaryOnly`; the members and repositories of a team are not looked up."""
+    """The team as with `summaryOnly`, without its members and repositories."""
     team = await api.get(f"orgs/{api.owner}/teams/{args['slug']}")
     return {
         "id": str(team["id"]),
@@ -45,4 +45,4 @@ FUNCTIONS: Mapping[str, Function[Api]] = {
         _team,
     ),
 }
-"""By the token that programs invoke."""
+"""Lookups by the token that programs invoke."""

@@ -1,4 +1,4 @@
-"""Ids in the state that are made of several names."""
+"""Ids in the state that consist of several names."""
 
 from sandbox.plugins.common import Failure
 
@@ -6,12 +6,12 @@ _SEPARATOR, _ESCAPED = ":", "??"
 
 
 def join(*parts: str) -> str:
-    """One id of them; a part may have the separator in it."""
+    """The id made of `parts`, which may contain the separator."""
     return _SEPARATOR.join(part.replace(_SEPARATOR, _ESCAPED) for part in parts)
 
 
 def split(id: str, count: int) -> list[str]:
-    """That many parts of an id. Raises Failure if it has not so many."""
+    """The parts of an id. Raises Failure unless there are `count` of them."""
     parts = id.split(_SEPARATOR, count - 1)
     if len(parts) != count:
         raise Failure(f'unexpected ID format ("{id}"); expected {count} parts separated by ":"')

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from sandbox.plugins.bridge.provider import BridgedProvider
 from sandbox.plugins.bridge.schema import Properties
-from sandbox.plugins.github import configuration
 from sandbox.plugins.github.actions import (
     ActionsEnvironmentSecret,
     ActionsEnvironmentVariable,
@@ -12,6 +11,7 @@ from sandbox.plugins.github.actions import (
     ActionsVariable,
 )
 from sandbox.plugins.github.api import Api
+from sandbox.plugins.github.configuration import Configuration
 from sandbox.plugins.github.deploy_key import DeployKey
 from sandbox.plugins.github.environment import Environment
 from sandbox.plugins.github.functions import FUNCTIONS
@@ -20,11 +20,12 @@ from sandbox.plugins.github.webhook import Webhook
 
 
 class GitHubProvider(BridgedProvider[Api]):
-    """One configured provider. `connect` makes the API from its configuration."""
+    """One configured provider. `make_api` makes the API from its configuration."""
 
     name = "github"
+    configuration = Configuration
 
-    def __init__(self, connect: Callable[[configuration.Configuration], Api] = Api) -> None:
+    def __init__(self, make_api: Callable[[Configuration], Api] = Api) -> None:
         resources = (
             DeployKey(),
             Webhook(),
@@ -35,14 +36,11 @@ class GitHubProvider(BridgedProvider[Api]):
             ActionsVariable(),
             ActionsEnvironmentVariable(),
         )
-        gone_first = (DeployKey.type, ActionsEnvironmentSecret.type)
-        super().__init__(resources, FUNCTIONS, gone_first=gone_first)
-        self._make_api = connect
+        delete_first = (DeployKey.type, ActionsEnvironmentSecret.type)
+        super().__init__(resources, FUNCTIONS, delete_first=delete_first)
+        self._make_api = make_api
 
-    def faults(self, given: Properties, *, name: str) -> list[str]:
-        return configuration.faults(given, name=name)
-
-    async def connect(self, given: Properties) -> Api:
-        api = self._make_api(configuration.configure(given))
+    async def connect(self, settings: Properties) -> Api:
+        api = self._make_api(Configuration.parse(settings))
         await api.connect()
         return api

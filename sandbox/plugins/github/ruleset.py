@@ -1,4 +1,4 @@
-"""Rulesets of a repository (https://docs.github.com/en/rest/repos/rules): those rules that the
+"""Rulesets of a repository (https://docs.github.com/en/rest/repos/rules), with the rules that the
 emulated GitHub enforces."""
 
 from typing import Any, ClassVar
@@ -16,9 +16,9 @@ from sandbox.plugins.bridge.schema import (
     string,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.github.api import Api, Unchanged
+from sandbox.plugins.github.api import Api
 
-_PLAIN = ("creation", "update", "deletion", "nonFastForward", "requiredLinearHistory")
+_SIMPLE_RULES = ("creation", "update", "deletion", "nonFastForward", "requiredLinearHistory")
 _REVIEWS = (
     "dismissStaleReviewsOnPush",
     "requireCodeOwnerReview",
@@ -35,7 +35,6 @@ class Ruleset:
         "target": string(required=True, rule=one_of("branch", "push", "tag")),
         "repository": string(required=True),
         "enforcement": string(required=True, rule=one_of("disabled", "active", "evaluate")),
-        # Their order means nothing.
         "bypassActors": set_of(
             object_of(
                 {
@@ -71,7 +70,7 @@ class Ruleset:
         ),
         "rules": object_of(
             {
-                **{name: boolean() for name in _PLAIN},
+                **{name: boolean() for name in _SIMPLE_RULES},
                 "updateAllowsFetchAndMerge": boolean(),
                 "pullRequest": object_of(
                     {
@@ -99,119 +98,116 @@ class Ruleset:
         "etag": string(output=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
-        repository = api.repository(wanted["repository"])
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
+        repository = api.repository(desired["repository"])
         await api.get(repository)
-        return str((await api.send("POST", f"{repository}/rulesets", _body(wanted)))["id"])
+        return str((await api.send("POST", f"{repository}/rulesets", _body(desired)))["id"])
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
         path = f"{api.repository(state['repository'])}/rulesets/{id}"
-        try:
-            found = await api.find(path, state.get("etag", ""))
-        except Unchanged:
-            return state
-        if found is None:
-            return None
-        ruleset, etag = found
-        refs = ruleset["conditions"]["ref_name"]
-        return {
-            "name": ruleset["name"],
-            "target": ruleset["target"],
-            "repository": state["repository"],
-            "enforcement": ruleset["enforcement"],
-            # Not shown to a token that may not change them.
-            "bypassActors": [
-                {
-                    "actorId": actor["actor_id"] or 0,
-                    "actorType": actor["actor_type"],
-                    "bypassMode": actor["bypass_mode"],
-                }
-                for actor in ruleset.get("bypass_actors") or ()
-            ],
-            "conditions": {"refName": {"includes": refs["include"], "excludes": refs["exclude"]}},
-            "rules": _rules_of(ruleset["rules"]),
-            "nodeId": ruleset["node_id"],
-            "rulesetId": ruleset["id"],
-            "etag": etag,
-        }
+        outputs = await api.refresh(path, state, _describe)
+        return outputs and {**outputs, "repository": state["repository"]}
 
     async def adopt(self, api: Api, id: str) -> Properties:
         raise Failure(f"the sandbox's github plugin can't import the ruleset {id}")
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        # What was seen before the change is not what is there after it.
-        wanted.pop("etag", None)
-        path = f"{api.repository(wanted['repository'])}/rulesets/{id}"
-        await api.send("PUT", path, _body(wanted))
+        # The ETag belongs to the ruleset before this change.
+        desired.pop("etag", None)
+        path = f"{api.repository(desired['repository'])}/rulesets/{id}"
+        await api.send("PUT", path, _body(desired))
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
         await api.delete(f"{api.repository(state['repository'])}/rulesets/{id}")
 
 
-def _body(wanted: Properties) -> dict[str, Any]:
+def _describe(ruleset: Properties) -> Properties:
+    refs = ruleset["conditions"]["ref_name"]
+    return {
+        "name": ruleset["name"],
+        "target": ruleset["target"],
+        "enforcement": ruleset["enforcement"],
+        # GitHub hides them from a token without write permission.
+        "bypassActors": [
+            {
+                "actorId": actor["actor_id"] or 0,
+                "actorType": actor["actor_type"],
+                "bypassMode": actor["bypass_mode"],
+            }
+            for actor in ruleset.get("bypass_actors") or ()
+        ],
+        "conditions": {"refName": {"includes": refs["include"], "excludes": refs["exclude"]}},
+        "rules": _parse_rules(ruleset["rules"]),
+        "nodeId": ruleset["node_id"],
+        "rulesetId": ruleset["id"],
+    }
+
+
+def _body(desired: Properties) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "name": wanted["name"],
-        "target": wanted["target"],
-        "enforcement": wanted["enforcement"],
+        "name": desired["name"],
+        "target": desired["target"],
+        "enforcement": desired["enforcement"],
         "bypass_actors": [
             {
                 "actor_id": actor.get("actorId") or None,
                 "actor_type": actor["actorType"],
                 "bypass_mode": actor["bypassMode"],
             }
-            for actor in wanted.get("bypassActors") or ()
+            for actor in desired.get("bypassActors") or ()
         ],
-        "rules": _rules_for(wanted["rules"]),
+        "rules": _rules(desired["rules"]),
     }
-    if wanted.get("conditions"):
-        refs = wanted["conditions"]["refName"]
+    if desired.get("conditions"):
+        refs = desired["conditions"]["refName"]
         body["conditions"] = {
             "ref_name": {"include": refs["includes"], "exclude": refs["excludes"]}
         }
     return body
 
 
-def _rules_for(rules: Properties) -> list[dict[str, Any]]:
-    wanted: list[dict[str, Any]] = [{"type": api_name(name)} for name in _PLAIN if rules.get(name)]
-    if (reviewed := rules.get("pullRequest")) is not None:
-        parameters: dict[str, Any] = {
-            api_name(name): reviewed.get(name, False) for name in _REVIEWS
-        }
-        parameters["required_approving_review_count"] = reviewed.get(
+def _rules(rules: Properties) -> list[dict[str, Any]]:
+    """The rules in the form of the API."""
+    body: list[dict[str, Any]] = [
+        {"type": api_name(name)} for name in _SIMPLE_RULES if rules.get(name)
+    ]
+    if (review := rules.get("pullRequest")) is not None:
+        parameters: dict[str, Any] = {api_name(name): review.get(name, False) for name in _REVIEWS}
+        parameters["required_approving_review_count"] = review.get(
             "requiredApprovingReviewCount", 0
         )
-        if methods := reviewed.get("allowedMergeMethods"):
+        if methods := review.get("allowedMergeMethods"):
             parameters["allowed_merge_methods"] = methods
-        wanted.append({"type": "pull_request", "parameters": parameters})
-    if (checked := rules.get("requiredStatusChecks")) is not None:
-        parameters = {api_name(name): checked.get(name, False) for name in _CHECKS}
+        body.append({"type": "pull_request", "parameters": parameters})
+    if (status_checks := rules.get("requiredStatusChecks")) is not None:
+        parameters = {api_name(name): status_checks.get(name, False) for name in _CHECKS}
         parameters["required_status_checks"] = [
-            {"context": each["context"]}
-            | ({"integration_id": each["integrationId"]} if each.get("integrationId") else {})
-            for each in checked["requiredChecks"]
+            {"context": check["context"]}
+            | ({"integration_id": check["integrationId"]} if check.get("integrationId") else {})
+            for check in status_checks["requiredChecks"]
         ]
-        wanted.append({"type": "required_status_checks", "parameters": parameters})
-    return wanted
+        body.append({"type": "required_status_checks", "parameters": parameters})
+    return body
 
 
-def _rules_of(rules: list[dict[str, Any]]) -> Properties:
+def _parse_rules(rules: list[dict[str, Any]]) -> Properties:
     by_type = {rule["type"]: rule.get("parameters") or {} for rule in rules}
-    found: Properties = {name: api_name(name) in by_type for name in _PLAIN}
-    found["updateAllowsFetchAndMerge"] = False
-    if (reviewed := by_type.get("pull_request")) is not None:
-        found["pullRequest"] = {
-            **{name: reviewed[api_name(name)] for name in _REVIEWS},
-            "allowedMergeMethods": reviewed["allowed_merge_methods"],
-            "requiredApprovingReviewCount": reviewed["required_approving_review_count"],
+    outputs: Properties = {name: api_name(name) in by_type for name in _SIMPLE_RULES}
+    outputs["updateAllowsFetchAndMerge"] = False
+    if (review := by_type.get("pull_request")) is not None:
+        outputs["pullRequest"] = {
+            **{name: review[api_name(name)] for name in _REVIEWS},
+            "allowedMergeMethods": review["allowed_merge_methods"],
+            "requiredApprovingReviewCount": review["required_approving_review_count"],
         }
-    if (checked := by_type.get("required_status_checks")) is not None:
-        found["requiredStatusChecks"] = {
-            **{name: checked[api_name(name)] for name in _CHECKS},
+    if (status_checks := by_type.get("required_status_checks")) is not None:
+        outputs["requiredStatusChecks"] = {
+            **{name: status_checks[api_name(name)] for name in _CHECKS},
             "requiredChecks": [
-                {"context": each["context"], "integrationId": each.get("integration_id") or 0}
-                for each in checked["required_status_checks"]
+                {"context": check["context"], "integrationId": check.get("integration_id") or 0}
+                for check in status_checks["required_status_checks"]
             ],
         }
-    return found
+    return outputs

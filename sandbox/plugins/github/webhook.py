@@ -25,25 +25,24 @@ class Webhook:
         "etag": string(output=True),
     }
 
-    async def create(self, api: Api, wanted: Properties, seconds: float | None) -> str:
-        hook = await api.send("POST", _path(api, wanted), _body(wanted) | {"name": "web"})
+    async def create(self, api: Api, desired: Properties, seconds: float | None) -> str:
+        hook = await api.send("POST", _path(api, desired), _body(desired) | {"name": "web"})
         return str(hook["id"])
 
     async def read(self, api: Api, id: str, state: Properties) -> Properties | None:
-        """The secret is never shown: the state's is taken for it, whatever it is now."""
-        found = await api.find(f"{_path(api, state)}/{id}")
-        if found is None:
+        """The API does not show the secret, so the outputs keep that of the state."""
+        hook = await api.find(f"{_path(api, state)}/{id}")
+        if hook is None:
             return None
-        hook, _ = found
         config = hook["config"]
         configuration: Properties = {
             "url": config["url"],
             "contentType": config.get("content_type", ""),
             "insecureSsl": str(config.get("insecure_ssl", "0")) == "1",
         }
-        known = state.get("configuration") or {}
-        if "secret" in config and known.get("secret"):
-            configuration["secret"] = known["secret"]
+        old_configuration = state.get("configuration") or {}
+        if "secret" in config and old_configuration.get("secret"):
+            configuration["secret"] = old_configuration["secret"]
         return {
             "repository": state["repository"],
             "events": hook["events"],
@@ -56,9 +55,9 @@ class Webhook:
         raise Failure(f"the sandbox's github plugin can't import the webhook {id}")
 
     async def update(
-        self, api: Api, id: str, old: Properties, wanted: Properties, changed: set[str]
+        self, api: Api, id: str, old: Properties, desired: Properties, changed: set[str]
     ) -> None:
-        await api.send("PATCH", f"{_path(api, wanted)}/{id}", _body(wanted))
+        await api.send("PATCH", f"{_path(api, desired)}/{id}", _body(desired))
 
     async def delete(self, api: Api, id: str, state: Properties, seconds: float | None) -> None:
         await api.delete(f"{_path(api, state)}/{id}")
@@ -68,16 +67,16 @@ def _path(api: Api, properties: Properties) -> str:
     return f"{api.repository(properties['repository'])}/hooks"
 
 
-def _body(wanted: Properties) -> dict[str, Any]:
-    given = wanted.get("configuration") or {}
+def _body(desired: Properties) -> dict[str, Any]:
+    configuration = desired.get("configuration") or {}
     config = {
-        "url": given.get("url"),
-        "content_type": given.get("contentType"),
-        "secret": given.get("secret"),
-        "insecure_ssl": "1" if given.get("insecureSsl") else "0",
+        "url": configuration.get("url"),
+        "content_type": configuration.get("contentType"),
+        "secret": configuration.get("secret"),
+        "insecure_ssl": "1" if configuration.get("insecureSsl") else "0",
     }
     return {
-        "events": wanted["events"],
-        "active": wanted.get("active", False),
+        "events": desired["events"],
+        "active": desired.get("active", False),
         "config": {name: value for name, value in config.items() if value},
     }

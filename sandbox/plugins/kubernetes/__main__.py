@@ -1,4 +1,4 @@
-"""Run as `python -m sandbox.plugins.kubernetes <engine address>` by Pulumi's engine."""
+"""`pulumi-resource-kubernetes`: started by the engine, which reads the port from its output."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""When an object counts as ready, and waiting for that and for its end.
+"""Waits until an object is ready, or until it is deleted.
 
 The conditions are those of `kubectl rollout status` and of Pulumi's own plugin:
 https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/pulumi-kubernetes-await-logic/
@@ -23,6 +23,7 @@ from sandbox.plugins.kubernetes.objects import (
     name_of,
     namespace_of,
     object_id,
+    section,
 )
 
 _DEFAULT_SECONDS: Final = 600
@@ -31,8 +32,10 @@ _LONGEST_PAUSE: Final = 1.0
 
 
 class NotReady(Exception):
-    """An object that exists and did not become ready; `reasons` say what is missing and where to
-    look on. `live` is the object as it was last seen."""
+    """An object that exists and did not become ready.
+
+    `reasons` say what is missing and name a command that shows more. `live` is its last known form.
+    """
 
     def __init__(self, message: str, live: Object, reasons: list[str]) -> None:
         super().__init__(message)
@@ -41,7 +44,7 @@ class NotReady(Exception):
 
 
 class _Failed(Exception):
-    """It can't become ready any more."""
+    """The object can't become ready any more."""
 
 
 class Cancelled(Exception):
@@ -49,7 +52,7 @@ class Cancelled(Exception):
 
 
 def timeout_of(inputs: Mapping[str, Any], seconds: float) -> float:
-    """How long to wait: the resource's customTimeouts (`seconds`, 0 if none), its annotation
+    """Seconds to wait: the resource's customTimeouts (`seconds`, 0 for none), its annotation
     pulumi.com/timeoutSeconds, or 10 minutes."""
     if seconds:
         return seconds
@@ -58,25 +61,23 @@ def timeout_of(inputs: Mapping[str, Any], seconds: float) -> float:
 
 
 def _status(live: Object) -> Mapping[str, Any]:
-    found = live.get("status")
-    return found if isinstance(found, Mapping) else {}
+    return section(live, "status")
 
 
 def _spec(live: Object) -> Mapping[str, Any]:
-    found = live.get("spec")
-    return found if isinstance(found, Mapping) else {}
+    return section(live, "spec")
 
 
 def _condition(live: Object, kind: str) -> Mapping[str, Any]:
-    for item in _status(live).get("conditions") or ():
-        if item.get("type") == kind:
-            return dict(item)
+    for condition in _status(live).get("conditions") or ():
+        if condition.get("type") == kind:
+            return dict(condition)
     return {}
 
 
-def _said(condition: Mapping[str, Any]) -> str:
-    words = [str(condition[key]) for key in ("reason", "message") if condition.get(key)]
-    return ": ".join(words)
+def _reason(record: Mapping[str, Any]) -> str:
+    """The reason and message of a condition, an event or a status."""
+    return ": ".join(str(record[key]) for key in ("reason", "message") if record.get(key))
 
 
 def _unobserved(live: Object) -> str | None:
@@ -88,12 +89,12 @@ def _unobserved(live: Object) -> str | None:
 async def _deployment(cluster: Cluster, live: Object) -> str | None:
     if waiting := _unobserved(live):
         return waiting
-    wanted, status = _spec(live).get("replicas", 1), _status(live)
+    desired, status = _spec(live).get("replicas", 1), _status(live)
     updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    if updated < wanted or available < updated or status.get("replicas", 0) > updated:
+    if updated < desired or available < updated or status.get("replicas", 0) > updated:
         progress = _condition(live, "Progressing")
-        stuck = f" ({_said(progress)})" if progress.get("status") == "False" else ""
-        return f"{available} of {wanted} replicas are available, {updated} are updated{stuck}"
+        stuck = f" ({_reason(progress)})" if progress.get("status") == "False" else ""
+        return f"{available} of {desired} replicas are available, {updated} are updated{stuck}"
     return None
 
 
@@ -101,11 +102,11 @@ async def _stateful_set(cluster: Cluster, live: Object) -> str | None:
     if waiting := _unobserved(live):
         return waiting
     spec, status = _spec(live), _status(live)
-    wanted = spec.get("replicas", 1)
+    desired = spec.get("replicas", 1)
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     rolls = (spec.get("updateStrategy") or {}).get("type") != "OnDelete"
-    if ready < wanted or (rolls and status.get("currentRevision") != status.get("updateRevision")):
-        return f"{ready} of {wanted} replicas are ready, {updated} are updated"
+    if ready < desired or (rolls and status.get("currentRevision") != status.get("updateRevision")):
+        return f"{ready} of {desired} replicas are ready, {updated} are updated"
     return None
 
 
@@ -113,18 +114,18 @@ async def _daemon_set(cluster: Cluster, live: Object) -> str | None:
     if waiting := _unobserved(live):
         return waiting
     status = _status(live)
-    wanted = status.get("desiredNumberScheduled", 0)
+    desired = status.get("desiredNumberScheduled", 0)
     updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
     rolls = (_spec(live).get("updateStrategy") or {}).get("type") != "OnDelete"
-    if available < wanted or (rolls and updated < wanted):
-        return f"{available} of {wanted} pods are available, {updated} are updated"
+    if available < desired or (rolls and updated < desired):
+        return f"{available} of {desired} pods are available, {updated} are updated"
     return None
 
 
 async def _job(cluster: Cluster, live: Object) -> str | None:
     failed = _condition(live, "Failed")
     if failed.get("status") == "True":
-        raise _Failed(f"the Job failed: {_said(failed)}")
+        raise _Failed(f"the Job failed: {_reason(failed)}")
     if _condition(live, "Complete").get("status") == "True":
         return None
     return f"{_status(live).get('succeeded', 0)} pods have succeeded, the Job is not complete"
@@ -133,11 +134,11 @@ async def _job(cluster: Cluster, live: Object) -> str | None:
 async def _pod(cluster: Cluster, live: Object) -> str | None:
     phase = _status(live).get("phase")
     if phase == "Failed":
-        raise _Failed(f"the Pod failed: {_said(_status(live))}")
+        raise _Failed(f"the Pod failed: {_reason(_status(live))}")
     ready = _condition(live, "Ready")
     if phase == "Succeeded" or ready.get("status") == "True":
         return None
-    return f"the Pod is {phase or 'not scheduled'}: {_said(ready) or 'it is not ready'}"
+    return f"the Pod is {phase or 'not scheduled'}: {_reason(ready) or 'it is not ready'}"
 
 
 async def _service(cluster: Cluster, live: Object) -> str | None:
@@ -189,8 +190,8 @@ async def _quota(cluster: Cluster, live: Object) -> str | None:
 
 
 async def _replication_controller(cluster: Cluster, live: Object) -> str | None:
-    wanted, available = _spec(live).get("replicas", 1), _status(live).get("availableReplicas", 0)
-    return None if wanted == available else f"{available} of {wanted} replicas are available"
+    desired, available = _spec(live).get("replicas", 1), _status(live).get("availableReplicas", 0)
+    return None if desired == available else f"{available} of {desired} replicas are available"
 
 
 async def _token_secret(cluster: Cluster, live: Object) -> str | None:
@@ -203,7 +204,7 @@ async def _definition(cluster: Cluster, live: Object) -> str | None:
     established = _condition(live, "Established")
     if established.get("status") == "True":
         return None
-    return f"it is not established {_said(established)}".strip()
+    return f"it is not established {_reason(established)}".strip()
 
 
 _Condition = Callable[[Cluster, Object], Awaitable[str | None]]
@@ -234,24 +235,24 @@ _READ_CONDITIONS: Final = {
         Gvk("networking.k8s.io", "v1", "Ingress"),
     )
 }
-"""What a refresh looks at: these kinds can cease to be ready."""
+"""The kinds that a refresh checks, because they can cease to be ready."""
 
 Report = Callable[[str], Awaitable[None]]
 
 
 class Waiter:
-    """Waits on one cluster's objects until the engine says to stop."""
+    """Waits for the objects of one cluster, until the engine cancels the run."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
-        """Let everything that waits end with Cancelled."""
+        """Make every wait raise Cancelled."""
         self._stopped.set()
 
     async def pause(self, seconds: float) -> None:
-        """Let `seconds` pass. Raises Cancelled as soon as the engine says to stop."""
+        """Wait `seconds`. Raises Cancelled as soon as `stop` is called."""
         try:
             await asyncio.wait_for(self._stopped.wait(), seconds)
         except TimeoutError:
@@ -261,25 +262,25 @@ class Waiter:
     async def until_ready(
         self, inputs: Object, live: Object, *, seconds: float, report: Report
     ) -> Object:
-        """The live object once it is ready; at once for kinds without a condition, or when the
-        inputs say pulumi.com/skipAwait.
+        """The live object once it is ready. Kinds without a condition, and objects with the
+        annotation pulumi.com/skipAwait, are ready at once.
 
-        `report` is told what it waits on, each time that changes. Raises NotReady when `seconds`
-        have passed, when it can't become ready any more, or when the engine says to stop.
+        `report` is called with what is missing, each time that changes. Raises NotReady when
+        `seconds` have passed, when the object can't become ready any more, or after `stop`.
         """
         condition = _CONDITIONS.get(Gvk.of(live))
         if condition is None or is_true(inputs, SKIP_AWAIT):
             return live
-        deadline, pause, told = time.monotonic() + seconds, _FIRST_PAUSE, ""
+        deadline, pause, reported = time.monotonic() + seconds, _FIRST_PAUSE, ""
         while True:
             live, waiting, final = await self._look(condition, live)
             if waiting is None:
                 return live
             if final is not None:
                 raise NotReady(final, live, await self._reasons(live, waiting))
-            if waiting != told:
+            if waiting != reported:
                 await report(waiting)
-                told = waiting
+                reported = waiting
             if time.monotonic() + pause > deadline:
                 raise NotReady(
                     f"'{name_of(live)}' timed out waiting to be Ready",
@@ -297,11 +298,11 @@ class Waiter:
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def check(self, inputs: Object, live: Object) -> None:
-        """Look once, as a refresh does. Raises NotReady."""
+        """Check readiness once, as a refresh does. Raises NotReady."""
         condition = _READ_CONDITIONS.get(Gvk.of(live))
         if condition is None or is_true(inputs, SKIP_AWAIT):
             return
-        live, waiting, _ = await self._look(condition, live, again=False)
+        live, waiting, _ = await self._look(condition, live, reload=False)
         if waiting is not None:
             raise NotReady(
                 f"Resource '{name_of(live)}' was created but failed to initialize",
@@ -310,17 +311,17 @@ class Waiter:
             )
 
     async def _look(
-        self, condition: _Condition, live: Object, *, again: bool = True
+        self, condition: _Condition, live: Object, *, reload: bool = True
     ) -> tuple[Object, str | None, str | None]:
-        """The object now, what it waits on, and why it never will be ready, if so."""
+        """The current object, what it waits for, and why it can never become ready, if so."""
         try:
-            if again:
+            if reload:
                 live = await self._cluster.get(Gvk.of(live), namespace_of(live), name_of(live))
             return live, await condition(self._cluster, live), None
         except _Failed as error:
             return live, str(error), f"'{name_of(live)}' failed: {error}"
         except ApiError as error:
-            if error.not_found and again:
+            if error.not_found and reload:
                 return live, str(error), f"'{name_of(live)}' was deleted while it was awaited"
             return live, str(error), None
         except httpx.HTTPError as error:
@@ -336,9 +337,9 @@ class Waiter:
                 namespace,
                 fields=f"involvedObject.uid={metadata(live).get('uid')},type=Warning",
             )
-            warnings = [_said(event) for event in events[-3:]]
+            warnings = [_reason(event) for event in events[-3:]]
         except (ApiError, httpx.HTTPError):
-            pass  # The events only add to what is known already.
+            pass  # Events are only additional information.
         return [
             f"{kind} {object_id(live)}: {waiting}",
             *warnings,
@@ -350,44 +351,45 @@ class Waiter:
     ) -> None:
         """Return once the object with that uid is gone.
 
-        Raises TimeoutError after `seconds`, which says what holds it.
+        Raises TimeoutError after `seconds`, with what prevents the deletion.
         """
-        deadline, pause, told = time.monotonic() + seconds, _FIRST_PAUSE, ""
-        holding = ""
+        deadline, pause, reported = time.monotonic() + seconds, _FIRST_PAUSE, ""
+        blocker = ""
         while True:
             try:
                 live = await self._cluster.get(gvk, namespace, name)
                 if uid and metadata(live).get("uid") != uid:
                     return
-                holding = _holding(live)
+                blocker = _blocker(live)
             except ApiError as error:
                 if error.not_found:
                     return
-                holding = str(error)
+                blocker = str(error)
             except httpx.HTTPError as error:
-                holding = f"the API server did not answer: {error}"
-            if holding != told:
-                await report(f"waiting for deletion: {holding}")
-                told = holding
+                blocker = f"the API server did not answer: {error}"
+            if blocker != reported:
+                await report(f"waiting for deletion: {blocker}")
+                reported = blocker
             if time.monotonic() + pause > deadline:
                 where = f" -n {namespace}" if namespace else ""
                 raise TimeoutError(
                     f"timed out waiting for {gvk.kind} {namespace + '/' if namespace else ''}{name}"
-                    f" to be deleted: {holding}; look on with: kubectl get"
+                    f" to be deleted: {blocker}; look on with: kubectl get"
                     f" {gvk.kind.lower()}/{name}{where} -o yaml"
                 )
             await self.pause(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _holding(live: Object) -> str:
+def _blocker(live: Object) -> str:
     parts = []
     finalizers = [*(metadata(live).get("finalizers") or ()), *(_spec(live).get("finalizers") or ())]
     if finalizers:
         parts.append(f"finalizers might be preventing deletion ({', '.join(finalizers)})")
     parts += [
-        _said(item)
-        for item in _status(live).get("conditions") or ()
-        if item.get("status") == "True" and str(item.get("type", "")).startswith("Namespace")
+        _reason(condition)
+        for condition in _status(live).get("conditions") or ()
+        if condition.get("status") == "True"
+        and str(condition.get("type", "")).startswith("Namespace")
     ]
     return "; ".join(parts) or "the API server still has it"

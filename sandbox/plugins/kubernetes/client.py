@@ -14,14 +14,14 @@ from sandbox.plugins.kubernetes.kubeconfig import Access, Credentials, Kubeconfi
 from sandbox.plugins.kubernetes.objects import Gvk, Object, name_of, namespace_of
 
 PROVIDER_MANAGER: Final = "pulumi-kubernetes"
-"""The field manager of plain creates; the first update hands its fields to the resource's own."""
+"""The field manager of creates; the first update transfers its fields to the resource's own."""
 
 _CONNECT_SECONDS: Final = 30
 _REQUEST_SECONDS: Final = 60
 
 
 class Unreachable(Exception):
-    """The API server can't be reached, or does not let this user in at all."""
+    """The API server can't be reached, or does not authenticate this user."""
 
 
 class ApiError(Exception):
@@ -50,35 +50,35 @@ class ApiError(Exception):
 
 
 class NoMatch(Exception):
-    """The API server has no such kind: most often its CustomResourceDefinition is missing."""
+    """The API server does not know the kind; often its CustomResourceDefinition is missing."""
 
     def __init__(self, gvk: Gvk) -> None:
         super().__init__(f'no matches for kind "{gvk.kind}" in version "{gvk.api_version}"')
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """Where the objects of a kind are in the API."""
+class ApiResource:
+    """The API path of a kind: its plural name and its scope."""
 
     plural: str
     namespaced: bool
 
 
 class Cluster:
-    """One cluster's API. Make it with `connect`."""
+    """One cluster's API, made by `connect`."""
 
     def __init__(self, access: Access, credentials: Credentials) -> None:
         self.access = access
         self._credentials = credentials
         self._http = self._client()
-        self._kinds: dict[Gvk, Mapped] = {}
+        self._kinds: dict[Gvk, ApiResource] = {}
 
     @classmethod
     async def connect(cls, access: Access) -> "Cluster":
-        """Raises Unreachable unless the server answers, and answers this user.
+        """Raises Unreachable unless the server responds and authenticates this user.
 
-        A wrong or expired token counts as unreachable too, as it does for Pulumi's own plugin,
-        which asks at this point for a schema that only authenticated users may see.
+        A wrong or expired token counts as unreachable, too, as in Pulumi's own plugin, which
+        requests a schema here that only authenticated users may read.
         """
         try:
             cluster = cls(access, await access.credentials())
@@ -89,7 +89,7 @@ class Cluster:
         except (ApiError, httpx.HTTPError) as error:
             await cluster.close()
             raise Unreachable(
-                f"unable to load schema information from the API server: {_why(error)}"
+                f"unable to load schema information from the API server: {_cause(error)}"
             ) from None
         return cluster
 
@@ -103,15 +103,15 @@ class Cluster:
             timeout=httpx.Timeout(_REQUEST_SECONDS, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=50),
             proxy=self.access.cluster.get("proxy-url"),
-            # Proxies of the environment are for the internet, kubectl's are in the kubeconfig.
+            # As kubectl, use the proxy of the kubeconfig instead of those of the environment.
             trust_env=False,
         )
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def kind(self, gvk: Gvk) -> Mapped:
-        """Where objects of that kind are; asks again each time for what was not there before.
+    async def kind(self, gvk: Gvk) -> ApiResource:
+        """The API path of a kind. An unknown kind is requested again each time.
 
         Raises NoMatch if the server does not know the kind.
         """
@@ -126,12 +126,13 @@ class Cluster:
         return self._kinds[gvk]
 
     async def _discover(self, api_version: str) -> None:
-        listed = await self._request("GET", _root(api_version))
+        discovered = await self._request("GET", _root(api_version))
         group, _, version = api_version.rpartition("/")
-        for item in listed.get("resources", ()):
-            if "/" not in item["name"]:
-                gvk = Gvk(group, version, item["kind"])
-                self._kinds[gvk] = Mapped(item["name"], bool(item["namespaced"]))
+        for resource in discovered.get("resources", ()):
+            # Names with a slash are subresources, such as deployments/scale.
+            if "/" not in resource["name"]:
+                gvk = Gvk(group, version, resource["kind"])
+                self._kinds[gvk] = ApiResource(resource["name"], bool(resource["namespaced"]))
 
     async def get(self, gvk: Gvk, namespace: str, name: str) -> Object:
         """Raises ApiError (`not_found`) or NoMatch if there is no such object."""
@@ -142,15 +143,15 @@ class Cluster:
     ) -> list[Object]:
         """The objects of a kind in a namespace that match a label and a field selector."""
         selectors = {"labelSelector": labels, "fieldSelector": fields}
-        listed = await self._request(
+        response = await self._request(
             "GET",
             await self._path(gvk, namespace),
             params={key: value for key, value in selectors.items() if value},
         )
-        return list(listed.get("items", ()))
+        return list(response.get("items", ()))
 
     async def create(self, item: Object, *, dry_run: bool = False) -> Object:
-        """The object as the server made it. Raises ApiError (409) if it exists already."""
+        """The object that the server created. Raises ApiError (409) if it exists already."""
         return await self._request(
             "POST",
             await self._path(Gvk.of(item), namespace_of(item)),
@@ -161,7 +162,7 @@ class Cluster:
     async def apply(
         self, item: Object, *, manager: str, force: bool = False, dry_run: bool = False
     ) -> Object:
-        """Server-side apply; raises ApiError (409) where other managers own what it changes.
+        """Server-side apply. Raises ApiError (409) if other managers own fields that it changes.
 
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
@@ -174,7 +175,7 @@ class Cluster:
         )
 
     async def replace(self, item: Object, *, manager: str, dry_run: bool = False) -> Object:
-        """Put `item` in the place of the object with its name."""
+        """Replace the object with the same name by `item`."""
         return await self._request(
             "PUT",
             await self._path(Gvk.of(item), namespace_of(item), name_of(item)),
@@ -183,7 +184,7 @@ class Cluster:
         )
 
     async def patch(self, item: Object, operations: list[dict[str, Any]]) -> Object:
-        """A JSON patch (RFC 6902) on the object that `item` names."""
+        """Apply a JSON patch (RFC 6902) to the object with the name of `item`."""
         return await self._request(
             "PATCH",
             await self._path(Gvk.of(item), namespace_of(item), name_of(item)),
@@ -192,7 +193,7 @@ class Cluster:
         )
 
     async def delete(self, gvk: Gvk, namespace: str, name: str, *, propagation: str) -> None:
-        """Ask for its deletion. `propagation` is Foreground, Background or Orphan.
+        """Request a deletion. `propagation` is Foreground, Background or Orphan.
 
         Raises ApiError (`not_found`) or NoMatch if there is no such object.
         """
@@ -229,8 +230,8 @@ class Cluster:
         )
         if response.status_code >= 400:
             raise ApiError(response.status_code, _status(response))
-        found: Object = response.json()
-        return found
+        result: Object = response.json()
+        return result
 
     async def _renew(self) -> None:
         old = self._http
@@ -249,13 +250,13 @@ def _params(manager: str, dry_run: bool) -> dict[str, str]:
 
 def _status(response: httpx.Response) -> Mapping[str, Any]:
     try:
-        found = response.json()
+        status = response.json()
     except ValueError:
         return {"message": response.text.strip()}
-    return found if isinstance(found, Mapping) else {}
+    return status if isinstance(status, Mapping) else {}
 
 
-def _why(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, ApiError) and error.code == 401:
         return "the server has asked for the client to provide credentials"
     return str(error) or type(error).__name__

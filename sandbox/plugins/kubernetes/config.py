@@ -1,4 +1,4 @@
-"""The provider's configuration: what it may hold, and what a change of it means.
+"""The provider's configuration: its settings, and which changes replace the provider.
 
 https://www.pulumi.com/registry/packages/kubernetes/api-docs/provider/
 """
@@ -87,39 +87,38 @@ class Config:
         )
 
     def access(self) -> Access:
-        """The cluster that this configuration leads to.
-
-        Raises KubeconfigError if it leads to none.
-        """
+        """The cluster of this configuration. Raises KubeconfigError if it names none."""
         config = load(self.kubeconfig) if self.kubeconfig else ambient()
         return Access.of(config, context=self.context, cluster=self.cluster)
 
 
 def check(news: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is wrong with a configuration: pairs of a property and the reason."""
-    faults = [
+    """Why a configuration is refused: pairs of a property and the reason."""
+    failures = [
         (name, f"the stand-in plugin does not know the provider setting {name}")
         for name in sorted(news.keys() - _NAMES)
     ]
     on = news.get("enableServerSideApply", os.environ.get(_SWITCHES["enableServerSideApply"]))
     if on in (False, "false"):
-        faults.append(("enableServerSideApply", "the stand-in plugin knows server-side apply only"))
-    for name, known in _OBJECTS.items():
+        failures.append(
+            ("enableServerSideApply", "the stand-in plugin knows server-side apply only")
+        )
+    for name, setting_names in _OBJECTS.items():
         value = news.get(name)
         if value is None or value is UNKNOWN:
             continue
         try:
             settings = _parse_object(value)
         except Failure as error:
-            faults.append((name, str(error)))
+            failures.append((name, str(error)))
             continue
-        faults += [
+        failures += [
             (name, f"the stand-in plugin does not know {name}.{key}")
-            for key in sorted(settings.keys() - known)
+            for key in sorted(settings.keys() - setting_names)
         ]
         if settings.get("driver", "secret") != "secret":
-            faults.append((name, "the stand-in plugin keeps Helm's releases in Secrets only"))
-    return faults
+            failures.append((name, "the stand-in plugin keeps Helm's releases in Secrets only"))
+    return failures
 
 
 def _parse_object(value: object) -> Mapping[str, Any]:
@@ -137,25 +136,25 @@ def _parse_object(value: object) -> Mapping[str, Any]:
 
 
 def diff(olds: Mapping[str, Any], news: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The settings that changed, and those of them that replace the provider and all on it.
+    """The settings that changed, and those that replace the provider and all of its resources.
 
-    With clusterIdentifier set, only its change replaces. Without, a change of the active cluster's
-    entry in the kubeconfig does; so does a kubeconfig that is not known yet.
+    With a clusterIdentifier, only its change replaces. Without one, a change of the active
+    cluster's entry in the kubeconfig does, and so does an unknown kubeconfig.
     Raises Failure for a kubeconfig that can't be read.
     """
     changed = sorted(key for key in olds.keys() | news.keys() if olds.get(key) != news.get(key))
     if not changed:
         return [], []
-    before, after = olds.get("clusterIdentifier"), news.get("clusterIdentifier")
-    if before and after and before == after:
+    old_identifier, new_identifier = olds.get("clusterIdentifier"), news.get("clusterIdentifier")
+    if old_identifier and new_identifier and old_identifier == new_identifier:
         return changed, []
-    replaces = ["clusterIdentifier"] if before and after else []
-    leading = [key for key in ("kubeconfig", "context", "cluster") if key in changed]
-    if any(news.get(key) is UNKNOWN for key in leading):
-        return changed, [*replaces, *(key for key in leading if news[key] is UNKNOWN)]
-    was, now = _active(olds), _active(news)
-    if was is not None and now is not None and was != now:
-        replaces += leading
+    replaces = ["clusterIdentifier"] if old_identifier and new_identifier else []
+    selecting = [key for key in ("kubeconfig", "context", "cluster") if key in changed]
+    if any(news.get(key) is UNKNOWN for key in selecting):
+        return changed, [*replaces, *(key for key in selecting if news[key] is UNKNOWN)]
+    old_cluster, new_cluster = _active(olds), _active(news)
+    if old_cluster is not None and new_cluster is not None and old_cluster != new_cluster:
+        replaces += selecting
     return changed, replaces
 
 

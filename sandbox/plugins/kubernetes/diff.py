@@ -1,4 +1,4 @@
-"""What differs between an object in the cluster and what the program now wants of it."""
+"""The differences between an object in the cluster and the inputs of the program."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Change:
-    """One property that changes; `value` is the new one (None when it is deleted)."""
+    """A change of one property; `value` is the new value (None for a deletion)."""
 
     path: Path
     kind: Kind.ValueType
@@ -43,10 +43,10 @@ class Change:
 
 
 def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
-    """The changes that turn `old` into `new`, property by property; lists by position.
+    """The changes from `old` to `new`, property by property; list items by position.
 
-    None is the same as an absent property, as it is in a merge patch. An unknown differs from
-    everything; in the place of a map, the real plugin's merge patch takes away all that was in it.
+    As in a merge patch, None equals an absent property. An unknown differs from every value. In the
+    place of a map, the merge patch of the real plugin deletes each of its keys.
     """
     if old is _MISSING or old is None:
         if new is not _MISSING and new is not None:
@@ -70,7 +70,7 @@ def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
 
 
 def parse_path(text: str) -> Path:
-    """The inverse of `Change.name`. Raises ValueError for a text that is no property path."""
+    """The inverse of `Change.name`. Raises ValueError for an invalid property path."""
     path: list[str | int] = []
     rest = text
     while rest:
@@ -96,24 +96,26 @@ def parse_path(text: str) -> Path:
 def covers(pattern: Path, path: Path) -> bool:
     """True if `path` is at or below `pattern`, in which `*` stands for any step."""
     return len(pattern) <= len(path) and all(
-        want in ("*", step) for want, step in zip(pattern, path, strict=False)
+        expected in ("*", step) for expected, step in zip(pattern, path, strict=False)
     )
 
 
 def detailed(
-    found: Sequence[Change], *, force_new: Sequence[str], ignored: Sequence[str]
+    differences: Sequence[Change], *, force_new: Sequence[str], ignored: Sequence[str]
 ) -> dict[str, provider_pb2.PropertyDiff]:
-    """The changes in Pulumi's form: those at `ignored` paths left out, those that touch a
-    `force_new` path marked as replacing the resource."""
+    """The changes in Pulumi's form, without those at `ignored` paths.
+
+    Those that touch a `force_new` path are marked as replacing the resource.
+    """
     patterns = [parse_path(text) for text in force_new]
     skipped = [parse_path(text) for text in ignored]
     result = {}
-    for change in found:
+    for change in differences:
         if any(covers(pattern, change.path) for pattern in skipped):
             continue
-        touched = any(_touches(pattern, change.path, change.value) for pattern in patterns)
+        replacing = any(_touches(pattern, change.path, change.value) for pattern in patterns)
         result[change.name] = provider_pb2.PropertyDiff(
-            kind=_REPLACING[change.kind] if touched else change.kind,
+            kind=_REPLACING[change.kind] if replacing else change.kind,
             inputDiff=change.kind == Kind.DELETE,
         )
     return result
@@ -141,7 +143,7 @@ def _contains(value: Any, pattern: Path) -> bool:
 def replaces(diffs: Mapping[str, provider_pb2.PropertyDiff]) -> list[str]:
     """The paths in `diffs` that replace the resource."""
     kinds = set(_REPLACING.values())
-    return [path for path, change in diffs.items() if change.kind in kinds]
+    return [path for path, difference in diffs.items() if difference.kind in kinds]
 
 
 _CONTAINER_FIELDS: Final = [
@@ -260,15 +262,15 @@ def force_new(
 ) -> list[str]:
     """The properties of `item` whose change replaces it.
 
-    The data of a Secret or ConfigMap is among them unless the provider's enableSecretMutable or
-    enableConfigMapMutable says otherwise and the object itself is not immutable.
+    They include the data of a Secret or ConfigMap, unless the provider's enableSecretMutable or
+    enableConfigMapMutable is set and the object itself is not immutable.
     """
     gvk = Gvk.of(item)
     paths = ["metadata.name", "metadata.namespace"]
-    fixed = item.get("immutable") is True
+    immutable = item.get("immutable") is True
     if gvk == Gvk("", "v1", "Secret"):
-        data = [] if mutable_secrets and not fixed else ["stringData", "data"]
+        data = [] if mutable_secrets and not immutable else ["stringData", "data"]
         return [*paths, "type", *data]
     if gvk == Gvk("", "v1", "ConfigMap"):
-        return [*paths, *([] if mutable_config_maps and not fixed else ["binaryData", "data"])]
+        return [*paths, *([] if mutable_config_maps and not immutable else ["binaryData", "data"])]
     return paths + _FORCE_NEW.get(gvk, [])

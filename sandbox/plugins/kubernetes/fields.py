@@ -1,4 +1,4 @@
-"""Who owns which field of an object, as server-side apply records it.
+"""The owners of an object's fields, as server-side apply records them.
 
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
@@ -11,9 +11,9 @@ from sandbox.plugins.kubernetes.client import PROVIDER_MANAGER
 from sandbox.plugins.kubernetes.diff import Path
 from sandbox.plugins.kubernetes.objects import Object, metadata
 
-# Before the first update, these owners' fields become the resource's own: a plain create by this
-# provider, and what `kubectl apply` left. An edit by hand ("kubectl-edit") is not among them.
-_TAKEN_OVER: Final = frozenset(
+# The first update transfers the fields of these managers to the resource's own: a create by this
+# provider, and `kubectl apply`. A manual edit ("kubectl-edit") is not among them.
+_EARLIER_MANAGERS: Final = frozenset(
     {
         (PROVIDER_MANAGER, "Update"),
         ("pulumi-resource-kubernetes", "Update"),
@@ -29,58 +29,51 @@ def entries(live: Object) -> list[dict[str, Any]]:
 
 
 def created_by_provider(live: Object) -> bool:
-    """True if a plain create of this provider still owns fields."""
-    return any(
-        (item.get("manager"), item.get("operation")) == (PROVIDER_MANAGER, "Update")
-        for item in entries(live)
-    )
+    """True if a create of this provider still owns fields."""
+    return any(_owner(entry) == (PROVIDER_MANAGER, "Update") for entry in entries(live))
+
+
+def _owner(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    return entry.get("manager"), entry.get("operation")
 
 
 def take_over(live: Object, manager: str) -> list[dict[str, Any]]:
-    """A JSON patch that hands `manager` what earlier owners of the same resource had.
+    """A JSON patch that transfers the fields of earlier managers to `manager`.
 
-    Empty if there is nothing to hand over.
+    Empty if there is nothing to transfer.
     """
     kept: list[dict[str, Any]] = []
-    taken: list[dict[str, Any]] = []
-    for item in entries(live):
-        owner = (item.get("manager"), item.get("operation"))
-        old = owner in _TAKEN_OVER and not item.get("subresource")
-        (taken if old else kept).append(item)
-    if not taken:
+    transferred: list[dict[str, Any]] = []
+    for entry in entries(live):
+        earlier = _owner(entry) in _EARLIER_MANAGERS and not entry.get("subresource")
+        (transferred if earlier else kept).append(entry)
+    if not transferred:
         return []
-    own = next(
-        (
-            item
-            for item in kept
-            if (item.get("manager"), item.get("operation")) == (manager, "Apply")
-        ),
-        None,
-    )
+    own = next((entry for entry in kept if _owner(entry) == (manager, "Apply")), None)
     if own is None:
-        own = {**taken[0], "manager": manager, "operation": "Apply"}
+        own = {**transferred[0], "manager": manager, "operation": "Apply"}
         kept.append(own)
     merged: dict[str, Any] = {}
-    for item in [own, *taken]:
-        merged = _union(merged, item.get("fieldsV1") or {})
+    for entry in [own, *transferred]:
+        merged = _union(merged, entry.get("fieldsV1") or {})
     own["fieldsV1"] = merged
     version = metadata(live)["resourceVersion"]
     return [
         {"op": "replace", "path": "/metadata/managedFields", "value": kept},
-        # Fails if someone else changed the object in between, instead of undoing that.
+        # Refused with a conflict if the object has changed since it was read.
         {"op": "replace", "path": "/metadata/resourceVersion", "value": version},
     ]
 
 
-def _union(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+def _union(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: _union(one.get(key) or {}, other.get(key) or {})
-        for key in [*one, *(key for key in other if key not in one)]
+        key: _union(left.get(key) or {}, right.get(key) or {})
+        for key in [*left, *(key for key in right if key not in left)]
     }
 
 
-def _owns(item: Mapping[str, Any], path: Path) -> bool:
-    level: Any = item.get("fieldsV1") or {}
+def _owns(entry: Mapping[str, Any], path: Path) -> bool:
+    level: Any = entry.get("fieldsV1") or {}
     for step in path:
         if f"f:{step}" not in level:
             return False
@@ -89,19 +82,19 @@ def _owns(item: Mapping[str, Any], path: Path) -> bool:
 
 
 def leave_alone(inputs: Object, live: Object, ignored: Iterable[Path], manager: str) -> Object:
-    """`inputs` with each ignored property as the cluster has it now.
+    """`inputs` with the live value of each ignored property.
 
-    A property that only others own is left out, so that it stays theirs; otherwise its live value
-    is sent again, since leaving it out would remove it.
+    A property that only other managers own is left out and so stays theirs. Any other one must be
+    sent, since server-side apply removes what its owner leaves out.
     """
     inputs = copy.deepcopy(inputs)
     for path in ignored:
-        owners = {item.get("manager") for item in entries(live) if _owns(item, path)}
+        owners = {entry.get("manager") for entry in entries(live) if _owns(entry, path)}
         if owners and manager not in owners:
             _remove(inputs, path)
             continue
-        found, value = _value(live, path)
-        if found:
+        exists, value = _value(live, path)
+        if exists:
             _set(inputs, path, value)
     return inputs
 
@@ -115,8 +108,8 @@ def _value(item: Any, path: Path) -> tuple[bool, Any]:
 
 
 def _remove(item: Any, path: Path) -> None:
-    found, parent = _value(item, path[:-1])
-    if found and isinstance(parent, dict):
+    exists, parent = _value(item, path[:-1])
+    if exists and isinstance(parent, dict):
         parent.pop(path[-1], None)
 
 

@@ -10,12 +10,21 @@ import yaml
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2
 
-from sandbox.plugins.common import UNKNOWN, Failure, InitFailed, Secret, has_unknown, plain
+from sandbox.plugins.common import (
+    UNKNOWN,
+    Failure,
+    InitFailed,
+    Secret,
+    diff_kind,
+    has_unknown,
+    name_of_urn,
+    plain,
+)
 from sandbox.plugins.kubernetes import helm_storage
 from sandbox.plugins.kubernetes.diff import changes, detailed, replaces
 from sandbox.plugins.kubernetes.helm_cli import ChartSource, Helm, HelmFailed
 from sandbox.plugins.kubernetes.helm_storage import Revision
-from sandbox.plugins.kubernetes.objects import mark_secrets, name_of_urn, parse_id
+from sandbox.plugins.kubernetes.objects import mark_secrets, parse_id
 from sandbox.plugins.kubernetes.resources import Checked, Properties, ReadState, read_unreachable
 from sandbox.plugins.kubernetes.session import Session
 
@@ -48,7 +57,7 @@ _SWITCHES: Final = (
 _TEXTS: Final = ("chart", "description", "keyring", "name", "namespace", "postrender", "version")
 _OTHERS: Final = {"values", "valueYamlFiles", "repositoryOpts", "maxHistory", "timeout"}
 _SDK_ONLY: Final = {"compat", "resourceNames", "manifest", "status", "checksum"}
-"""What the SDK sends or old states hold, and no release is made of."""
+"""Keys from the SDK or from old states that do not belong to a release."""
 _REFUSED: Final = ("keyring", "lint", "postrender", "recreatePods", "replace", "verify")
 _KNOWN: Final = {*_SWITCHES, *_TEXTS, *_OTHERS, *_SDK_ONLY}
 _REPOSITORY_OPTIONS: Final = {"repo", "username", "password", "caFile", "certFile", "keyFile"}
@@ -77,7 +86,7 @@ class Releases:
     async def check(self, urn: str, olds: Properties, news: Properties) -> Checked:
         """Complete the inputs: a name, the namespace, the chart's exact version.
 
-        With everything known the chart must be found, and so its version is told in a preview.
+        If all inputs are known, the chart must exist, so that a preview shows its version.
         """
         failures = [
             (name, f"the stand-in plugin does not know the input {name} of a Release")
@@ -109,54 +118,49 @@ class Releases:
                 inputs["version"] = str((await self._helm.metadata(chart)).get("version", ""))
             except HelmFailed as error:
                 failures.append(
-                    (
-                        "chart",
-                        f"{error}; check the chart name and repository configuration.",
-                    )
+                    ("chart", f"{error}; check the chart name and repository configuration.")
                 )
         return Checked(mark_secrets(inputs, news), failures)
 
     def _complete(self, urn: str, olds: Properties, news: Properties) -> dict[str, Any]:
-        given = {
+        explicit = {
             key: value
             for key, value in plain(news).items()
             if key not in _SDK_ONLY and value is not None
         }
         inputs: dict[str, Any] = dict.fromkeys(_SWITCHES, False) | dict.fromkeys(_TEXTS, "")
-        inputs |= {"values": {}, "timeout": 0} | given
-        files: dict[str, Any] = {}
+        inputs |= {"values": {}, "timeout": 0} | explicit
+        file_values: dict[str, Any] = {}
         for asset in inputs.pop("valueYamlFiles", None) or ():
             if asset is not UNKNOWN:
-                files = _merge(files, _read_asset(asset))
-        inputs["values"] = _merge(files, inputs["values"])
+                file_values = _merge(file_values, _read_asset(asset))
+        inputs["values"] = _merge(file_values, inputs["values"])
         if not inputs["name"]:
-            kept = plain(olds.get("name"))
-            inputs["name"] = kept or self._session.unique(f"{name_of_urn(urn)}-")
+            old_name = plain(olds.get("name"))
+            inputs["name"] = old_name or self._session.unique(f"{name_of_urn(urn)}-")
         inputs["namespace"] = inputs["namespace"] or self._session.namespace
-        if not inputs["skipAwait"] and "timeout" not in given:
+        if not inputs["skipAwait"] and "timeout" not in explicit:
             inputs["timeout"] = _DEFAULT_SECONDS
         return inputs
 
     async def diff(
         self, olds: Properties, news: Properties, ignored: Sequence[str]
     ) -> provider_pb2.DiffResponse:
-        """Compare the release as the state has it to the new inputs; what the old inputs had and
-        the new ones don't is deleted. Only another name or namespace replaces it."""
+        """Compare the new inputs to the release in the state. What only the old inputs have is
+        deleted. Only a change of name or namespace replaces the release."""
         state, new = dict(plain(olds)), dict(plain(news))
         old_inputs = state.pop("__inputs", {})
         if "version" in ignored:
             new["version"] = state.get("version")
         for key in _SDK_ONLY:
             old_inputs.pop(key, None)
-        # The state also has what helm added; only what the program speaks of is compared.
+        # Compare only keys of the inputs, not those that helm added.
         old = _shape(state, new, old_inputs)
         details = detailed(
             list(changes(old, new)), force_new=["name", "namespace"], ignored=ignored
         )
         return provider_pb2.DiffResponse(
-            changes=provider_pb2.DiffResponse.DIFF_SOME
-            if details
-            else provider_pb2.DiffResponse.DIFF_NONE,
+            changes=diff_kind(details),
             replaces=replaces(details),
             diffs=sorted({path.split(".")[0].split("[")[0] for path in details}),
             detailedDiff=details,
@@ -164,9 +168,9 @@ class Releases:
         )
 
     async def create(self, urn: str, news: Properties, *, preview: bool) -> tuple[str, Properties]:
-        """Install the release and wait for what is in it; its id and state.
+        """Install the release and wait for its objects. Returns its id and state.
 
-        Raises InitFailed if helm recorded a release that failed, Failure if it recorded none.
+        Raises InitFailed if helm recorded a failed release, Failure if it recorded none.
         """
         inputs = plain(news)
         if preview:
@@ -176,10 +180,10 @@ class Releases:
                 f"can't create Helm Release with unreachable cluster: {self._session.unreachable}"
             )
         id = f"{inputs['namespace']}/{inputs['name']}"
-        found = await self._latest(inputs)
-        if found is not None and found.status != "uninstalled":
+        existing = await self._latest(inputs)
+        if existing is not None and existing.status != "uninstalled":
             raise Failure(f"cannot re-use a name that is still in use: {id}")
-        error = await self._install(urn, inputs, found)
+        error = await self._install(urn, inputs, existing)
         return id, await self._result(
             urn,
             news,
@@ -190,7 +194,7 @@ class Releases:
     async def update(
         self, urn: str, olds: Properties, news: Properties, *, preview: bool
     ) -> Properties:
-        """Upgrade the release; its state. Raises as `create` does."""
+        """Upgrade the release. Returns its state; raises the same errors as `create`."""
         inputs = plain(news)
         if preview:
             return _checkpoint(inputs, news, None)
@@ -212,14 +216,14 @@ class Releases:
         return await helm_storage.latest(cluster, inputs["namespace"], inputs["name"])
 
     async def _install(
-        self, urn: str, inputs: Mapping[str, Any], found: Revision | None
+        self, urn: str, inputs: Mapping[str, Any], existing: Revision | None
     ) -> HelmFailed | None:
-        """Install or upgrade; the error if helm failed. Raises Failure if it could not start.
+        """Install or upgrade. Returns the error if helm failed; raises Failure if it can't start.
 
-        A run that was cut off leaves a release that is `pending-...` for ever, which helm refuses
-        to touch ("another operation is in progress"), as it does in the real plugin.
+        A killed run leaves the release `pending-...` for ever: helm refuses to change it ("another
+        operation is in progress"), as in the real plugin.
         """
-        first = found is None or (found.number == 1 and found.status == "failed")
+        first = existing is None or (existing.number == 1 and existing.status == "failed")
         try:
             chart = await self._helm.chart(_source(inputs))
             arguments = [
@@ -254,7 +258,7 @@ class Releases:
         return None
 
     async def _result(
-        self, urn: str, news: Properties, error: HelmFailed | None, what: str
+        self, urn: str, news: Properties, error: HelmFailed | None, summary: str
     ) -> Properties:
         inputs = plain(news)
         revision = await self._latest(inputs)
@@ -265,7 +269,7 @@ class Releases:
         if error is None:
             return state
         message = (
-            f"{what} Use Helm CLI to investigate: failed to become available within allocated"
+            f"{summary} Use Helm CLI to investigate: failed to become available within allocated"
             f" timeout. Error: Helm Release {id}: {error}"
         )
         raise InitFailed(
@@ -280,24 +284,24 @@ class Releases:
         )
 
     async def read(self, urn: str, id: str, state: Properties, inputs: Properties) -> ReadState:
-        """The release as it is now; without a state this is an import."""
+        """The current state of the release. Without a state this is an import."""
         if self._session.cluster is None:
             return await read_unreachable(self._session, urn, id, state, inputs)
         namespace, name = parse_id(id)
-        known = plain(state)
-        where = {
-            "namespace": known.get("namespace") or namespace or self._session.namespace,
-            "name": known.get("name") or name,
+        old = plain(state)
+        identity = {
+            "namespace": old.get("namespace") or namespace or self._session.namespace,
+            "name": old.get("name") or name,
         }
-        revision = await self._latest(where)
+        revision = await self._latest(identity)
         if revision is None:
             return ReadState("", {}, {})
-        kept = state.get("__inputs")
-        source = kept.value if isinstance(kept, Secret) else kept
+        old_inputs = state.get("__inputs")
+        source = old_inputs.value if isinstance(old_inputs, Secret) else old_inputs
         if not isinstance(source, Mapping):
             source = self._imported(revision)
-        # The inputs stay as the program gave them; what differs in the cluster shows in the state.
-        return ReadState(id, _checkpoint(plain(source), source, revision, known), source)
+        # The inputs stay those of the program; differences in the cluster appear in the state.
+        return ReadState(id, _checkpoint(plain(source), source, revision, old), source)
 
     def _imported(self, revision: Revision) -> dict[str, Any]:
         inputs: dict[str, Any] = dict.fromkeys(_SWITCHES, False) | dict.fromkeys(_TEXTS, "")
@@ -306,7 +310,7 @@ class Releases:
             "namespace": revision.namespace,
             "chart": revision.chart.get("name", ""),
             "version": revision.chart.get("version", ""),
-            # A chart's users keep passwords in its values.
+            # A chart's values may contain passwords.
             "values": Secret(dict(revision.values)),
             "timeout": _DEFAULT_SECONDS,
         }
@@ -314,23 +318,23 @@ class Releases:
     async def delete(self, urn: str, id: str, state: Properties) -> None:
         """Uninstall the release, and wait until its objects are gone unless skipAwait is set.
 
-        Raises Failure if the cluster is unreachable, whatever the options say, or helm fails.
+        Raises Failure if helm fails, or if the cluster is unreachable, whatever the options are.
         """
         if self._session.cluster is None:
             raise Failure(
                 "can't delete Helm Release with unreachable cluster. Reason:"
                 f' "{self._session.unreachable}"'
             )
-        known = plain(state)
-        arguments = ["uninstall", known["name"], "--namespace", known["namespace"]]
-        if known.get("atomic") or not known.get("skipAwait"):
-            arguments += ["--wait", "--timeout", f"{known.get('timeout') or _DEFAULT_SECONDS}s"]
+        release = plain(state)
+        arguments = ["uninstall", release["name"], "--namespace", release["namespace"]]
+        if release.get("atomic") or not release.get("skipAwait"):
+            arguments += ["--wait", "--timeout", f"{release.get('timeout') or _DEFAULT_SECONDS}s"]
         try:
             await self._helm.on_cluster(arguments)
         except HelmFailed as error:
             raise Failure(
                 f"failed to uninstall Helm release {id}: {error}; look on with: helm status"
-                f" {known['name']} -n {known['namespace']}"
+                f" {release['name']} -n {release['namespace']}"
             ) from None
 
 
@@ -340,7 +344,7 @@ def _source(inputs: Mapping[str, Any]) -> ChartSource:
     if chart.startswith("oci://"):
         repository = ""
     elif repository and "://" not in repository:
-        # The name of one of the user's own repositories.
+        # The name of a repository of `helm repo list`.
         chart, repository = (chart if "/" in chart else f"{repository}/{chart}"), ""
     return ChartSource(
         chart=chart,
@@ -359,10 +363,10 @@ def _checkpoint(
     inputs: Mapping[str, Any],
     source: Properties,
     revision: Revision | None,
-    known: Properties | None = None,
+    old: Properties | None = None,
 ) -> dict[str, Any]:
-    """The state: the inputs, with what helm says of the release; None: only a run will tell."""
-    state = {key: value for key, value in (known or inputs).items() if key != "__inputs"}
+    """The state: the inputs and helm's record of the release (None: unknown in a preview)."""
+    state = {key: value for key, value in (old or inputs).items() if key != "__inputs"}
     if revision is None:
         state |= {"resourceNames": UNKNOWN, "status": UNKNOWN}
     else:
@@ -385,18 +389,18 @@ def _checkpoint(
 
 
 def _merge(base: Mapping[str, Any], over: Any) -> Any:
-    """`over` on top of `base`, maps deeply. What is unknown as a whole stays unknown."""
+    """`over` merged into `base`, maps recursively. An unknown in place of a map stays unknown."""
     if not isinstance(over, Mapping):
         return over
     merged = dict(base)
     for key, value in over.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) else value
+        nested = merged.get(key)
+        merged[key] = _merge(nested, value) if isinstance(nested, Mapping) else value
     return merged
 
 
 def _shape(state: Any, *shapes: Any) -> Any:
-    """`state` cut down to the keys that one of `shapes` has."""
+    """`state` reduced to the keys that at least one of `shapes` has."""
     maps = [shape for shape in shapes if isinstance(shape, Mapping)]
     if not isinstance(state, Mapping) or not maps:
         return state
@@ -422,9 +426,9 @@ def _read_asset(asset: Any) -> Mapping[str, Any]:
     else:
         raise Failure("the stand-in plugin reads valueYamlFiles from files and texts only")
     try:
-        found = yaml.safe_load(text) or {}
+        values = yaml.safe_load(text) or {}
     except yaml.YAMLError:
         raise Failure("valueYamlFiles: one of them is not valid YAML") from None
-    if not isinstance(found, Mapping):
+    if not isinstance(values, Mapping):
         raise Failure("valueYamlFiles: each must hold a map of values")
-    return found
+    return values

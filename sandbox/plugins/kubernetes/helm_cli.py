@@ -1,5 +1,5 @@
-"""Runs the real helm. Whatever is secret reaches it in files that exist in memory only, or on its
-standard input, never in its arguments.
+"""Runs the real helm. Secrets reach it in files that exist only in memory or on its standard input,
+never in its arguments.
 
 https://helm.sh/docs/helm/helm/
 """
@@ -27,12 +27,12 @@ _REPOSITORY: Final = "repository"
 
 
 class HelmFailed(Exception):
-    """helm ended with an error; the message is helm's own."""
+    """helm failed; the message is helm's own."""
 
 
 @dataclass(frozen=True, repr=False)
 class ChartSource:
-    """Where a chart comes from.
+    """The source of a chart.
 
     `chart` is a folder, an archive, an oci:// address, a name in `repository` (an http(s) address)
     or `REPOSITORY/NAME` of the user's own `helm repo list`.
@@ -62,10 +62,10 @@ class ChartSource:
 
 
 class Helm:
-    """helm on one cluster, or on none: then it can fetch and show charts only.
+    """helm on one cluster, or on none: then it can only fetch and show charts.
 
-    What helm must read as a file is a file in memory only, which ends with this process: the engine
-    kills its plugins, so that nobody would be left to remove a file on disk.
+    Files for helm exist only in memory and end with this process. The engine kills its plugins, so
+    that files on disk would remain.
     """
 
     def __init__(self, access: Access | None, environment: Mapping[str, str]) -> None:
@@ -76,21 +76,21 @@ class Helm:
         self._running: set[asyncio.subprocess.Process] = set()
         self._cluster_arguments: list[str] = []
         if access is not None:
-            self._cluster_arguments = ["--kubeconfig", self._file(json.dumps(_only(access)))]
+            self._cluster_arguments = ["--kubeconfig", self._file(json.dumps(_kubeconfig(access)))]
 
     def stop(self) -> None:
-        """Ask every helm that runs to end (SIGTERM)."""
+        """Send SIGTERM to every helm that runs."""
         for process in self._running:
             process.terminate()
 
     def close(self) -> None:
-        """Let go of the files in memory."""
+        """Remove the files in memory."""
         for file in self._files:
             os.close(file)
         self._files.clear()
 
     def _file(self, content: str | bytes) -> str:
-        """The path, in every helm that this object starts, of a file with that content."""
+        """The path of a file with that content, valid in every helm that this object starts."""
         file = os.memfd_create("helm")
         self._files.append(file)
         with open(file, "wb", closefd=False) as stream:
@@ -98,7 +98,7 @@ class Helm:
         return f"/proc/self/fd/{file}"
 
     async def chart(self, source: ChartSource) -> str:
-        """The path of the chart's folder or archive; fetched once in this object's life.
+        """The path of the chart's folder or archive. A remote chart is fetched only once.
 
         Raises HelmFailed if it can't be found or fetched.
         """
@@ -144,8 +144,8 @@ class Helm:
 
     async def metadata(self, chart: str) -> Mapping[str, Any]:
         """The Chart.yaml of a local chart. Raises HelmFailed if it is not a chart."""
-        found = yaml.safe_load(await self.run(["show", "chart", chart]))
-        return found if isinstance(found, dict) else {}
+        content = yaml.safe_load(await self.run(["show", "chart", chart]))
+        return content if isinstance(content, dict) else {}
 
     async def on_cluster(
         self, arguments: Sequence[str], *, values: Mapping[str, Any] | None = None
@@ -157,9 +157,9 @@ class Helm:
         return await self.run([*arguments, *self._cluster_arguments], text)
 
     async def run(self, arguments: Sequence[str], text: str | None = None) -> str:
-        """What helm prints. Raises HelmFailed if it ends with an error, Failure if there is none.
+        """The standard output of helm. Raises HelmFailed if it fails, Failure if it is missing.
 
-        helm dies with this process: what it leaves half done the next run takes up.
+        helm is killed when this process ends.
         """
         program = shutil.which("helm")
         if program is None:
@@ -178,20 +178,20 @@ class Helm:
         finally:
             self._running.discard(process)
         if process.returncode != 0:
-            said = errors.decode(errors="replace").strip().removeprefix("Error: ")
-            # `helm repo update` says why on its standard output, and on the other one that.
-            why = re.findall(r"^\s*\.*(Unable to .*(?:\n\t.*)*)", output.decode(), re.MULTILINE)
-            raise HelmFailed("\n".join([said or f"exit code {process.returncode}", *why]))
+            message = errors.decode(errors="replace").strip().removeprefix("Error: ")
+            # `helm repo update` prints the cause of its failure on standard output.
+            causes = re.findall(r"^\s*\.*(Unable to .*(?:\n\t.*)*)", output.decode(), re.MULTILINE)
+            raise HelmFailed("\n".join([message or f"exit code {process.returncode}", *causes]))
         return output.decode()
 
     def _env(self) -> dict[str, str]:
-        # Variables such as HELM_KUBECONTEXT would lead helm away from this object's own cluster.
+        # Variables such as HELM_KUBECONTEXT would direct helm to another cluster.
         own = {key: value for key, value in os.environ.items() if not key.startswith("HELM_KUBE")}
         return own | dict(self._environment) | {"HELM_DRIVER": "secret"}
 
 
-def _only(access: Access) -> dict[str, Any]:
-    """A kubeconfig with nothing but this access, whatever else the user's own holds."""
+def _kubeconfig(access: Access) -> dict[str, Any]:
+    """A kubeconfig with this access only."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -1,4 +1,4 @@
-"""The part of a kubeconfig that leads to a cluster: its address, its CA, who is asking.
+"""Access to a cluster by a kubeconfig: address, certificate authority and credentials.
 
 https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
@@ -20,7 +20,7 @@ import yaml
 
 
 class KubeconfigError(Exception):
-    """The kubeconfig leads to no cluster; says why. Never holds a credential."""
+    """The kubeconfig gives no access to a cluster. The message never contains a credential."""
 
 
 Kubeconfig = Mapping[str, Any]
@@ -36,17 +36,17 @@ def load(text_or_path: str) -> Kubeconfig:
         if path.is_file():
             text_or_path = path.read_text()
     try:
-        found = yaml.safe_load(text_or_path)
+        config = yaml.safe_load(text_or_path)
     except yaml.YAMLError:
-        # The parser's own message quotes the text, and with it credentials.
+        # The parser's message quotes the text, which contains credentials.
         raise KubeconfigError("it is neither a file nor valid YAML") from None
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise KubeconfigError("it is neither a file nor the contents of a kubeconfig")
-    return found
+    return config
 
 
 def ambient() -> Kubeconfig:
-    """The kubeconfig that kubectl would take: `$KUBECONFIG` or `~/.kube/config`.
+    """The kubeconfig that kubectl uses: `$KUBECONFIG` or `~/.kube/config`.
 
     Raises KubeconfigError if there is none.
     """
@@ -60,15 +60,15 @@ def entry(config: Kubeconfig, section: str, name: str) -> Mapping[str, Any] | No
     """The entry called `name` in a section (clusters, contexts, users), or None."""
     for item in config.get(section) or ():
         if isinstance(item, Mapping) and item.get("name") == name:
-            found = item.get(section[:-1])
-            return found if isinstance(found, Mapping) else {}
+            content = item.get(section[:-1])
+            return content if isinstance(content, Mapping) else {}
     return None
 
 
 def active_cluster(
     config: Kubeconfig, *, context: str = "", cluster: str = ""
 ) -> Mapping[str, Any] | None:
-    """The cluster that the current context (or `context`) points to, unless `cluster` names one."""
+    """The entry of `cluster`, or that of the current context (or of `context`)."""
     current = entry(config, "contexts", context or str(config.get("current-context") or ""))
     if current is None:
         return None
@@ -77,22 +77,22 @@ def active_cluster(
 
 @dataclass(frozen=True)
 class Access:
-    """How to reach one cluster, as a kubeconfig says it."""
+    """The entries of a kubeconfig that give access to one cluster."""
 
     cluster: Mapping[str, Any]
     user: Mapping[str, Any]
     namespace: str
-    """The context's namespace; `default` where it has none."""
+    """The context's namespace, or `default`."""
 
     @classmethod
     def of(cls, config: Kubeconfig, *, context: str = "", cluster: str = "") -> "Access":
-        """Raises KubeconfigError if context, cluster or user are not there."""
+        """Raises KubeconfigError if context, cluster or user do not exist."""
         context = context or str(config.get("current-context") or "")
         current = entry(config, "contexts", context)
         if current is None:
             raise KubeconfigError(f'context "{context}" does not exist')
-        found = active_cluster(config, context=context, cluster=cluster)
-        if found is None or not found.get("server"):
+        cluster_entry = active_cluster(config, context=context, cluster=cluster)
+        if cluster_entry is None or not cluster_entry.get("server"):
             raise KubeconfigError(
                 f'cluster "{cluster or current.get("cluster")}" does not exist or has no server'
             )
@@ -101,14 +101,14 @@ class Access:
             raise KubeconfigError(f'user "{current.get("user")}" does not exist')
         if "auth-provider" in user:
             raise KubeconfigError("auth-provider entries are not supported; use exec or a token")
-        return cls(found, user, str(current.get("namespace") or "default"))
+        return cls(cluster_entry, user, str(current.get("namespace") or "default"))
 
     @property
     def server(self) -> str:
         return str(self.cluster["server"]).rstrip("/")
 
     def ssl_context(self, credentials: "Credentials") -> ssl.SSLContext:
-        """The TLS side of it, with the client certificate if there is one.
+        """The TLS settings, with the client certificate if there is one.
 
         Raises KubeconfigError for certificates that can't be read.
         """
@@ -121,7 +121,7 @@ class Access:
             certificate = credentials.certificate or _data(self.user, "client-certificate")
             key = credentials.key or _data(self.user, "client-key")
             if certificate and key:
-                # The ssl module takes a certificate from a file only.
+                # The ssl module loads a client certificate only from a file.
                 with tempfile.NamedTemporaryFile() as file:
                     file.write(certificate + b"\n" + key)
                     file.flush()
@@ -131,7 +131,7 @@ class Access:
         return context
 
     async def credentials(self) -> "Credentials":
-        """Who is asking: a token or a password in the kubeconfig, or what its exec entry answers.
+        """The token or password in the kubeconfig, or the credentials that its exec entry prints.
 
         Raises KubeconfigError if that command fails.
         """
@@ -152,7 +152,7 @@ class Access:
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """What proves who is asking. `authorization` is the header's value, or empty."""
+    """Proof of the user's identity. `authorization` is the header's value, or empty."""
 
     authorization: str
     certificate: bytes = b""
@@ -213,5 +213,5 @@ async def _run_exec(exec_entry: Mapping[str, Any], cluster: Mapping[str, Any]) -
             datetime.datetime.fromisoformat(expires) if expires else None,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        # Not shown: what it printed may be a credential.
+        # The output is not shown: it may contain a credential.
         raise KubeconfigError(f"its exec command {command} printed no ExecCredential") from None

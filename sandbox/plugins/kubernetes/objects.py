@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.plugins.common import UNKNOWN, Failure, Secret, has_unknown, plain
+from sandbox.plugins.common import UNKNOWN, Failure, Secret, has_secret, has_unknown, plain
 
 Object = dict[str, Any]
 
@@ -19,7 +19,7 @@ DELETION_PROPAGATION: Final = "pulumi.com/deletionPropagationPolicy"
 HONOURED_ANNOTATIONS: Final = frozenset(
     {AUTONAMED, SKIP_AWAIT, TIMEOUT_SECONDS, PATCH_FORCE, DELETION_PROPAGATION}
 )
-"""The annotations of Pulumi's own that mean something to this plugin."""
+"""Pulumi's annotations that this plugin supports."""
 
 _BUILT_IN_GROUPS: Final = frozenset(
     {
@@ -87,7 +87,7 @@ class Gvk:
 
     @property
     def built_in(self) -> bool:
-        """True if Kubernetes itself defines the group, so that this is no custom resource."""
+        """True if Kubernetes itself defines the group: not a custom resource."""
         return self.group in _BUILT_IN_GROUPS
 
     def __str__(self) -> str:
@@ -95,7 +95,7 @@ class Gvk:
 
     @classmethod
     def of(cls, item: Mapping[str, Any]) -> "Gvk":
-        """What `item` says of itself in its fields apiVersion and kind."""
+        """From the fields apiVersion and kind of `item`."""
         group, _, version = str(item.get("apiVersion", "")).rpartition("/")
         return cls("" if group == "core" else group, version, str(item.get("kind", "")))
 
@@ -116,37 +116,34 @@ class Gvk:
         return cls("" if group == "core" else group, version, kind)
 
 
-def type_of_urn(urn: str) -> str:
-    """The resource type in `urn`, without the types of its parents."""
-    return urn.split("::")[2].rsplit("$", 1)[-1]
-
-
-def name_of_urn(urn: str) -> str:
-    return urn.split("::", 3)[3]
+def section(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping at `key`, empty if there is none, or if its value is no mapping."""
+    value = item.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def metadata(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = item.get("metadata")
-    return found if isinstance(found, Mapping) else {}
+    return section(item, "metadata")
 
 
 def name_of(item: Mapping[str, Any]) -> str:
-    found = metadata(item).get("name")
-    return found if isinstance(found, str) else ""
+    return _text(metadata(item).get("name"))
 
 
 def namespace_of(item: Mapping[str, Any]) -> str:
-    found = metadata(item).get("namespace")
-    return found if isinstance(found, str) else ""
+    return _text(metadata(item).get("namespace"))
 
 
 def annotation(item: Mapping[str, Any], key: str) -> str:
-    annotations = metadata(item).get("annotations")
-    found = annotations.get(key) if isinstance(annotations, Mapping) else None
-    return found if isinstance(found, str) else ""
+    return _text(section(metadata(item), "annotations").get(key))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def is_true(item: Mapping[str, Any], key: str) -> bool:
+    """True if the annotation `key` is `true`."""
     return annotation(item, key) == "true"
 
 
@@ -174,9 +171,9 @@ def parse_id(id: str) -> tuple[str, str]:
 
 
 def as_object(properties: Mapping[str, Any]) -> Object:
-    """A property map as the API wants it: without secrets' wrapping, keys spelled with dashes."""
-    found: Object = _rename(plain(properties), _DASHED)
-    return found
+    """A property map in the form of the API: secrets unwrapped, keys spelled with dashes."""
+    item: Object = _rename(plain(properties), _DASHED)
+    return item
 
 
 def _rename(value: Any, names: Mapping[str, str]) -> Any:
@@ -190,8 +187,10 @@ def _rename(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def normalize(item: Object) -> Object:
-    """A copy in the form in which the API server answers it, so that comparing finds no changes
-    that are none: a Secret's stringData becomes data, and fields that the server owns go."""
+    """A copy in the form in which the API server returns it, for comparisons.
+
+    A Secret's stringData becomes data, and fields that the server sets are removed.
+    """
     item = copy.deepcopy(item)
     gvk = Gvk.of(item)
     if gvk == Gvk("", "v1", "Secret") and not has_unknown(item):
@@ -213,17 +212,17 @@ def _normalize_secret(item: Object) -> None:
     data = item.get("data") or {}
     for key, value in data.items():
         try:
-            # The server decodes and encodes again, which drops whitespace and line breaks.
+            # As in the server: decoding and encoding removes whitespace and line breaks.
             data[key] = base64.b64encode(base64.b64decode(value)).decode()
         except (binascii.Error, TypeError, ValueError):
-            continue  # Left as it is: the server says better what is wrong with it.
+            continue  # The server's own error message says what is invalid.
     data |= {key: base64.b64encode(str(text).encode()).decode() for key, text in texts.items()}
     if data:
         item["data"] = data
 
 
 def prune(live: Any, shape: Any) -> Any:
-    """`live` cut down to the fields that `shape` has: what the inputs say anything about."""
+    """`live` reduced to the fields that `shape` has, such as those of the inputs."""
     if isinstance(live, Mapping) and isinstance(shape, Mapping):
         return {key: prune(item, shape[key]) for key, item in live.items() if key in shape}
     if isinstance(live, list) and isinstance(shape, list):
@@ -234,10 +233,10 @@ def prune(live: Any, shape: Any) -> Any:
 
 
 def mark_secrets(values: dict[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
-    """`values` with everything marked secret that is secret in `source`.
+    """`values`, in which everything that is secret in `source` is marked secret.
 
-    A list with a secret inside becomes secret as a whole, since its order may change. The data of
-    a v1 Secret is always secret.
+    A list that contains a secret becomes secret as a whole, since its order may change. The data of
+    a Secret is always secret.
     """
     if values.get("kind") == "Secret":
         return {
@@ -250,7 +249,7 @@ def mark_secrets(values: dict[str, Any], source: Mapping[str, Any]) -> dict[str,
             continue
         if isinstance(marked[key], Mapping) and isinstance(origin, Mapping):
             marked[key] = mark_secrets(dict(marked[key]), origin)
-        elif contains_secret(origin):
+        elif has_secret(origin):
             marked[key] = _as_secret(marked[key])
     return marked
 
@@ -259,24 +258,12 @@ def _as_secret(value: Any) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
 
 
-def contains_secret(value: Any) -> bool:
-    match value:
-        case Secret():
-            return True
-        case Mapping():
-            return any(contains_secret(item) for item in value.values())
-        case list():
-            return any(contains_secret(item) for item in value)
-        case _:
-            return False
-
-
 def checkpoint(
     inputs: Object, live: Object, source: Mapping[str, Any], *, api_version: str, manager: str
 ) -> dict[str, Any]:
-    """The resource's state: the live object, with what Pulumi itself must know beside it.
+    """The resource's state: the live object, and what the next operations need to know.
 
-    `source` is where the secrets are marked; `manager` the field manager of server-side apply.
+    Secrets are marked in `source`. `manager` is the field manager of server-side apply.
     """
     return mark_secrets(_rename(live, _UNDERSCORED), source) | {
         "__inputs": mark_secrets(_rename(inputs, _UNDERSCORED), source),

@@ -1,4 +1,4 @@
-"""The plugin's gRPC service: each call of the engine's, given to the module that knows it."""
+"""The plugin's gRPC service: dispatches the engine's calls."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,23 +9,31 @@ import httpx
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # protobuf ships no types
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from sandbox.plugins.common import Engine, Failure, decode, encode, plain, schema
+from sandbox.plugins.common import (
+    Engine,
+    Failure,
+    decode,
+    diff_kind,
+    encode,
+    plain,
+    schema,
+    type_of_urn,
+)
 from sandbox.plugins.kubernetes import config, resources
 from sandbox.plugins.kubernetes.client import ApiError
 from sandbox.plugins.kubernetes.helm import TYPE as RELEASE
 from sandbox.plugins.kubernetes.helm import Releases
 from sandbox.plugins.kubernetes.helm_cli import Helm
 from sandbox.plugins.kubernetes.kubeconfig import KubeconfigError
-from sandbox.plugins.kubernetes.objects import type_of_urn
 from sandbox.plugins.kubernetes.session import Session
 
 VERSION: Final = version("pulumi-kubernetes")
-"""The SDK's version, which Pulumi's own plugin always has too."""
+"""The SDK's version, which is also that of Pulumi's own plugin."""
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """What goes wrong on the way to the cluster is told as it is, not as a fault of the plugin."""
+def _cluster_errors() -> Iterator[None]:
+    """Report errors of the cluster as Failure, not as internal errors of the plugin."""
     try:
         yield
     except (ApiError, KubeconfigError) as error:
@@ -37,9 +45,9 @@ def _told() -> Iterator[None]:
 
 
 class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
-    """Answers as `pulumi-resource-kubernetes` does, for one provider of a program.
+    """One provider of a program, with the behaviour of `pulumi-resource-kubernetes`.
 
-    Whatever it raises as Failure or InitFailed the server turns into the engine's errors.
+    The server turns Failure and InitFailed into the engine's errors.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -48,7 +56,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._helm: Helm | None = None
 
     async def close(self) -> None:
-        """End what it has running, and remove what it wrote to disk."""
+        """Stop running operations, and remove the files in memory."""
         if self._helm is not None:
             self._helm.stop()
             self._helm.close()
@@ -97,9 +105,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     ) -> provider_pb2.DiffResponse:
         changed, replaces = config.diff(plain(decode(request.olds)), plain(decode(request.news)))
         return provider_pb2.DiffResponse(
-            changes=provider_pb2.DiffResponse.DIFF_SOME
-            if changed
-            else provider_pb2.DiffResponse.DIFF_NONE,
+            changes=diff_kind(changed),
             diffs=changed,
             replaces=replaces,
         )
@@ -117,7 +123,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.CheckRequest, context: Any
     ) -> provider_pb2.CheckResponse:
         olds, news = decode(request.olds), decode(request.news)
-        with _told():
+        with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
                 checked = await self._releases.check(request.urn, olds, news)
             else:
@@ -137,7 +143,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     ) -> provider_pb2.DiffResponse:
         olds, news = decode(request.olds), decode(request.news)
         ignored = list(request.ignoreChanges)
-        with _told():
+        with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
                 return await self._releases.diff(olds, news, ignored)
             return await resources.diff(self._session, olds, news, ignored)
@@ -146,7 +152,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.CreateRequest, context: Any
     ) -> provider_pb2.CreateResponse:
         news = decode(request.properties)
-        with _told():
+        with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
                 id, state = await self._releases.create(request.urn, news, preview=request.preview)
             else:
@@ -163,20 +169,22 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.ReadRequest, context: Any
     ) -> provider_pb2.ReadResponse:
         state, inputs = decode(request.properties), decode(request.inputs)
-        with _told():
+        with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
-                found = await self._releases.read(request.urn, request.id, state, inputs)
+                current = await self._releases.read(request.urn, request.id, state, inputs)
             else:
-                found = await resources.read(self._session, request.urn, request.id, state, inputs)
+                current = await resources.read(
+                    self._session, request.urn, request.id, state, inputs
+                )
         return provider_pb2.ReadResponse(
-            id=found.id, properties=encode(found.state), inputs=encode(found.inputs)
+            id=current.id, properties=encode(current.state), inputs=encode(current.inputs)
         )
 
     async def Update(
         self, request: provider_pb2.UpdateRequest, context: Any
     ) -> provider_pb2.UpdateResponse:
         olds, news = decode(request.olds), decode(request.news)
-        with _told():
+        with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
                 state = await self._releases.update(
                     request.urn, olds, news, preview=request.preview
@@ -195,7 +203,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     async def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
         state = decode(request.properties)
-        with _told():
+        with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
                 await self._releases.delete(request.urn, request.id, state)
             else:
@@ -225,5 +233,5 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
 
-def _failures(faults: list[tuple[str, str]]) -> list[provider_pb2.CheckFailure]:
-    return [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in faults]
+def _failures(failures: list[tuple[str, str]]) -> list[provider_pb2.CheckFailure]:
+    return [provider_pb2.CheckFailure(property=name, reason=reason) for name, reason in failures]

@@ -7,7 +7,16 @@ from typing import Any, Final
 import httpx
 from pulumi.runtime.proto import provider_pb2
 
-from sandbox.plugins.common import UNKNOWN, Failure, InitFailed, has_unknown, plain
+from sandbox.plugins.common import (
+    UNKNOWN,
+    Failure,
+    InitFailed,
+    diff_kind,
+    has_unknown,
+    name_of_urn,
+    plain,
+    type_of_urn,
+)
 from sandbox.plugins.kubernetes import fields
 from sandbox.plugins.kubernetes.await_ import Cancelled, NotReady, timeout_of
 from sandbox.plugins.kubernetes.client import ApiError, Cluster, NoMatch
@@ -26,7 +35,6 @@ from sandbox.plugins.kubernetes.objects import (
     mark_secrets,
     metadata,
     name_of,
-    name_of_urn,
     namespace_of,
     normalize,
     object_id,
@@ -34,7 +42,6 @@ from sandbox.plugins.kubernetes.objects import (
     parse_id,
     prune,
     set_metadata,
-    type_of_urn,
 )
 from sandbox.plugins.kubernetes.session import FORGET_HINT, Session
 
@@ -58,7 +65,7 @@ The resource already exists in the cluster. This can happen when:
 
 @dataclass(frozen=True)
 class Checked:
-    """Inputs made complete, and what is wrong with them: pairs of a property and the reason."""
+    """The complete inputs, and why they are refused: pairs of a property and the reason."""
 
     inputs: dict[str, Any]
     failures: list[tuple[str, str]]
@@ -66,7 +73,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class ReadState:
-    """A resource as it is now. An empty id: it is gone."""
+    """The current state of a resource. An empty id means that it is gone."""
 
     id: str
     state: Properties
@@ -78,9 +85,9 @@ _GONE: Final = ReadState("", {}, {})
 
 def _refuse_unknown(token: str) -> None:
     gvk = Gvk.of_type(token)
-    for suffix, what in (("Patch", "Patch resources"), ("List", "lists of objects")):
+    for suffix, description in (("Patch", "Patch resources"), ("List", "lists of objects")):
         if gvk.built_in and gvk.kind.endswith(suffix):
-            raise Failure(f"the stand-in plugin does not offer {what} ({token})")
+            raise Failure(f"the stand-in plugin does not offer {description} ({token})")
 
 
 async def check(
@@ -91,24 +98,24 @@ async def check(
     *,
     proposed_name: str,
 ) -> Checked:
-    """Complete the inputs: name, namespace, normal form. `proposed_name` is the engine's own
-    choice for an object without a name, or empty."""
+    """Complete the inputs: name, namespace, normal form. `proposed_name` is the engine's choice for
+    an object without a name, or empty."""
     token = type_of_urn(urn)
     _refuse_unknown(token)
-    inputs, before = normalize(as_object(news)), as_object(olds)
+    inputs, old_inputs = normalize(as_object(news)), as_object(olds)
     if inputs.get("metadata") is UNKNOWN:
         return Checked(mark_secrets(inputs, news), [])
-    given = metadata(inputs)
-    if given.get("generateName"):
+    declared = metadata(inputs)
+    if declared.get("generateName"):
         raise Failure(
             "the `.metadata.generateName` field is not supported in Server-Side Apply mode"
         )
-    if not given.get("name"):
-        if is_true(before, AUTONAMED):
-            _autoname(inputs, name_of(before))
-        elif not before:
+    if not declared.get("name"):
+        if is_true(old_inputs, AUTONAMED):
+            _autoname(inputs, name_of(old_inputs))
+        elif not old_inputs:
             _autoname(inputs, proposed_name or session.unique(f"{name_of_urn(urn)}-"))
-    if not given.get("namespace") and await session.namespaced(Gvk.of_type(token)):
+    if not declared.get("namespace") and await session.namespaced(Gvk.of_type(token)):
         set_metadata(inputs, "namespace", session.namespace)
     annotations = metadata(inputs).get("annotations")
     failures = [
@@ -131,9 +138,9 @@ def _autoname(inputs: Object, name: str) -> None:
 async def diff(
     session: Session, olds: Properties, news: Properties, ignored: Sequence[str]
 ) -> provider_pb2.DiffResponse:
-    """Compare the live object of the state, as far as the inputs spoke of it, to the new inputs.
+    """Compare the new inputs to the live object in the state, without fields that no input had.
 
-    So a change made by hand that a refresh has found is a difference too.
+    So a manual change that a refresh has read is a difference, too.
     """
     old_inputs, live = parse_checkpoint(olds)
     old_inputs, new = normalize(old_inputs), normalize(as_object(news))
@@ -152,14 +159,14 @@ async def diff(
         old["metadata"].pop("resourceVersion", None)
     if name_of(new):
         set_metadata(old, "name", name_of(live))
-    found = [
+    differences = [
         change
         for change in changes(old, new)
-        # Kubernetes' own types don't keep empty lists and maps, so that they are never there.
+        # The API server drops empty lists and maps of its own types, so they never exist.
         if not (gvk.built_in and change.kind == Kind.ADD and change.value in ({}, []))
     ]
     details = detailed(
-        found,
+        differences,
         force_new=force_new(
             new,
             mutable_secrets=session.config.mutable_secrets,
@@ -169,11 +176,9 @@ async def diff(
     )
     replacing = replaces(details)
     return provider_pb2.DiffResponse(
-        changes=provider_pb2.DiffResponse.DIFF_SOME
-        if details
-        else provider_pb2.DiffResponse.DIFF_NONE,
+        changes=diff_kind(details),
         replaces=replacing,
-        # Two objects of one name can't be there at once; a name of ours is new each time.
+        # Two objects with the same name can't exist at once; a generated name is always new.
         deleteBeforeReplace=bool(replacing)
         and bool(name_of(new))
         and not is_true(new, AUTONAMED)
@@ -185,8 +190,8 @@ async def diff(
 
 
 def _manager(session: Session, state: Properties) -> str:
-    kept = plain(state.get("__fieldManager"))
-    return kept if isinstance(kept, str) else session.unique("pulumi-kubernetes-")
+    manager = plain(state.get("__fieldManager"))
+    return manager if isinstance(manager, str) else session.unique("pulumi-kubernetes-")
 
 
 def _reporter(session: Session, urn: str) -> Callable[[str], Awaitable[None]]:
@@ -199,11 +204,11 @@ def _reporter(session: Session, urn: str) -> Callable[[str], Awaitable[None]]:
 async def create(
     session: Session, urn: str, news: Properties, *, seconds: float, preview: bool
 ) -> tuple[str, Properties]:
-    """Create the object and wait until it is ready; its id and state.
+    """Create the object and wait until it is ready. Returns its id and state.
 
-    Raises Failure, or InitFailed if it was created but did not become ready. In a preview the
-    server only tries it out; where it can't (unknown values, a kind or a namespace that is still to
-    come), the inputs are the answer.
+    Raises Failure, or InitFailed if it was created but did not become ready. A preview is a dry run
+    of the server. Where that is impossible (unknown values, a kind or a namespace that does not
+    exist yet), the state consists of the inputs.
     """
     inputs = as_object(news)
     gvk = Gvk.of(inputs)
@@ -259,7 +264,7 @@ async def create(
 
 
 async def _rescope(session: Session, inputs: Object, gvk: Gvk) -> Object:
-    # A preview before the CRD was there could only guess that the kind is namespaced.
+    # Before its CRD existed, a kind was assumed to be namespaced.
     if namespace_of(inputs) and not await session.namespaced(gvk):
         inputs = {**inputs, "metadata": {**inputs["metadata"]}}
         set_metadata(inputs, "namespace", "")
@@ -269,16 +274,16 @@ async def _rescope(session: Session, inputs: Object, gvk: Gvk) -> Object:
 async def _create(
     session: Session, urn: str, inputs: Object, manager: str, preview: bool
 ) -> Object:
-    """Retries for half a minute while the kind or the namespace is not there yet, as it may be
-    just coming."""
+    """Retries for half a minute while the kind or the namespace does not exist: another resource
+    of the run may be creating it."""
     cluster, waiter = session.reached()
     force = preview or is_true(inputs, PATCH_FORCE) or session.config.patch_force
     for attempt in range(_CREATE_RETRIES + 1):
         try:
-            sent = await _rescope(session, inputs, Gvk.of(inputs))
+            body = await _rescope(session, inputs, Gvk.of(inputs))
             if session.config.upsert:
-                return await cluster.apply(sent, manager=manager, force=force, dry_run=preview)
-            return await cluster.create(sent, dry_run=preview)
+                return await cluster.apply(body, manager=manager, force=force, dry_run=preview)
+            return await cluster.create(body, dry_run=preview)
         except (NoMatch, ApiError) as error:
             if isinstance(error, ApiError) and not error.not_found:
                 raise
@@ -290,7 +295,7 @@ async def _create(
 
 
 def _conflict(error: ApiError, manager: str) -> str:
-    """The server names the fields and their managers; this adds who was refused, and the way on."""
+    """The server's message, completed in a conflict by this field manager and a link to help."""
     if error.reason != "Conflict":
         return str(error)
     return (
@@ -303,10 +308,10 @@ def _conflict(error: ApiError, manager: str) -> str:
 async def read(
     session: Session, urn: str, id: str, state: Properties, inputs: Properties
 ) -> ReadState:
-    """The object as it is now; without a state and inputs this is an import.
+    """The current state of the object. Without a state and inputs this is an import.
 
-    Raises Failure when the cluster is unreachable and the options don't say to let go of it, and
-    InitFailed when it is there but not ready.
+    Raises Failure if the cluster is unreachable and no option allows that, InitFailed if the object
+    exists but is not ready.
     """
     if session.cluster is None or session.waiter is None:
         return await read_unreachable(session, urn, id, state, inputs)
@@ -335,7 +340,7 @@ async def read(
     live_inputs = prune(live, old_inputs)
     if imported:
         live_inputs = _imported(live, live_inputs, gvk)
-    found = ReadState(
+    current = ReadState(
         id or object_id(live),
         checkpoint(live_inputs, live, inputs, api_version=api_version, manager=manager),
         mark_secrets(live_inputs, inputs),
@@ -346,19 +351,19 @@ async def read(
         except NotReady as error:
             raise InitFailed(
                 str(error),
-                id=found.id,
-                properties=found.state,
-                inputs=found.inputs,
+                id=current.id,
+                properties=current.state,
+                inputs=current.inputs,
                 reasons=[str(error), *error.reasons],
             ) from None
-    return found
+    return current
 
 
 def _imported(live: Object, identity: Object, gvk: Gvk) -> Object:
-    """The inputs that an import finds: all but the status for Kubernetes' own kinds.
+    """The inputs of an imported object: for Kubernetes' own kinds all fields except the status.
 
-    Of a custom resource only the identity, since Pulumi's own plugin finds the names of the inputs
-    in its schema, which has none for custom resources.
+    For a custom resource only its identity: Pulumi's own plugin takes the names of inputs from its
+    schema, which has none for custom resources.
     """
     if not gvk.built_in:
         return identity
@@ -373,9 +378,9 @@ def _imported(live: Object, identity: Object, gvk: Gvk) -> Object:
 async def read_unreachable(
     session: Session, urn: str, id: str, state: Properties, inputs: Properties
 ) -> ReadState:
-    """What a refresh makes of a resource whose cluster is unreachable.
+    """The result of a refresh if the cluster is unreachable.
 
-    Raises Failure unless the options deleteUnreachable or skipUpdateUnreachable say otherwise.
+    Raises Failure unless the option deleteUnreachable or skipUpdateUnreachable is set.
     """
     await session.warn_unreachable(urn)
     if await session.forgets(urn):
@@ -403,10 +408,10 @@ async def update(
     seconds: float,
     preview: bool,
 ) -> Properties:
-    """Apply the new inputs and wait until the object is ready; its state.
+    """Apply the new inputs and wait until the object is ready. Returns its state.
 
-    Raises Failure, or InitFailed (with the object as it is now) if the server refuses, other
-    managers own what changes, or it does not become ready: the next `up` then tries again.
+    Raises Failure, or InitFailed (with the current object) if the server refuses the update, other
+    managers own the changed fields, or the object does not become ready. The next `up` retries.
     """
     inputs = normalize(as_object(news))
     gvk = Gvk.of(inputs)
@@ -474,10 +479,10 @@ async def _apply(
     preview: bool,
 ) -> Object:
     if Gvk.of(inputs).kind == "CustomResourceDefinition":
-        # Replaced as a whole: what is left out of a schema must go, and applying would keep it.
+        # An apply would keep schema fields that the inputs no longer have, so replace the object.
         version = metadata(live)["resourceVersion"]
-        whole = {**inputs, "metadata": {**inputs["metadata"], "resourceVersion": version}}
-        return await cluster.replace(whole, manager=manager, dry_run=preview)
+        body = {**inputs, "metadata": {**inputs["metadata"], "resourceVersion": version}}
+        return await cluster.replace(body, manager=manager, dry_run=preview)
     force = (
         is_true(inputs, PATCH_FORCE)
         or session.config.patch_force
@@ -487,15 +492,15 @@ async def _apply(
     if not preview and (operations := fields.take_over(live, manager)):
         live = await cluster.patch(live, operations)
     paths = [parse_path(text) for text in ignored]
-    sent = fields.leave_alone(inputs, live, paths, manager)
-    return await cluster.apply(sent, manager=manager, force=force, dry_run=preview)
+    body = fields.leave_alone(inputs, live, paths, manager)
+    return await cluster.apply(body, manager=manager, force=force, dry_run=preview)
 
 
 async def delete(session: Session, urn: str, id: str, state: Properties, *, seconds: float) -> None:
     """Delete the object, and return when it is gone.
 
-    Raises Failure when that takes too long, and when the cluster is unreachable unless the option
-    deleteUnreachable says to let go of it.
+    Raises Failure if that takes too long, or if the cluster is unreachable and the option
+    deleteUnreachable is not set.
     """
     if session.cluster is None or session.waiter is None:
         await session.warn_unreachable(urn)

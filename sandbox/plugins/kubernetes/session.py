@@ -1,4 +1,4 @@
-"""One configured provider: its cluster, if that can be reached, and what its options say."""
+"""One configured provider: its cluster, if that is reachable, and its options."""
 
 import secrets
 from dataclasses import dataclass
@@ -45,8 +45,8 @@ _CLUSTER_SCOPED: Final = frozenset(
 
 @dataclass
 class Session:
-    """What every operation needs. `cluster` is None while it is unreachable, and `unreachable`
-    then says why."""
+    """What every operation needs. If the cluster is unreachable, `cluster` and `waiter` are None,
+    and `unreachable` is the reason."""
 
     engine: Engine
     config: Config
@@ -54,11 +54,11 @@ class Session:
     waiter: Waiter | None
     unreachable: str
     namespace: str
-    """Where objects go that name no namespace."""
+    """The namespace of objects that name none."""
 
     @classmethod
     async def open(cls, engine: Engine, config: Config) -> "Session":
-        """Connect once; a cluster that can't be reached now counts as unreachable to the end."""
+        """Connect once: a cluster that is unreachable now is so for all operations of the run."""
         namespace = config.namespace or "default"
         try:
             access = config.access()
@@ -77,7 +77,7 @@ class Session:
         return cls(engine, config, cluster, Waiter(cluster), "", namespace)
 
     def reached(self) -> tuple[Cluster, Waiter]:
-        """The cluster. Raises Failure if it is unreachable."""
+        """The cluster and its waiter. Raises Failure if the cluster is unreachable."""
         if self.cluster is None or self.waiter is None:
             raise Failure(f"configured Kubernetes cluster is unreachable: {self.unreachable}")
         return self.cluster, self.waiter
@@ -88,7 +88,7 @@ class Session:
         )
 
     async def forgets(self, urn: str) -> bool:
-        """True, and said so, if the options let an unreachable resource leave the state."""
+        """True, and logged, if the option deleteUnreachable removes resources from the state."""
         if self.config.delete_unreachable:
             await self.engine.info(
                 urn,
@@ -98,7 +98,7 @@ class Session:
         return self.config.delete_unreachable
 
     async def namespaced(self, gvk: Gvk) -> bool:
-        """True if objects of that kind are in a namespace; assumed of kinds not known yet."""
+        """True if objects of that kind are in a namespace; assumed for unknown kinds."""
         if gvk.built_in and gvk.kind in _CLUSTER_SCOPED:
             return False
         if self.cluster is None:
@@ -109,7 +109,7 @@ class Session:
             return True
 
     async def knows(self, gvk: Gvk) -> bool:
-        """True if the cluster can be reached and has that kind."""
+        """True if the cluster is reachable and has that kind."""
         if self.cluster is None:
             return False
         try:
@@ -124,7 +124,7 @@ class Session:
         return f"{prefix}{secrets.token_hex(4)}"
 
     def stop(self) -> None:
-        """Let everything that waits end."""
+        """Cancel all waits."""
         if self.waiter is not None:
             self.waiter.stop()
 

@@ -1,4 +1,4 @@
-"""`pulumi-language-python`: the engine starts this, and reads its port from standard output."""
+"""`pulumi-language-python`: started by the engine, which reads the port from its output."""
 
 from pulumi.runtime.proto import add_LanguageRuntimeServicer_to_server
 

@@ -21,7 +21,7 @@ from sandbox.plugins.language.interpreter import (
     NoInterpreter,
     installed,
     interpreter,
-    version,
+    python_version,
 )
 from sandbox.processes import dying_with_me
 
@@ -34,19 +34,19 @@ def _python(info: language_pb2.ProgramInfo) -> Path:
 
 
 def _package(sdk: Distribution, plugin: Mapping[str, Any]) -> plugin_pb2.PackageDependency:
-    wanted = str(plugin.get("version", sdk.version))
+    version = str(plugin.get("version", sdk.version)).removeprefix("v")
     return plugin_pb2.PackageDependency(
         name=plugin.get("name", sdk.name.replace("_", "-").removeprefix("pulumi-")),
         kind="resource",
-        version="v" + wanted.removeprefix("v"),
+        version=f"v{version}",
         server=plugin.get("server", ""),
     )
 
 
 class LanguageHost(LanguageRuntimeServicer):
-    """Runs each program in a process of its own, with the Python of its project.
+    """Runs each program in its own process, with the Python of its project.
 
-    `engine` is the address of the engine's service; programs log to it.
+    `engine` is the address of the engine's service, to which programs log.
     """
 
     def __init__(self, engine: str) -> None:
@@ -66,13 +66,15 @@ class LanguageHost(LanguageRuntimeServicer):
         self, request: language_pb2.AboutRequest, context: Any
     ) -> language_pb2.AboutResponse:
         python = _python(request.info)
-        return language_pb2.AboutResponse(executable=str(python), version=await version(python))
+        return language_pb2.AboutResponse(
+            executable=str(python), version=await python_version(python)
+        )
 
     async def GetRequiredPackages(
         self, request: language_pb2.GetRequiredPackagesRequest, context: Any
     ) -> language_pb2.GetRequiredPackagesResponse:
-        found = await installed(_python(request.info))
-        packages = [_package(item, item.plugin) for item in found if item.plugin]
+        distributions = await installed(_python(request.info))
+        packages = [_package(sdk, sdk.plugin) for sdk in distributions if sdk.plugin]
         return language_pb2.GetRequiredPackagesResponse(packages=packages)
 
     async def GetRequiredPlugins(
@@ -84,18 +86,18 @@ class LanguageHost(LanguageRuntimeServicer):
     async def GetProgramDependencies(
         self, request: language_pb2.GetProgramDependenciesRequest, context: Any
     ) -> language_pb2.GetProgramDependenciesResponse:
-        found = await installed(_python(request.info))
+        distributions = await installed(_python(request.info))
         return language_pb2.GetProgramDependenciesResponse(
             dependencies=[
-                language_pb2.DependencyInfo(name=item.name, version=item.version)
-                for item in sorted(found, key=lambda item: item.name.lower())
+                language_pb2.DependencyInfo(name=package.name, version=package.version)
+                for package in sorted(distributions, key=lambda package: package.name.lower())
             ]
         )
 
     async def InstallDependencies(
         self, request: language_pb2.InstallDependenciesRequest, context: Any
     ) -> AsyncIterator[language_pb2.InstallDependenciesResponse]:
-        """Installs nothing: the virtual environment that is named must be complete."""
+        """Installs nothing: the virtual environment of Pulumi.yaml must be complete."""
         python = _python(request.info)
         yield language_pb2.InstallDependenciesResponse(stdout=f"using {python}\n".encode())
 
@@ -118,16 +120,14 @@ class LanguageHost(LanguageRuntimeServicer):
             program=str(Path(info.program_directory, info.entry_point or ".")),
             arguments=tuple(request.args),
         )
-        # Configuration holds secrets: the environment is its owner's alone, the arguments are not.
+        # The configuration contains secrets, and every user can read a process's arguments.
         environment = os.environ | {
             "PULUMI_CONFIG": json.dumps(dict(request.config)),
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
         }
+        command = [str(_python(info)), "-u", run.__file__, settings.to_json()]
         program = await asyncio.create_subprocess_exec(
-            _python(info),
-            "-u",
-            run.__file__,
-            settings.to_json(),
+            *dying_with_me(command, "TERM"),
             cwd=request.pwd or info.program_directory,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
@@ -149,8 +149,8 @@ class LanguageHost(LanguageRuntimeServicer):
     async def RunPlugin(
         self, request: language_pb2.RunPluginRequest, context: Any
     ) -> AsyncIterator[language_pb2.RunPluginResponse]:
-        """Runs a policy pack, which the SDK has a module for, or a package of components until the
-        engine hangs up."""
+        """Runs a policy pack (with the SDK's module for it) or a package of components, until it
+        ends or the engine closes the call."""
         folder = request.info.program_directory
         match request.kind:
             case "analyzer":
@@ -165,39 +165,39 @@ class LanguageHost(LanguageRuntimeServicer):
         plugin = await asyncio.create_subprocess_exec(
             *dying_with_me(command),
             cwd=request.pwd,
-            env=dict(each.split("=", 1) for each in request.env) or None,
+            env=dict(variable.split("=", 1) for variable in request.env) or None,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        said: asyncio.Queue[language_pb2.RunPluginResponse] = asyncio.Queue()
+        responses: asyncio.Queue[language_pb2.RunPluginResponse] = asyncio.Queue()
 
-        async def follow(
+        async def forward(
             stream: asyncio.StreamReader | None,
             response: Callable[[bytes], language_pb2.RunPluginResponse],
         ) -> None:
             assert stream is not None
             while part := await stream.read(65536):
-                said.put_nowait(response(part))
+                responses.put_nowait(response(part))
 
-        async def end() -> None:
+        async def forward_all() -> None:
             await asyncio.gather(
-                follow(plugin.stdout, lambda part: language_pb2.RunPluginResponse(stdout=part)),
-                follow(plugin.stderr, lambda part: language_pb2.RunPluginResponse(stderr=part)),
+                forward(plugin.stdout, lambda part: language_pb2.RunPluginResponse(stdout=part)),
+                forward(plugin.stderr, lambda part: language_pb2.RunPluginResponse(stderr=part)),
             )
-            said.put_nowait(language_pb2.RunPluginResponse(exitcode=await plugin.wait()))
+            responses.put_nowait(language_pb2.RunPluginResponse(exitcode=await plugin.wait()))
 
-        following = asyncio.create_task(end())
+        forwarding = asyncio.create_task(forward_all())
         try:
             while True:
-                part = await said.get()
+                part = await responses.get()
                 yield part
                 if part.HasField("exitcode"):
                     return
         finally:
             with contextlib.suppress(ProcessLookupError):
                 plugin.kill()
-            await following
+            await forwarding
 
     async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
         for program in self._programs:

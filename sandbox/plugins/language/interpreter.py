@@ -1,4 +1,4 @@
-"""The Python that a project runs with, and what is installed in it."""
+"""The Python that a project runs with, and the packages installed for it."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ print(json.dumps([
 
 
 class NoInterpreter(Exception):
-    """The project names a virtual environment that isn't there, or that can't be used."""
+    """The project names a virtual environment that does not exist or can't be used."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Distribution:
     name: str
     version: str
     plugin: Mapping[str, Any] | None
-    """Its `pulumi-plugin.json`, if it is an SDK of a resource plugin."""
+    """The content of its `pulumi-plugin.json`, if it is the SDK of a resource plugin."""
 
 
 def interpreter(root: Path, options: Mapping[str, Any]) -> Path:
@@ -54,24 +54,26 @@ def interpreter(root: Path, options: Mapping[str, Any]) -> Path:
     return python
 
 
-async def version(python: Path) -> str:
-    """Of Python, such as `3.11.7`. Raises NoInterpreter if it can't say."""
+async def python_version(python: Path) -> str:
+    """The version of `python`, such as `3.11.7`. Raises NoInterpreter if it can't be run."""
     return (await _ask(python, _VERSION, "its version")).strip()
 
 
 async def installed(python: Path) -> tuple[Distribution, ...]:
-    """What is installed for `python`. Raises NoInterpreter if it can't say."""
-    said = json.loads(await _ask(python, _LIST_DISTRIBUTIONS, "its packages"))
-    return tuple(Distribution(name, version, _plugin(files)) for name, version, files in said)
+    """The packages installed for `python`. Raises NoInterpreter if it can't be run."""
+    distributions = json.loads(await _ask(python, _LIST_DISTRIBUTIONS, "its packages"))
+    return tuple(
+        Distribution(name, version, _plugin(files)) for name, version, files in distributions
+    )
 
 
-async def _ask(python: Path, script: str, what: str) -> str:
+async def _ask(python: Path, script: str, subject: str) -> str:
     process = await asyncio.create_subprocess_exec(
         python, "-c", script, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     if process.returncode:
-        raise NoInterpreter(f"{python} can't tell {what}: exit code {process.returncode}")
+        raise NoInterpreter(f"{python} can't tell {subject}: exit code {process.returncode}")
     return output.decode()
 
 

@@ -1,7 +1,7 @@
 """Runs one Pulumi program, started by the language host with the Python of the program's project.
 
-That Python need not have the sandbox installed: only the standard library and `pulumi` may be
-imported here. The settings are the first argument, the configuration is in the environment.
+The sandbox need not be installed for that Python, so this imports only the standard library and
+`pulumi`. The settings are the first argument, the configuration is in the environment.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ERROR_SHOWN = 32
-"""Exit code of a program whose error the user has seen already, so that none is to be added."""
+"""Exit code of a program whose error is shown already: the engine is to add none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to run a program, but for its configuration."""
+    """How to run a program, without its configuration."""
 
     monitor: str
     engine: str
@@ -40,7 +40,7 @@ class Settings:
 
 
 def _traceback(program: Path) -> str:
-    """The exception's traceback from where the program begins, without what ran it."""
+    """The current exception's traceback without the frames of this script."""
     main = program / "__main__.py" if program.is_dir() else program
     frames = traceback.extract_tb(sys.exc_info()[2])
     for index, frame in enumerate(frames):
@@ -85,7 +85,7 @@ def _run(settings: Settings) -> int:
         pulumi.log.error(f"unable to find main python program `__main__.py` in `{program}`")
         return ERROR_SHOWN
     sys.argv = [settings.program, *settings.arguments]
-    # Tasks of a program that failed are abandoned; asyncio would report each of them.
+    # A failed program leaves tasks unfinished; asyncio would report each of them.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -100,7 +100,7 @@ def _run(settings: Settings) -> int:
         pulumi.log.error(f"Program failed with an unhandled exception:\n{shown}")
         return ERROR_SHOWN
     finally:
-        # The engine cancels a program that has failed, too, and that may come when it is ending.
+        # The engine sends SIGINT also after a failure, when this process is already ending.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         loop.close()
         sys.stdout.flush()
@@ -108,18 +108,12 @@ def _run(settings: Settings) -> int:
     return 0
 
 
-def _die_with_host() -> None:
-    lifetime = runpy.run_path(str(Path(__file__).parents[2] / "lifetime.py"))
-    lifetime["die_with_parent"]()
-
-
 if __name__ == "__main__":
-    _die_with_host()
-    given = json.loads(sys.argv[1])
-    # Python put this file's folder first, where the program's modules are looked for.
+    fields = json.loads(sys.argv[1])
+    # Python put this file's folder first: the program's modules would be looked for there.
     sys.path.pop(0)
     try:
-        code = _run(Settings(**{**given, "arguments": tuple(given["arguments"])}))
+        code = _run(Settings(**{**fields, "arguments": tuple(fields["arguments"])}))
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     sys.exit(code)

@@ -1,4 +1,4 @@
-{{- /* The start of every object's name. Argo CD's own manifests are made for one only. */ -}}
+{{- /* The prefix of every object's name. Argo CD's own manifests support only `argocd`. */ -}}
 {{- define "argo-cd.fullname" -}}
 {{- $name := .Release.Name -}}
 {{- if not (contains .Values.nameOverride $name) -}}
@@ -19,7 +19,7 @@
 {{- default .Chart.AppVersion .Values.global.image.tag -}}
 {{- end -}}
 
-{{- /* The labels that say who made an object. */ -}}
+{{- /* The labels of the release on every object. */ -}}
 {{- define "argo-cd.labels" -}}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -28,7 +28,7 @@ app.kubernetes.io/part-of: argocd
 app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- end -}}
 
-{{- /* Put an object, given as `object`, into this release: its namespace and labels. */ -}}
+{{- /* Set the namespace and labels of this release on `object`. */ -}}
 {{- define "argo-cd.adopt" -}}
 {{- $namespace := include "argo-cd.namespace" .root -}}
 {{- $metadata := .object.metadata -}}
@@ -41,7 +41,7 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Change a Deployment or StatefulSet as the values of its component say. */ -}}
+{{- /* Apply the values of its component to a Deployment or StatefulSet. */ -}}
 {{- define "argo-cd.workload" -}}
 {{- $root := .root -}}
 {{- $values := .values -}}
@@ -83,14 +83,14 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- end -}}
 {{- $labels := pick .object.metadata.labels "app.kubernetes.io/component" "app.kubernetes.io/part-of" -}}
 {{- $_ := set $pod.metadata "labels" (merge $pod.metadata.labels $labels) -}}
-{{- /* A component reads its parameters when it starts; new ones start it again. */ -}}
+{{- /* A checksum of the parameters, since a component must restart to read new ones. */ -}}
 {{- $checksums := dict
   "checksum/cm" (include "argo-cd.cm" $root | sha256sum)
   "checksum/cmd-params" (include "argo-cd.params" $root | sha256sum) -}}
 {{- $_ := set $pod.metadata "annotations" (merge (default dict $pod.metadata.annotations) $checksums) -}}
 {{- end -}}
 
-{{- /* Data of argocd-cm: what the values say, laid over what follows from others of them. */ -}}
+{{- /* Data of argocd-cm: the values of configs.cm override what is derived from other values. */ -}}
 {{- define "argo-cd.cm" -}}
 {{- $data := dict "url" (printf "https://%s" .Values.global.domain) -}}
 {{- range $key, $value := omit .Values.configs.cm "create" "annotations" -}}
@@ -123,7 +123,7 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- toYaml $data -}}
 {{- end -}}
 
-{{- /* Data of argocd-secret. Absent keys are Argo CD's own to fill in. */ -}}
+{{- /* Data of argocd-secret. Argo CD itself adds the keys that are absent. */ -}}
 {{- define "argo-cd.secret" -}}
 {{- $secret := .Values.configs.secret -}}
 {{- $data := deepCopy $secret.extra -}}
@@ -148,7 +148,7 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- toYaml $data -}}
 {{- end -}}
 
-{{- /* The metadata of an object that Argo CD's manifests do not have, called `name`. */ -}}
+{{- /* The metadata of the object `name`, which Argo CD's manifests do not contain. */ -}}
 {{- define "argo-cd.metadata" }}
 metadata:
   name: {{ .name }}

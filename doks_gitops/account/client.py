@@ -1,0 +1,255 @@
+"""DigitalOcean's HTTP API, as far as the platform uses it.
+
+https://docs.digitalocean.com/reference/api/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TypeVar
+from urllib.parse import quote
+
+import pulumi
+import requests
+from pydantic import BaseModel, ValidationError
+
+from doks_gitops import http
+from doks_gitops.account import responses
+from doks_gitops.account.model import RunningCluster
+from doks_gitops.errors import PlatformError
+from doks_gitops.settings.scalars import is_api_endpoint
+
+PER_PAGE = 200
+"""The largest page that the API sends."""
+CREDENTIALS_SECONDS = 600
+"""Lifetime of the cluster token that the API sends together with the certificate authority. The
+token is not used."""
+TOKENS_PAGE = "https://cloud.digitalocean.com/account/api/tokens"
+DELETED = ("deleting", "deleted")
+
+_Response = TypeVar("_Response", bound=BaseModel)
+_Page = TypeVar("_Page", bound=responses.Page)
+
+
+class AccountError(PlatformError, pulumi.RunError):
+    """The account can't be read or changed. Pulumi shows the text alone, without a traceback."""
+
+
+class _UnexpectedStatus(AccountError):
+    """A status that the API documents for none of this client's requests, or not for this one."""
+
+    def __init__(self, status: int, problem: str, fix: str) -> None:
+        super().__init__(problem, fix)
+        self.status = status
+
+
+class DigitalOceanClient:
+    """The account of `token`, at the API address `api_url`.
+
+    Every method raises `AccountError` if the API can't be reached, refuses the token, or answers
+    something else than it documents. The constructor raises it if the token would travel
+    unprotected. See `http.Session` for time-outs, retries and proxies.
+    """
+
+    def __init__(self, token: str, api_url: str) -> None:
+        if not is_api_endpoint(api_url):
+            raise AccountError(
+                f"The API address {api_url} is neither https:// nor http:// on loopback: others"
+                " could read the account's token on its way.",
+                "pulumi config set digitalocean:apiEndpoint https://api.digitalocean.com",
+            )
+        self._url = api_url.rstrip("/")
+        # The only POST may be repeated: it sets a state.
+        self._session = http.Session(token, methods=("POST",))
+
+    def __enter__(self) -> DigitalOceanClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def options(self) -> responses.Options:
+        """Regions, sizes and versions that are offered for clusters. Scope: kubernetes:read."""
+        path = "/v2/kubernetes/options"
+        return self._get(path, "kubernetes:read", responses.OptionsResponse).options
+
+    def clusters(self) -> tuple[RunningCluster, ...]:
+        """The account's clusters, without those that are being deleted. Scope: kubernetes:read."""
+        path, scope = "/v2/kubernetes/clusters", "kubernetes:read"
+        return tuple(
+            RunningCluster(
+                id=cluster.id,
+                name=cluster.name,
+                region=cluster.region,
+                version=cluster.version,
+                ha=cluster.ha,
+                state=cluster.status.state,
+                registry_enabled=cluster.registry_enabled,
+                endpoint=cluster.endpoint,
+                message=cluster.status.message,
+                vpc=cluster.vpc_uuid,
+                node_pools={pool.name: pool.id for pool in cluster.node_pools},
+                default_pool_size=cluster.default_pool_size,
+            )
+            for page in self._pages(path, scope, responses.ClustersPage)
+            for cluster in page.kubernetes_clusters
+            if cluster.status.state not in DELETED
+        )
+
+    def cluster_state(self, cluster_id: str) -> str:
+        """See `RunningCluster.state`. Scope: kubernetes:read."""
+        path = f"/v2/kubernetes/clusters/{cluster_id}"
+        response = self._get(path, "kubernetes:read", responses.ClusterResponse)
+        return response.kubernetes_cluster.status.state
+
+    def certificate_authority(self, cluster_id: str) -> bytes:
+        """PEM of the certificate authority of the cluster's own API. Scope: kubernetes:read."""
+        path = f"/v2/kubernetes/clusters/{cluster_id}/credentials"
+        query = f"expiry_seconds={CREDENTIALS_SECONDS}"
+        response = self._get(f"{path}?{query}", "kubernetes:read", responses.Credentials)
+        return response.certificate_authority_data
+
+    def vpc_id(self, name: str, region: str) -> str | None:
+        """ID of the VPC of that name in that region; None if there is none. Scope: vpc:read."""
+        for page in self._pages("/v2/vpcs", "vpc:read", responses.VpcsPage):
+            for vpc in page.vpcs:
+                if (vpc.name, vpc.region) == (name, region):
+                    return vpc.id
+        return None
+
+    def registries(self) -> tuple[str, ...]:
+        """Names of the account's container registries. Scope: registry:read."""
+        scope = "registry:read"
+        try:
+            response = self._get("/v2/registry", scope, responses.RegistryResponse)
+        except _UnexpectedStatus as error:
+            if error.status == 404:
+                return ()
+            if error.status != 412:
+                raise
+            # Accounts with several registries have them under another path only.
+            several = self._get("/v2/registries", scope, responses.RegistriesResponse)
+            return tuple(registry.name for registry in several.registries)
+        return (response.registry.name,)
+
+    def tags(self, registry: str, repository: str) -> frozenset[str]:
+        """Tags of a repository; none if there is no such repository. Scope: registry:read."""
+        path = f"/v2/registries/{registry}/repositories/{quote(repository, '')}/tags"
+        try:
+            pages = list(self._pages(path, "registry:read", responses.TagsPage))
+        except _UnexpectedStatus as error:
+            if error.status == 404:
+                return frozenset()
+            raise
+        return frozenset(entry.tag for page in pages for entry in page.tags or ())
+
+    def size_prices(self) -> dict[str, Decimal]:
+        """US dollars per month for a Droplet, by size. Scope: sizes:read."""
+        pages = self._pages("/v2/sizes", "sizes:read", responses.SizesPage)
+        return {size.slug: size.price_monthly for page in pages for size in page.sizes}
+
+    def tier_prices(self) -> dict[str, Decimal]:
+        """US dollars per month for a registry subscription, by tier. Scope: registry:read."""
+        path = "/v2/registries/options"
+        options = self._get(path, "registry:read", responses.TierOptionsResponse).options
+        return {tier.slug: tier.price for tier in options.subscription_tiers}
+
+    def subscribed_tier(self) -> str | None:
+        """Tier of the account's registry subscription; None without one. Scope: registry:read."""
+        path = "/v2/registries/subscription"
+        try:
+            response = self._get(path, "registry:read", responses.SubscriptionResponse)
+        except _UnexpectedStatus as error:
+            if error.status == 404:
+                return None
+            raise
+        return response.subscription.tier.slug
+
+    def allow_pulls(self, cluster_id: str, registry: str) -> None:
+        """Allow the cluster to pull from the registry. Scopes: kubernetes:create or
+        kubernetes:update.
+
+        https://docs.digitalocean.com/products/container-registry/how-to/use-registry-docker-kubernetes/
+        """
+        path = "/v2/kubernetes/registries"
+        body = {"cluster_uuids": [cluster_id], "registries": [registry]}
+        response = self._request("POST", path, "kubernetes:create or kubernetes:update", body)
+        if response.status_code >= 300:
+            raise AccountError(
+                f"DigitalOcean does not let the cluster {cluster_id} pull from the registry"
+                f" {registry} ({response.status_code} at {self._url}{path}).",
+                "Look at both in the control panel (Container Registry, Settings), then run the"
+                " command again.",
+            )
+
+    def _pages(self, path: str, scope: str, model: type[_Page]) -> Iterator[_Page]:
+        # Page numbers are built here; following `links.next` could send the token to another host.
+        number, last = 1, False
+        while not last:
+            page = self._get(f"{path}?page={number}&per_page={PER_PAGE}", scope, model)
+            yield page
+            number, last = number + 1, page.is_last
+
+    def _get(self, path: str, scope: str, model: type[_Response]) -> _Response:
+        response = self._request("GET", path, scope)
+        fix = "Check digitalocean:apiEndpoint and DIGITALOCEAN_API_URL."
+        problem = f"The server at {self._url} does not answer as DigitalOcean's API does ({path}: "
+        if response.status_code != 200:
+            status = response.status_code
+            raise _UnexpectedStatus(status, f"{problem}status {status}).", fix)
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            reason = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+            raise AccountError(f"{problem}{reason}).", fix) from None
+
+    def _request(
+        self, method: str, path: str, scope: str, body: object = None
+    ) -> requests.Response:
+        """The response, unless it says that the token or the API itself has a problem."""
+        try:
+            response = self._session.request(method, self._url + path, json=body)
+        except requests.RequestException as error:
+            raise AccountError(
+                f"DigitalOcean's API can't be reached at {self._url}: {http.reason(error)}",
+                "Check the network and the address (digitalocean:apiEndpoint, or "
+                "DIGITALOCEAN_API_URL), then run the command again.",
+            ) from None
+        status = response.status_code
+        renew = (
+            f"at {TOKENS_PAGE}, then: pulumi config set --secret digitalocean:token (or export"
+            " DIGITALOCEAN_TOKEN)"
+        )
+        if status == 401:
+            raise AccountError(
+                f"DigitalOcean refused the API token (401 at {self._url}): it is wrong, expired or"
+                " revoked.",
+                f"Make a token {renew}",
+            )
+        if status == 403:
+            raise AccountError(
+                f"The API token lacks the scope {scope} (403 at {self._url}).",
+                f"Make a token with every scope that is named here {renew}",
+            )
+        if status == 429:
+            raise AccountError(
+                f"DigitalOcean's request limit for the account is used up (429 at {self._url}).",
+                f"Run the command again {_limit_end(response)}.",
+            )
+        if status >= 500:
+            raise AccountError(
+                f"DigitalOcean's API at {self._url} answers {status}, also to retries.",
+                "See https://status.digitalocean.com, then run the command again.",
+            )
+        return response
+
+
+def _limit_end(response: requests.Response) -> str:
+    """When the rate limit ends: https://docs.digitalocean.com/reference/api/reference/"""
+    seconds = response.headers.get("Retry-After", "")
+    if not seconds.isdecimal():
+        return "later; the limit is by the hour"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"in {minutes + bool(rest)} min" if minutes else f"in {rest} s"

@@ -1,0 +1,160 @@
+"""The parts of DigitalOcean's responses that the client reads.
+
+https://docs.digitalocean.com/reference/api/
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import Base64Bytes, BaseModel, BeforeValidator, InstanceOf
+from semver import Version
+
+DEFAULT_POOL_TAG = "terraform:default-node-pool"
+"""Tag of the node pool that a cluster was created with, set by DigitalOcean's provider.
+https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/"""
+
+VersionSlug = Annotated[InstanceOf[Version], BeforeValidator(lambda slug: Version.parse(str(slug)))]
+
+
+class Slug(BaseModel):
+    slug: str
+
+
+class OfferedVersion(BaseModel):
+    slug: VersionSlug
+
+
+class Options(BaseModel):
+    regions: list[Slug]
+    sizes: list[Slug]
+    versions: list[OfferedVersion]
+
+
+class OptionsResponse(BaseModel):
+    options: Options
+
+
+class Status(BaseModel):
+    state: str
+    message: str = ""
+
+
+class NodePool(BaseModel):
+    id: str
+    name: str
+    size: str
+    tags: list[str] = []
+
+
+class Cluster(BaseModel):
+    id: str
+    name: str
+    region: str
+    version: VersionSlug
+    ha: bool = False
+    status: Status
+    registry_enabled: bool = False
+    endpoint: str = ""
+    vpc_uuid: str | None = None
+    node_pools: list[NodePool] = []
+
+    @property
+    def default_pool_size(self) -> str | None:
+        marked = (pool.size for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
+        return next(marked, None)
+
+
+class ClusterResponse(BaseModel):
+    kubernetes_cluster: Cluster
+
+
+class Credentials(BaseModel):
+    certificate_authority_data: Base64Bytes
+
+
+class PageLinks(BaseModel):
+    next: str | None = None
+
+
+class Links(BaseModel):
+    pages: PageLinks | None = None
+
+
+class Page(BaseModel):
+    """One page of a collection."""
+
+    links: Links | None = None
+
+    @property
+    def is_last(self) -> bool:
+        return not (self.links and self.links.pages and self.links.pages.next)
+
+
+class ClustersPage(Page):
+    kubernetes_clusters: list[Cluster]
+
+
+class Vpc(BaseModel):
+    id: str
+    name: str
+    region: str
+
+
+class VpcsPage(Page):
+    vpcs: list[Vpc]
+
+
+class Size(BaseModel):
+    slug: str
+    price_monthly: Decimal
+
+
+class SizesPage(Page):
+    sizes: list[Size]
+
+
+class ImageTag(BaseModel):
+    tag: str
+
+
+class TagsPage(Page):
+    tags: list[ImageTag] | None = None
+
+
+class Registry(BaseModel):
+    name: str
+
+
+class RegistryResponse(BaseModel):
+    registry: Registry
+
+
+class RegistriesResponse(BaseModel):
+    registries: list[Registry]
+
+
+class Tier(BaseModel):
+    slug: str
+    monthly_price_in_cents: int
+
+    @property
+    def price(self) -> Decimal:
+        return Decimal(self.monthly_price_in_cents) / 100
+
+
+class TierOptions(BaseModel):
+    subscription_tiers: list[Tier]
+
+
+class TierOptionsResponse(BaseModel):
+    options: TierOptions
+
+
+class Subscription(BaseModel):
+    tier: Slug
+
+
+class SubscriptionResponse(BaseModel):
+    subscription: Subscription

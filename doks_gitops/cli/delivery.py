@@ -1,0 +1,196 @@
+"""`bin/platform preview`, `deploy`, `drift` and `policy`: for people, and for workflows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from doks_gitops.cli import options
+from doks_gitops.cli.help import examples
+from doks_gitops.environments import ENVIRONMENTS
+from doks_gitops.errors import PlatformError
+
+if TYPE_CHECKING:
+    from doks_gitops.ci.preview import Preview
+
+_PREVIEW, _DRIFT = "preview", "drift"
+"""Names by which the comment and the issue are found again."""
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform preview", "What `pulumi up` would change in each stack."),
+        ("bin/platform preview --stack dev --comment 7", "The same, on pull request 7."),
+    )
+)
+def preview(
+    stacks: options.Stacks = None,
+    comment: Annotated[
+        int | None,
+        typer.Option("--comment", metavar="NUMBER", help="Pull request to comment on."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", metavar="FILE", help="File to add the comment's text to."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", metavar="FILE", help="SVG file to draw the comment in."),
+    ] = None,
+    as_json: options.Json = False,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Show what `pulumi up` would change in each stack, and the policies that this breaks.
+
+    Fails if a preview fails or breaks a mandatory policy, after the comment is written.
+    """
+    from doks_gitops.ci.preview import previews
+    from doks_gitops.ci.report import comment as report
+
+    results = previews(stacks or ENVIRONMENTS, cwd)
+    text = report(results, "Preview")
+    _publish(results, text, file, as_json=as_json)
+    if picture is not None:
+        from doks_gitops.ci.picture import svg
+
+        picture.write_text(svg(text))
+    if comment is not None:
+        from doks_gitops.ci.github import Repository
+
+        _report(Repository.of_environment().comment(comment, _PREVIEW, text))
+    _require_allowed(results)
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform deploy --stack dev", "Preview dev, check the policies, deploy it."),
+        ("bin/platform deploy --stack dev -C ../platform", "The same of another checkout."),
+    )
+)
+def deploy(stack: options.Stack, cwd: options.Folder = Path()) -> None:
+    """Run `pulumi up`, unless its preview fails or breaks a mandatory policy."""
+    from doks_gitops.ci.preview import previews
+    from doks_gitops.ci.report import comment
+    from doks_gitops.stack import Stack
+
+    results = previews([stack], cwd)
+    _publish(results, comment(results, f"Deployment of {stack}"))
+    _require_allowed(results, "It was not deployed.")
+    Stack(stack, cwd).up()
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform drift", "What was changed by hand, in each stack."),
+        ("bin/platform drift --stack dev --issue", "The same, as an issue on GitHub."),
+    )
+)
+def drift(
+    stacks: options.Stacks = None,
+    issue: Annotated[
+        bool, typer.Option("--issue", help="Open, update or close an issue on GitHub.")
+    ] = False,
+    as_json: options.Json = False,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Show what differs between each stack's program and what is deployed.
+
+    Drift is no failure; a stack that can't be compared is.
+    """
+    from doks_gitops.ci.preview import previews
+    from doks_gitops.ci.report import comment
+
+    results = previews(stacks or ENVIRONMENTS, cwd, refresh=True)
+    drifted = [result.stack for result in results if result.changes or result.error]
+    title = f"Drift in {', '.join(drifted)}" if drifted else "No drift"
+    text = comment(results, title)
+    _publish(results, text, as_json=as_json)
+    if issue:
+        from doks_gitops.ci.github import Repository
+
+        repository = Repository.of_environment()
+        if drifted:
+            text += "\n`pulumi up --refresh --stack STACK` removes the drift.\n"
+            _report(repository.issue(_DRIFT, title, text))
+        else:
+            repository.close_issue(_DRIFT, "There is no drift any more.")
+    _fail_if([result for result in results if result.error])
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform policy", "Check the policies in each stack."),
+        ("bin/platform policy --stack dev --json", "The same, for programs."),
+    )
+)
+def policy(
+    stacks: options.Stacks = None,
+    as_json: options.Json = False,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Check the policies against the preview of each stack.
+
+    Fails if a preview fails or breaks a mandatory policy.
+    """
+    from doks_gitops.ci.preview import previews
+    from doks_gitops.policy.rules import RULES
+
+    results = previews(stacks or ENVIRONMENTS, cwd)
+    if as_json:
+        print(json.dumps([asdict(result) for result in results], indent=2))
+    else:
+        for result in results:
+            print(*result.violations, sep="\n", end="\n" if result.violations else "")
+            if result.error is None:
+                verdict = "FORBIDDEN" if result.forbidden else "allowed"
+                print(f"{result.stack}: {verdict} by {len(RULES)} policies")
+    _require_allowed(results)
+
+
+def _publish(
+    results: Sequence[Preview], text: str, file: Path | None = None, *, as_json: bool = False
+) -> None:
+    """Print the text (or the results as JSON), and add it to `file` and to the summary of the
+    workflow run: https://docs.github.com/en/actions/reference/workflow-commands"""
+    print(
+        json.dumps([asdict(result) for result in results], indent=2) if as_json else text,
+        flush=True,
+    )
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    for path in filter(None, [file, Path(summary) if summary else None]):
+        with path.open("a") as stream:
+            stream.write(text + "\n")
+
+
+def _require_allowed(results: Sequence[Preview], consequence: str = "") -> None:
+    """Raises `PlatformError` if a preview failed or breaks a mandatory policy."""
+    _fail_if([result for result in results if result.error or result.forbidden], consequence)
+
+
+def _fail_if(failed: Sequence[Preview], consequence: str = "") -> None:
+    """Raises `PlatformError` if there are any."""
+    if not failed:
+        return
+    problems = [
+        f"The preview of {result.stack} failed: {result.error}"
+        if result.error
+        else f"{result.stack} breaks a mandatory policy, see above."
+        for result in failed
+    ]
+    stacks = " ".join(f"--stack {result.stack}" for result in failed)
+    raise PlatformError(
+        "\n".join([*problems, consequence]).strip(), f"bin/platform preview {stacks}"
+    )
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr)

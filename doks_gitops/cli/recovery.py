@@ -1,0 +1,52 @@
+"""`bin/platform recover`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from doks_gitops.cli import options
+from doks_gitops.cli.help import examples
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform recover --stack dev --dry-run", "Show the plan."),
+        ("bin/platform recover --stack dev --cancel", "After a run that was killed."),
+    )
+)
+def recover(
+    stack: options.Stack,
+    cancel: Annotated[
+        bool,
+        typer.Option("--cancel", help="First release the lock that a killed run left."),
+    ] = False,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Bring a stack back after a loss: its cluster, Argo CD, its state, or the end of a killed run.
+
+    Shows the plan, asks, and carries it out. It may be repeated at any time.
+
+    Deletes nothing from the state that the account still has.
+    """
+    if not (yes or dry_run or sys.stdin.isatty()):
+        raise typer.BadParameter(
+            "There is no terminal to ask at. Add --yes to carry the plan out without a question,"
+            " or --dry-run to only see it.",
+            param_hint="--yes",
+        )
+    from doks_gitops.recovery.run import Recovery
+    from doks_gitops.stack import Stack
+
+    def approve(question: str) -> None:
+        if not yes:
+            typer.confirm(question, abort=True)
+
+    Recovery(Stack(stack, cwd), None if dry_run else approve).run(cancel=cancel)

@@ -1,0 +1,184 @@
+"""The Kubernetes API of one cluster, as far as recovery uses it.
+
+https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+
+from components.names import ADMIN_SECRET, RELEASE_NAME
+from doks_gitops.errors import PlatformError
+from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
+
+TIMEOUT = (5.0, 20.0)
+"""Seconds to connect, and to wait for data."""
+FINALIZED = ("applications", "applicationsets", "appprojects")
+"""Kinds of Argo CD with finalizers that only Argo CD removes."""
+OUTDATED = "0.0.0"
+"""A chart version that no stack file has."""
+
+
+class Unreachable(PlatformError):
+    """The cluster's API can't be reached, or refused a request."""
+
+
+class Cluster:
+    """A cluster's API. Every method raises `Unreachable`."""
+
+    def __init__(self, endpoint: str, authority: str, token: str) -> None:
+        """`authority`: PEM file of the API's certificate authority; empty: the system's."""
+        self._endpoint = endpoint
+        self._session = session(token, authority)
+
+    def state(self, namespace: str) -> ClusterState:
+        """Returns the state of Argo CD's namespace."""
+        self._call("GET", "/readyz")
+        response = self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True)
+        if response is None:
+            return ClusterState()
+        password = self._call("GET", self._secret(namespace, ADMIN_SECRET), missing=True)
+        secrets = self._list(
+            f"/api/v1/namespaces/{namespace}/secrets"
+            f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
+        )
+        return ClusterState(
+            terminating="deletionTimestamp" in response["metadata"],
+            admin_password=password is not None,
+            helm_history=HelmHistory(tuple(_revision(secret["metadata"]) for secret in secrets)),
+        )
+
+    def delete_revision(self, namespace: str, revision: HelmRevision) -> None:
+        self._call("DELETE", self._secret(namespace, revision.secret), missing=True)
+
+    def mark_outdated(self, namespace: str, revision: HelmRevision) -> None:
+        """Change the chart version in the revision to one that no stack file has."""
+        path = self._secret(namespace, revision.secret)
+        if (secret := self._call("GET", path, missing=True)) is None:
+            return
+        # Kubernetes encodes it in base64, and Helm did before:
+        # https://helm.sh/docs/topics/advanced/#storage-backends
+        packed = base64.b64decode(base64.b64decode(secret["data"]["release"]))
+        release = json.loads(gzip.decompress(packed))
+        release["chart"]["metadata"]["version"] = OUTDATED
+        packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
+        self._call("PATCH", path, {"data": {"release": base64.b64encode(packed).decode()}})
+
+    def finalize_namespace(self, namespace: str, *, seconds: float = 120) -> None:
+        """Complete the deletion of a namespace that waits for finalizers of Argo CD's resources.
+
+        Removes these finalizers, so that what the Applications deployed stays. Then does what
+        Kubernetes would do some seconds later: deletes the contents of the namespace, and finalizes
+        it once it is empty. Raises `Unreachable` if it still exists after `seconds`.
+        https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
+        """
+        deadline = time.monotonic() + seconds
+        argocd = f"/apis/argoproj.io/v1alpha1/namespaces/{namespace}"
+        path = f"/api/v1/namespaces/{namespace}"
+        while (response := self._call("GET", path, missing=True)) is not None:
+            if time.monotonic() > deadline:
+                raise Unreachable(
+                    f"The namespace {namespace} is still being deleted after {seconds:.0f} s.",
+                    f"kubectl describe namespace {namespace}: it names what is left",
+                )
+            for kind in FINALIZED:
+                for resource in self._list(f"{argocd}/{kind}"):
+                    if resource["metadata"].get("finalizers"):
+                        self._call(
+                            "PATCH",
+                            f"{argocd}/{kind}/{resource['metadata']['name']}",
+                            {"metadata": {"finalizers": None}},
+                            missing=True,
+                        )
+            if self._delete_contents(namespace):
+                # The namespace's controller writes to it at the same time: overwrite any version.
+                response["metadata"].pop("resourceVersion", None)
+                response["spec"]["finalizers"] = []
+                self._call("PUT", f"{path}/finalize", response, missing=True)
+            else:
+                time.sleep(0.1)
+
+    def _delete_contents(self, namespace: str) -> bool:
+        """Delete everything in the namespace. Returns whether it was empty already."""
+        groups = self._call("GET", "/apis")["groups"]
+        versions = ["/api/v1", *(f"/apis/{g['preferredVersion']['groupVersion']}" for g in groups)]
+        collections = [
+            path
+            for version in versions
+            for kind in self._call("GET", version)["resources"]
+            if kind["namespaced"]
+            and {"list", "delete", "deletecollection"} <= set(kind["verbs"])
+            and self._list(
+                (path := f"{version}/namespaces/{namespace}/{kind['name']}") + "?limit=1"
+            )
+        ]
+        for path in collections:
+            self._call("DELETE", path, missing=True)
+        return not collections
+
+    @staticmethod
+    def _secret(namespace: str, name: str) -> str:
+        return f"/api/v1/namespaces/{namespace}/secrets/{name}"
+
+    def _list(self, path: str) -> list[Any]:
+        response = self._call("GET", path, missing=True)
+        return list(response["items"]) if response else []
+
+    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
+        """Returns the response's body; None for a 404 where `missing` is allowed."""
+        return call(self._session, method, self._endpoint + path, body, missing=missing)
+
+
+def _revision(metadata: Mapping[str, Any]) -> HelmRevision:
+    labels = metadata["labels"]
+    return HelmRevision(metadata["name"], int(labels["version"]), labels["status"])
+
+
+@contextmanager
+def connect(endpoint: str, authority: bytes, token: str) -> Iterator[Cluster]:
+    """Open the API of a cluster. `authority`: the certificate authority, PEM."""
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(authority)
+        file.flush()
+        yield Cluster(endpoint, file.name, token)
+
+
+def session(token: str, authority: str | None = None) -> requests.Session:
+    session = requests.Session()
+    # No proxy, and no .netrc entry in the token's place.
+    session.trust_env = False
+    session.headers["Authorization"] = f"Bearer {token}"
+    session.verify = authority or True
+    return session
+
+
+def call(
+    session: requests.Session,
+    method: str,
+    url: str,
+    body: object = None,
+    *,
+    missing: bool = False,
+) -> Any:
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    try:
+        response = session.request(
+            method, url, headers={"Content-Type": kind}, json=body, timeout=TIMEOUT
+        )
+    except requests.RequestException as error:
+        raise Unreachable(f"{method} {url}: {error}") from error
+    if response.status_code == 404 and missing:
+        return None
+    if not response.ok:
+        raise Unreachable(f"{method} {url}: {response.status_code} {response.reason}")
+    json_body = "json" in response.headers.get("Content-Type", "")
+    return response.json() if json_body else response.text

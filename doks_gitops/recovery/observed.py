@@ -1,0 +1,166 @@
+"""What recovery observes before it changes anything: the state, the account and the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from doks_gitops.account import Account, RunningCluster
+from doks_gitops.settings import Settings
+
+STACK = "pulumi:pulumi:Stack"
+CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+VPC = "digitalocean:index/vpc:Vpc"
+REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
+PROVIDER = "pulumi:providers:kubernetes"
+
+
+@dataclass(frozen=True)
+class StackState:
+    """The stack's state, as `pulumi stack export` prints it."""
+
+    stack: str | None = None
+    """URN of the stack resource; None: the state is empty."""
+    cluster: str | None = None
+    """ID of the cluster."""
+    cluster_urn: str | None = None
+    vpc: str | None = None
+    """ID of the VPC that the stack has created."""
+    registry: str | None = None
+    """ID of the registry that the stack has created."""
+    provider: str | None = None
+    """URN of the Kubernetes provider, on which everything in the cluster depends."""
+    ids: frozenset[str] = frozenset()
+    """IDs of all resources; of an object in a cluster it is namespace/name."""
+    pending_creates: tuple[str, ...] = ()
+    """URNs of the resources that a killed run was creating."""
+    dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """URNs that are deleted from the state together with the cluster or the provider, by the URN
+    of these two."""
+
+    @classmethod
+    def from_export(cls, export: Mapping[str, Any]) -> StackState:
+        deployment = export.get("deployment") or {}
+        resources = [
+            resource for resource in deployment.get("resources") or [] if not resource.get("delete")
+        ]
+        by_type = {resource["type"]: resource for resource in resources}
+        return cls(
+            stack=by_type.get(STACK, {}).get("urn"),
+            cluster=by_type.get(CLUSTER, {}).get("id"),
+            cluster_urn=by_type.get(CLUSTER, {}).get("urn"),
+            vpc=by_type.get(VPC, {}).get("id"),
+            registry=by_type.get(REGISTRY, {}).get("id"),
+            provider=by_type.get(PROVIDER, {}).get("urn"),
+            ids=frozenset(resource["id"] for resource in resources if resource.get("id")),
+            pending_creates=tuple(
+                operation["resource"]["urn"]
+                for operation in deployment.get("pending_operations") or []
+                if operation["type"] == "creating"
+            ),
+            dependents={
+                by_type[kind]["urn"]: _dependents(resources, by_type[kind]["urn"])
+                for kind in (CLUSTER, PROVIDER)
+                if kind in by_type
+            },
+        )
+
+
+def _dependents(resources: Sequence[Mapping[str, Any]], urn: str) -> tuple[str, ...]:
+    """Returns the URNs that depend on `urn`. A state lists each resource after those it needs."""
+    dependents: list[str] = []
+    for resource in resources:
+        needed = {
+            resource.get("parent"),
+            resource.get("deletedWith"),
+            # A reference to a provider is its URN and its ID.
+            resource.get("provider", "").rpartition("::")[0],
+            *resource.get("dependencies", ()),
+            *chain(*(resource.get("propertyDependencies") or {}).values()),
+        }
+        if not needed.isdisjoint((urn, *dependents)):
+            dependents.append(resource["urn"])
+    return tuple(dependents)
+
+
+@dataclass(frozen=True)
+class HelmRevision:
+    """One revision of Argo CD's Helm release.
+
+    Helm keeps each one in a Secret: https://helm.sh/docs/topics/advanced/#storage-backends
+    """
+
+    secret: str
+    """Name of the Secret."""
+    number: int
+    status: str
+    """`deployed`, `superseded`, `failed`, or while Helm works on it `pending-install` and so on."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a killed run left it. Only true of a stack that no run has locked."""
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+
+@dataclass(frozen=True)
+class HelmHistory:
+    """All revisions of Argo CD's Helm release."""
+
+    revisions: tuple[HelmRevision, ...] = ()
+
+    @property
+    def deployed(self) -> HelmRevision | None:
+        """The newest revision that Helm completed."""
+        deployed = [revision for revision in self.revisions if revision.status == "deployed"]
+        return max(deployed, key=lambda revision: revision.number, default=None)
+
+    @property
+    def incomplete(self) -> tuple[HelmRevision, ...]:
+        """Revisions that were interrupted, or that failed after the deployed one.
+
+        The cluster has a part of them. Pulumi's refresh takes such a release for complete.
+        """
+        last = self.deployed.number if self.deployed else 0
+        return tuple(
+            revision
+            for revision in self.revisions
+            if revision.interrupted or (revision.status == "failed" and revision.number > last)
+        )
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """Argo CD's namespace in the cluster, as the cluster's API shows it."""
+
+    terminating: bool = False
+    """Whether the namespace is being deleted."""
+    admin_password: bool = False
+    """Whether the Secret with the generated admin password exists."""
+    helm_history: HelmHistory = HelmHistory()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Everything that the plan depends on."""
+
+    settings: Settings
+    state: StackState
+    clusters: tuple[RunningCluster, ...]
+    """The account's clusters that may be the stack's: see `clusters_of`."""
+    region_available: bool
+    """Whether new clusters can be created in the stack's region at present."""
+    registry_exists: bool
+    """Whether the account has the registry."""
+    cluster_state: ClusterState | None = None
+    """None: there is no cluster, or its API can't be reached."""
+    vpc: str | None = None
+    """ID of the account's VPC that has the name and the region of the stack's."""
+
+
+def clusters_of(account: Account, name: str, state: StackState) -> tuple[RunningCluster, ...]:
+    """Returns the account's cluster that the state knows, whatever its name: the stack file may
+    have a new one. If there is none, returns the clusters of the name in the stack file."""
+    known = tuple(cluster for cluster in account.clusters if cluster.id == state.cluster)
+    return known or account.clusters_named(name)

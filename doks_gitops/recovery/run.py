@@ -1,0 +1,166 @@
+"""Carries a recovery out: observes, plans, asks, and takes the steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from doks_gitops import account
+from doks_gitops.errors import PlatformError
+from doks_gitops.recovery import digitalocean, kubernetes
+from doks_gitops.recovery.observed import ClusterState, Observed, StackState, clusters_of
+from doks_gitops.recovery.plan import (
+    AcquireLock,
+    DeleteFromState,
+    DeleteHelmRevisions,
+    Deploy,
+    FinalizeNamespace,
+    Step,
+    WaitForCluster,
+    plan,
+)
+from doks_gitops.settings import Settings, parse
+from doks_gitops.settings.load import ADOPT, decoded
+from doks_gitops.stack import Stack, StackNotFound
+
+PROVISIONING_SECONDS = 30 * 60
+"""How long DigitalOcean may take to create a cluster; its Pulumi provider waits as long."""
+
+Approve = Callable[[str], object]
+"""Asks the user a question; raises if the answer is no."""
+
+
+class RecoveryError(PlatformError):
+    """A step of the recovery failed."""
+
+
+class Recovery:
+    """The recovery of one stack.
+
+    Nothing is changed before `approve` has been asked. Without `approve`, nothing is changed at
+    all: the plan is only shown.
+    """
+
+    def __init__(self, stack: Stack, approve: Approve | None) -> None:
+        self._stack = stack
+        self._approve = approve
+
+    def run(self, *, cancel: bool = False) -> None:
+        """Raises `PlatformError`. `cancel`: first release the lock that a killed run left."""
+        try:
+            if cancel and self._approved("Cancel the run that holds the stack's lock"):
+                self._stack.cancel()
+            settings, state = self._settings_and_state()
+        except StackNotFound:
+            if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
+                return
+            self._stack.create()
+            settings, state = self._settings_and_state()
+        observed = self._observe(settings, state)
+        steps = plan(observed)
+        print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
+        if self._approved("Carry out the plan"):
+            for number, step in enumerate(steps, 1):
+                _report(f"{number}/{len(steps)} {step}")
+                self._take(step, observed)
+
+    def _approved(self, action: str) -> bool:
+        if self._approve is None:
+            _report(f"Not done in a dry run: {action}.")
+            return False
+        self._approve(f"{action}?")
+        return True
+
+    def _settings_and_state(self) -> tuple[Settings, StackState]:
+        with ThreadPoolExecutor() as threads:
+            settings = threads.submit(self._settings)
+            state = StackState.from_export(self._stack.export())
+        return settings.result(), state
+
+    def _settings(self) -> Settings:
+        config = self._stack.config()
+        return parse(
+            # Without the organization that the stack may be in.
+            self._stack.name.rpartition("/")[2],
+            {key: decoded(key, value) for key, value in config.items()},
+            {path.name: path.read_text() for path in self._stack.folder.glob("Pulumi.*.yaml")},
+            environ=os.environ,
+        )
+
+    def _observe(self, settings: Settings, state: StackState) -> Observed:
+        _report(f"Reading the state, the account and the cluster {settings.cluster.name}.")
+        token = settings.digitalocean.token.get_secret_value()
+        team = account.read(token, settings.digitalocean.api_endpoint)
+        clusters = clusters_of(team, settings.cluster.name, state)
+        observed = Observed(
+            settings,
+            state,
+            clusters,
+            region_available=settings.cluster.region in team.regions,
+            registry_exists=settings.registry.name in team.registries,
+            vpc=digitalocean.vpc_id(settings),
+        )
+        if len(clusters) != 1 or clusters[0].state == "provisioning":
+            return observed
+        return replace(observed, cluster_state=self._cluster_state(observed))
+
+    @staticmethod
+    def _cluster_state(observed: Observed) -> ClusterState | None:
+        try:
+            with _connect(observed) as cluster:
+                return cluster.state(observed.settings.argocd.namespace)
+        except kubernetes.Unreachable as error:
+            _report(f"The cluster does not answer: {error.problem}")
+            return None
+
+    def _take(self, step: Step, observed: Observed) -> None:
+        match step:
+            case AcquireLock(urn):
+                # A refresh locks the stack as every run does.
+                self._stack.clear_pending_creates(urn)
+            case WaitForCluster(cluster):
+                _wait(digitalocean.DigitalOcean(observed.settings, cluster.id))
+            case DeleteFromState(urn):
+                # Protected or not: the account says that it does not exist.
+                self._stack.delete_from_state(urn)
+            case FinalizeNamespace(namespace):
+                with _connect(observed) as api:
+                    api.finalize_namespace(namespace)
+            case DeleteHelmRevisions(namespace, revisions, outdated):
+                with _connect(observed) as api:
+                    if outdated:
+                        api.mark_outdated(namespace, outdated)
+                    for revision in revisions:
+                        api.delete_revision(namespace, revision)
+            case Deploy(adopt):
+                env = {ADOPT: json.dumps(adopt)} if adopt else {}
+                self._stack.up(refresh=True, env=env)
+
+
+def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
+    [cluster] = observed.clusters
+    authority = digitalocean.DigitalOcean(observed.settings, cluster.id).authority()
+    token = observed.settings.digitalocean.token.get_secret_value()
+    return kubernetes.connect(cluster.endpoint, authority, token)
+
+
+def _wait(cluster: digitalocean.DigitalOcean) -> None:
+    deadline = time.monotonic() + PROVISIONING_SECONDS
+    while (state := cluster.state()) == "provisioning":
+        if time.monotonic() > deadline:
+            raise RecoveryError(
+                "DigitalOcean has not created the cluster within 30 minutes.",
+                "see https://status.digitalocean.com, then run the same command again",
+            )
+        time.sleep(1)
+    _report(f"    It is {state}.")
+
+
+def _report(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

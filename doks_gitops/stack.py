@@ -1,0 +1,289 @@
+"""Runs Pulumi: the only module that does, by the Automation API.
+
+https://www.pulumi.com/docs/iac/automation-api/
+
+What differs from the API's own `Stack`, and why:
+
+- No stack becomes the project's current one. After a command about prod, a plain `pulumi up` still
+  means the stack that it meant before.
+- A preview is read from `pulumi preview --json`. The API's parser of engine events drops an event
+  that it does not know and only warns: a policy would never see that resource.
+- Deployments run one command. The API's methods read outputs and history afterwards, in three more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from pulumi.automation import (
+    CommandError,
+    CommandResult,
+    ConcurrentUpdateError,
+    LocalWorkspace,
+    OnOutput,
+    PulumiCommand,
+    StackNotFoundError,
+)
+
+from doks_gitops.errors import PlatformError
+
+INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
+_EXIT_CODE = re.compile(r"code: (-?\d+)")
+_TAIL = 20
+"""Lines of standard output that an error repeats when standard error is empty."""
+
+
+class PulumiError(PlatformError):
+    """A pulumi command failed."""
+
+    def __init__(
+        self, problem: str, fix: str | None, *, message: str = "", output: str = ""
+    ) -> None:
+        super().__init__(problem, fix)
+        self.message = message or problem
+        """The engine's message alone."""
+        self.output = output
+        """What the command printed on standard output."""
+
+
+class StackNotFound(PulumiError):
+    """The backend has no such stack."""
+
+
+class StackLocked(PulumiError):
+    """Another run holds the stack's lock, or a killed one has left it."""
+
+
+class Stack:
+    """A stack of the project in a folder.
+
+    The environment of this process (backend, passphrase, PATH) is that of pulumi too. Every method
+    raises `PulumiError` if pulumi can't be run or does not end with exit code 0.
+    """
+
+    def __init__(self, name: str, folder: Path | None = None) -> None:
+        """`folder`: where Pulumi.yaml is; default: the working directory."""
+        self.name = name
+        self.folder = folder or Path.cwd()
+        self._pulumi = _Pulumi(name)
+        self._workspace = LocalWorkspace(work_dir=str(self.folder), pulumi_command=self._pulumi)
+
+    def config(self) -> dict[str, str]:
+        """Returns the stack's configuration by full key, secrets in clear; objects are JSON."""
+        values = self._workspace.get_all_config(self.name)
+        return {key: value.value for key, value in values.items()}
+
+    def config_value(self, key: str) -> str:
+        """Returns one value of the stack's configuration, a secret in clear."""
+        return self._workspace.get_config(self.name, key).value
+
+    def outputs(self) -> dict[str, Any]:
+        """Returns the stack's outputs, secrets in clear."""
+        outputs: dict[str, Any] = json.loads(
+            self._run("stack", "output", "--json", "--show-secrets")
+        )
+        return outputs
+
+    def export(self) -> dict[str, Any]:
+        """Returns the stack's state, its secrets encrypted.
+
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_export/
+        """
+        state: dict[str, Any] = json.loads(self._run("stack", "export"))
+        return state
+
+    def preview(self, *, refresh: bool = False) -> dict[str, Any]:
+        """Returns what `pulumi up` would do: the JSON of `pulumi preview --json --show-sames`.
+
+        It lists unchanged resources too. Pulumi has replaced each secret by `[secret]`. With
+        `refresh`, changes made outside of Pulumi are part of it.
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_preview/
+
+        Raises `PulumiError` with the engine's messages. A command that fails gives no preview,
+        whatever it has printed.
+        """
+        options = ["--json", "--show-sames", *(["--refresh"] if refresh else [])]
+        command = shlex.join(["pulumi", "preview", "--stack", self.name])
+        try:
+            output = self._run("preview", *options)
+        except PulumiError as error:
+            messages = _error_messages(_json_object(error.output))
+            if not messages:
+                raise
+            raise PulumiError("\n".join(messages), command, output=error.output) from None
+        preview = _json_object(output)
+        if preview is None:
+            raise PulumiError(f"`{command} --json` printed no JSON:\n{_tail(output)}", command)
+        if messages := _error_messages(preview):
+            raise PulumiError("\n".join(messages), command, output=output)
+        return preview
+
+    def create(self) -> None:
+        """Create the stack in the backend, empty."""
+        self._run("stack", "init", "--no-select", live=True)
+
+    def cancel(self) -> None:
+        """Release the lock of the stack. A run that still holds it is cancelled."""
+        self._run("cancel", "--yes", live=True)
+
+    def clear_pending_creates(self, target: str | None) -> None:
+        """Remove interrupted creations from the state, and refresh the one resource `target`.
+
+        Raises `StackLocked` if another run is active. `target` is a URN; None: refresh everything.
+        """
+        targets = ["--target", target] if target else []
+        self._run(
+            "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--clear-pending-creates",
+            *targets, live=True,
+        )  # fmt: skip
+
+    def delete_from_state(self, urn: str) -> None:
+        """Delete a resource and its dependents from the state alone, protected ones included."""
+        self._run("state", "delete", "--yes", "--force", "--target-dependents", urn, live=True)
+
+    def up(self, *, refresh: bool = False, env: Mapping[str, str] | None = None) -> None:
+        """Deploy the stack. `env`: further environment variables of the program."""
+        options = ["--refresh"] if refresh else []
+        self._run("up", *options, "--yes", "--skip-preview", live=True, env=env)
+
+    def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:
+        """Run `pulumi WORDS --stack STACK`; returns its standard output.
+
+        `live`: show the command, and its output while it runs.
+        """
+        arguments = [*words, "--stack", self.name]
+        on_output: OnOutput | None = None
+        on_error: OnOutput | None = None
+        if live:
+            variables = [f"{key}={shlex.quote(value)}" for key, value in (env or {}).items()]
+            command = shlex.join(["pulumi", *arguments])
+            print("    $", *variables, command, file=sys.stderr, flush=True)
+            on_output, on_error = _printer(sys.stdout), _printer(sys.stderr)
+            if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+                arguments += ["--color", "always"]
+        return self._pulumi.run(arguments, str(self.folder), env or {}, on_output, on_error).stdout
+
+
+class _Pulumi(PulumiCommand):
+    """The `pulumi` on PATH, run for one stack. Its failures are `PulumiError`."""
+
+    def __init__(self, stack: str) -> None:
+        # The API's own constructor runs `pulumi version` first, each time.
+        self.command = "pulumi"
+        self.version = None
+        self._stack = stack
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: OnOutput | None = None,
+        on_error: OnOutput | None = None,
+    ) -> CommandResult:
+        command = shlex.join([self.command, *args])
+        stdout: list[str] = []
+        stderr: list[str] = []
+        try:
+            with _interrupts_deferred():
+                return super().run(
+                    args, cwd, additional_env,
+                    _both(stdout.append, on_output), _both(stderr.append, on_error),
+                )  # fmt: skip
+        except CommandError as error:
+            raise self._failure(error, command, "\n".join(stdout), "\n".join(stderr)) from None
+        except OSError as error:
+            raise PulumiError(
+                f"`{command}` can't be run: {error.filename}: {error.strerror}",
+                f"install Pulumi: {INSTALL}" if error.filename == self.command else None,
+            ) from None
+
+    def _failure(self, error: CommandError, command: str, stdout: str, stderr: str) -> PulumiError:
+        code = _EXIT_CODE.search(str(error))
+        printed = "" if _json_object(stdout) else _tail(stdout)
+        message = (stderr.strip() or printed or "it gave no reason").removeprefix("error: ")
+        problem = f"`{command}` failed (exit code {code[1] if code else 'unknown'}):\n{message}"
+        kind, fix = PulumiError, f"pulumi preview --stack {self._stack}"
+        if isinstance(error, StackNotFoundError):
+            kind, fix = StackNotFound, f"pulumi stack init {self._stack}"
+        elif isinstance(error, ConcurrentUpdateError):
+            kind = StackLocked
+            fix = (
+                "wait until that run has ended; if it does not exist any more:"
+                f" bin/platform recover --stack {self._stack} --cancel"
+            )
+        return kind(problem, fix, message=message, output=stdout)
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Let pulumi end by itself on Ctrl-C, and raise KeyboardInterrupt after that.
+
+    The terminal sends the signal to pulumi too, which then cancels its run and releases the lock.
+    If this process ended before, pulumi would lose its output and be killed in the middle.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def defer(number: int, _: object) -> None:
+        received.append(number)
+
+    previous = {number: signal.signal(number, defer) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if received:
+            raise KeyboardInterrupt
+
+
+def _both(first: OnOutput, second: OnOutput | None) -> OnOutput:
+    def call(line: str) -> None:
+        first(line)
+        if second is not None:
+            second(line)
+
+    return call
+
+
+def _printer(stream: TextIO) -> OnOutput:
+    def show(line: str) -> None:
+        # An error here would end the thread that reads, and pulumi would wait for it for ever.
+        with suppress(OSError):
+            print(line, file=stream, flush=True)
+
+    return show
+
+
+def _tail(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-_TAIL:])
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _error_messages(preview: Mapping[str, Any] | None) -> list[str]:
+    """Returns the messages of a preview's diagnostics that are errors."""
+    return [
+        diagnostic["message"].strip().removeprefix("error: ")
+        for diagnostic in (preview or {}).get("diagnostics") or []
+        if diagnostic["severity"] == "error"
+    ]

@@ -1,0 +1,122 @@
+"""`bin/platform recover` changes nothing before it has asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from doks_gitops import account
+from doks_gitops.recovery.run import Recovery
+from doks_gitops.stack import Stack
+from tests.unit.pulumi_command import PulumiCommand
+from tests.unit.stackfiles import CLUSTER
+
+CONFIG = {
+    "digitalocean:token": "dop_v1_token",
+    "doks-gitops:cluster": CLUSTER,
+    "doks-gitops:registry": {"name": "team"},
+    "doks-gitops:argocd": {"chart": {"version": "1.2.3"}},
+    "doks-gitops:repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
+    "doks-gitops:project": {"namespaces": ["shop-dev"]},
+}
+READS = [
+    "--non-interactive config --show-secrets --json --stack dev",
+    "--non-interactive stack export --stack dev",
+]
+UP = "--non-interactive up --refresh --yes --skip-preview --stack dev"
+
+BinPlatform = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def new_stack(
+    pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> PulumiCommand:
+    """A stack in the backend, without anything in its state or in the account."""
+    config = {
+        key: {"value": value if isinstance(value, str) else json.dumps(value), "secret": False}
+        for key, value in CONFIG.items()
+    }
+    (pulumi.folder / "config").write_text(json.dumps(config))
+    pulumi.script(
+        f"""case "$2 $3" in
+          config*) cat '{pulumi.folder}/config' ;;
+          'stack export') echo '{{"deployment": {{}}}}' ;;
+        esac"""
+    )
+    empty = account.Account(("nyc1",), (), (), (), ())
+    monkeypatch.setattr(account, "read", lambda *_: empty)
+    monkeypatch.chdir(tmp_path)
+    return pulumi
+
+
+def without_stack(pulumi: PulumiCommand) -> None:
+    """The backend has no such stack until it is created."""
+    text = (pulumi.folder / "pulumi").read_text().partition("\n")[2].partition("\n")[2]
+    pulumi.script(
+        f"""case "$2 $3" in 'stack init') touch '{pulumi.folder}/created' ;; esac
+        if [ ! -e '{pulumi.folder}/created' ]; then
+          echo "error: no stack named 'dev' found" >&2; exit 1
+        fi
+        {text}"""
+    )
+
+
+def refuse(question: str) -> None:
+    raise typer.Abort(question)
+
+
+def test_the_plan_is_shown_and_carried_out_with_yes(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    code, output, _ = bin_platform("recover", "--stack", "dev", "--yes")
+    assert code == 0
+    assert "Plan for the stack dev:\n  - Deploy.\n" in output
+    assert (sorted(pulumi.calls[:2]), pulumi.calls[2:]) == (READS, [UP])
+
+
+def test_a_dry_run_only_reads(bin_platform: BinPlatform, pulumi: PulumiCommand) -> None:
+    code, output, _ = bin_platform("recover", "--stack", "dev", "--dry-run", "--cancel")
+    assert code == 0
+    assert "Plan for the stack dev:\n  - Deploy.\n" in output
+    assert sorted(pulumi.calls) == READS
+
+
+def test_without_a_terminal_it_is_refused_as_wrong_usage_unless_yes_is_given(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    code, _, errors = bin_platform("recover", "--stack", "dev")
+    assert code == 2
+    assert "There is no terminal to ask at. Add --yes" in errors
+    assert pulumi.calls == []
+
+
+def test_an_answer_of_no_leaves_everything_as_it_is(pulumi: PulumiCommand) -> None:
+    with pytest.raises(typer.Abort, match="Carry out the plan"):
+        Recovery(Stack("dev"), refuse).run()
+    assert sorted(pulumi.calls) == READS
+
+
+def test_a_lock_is_released_only_after_asking(pulumi: PulumiCommand) -> None:
+    with pytest.raises(typer.Abort, match="Cancel the run"):
+        Recovery(Stack("dev"), refuse).run(cancel=True)
+    assert pulumi.calls == []
+    Recovery(Stack("dev"), lambda _: None).run(cancel=True)
+    assert pulumi.calls[0] == "--non-interactive cancel --yes --stack dev"
+
+
+def test_a_stack_that_the_backend_lacks_is_created_only_after_asking(
+    pulumi: PulumiCommand,
+) -> None:
+    without_stack(pulumi)
+    with pytest.raises(typer.Abort, match="Create the stack dev"):
+        Recovery(Stack("dev"), refuse).run()
+    Recovery(Stack("dev"), None).run()
+    assert sorted(set(pulumi.calls)) == READS
+    Recovery(Stack("dev"), lambda _: None).run()
+    assert "--non-interactive stack init --no-select --stack dev" in pulumi.calls
+    assert pulumi.calls[-1] == UP

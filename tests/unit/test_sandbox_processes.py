@@ -1,0 +1,30 @@
+"""No child of the sandbox outlives it."""
+
+import subprocess
+import sys
+
+PARENT = """\
+import subprocess, sys
+from sandbox.processes import dying_with_me
+child = subprocess.Popen(dying_with_me([sys.executable, "-c", sys.argv[1]], "INT"))
+child.wait()
+"""
+CHILD = """\
+import time
+print("ready", flush=True)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def test_a_command_is_interrupted_when_what_runs_it_is_killed() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        # The child has inherited the pipe, so reading ends when the child has ended.
+        assert parent.stdout.read() == "interrupted\n"
