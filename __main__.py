@@ -24,12 +24,13 @@ from doks_gitops import account, arguments, settings
 
 sdk.disable_debug_messages()
 stack = settings.load()
-team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
-account.check(stack, team)
-version = account.resolve_version(stack, team)
-runs_it = any(
-    str(cluster.version) == version for cluster in team.clusters_named(stack.cluster.name)
+team = account.read(
+    stack.digitalocean.token.get_secret_value(),
+    stack.digitalocean.api_endpoint,
+    vpcs=stack.cluster.creates_vpc,
 )
+account.check(stack, team)
+account.warn(stack, team)
 
 digitalocean = pulumi_digitalocean.Provider(
     "digitalocean",
@@ -42,7 +43,7 @@ registry = ContainerRegistry(
 registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    arguments.cluster_args(stack, version, registry_endpoint, hold_version=runs_it),
+    arguments.cluster_args(stack, team, registry_endpoint),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
 kubernetes = pulumi_kubernetes.Provider(

@@ -8,8 +8,14 @@ from semver import Version
 from doks_gitops.account.check import check, resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.integration import restore_integration
-from doks_gitops.account.model import Account, Prices, RunningCluster
+from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
 from doks_gitops.account.read import read, read_prices
+from doks_gitops.account.replacement import (
+    creates_default_vpc,
+    own_default_vpc,
+    replacement,
+    warn,
+)
 
 __all__ = [
     "Account",
@@ -18,9 +24,14 @@ __all__ = [
     "Prices",
     "RunningCluster",
     "Version",
+    "Vpc",
     "check",
+    "creates_default_vpc",
+    "own_default_vpc",
     "read",
     "read_prices",
+    "replacement",
     "resolve_version",
     "restore_integration",
+    "warn",
 ]

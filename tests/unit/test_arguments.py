@@ -21,6 +21,7 @@ from components.github import GitHubDeliveryArgs, Webhook
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
 from doks_gitops import arguments
+from doks_gitops.account import Account, Version
 from doks_gitops.settings import github, model, schema
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.github import GitHub
@@ -58,6 +59,7 @@ ROOTS = (
         (
             "cluster_name",
             "hold_version",
+            "retain_vpc",
             "access_token",
             "registry_integration",
             "vpc_id",
@@ -271,11 +273,10 @@ def test_cluster_is_as_the_stack_file_says() -> None:
         "nodePools": [{"name": "a", "size": "s-2vcpu-4gb", "autoscale": {"min": 1, "max": 3}}],
     }
     stack = parsed(cluster=cluster)
+    team = Account(("nyc1",), (), (Version.parse("1.34.1-do.0"),), (), ())
 
     def program() -> dict[str, Any]:
-        args = arguments.cluster_args(
-            stack, "1.34.1-do.0", "registry.digitalocean.com/shop", hold_version=False
-        )
+        args = arguments.cluster_args(stack, team, "registry.digitalocean.com/shop")
         assert (args.cluster_name, args.version) == ("demo", "1.34.1-do.0")
         assert args.auto_upgrade is True
         assert args.destroy_associated_resources is True

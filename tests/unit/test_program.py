@@ -77,7 +77,7 @@ def platform(
 ) -> Run:
     """One run of the program, on this configuration and in this account."""
     monkeypatch.setattr(settings, "load", lambda: settings.parse("dev", config, {}))
-    monkeypatch.setattr(account, "read", lambda token, api_url: team)
+    monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
 
     def program() -> None:
         runpy.run_path(str(PROGRAM), run_name="__main__")
