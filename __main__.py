@@ -1,8 +1,8 @@
-"""The platform of one stack: a DOKS cluster that pulls from the team's registry, and in it Argo CD,
+"""The platform of one stack: a DOKS cluster that pulls from the team's registry, and Argo CD in it,
 which deploys the stack's applications from Git.
 
-Everything is built in this order and destroyed in the reverse one. That matters: Argo CD deletes
-what an Application deployed before the Application itself goes, so it has to outlive them all.
+Pulumi creates the resources in this order and destroys them in the reverse order. Argo CD must
+outlive its Applications: before one of them is deleted, it deletes the objects that it deployed.
 """
 
 from components import sdk
@@ -53,12 +53,12 @@ kubernetes = pulumi_kubernetes.Provider(
     # that the old provider can delete what is in the old cluster (`components.dependencies`).
     cluster_identifier=without_dependencies(cluster.cluster_id),
     enable_server_side_apply=True,
-    # Changes made by hand are reverted, and a new credential replaces the old one in place.
+    # Manual changes are reverted, and new credentials replace old ones in place.
     enable_patch_force=True,
     enable_secret_mutable=True,
-    # Objects that a killed run created but did not record, or that outlived the state, are adopted.
+    # Objects that exist but are not in the state, such as those of a killed run, are adopted.
     upsert_existing_objects=True,
-    # A wrong token looks like a missing cluster: the stack would forget everything in it.
+    # With an invalid token the cluster seems to be gone, and the state would lose all its objects.
     delete_unreachable=False,
     opts=ResourceOptions(depends_on=[cluster]),
 )
@@ -69,7 +69,7 @@ argocd = ArgoCd(
 )
 delivery = []
 if stack.github is not None:
-    # Imported here because it takes half a second, which only a stack on GitHub needs.
+    # The import takes half a second, which only a stack on GitHub needs.
     import pulumi_github
 
     from components.github import GitHubDelivery

@@ -18,7 +18,7 @@ from sandbox.client import Daemon
 from sandbox.drills.drill import Context
 from sandbox.engine import Engine
 from sandbox.paths import Home
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 DEV = "dev"
 APPLICATION = f"{DEV}-microservices-demo"
@@ -61,7 +61,7 @@ class Bench:
         """Run a command and return its seconds. Raises `Failed` if it fails."""
         begin = time.monotonic()
         process = subprocess.run(
-            dying_with_me(list(words), "INT"),
+            with_parent_death_signal(list(words), "INT"),
             cwd=folder or self.pulumi.project,
             env={**self.pulumi.env, **env},
             stdin=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.bench import DEV, Bench, Result
 from benchmarks.cost import empty_project
 from sandbox.drills import lost_argocd, lost_cluster
-from sandbox.drills.drill import OURS, Phase
+from sandbox.drills.drill import PULUMI, Phase
 from sandbox.drills.timeline import write
 
 GOAL = 0.1
@@ -36,7 +36,7 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
     engine = bench.run("pulumi", "preview", "--stack", DEV, folder=empty_project(bench))
     phases = rows[lost_cluster.DRILL.name]
     sandbox = phases[-1].end
-    platform = max(0.0, _seconds(phases, OURS) - engine)
+    platform = max(0.0, _seconds(phases, PULUMI) - engine)
     account = sandbox - _seconds(phases, "cluster") + CLUSTER
     results.append(
         Result(

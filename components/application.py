@@ -120,7 +120,7 @@ class Sync:
 
 @dataclass(frozen=True)
 class IgnoreDifference:
-    """Fields whose differences from Git Argo CD ignores.
+    """Fields that Argo CD does not compare with Git.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/diffing/
     """
@@ -167,7 +167,7 @@ class GitOpsApplicationArgs:
     sync: Sync = field(default_factory=Sync)
     """Default: deploy every commit, delete what Git no longer has, revert manual changes."""
     ignore_differences: Sequence[IgnoreDifference] = ()
-    """Fields whose differences from Git Argo CD ignores."""
+    """Fields that Argo CD does not compare with Git."""
     finalizer: bool = True
     """Deleting the Application deletes the objects that it deployed."""
 

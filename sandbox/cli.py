@@ -18,7 +18,7 @@ from sandbox.drills.cli import drill
 from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home, write_private
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 from sandbox.view import render, wait_until_healthy
 
 app = typer.Typer(
@@ -99,7 +99,7 @@ def _run(command: list[str], pulumi: engine.Engine) -> int:
     """Run a command in the foreground and return its exit code. It gets SIGINT, as by Ctrl-C, if
     this process dies."""
     return subprocess.run(
-        dying_with_me(command, "INT"), cwd=pulumi.project, env=pulumi.env, check=False
+        with_parent_death_signal(command, "INT"), cwd=pulumi.project, env=pulumi.env, check=False
     ).returncode
 
 

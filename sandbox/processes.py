@@ -22,7 +22,7 @@ def free_port() -> int:
         return port
 
 
-def dying_with_me(argv: Sequence[str | Path], sig: str = "KILL") -> list[str]:
+def with_parent_death_signal(argv: Sequence[str | Path], sig: str = "KILL") -> list[str]:
     """The command line that runs `argv` as a child that gets the signal when this process ends.
 
     The kernel ties it to the thread that starts the child (PR_SET_PDEATHSIG, prctl(2)). It is set
@@ -61,7 +61,7 @@ class Process:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *dying_with_me(argv),
+                *with_parent_death_signal(argv),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

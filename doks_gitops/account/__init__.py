@@ -11,15 +11,18 @@ from doks_gitops.account.integration import restore_integration
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
 from doks_gitops.account.read import read, read_prices
 from doks_gitops.account.replacement import (
+    Change,
     creates_default_vpc,
     own_default_vpc,
     replacement,
+    replacing_changes,
     warn,
 )
 
 __all__ = [
     "Account",
     "AccountError",
+    "Change",
     "DigitalOceanClient",
     "Prices",
     "RunningCluster",
@@ -31,6 +34,7 @@ __all__ = [
     "read",
     "read_prices",
     "replacement",
+    "replacing_changes",
     "resolve_version",
     "restore_integration",
     "warn",

@@ -71,7 +71,7 @@ def _version(settings: Settings, account: Account) -> Version | Finding:
             settings,
             ("cluster", "name"),
             f'"{cluster.name}", the name of {len(running)} clusters in the account: '
-            + " and ".join(each.id for each in running),
+            + " and ".join(other.id for other in running),
             "the name of one cluster; list them with: doctl kubernetes cluster list",
         )
     if running and replacement(settings, account) is None:

@@ -5,6 +5,7 @@ https://docs.digitalocean.com/reference/api/
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import TypeVar
@@ -18,6 +19,8 @@ from doks_gitops import http
 from doks_gitops.account import responses
 from doks_gitops.account.model import RunningCluster, Vpc
 from doks_gitops.errors import PlatformError
+from doks_gitops.settings import DigitalOcean
+from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.scalars import is_api_endpoint
 
 PER_PAGE = 200
@@ -62,6 +65,20 @@ class DigitalOceanClient:
         self._url = api_url.rstrip("/")
         # The only POST may be repeated: it sets a state.
         self._session = http.Session(token, methods=("POST",))
+
+    @classmethod
+    def from_environment(cls) -> DigitalOceanClient:
+        """The account that the environment variables of DigitalOcean's own provider name."""
+        token, api_url = (
+            next((os.environ[name] for name in names if os.environ.get(name)), None)
+            for names in (ENVIRONMENT_VARIABLES["token"], ENVIRONMENT_VARIABLES["apiEndpoint"])
+        )
+        if token is None:
+            raise AccountError(
+                "DIGITALOCEAN_TOKEN is not set: the account can't be read.",
+                f"Make a token at {TOKENS_PAGE}, then: export DIGITALOCEAN_TOKEN=...",
+            )
+        return cls(token, api_url or str(DigitalOcean.model_fields["api_endpoint"].default))
 
     def __enter__(self) -> DigitalOceanClient:
         return self
@@ -109,13 +126,6 @@ class DigitalOceanClient:
         query = f"expiry_seconds={CREDENTIALS_SECONDS}"
         response = self._get(f"{path}?{query}", "kubernetes:read", responses.Credentials)
         return response.certificate_authority_data
-
-    def vpc_id(self, name: str, region: str) -> str | None:
-        """ID of the VPC of that name in that region; None if there is none. Scope: vpc:read."""
-        for vpc in self.vpcs():
-            if (vpc.name, vpc.region) == (name, region):
-                return vpc.id
-        return None
 
     def vpcs(self) -> tuple[Vpc, ...]:
         """The account's VPCs. Scope: vpc:read."""

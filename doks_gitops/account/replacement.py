@@ -47,8 +47,16 @@ def replacement(settings: Settings, account: Account) -> Replacement | None:
     if len(clusters) != 1:
         return None
     [cluster] = clusters
-    changes = tuple(_changes(settings, account, cluster))
+    changes = replacing_changes(settings, account, cluster)
     return Replacement(cluster, changes) if changes else None
+
+
+def replacing_changes(
+    settings: Settings, account: Account, cluster: RunningCluster
+) -> tuple[Change, ...]:
+    """Returns the settings that replace `cluster`. A VPC of the stack's own is compared only if
+    `account` was read with VPCs."""
+    return tuple(_changes(settings, account, cluster))
 
 
 def _changes(settings: Settings, account: Account, running: RunningCluster) -> Iterator[Change]:

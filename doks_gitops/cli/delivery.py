@@ -64,9 +64,9 @@ def preview(
 
         picture.write_text(svg(text))
     if comment is not None:
-        from doks_gitops.ci.github import Repository
+        from doks_gitops.github import Repository
 
-        _report(Repository.of_environment().comment(comment, _PREVIEW, text))
+        _report(Repository.from_environment().comment(comment, _PREVIEW, text))
     _require_allowed(results)
 
 
@@ -115,9 +115,9 @@ def drift(
     text = comment(results, title)
     _publish(results, text, as_json=as_json)
     if issue:
-        from doks_gitops.ci.github import Repository
+        from doks_gitops.github import Repository
 
-        repository = Repository.of_environment()
+        repository = Repository.from_environment()
         if drifted:
             text += "\n`pulumi up --refresh --stack STACK` removes the drift.\n"
             _report(repository.issue(_DRIFT, title, text))

@@ -1,2 +1,2 @@
-"""What stacks cost per month, before anything is created: DigitalOcean's list prices, as the
-account tells them, for what the stack files ask."""
+"""Estimates what stacks cost per month, before anything is created: the account's list prices for
+the cluster, the registry and the load balancer of the stack files."""

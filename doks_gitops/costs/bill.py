@@ -1,4 +1,4 @@
-"""The sums: pure functions of stack files and prices."""
+"""The bill of a stack: pure functions of its settings and the account's prices."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from doks_gitops.settings.errors import closest, key_of, stack_file
 from doks_gitops.settings.model import NAMESPACE
 
 HIGHLY_AVAILABLE = Decimal(40)
-"""US dollars per month for a replicated control plane; the API does not tell it.
+"""US dollars per month for a highly available control plane. The API has no price for it.
 https://docs.digitalocean.com/products/kubernetes/details/pricing/"""
 
 LOAD_BALANCER = Decimal(12)
-"""US dollars per month for one node of a regional load balancer, which is how it starts.
+"""US dollars per month for one node of a regional load balancer, its size at first.
 https://docs.digitalocean.com/products/networking/load-balancers/details/pricing/"""
 
 NOT_INCLUDED = (
-    "load balancers and volumes that applications make",
-    "traffic and stored images beyond what is included",
+    "load balancers and volumes that applications create",
+    "traffic and stored images beyond the included amounts",
     "taxes",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing to pay for, in US dollars per month; `least` and `most` differ if it grows with
-    the load."""
+    """One item, in US dollars per month. `least` and `most` differ if it grows with the load."""
 
     what: str
     details: str
@@ -39,7 +38,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """The lines of one stack, or of what stacks share."""
+    """The items of one stack, or of what several stacks share."""
 
     title: str
     lines: tuple[Line, ...]
@@ -54,7 +53,7 @@ class Bill:
 
 
 def of_stack(stack: str, cluster: Cluster, prices: Prices, *, exposed: bool = False) -> Bill:
-    """What the cluster costs, and the load balancer of an Argo CD that is `exposed` by one.
+    """The bill of the cluster, and of Argo CD's load balancer if it is `exposed` by one.
 
     Raises `SettingsError` for sizes that the account does not have.
     """
@@ -67,12 +66,11 @@ def of_stack(stack: str, cluster: Cluster, prices: Prices, *, exposed: bool = Fa
         nodes = str(most) if pool.fewest == most else f"{pool.fewest} to {most}"
         details = f"{nodes} x {pool.size} at {price:.2f}"
         lines.append(Line(f"node pool {pool.name}", details, price * pool.fewest, price * most))
-    replicated = cluster.high_availability
-    control_plane = HIGHLY_AVAILABLE if replicated else Decimal()
+    control_plane = HIGHLY_AVAILABLE if cluster.high_availability else Decimal()
     lines.append(
         Line(
             "control plane",
-            "highly available" if replicated else "one, free of charge",
+            "highly available" if cluster.high_availability else "one, free of charge",
             control_plane,
             control_plane,
         )
@@ -83,12 +81,15 @@ def of_stack(stack: str, cluster: Cluster, prices: Prices, *, exposed: bool = Fa
 
 
 def of_registry(name: str, owner: tuple[str, Registry] | None, prices: Prices) -> Bill:
-    """What the account's one registry subscription costs, by the tier that the stack which creates
-    the registry (`owner`) asks for, or else the one that the account has."""
+    """The bill of the account's one registry subscription.
+
+    `owner`: the stack that creates the registry, and its settings, which name the tier; without
+    one, the tier is the account's own.
+    """
     tier = owner[1].tier if owner is not None else prices.tier
     price = prices.tiers[tier] if tier is not None else Decimal()
-    made = f"created by {owner[0]}" if owner is not None else "created by no stack"
-    details = f"{tier}, {made}" if tier is not None else "the account has none yet"
+    created_by = f"created by {owner[0] if owner is not None else 'no stack'}"
+    details = f"{tier}, {created_by}" if tier is not None else "the account has none yet"
     line = Line(f"registry {name}", details, price, price)
     return Bill("shared by all stacks", (line,))
 
@@ -115,17 +116,17 @@ def table(bills: Sequence[Bill]) -> str:
         if len(bill.lines) > 1:
             rows.append(("", "", _range(bill)))
     rows.append(("all together", "", _range(total(bills))))
-    # A title may be longer than what is below it: nothing stands beside it.
+    # A title has no cell beside it, so it may be wider than the columns.
     left, middle, right = (max(len(row[i]) for row in rows if row[2]) for i in range(3))
     lines = [
         f"{what:<{left}}  {details:<{middle}}  {money:>{right}}".rstrip()
         for what, details, money in rows
     ]
-    return "\n".join([*lines, "", f"Not in it: {'; '.join(NOT_INCLUDED)}."])
+    return "\n".join([*lines, "", f"Not included: {'; '.join(NOT_INCLUDED)}."])
 
 
 def as_json(bills: Sequence[Bill]) -> dict[str, object]:
-    """The same for programs: amounts are numbers."""
+    """The bills for programs: amounts are numbers."""
     return {
         "currency": "USD",
         "per": "month",
@@ -146,7 +147,7 @@ def as_json(bills: Sequence[Bill]) -> dict[str, object]:
 
 
 def total(bills: Sequence[Bill]) -> Bill:
-    """All lines as one bill."""
+    """All items in one bill."""
     return Bill("all together", tuple(line for bill in bills for line in bill.lines))
 
 

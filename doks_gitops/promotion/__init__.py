@@ -1,2 +1,1 @@
-"""Git as the steering wheel: an environment laid out in it, what each environment is at, and its
-image tags, proposed for the next one or taken back."""
+"""GitOps repository tools: scaffold an environment, show status, promote or revert image tags."""

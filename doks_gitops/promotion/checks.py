@@ -1,103 +1,92 @@
-"""What has to hold before an image tag is proposed."""
+"""The conditions for proposing an image tag."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import requests
-
-from doks_gitops.account.api import pages
+from doks_gitops.account import DigitalOceanClient
+from doks_gitops.errors import PlatformError
+from doks_gitops.images import ImageReference
 from doks_gitops.promotion.cluster import applications
-from doks_gitops.promotion.overlay import Image
-from doks_gitops.settings.model import DigitalOcean
 
-HOST = "registry.digitalocean.com"
+DOCR = "registry.digitalocean.com"
 
 
-class Refused(Exception):
-    """A proposal that must not be made; says why."""
+class PromotionError(PlatformError):
+    """Image tags must not be proposed."""
 
 
-class Account:
-    """The team's account, as DIGITALOCEAN_TOKEN and DIGITALOCEAN_API_URL name it."""
+def check_pushed(images: Iterable[ImageReference]) -> None:
+    """Raises `PromotionError` for an image of a DigitalOcean registry that the registry lacks, and
+    `AccountError` if the registry can't be read.
 
-    def __init__(self) -> None:
-        self.token = os.environ.get("DIGITALOCEAN_TOKEN", "")
-        self.url = os.environ.get("DIGITALOCEAN_API_URL") or str(
-            DigitalOcean.model_fields["api_endpoint"].default
-        )
-
-    def check_images(self, images: Iterable[Image]) -> None:
-        """Raises `Refused` for an image of a DigitalOcean registry whose tag is not in it.
-
-        https://docs.digitalocean.com/reference/api/reference/container-registries/
-        """
-        missing = [
-            f"{each.reference}:{each.tag}"
-            for each in images
-            if each.reference.startswith(f"{HOST}/") and each.tag not in self._tags(each.reference)
-        ]
-        if missing:
-            raise Refused(f"The registry has no {', '.join(missing)}. Push it first.")
-
-    def _tags(self, reference: str) -> set[str]:
-        registry, _, repository = reference.removeprefix(f"{HOST}/").partition("/")
-        path = f"/v2/registries/{registry}/repositories/{quote(repository, '')}/tags"
-        return {
-            each["tag"]
-            for said in pages(lambda query: self._get(f"{path}?{query}"))
-            for each in said.get("tags") or []
-        }
-
-    def _get(self, path: str) -> Any:
-        session = requests.Session()
-        session.trust_env = False
-        try:
-            answer = session.get(
-                self.url.rstrip("/") + path,
-                headers={"Authorization": f"Bearer {self.token}"},
-                timeout=20,
-            )
-        except requests.RequestException as error:
-            raise Refused(f"The registry could not be asked: {error}") from None
-        if answer.status_code == 404:
-            return {}
-        if not answer.ok:
-            raise Refused(
-                f"The registry could not be asked ({answer.status_code} at {self.url}{path})."
-                " It takes DIGITALOCEAN_TOKEN with the scope registry:read."
-            )
-        return answer.json()
-
-
-def check_deployed(stack: str, application: str, wanted: Iterable[Image], folder: Path) -> None:
-    """Raises `Refused` unless the Application is Synced and Healthy in the stack's cluster, with
-    these images: just after a commit it is still well with those from before.
-
-    `folder`: see `gitops.cluster.applications`, which may raise `Unseen`.
+    Only images in DigitalOcean's registry are looked up, with the token in DIGITALOCEAN_TOKEN.
     """
-    all_of_them = {each.name: each for each in applications(stack, folder)}
-    if application not in all_of_them:
-        raise Refused(
-            f"There is no {application} to promote from; {stack} has"
-            f" {', '.join(all_of_them) or 'no application'}."
+    in_docr = [image for image in images if image.host == DOCR]
+    if not in_docr:
+        return
+    missing = []
+    with DigitalOceanClient.from_environment() as client:
+        for image in in_docr:
+            registry, _, repository = image.repository.partition("/")
+            if image.tag not in client.tags(registry, repository):
+                missing.append(str(image))
+    if missing:
+        raise PromotionError(
+            f"The registry has no {', '.join(missing)}.",
+            "\n".join(f"docker push {image}" for image in missing),
         )
-    found = all_of_them[application]
-    if not found.is_well:
-        raise Refused(
-            f"{application} is {found.sync}, {found.health}; only what is Synced and Healthy is"
-            f" promoted.\nWhy: kubectl --namespace {found.namespace} describe application"
-            f" {application}"
+
+
+def check_deployed(
+    stack: str, application: str, images: Iterable[ImageReference], folder: Path
+) -> None:
+    """Raises `PromotionError` unless the Application in the stack's cluster is Synced and Healthy
+    and runs every one of the images by its tag. Just after a commit, an Application is still
+    Healthy with the images from before.
+
+    `folder`: see `applications`, whose errors are raised too.
+    """
+    by_name = {deployed.name: deployed for deployed in applications(stack, folder)}
+    if application not in by_name:
+        raise PromotionError(
+            f"{stack} has no application {application} to promote from. Its applications:"
+            f" {', '.join(by_name) or 'none'}.",
+            f"bin/platform status --stack {stack}",
         )
-    running = [image.rpartition(":")[::2] for image in found.images]
-    for image in wanted:
-        tags = [tag for reference, tag in running if reference == image.reference]
-        if tags and image.tag not in tags:
-            raise Refused(
-                f"{application} runs {image.reference}:{tags[0]}, not yet {image.tag} as its"
-                " overlay says. Promote it when it does: bin/platform status"
+    deployed = by_name[application]
+    if not deployed.is_synced_and_healthy:
+        raise PromotionError(
+            f"{application} is {deployed.sync}, {deployed.health}; only what is Synced and Healthy"
+            " is promoted.",
+            f"kubectl --namespace {deployed.namespace} describe application {application}",
+        )
+    running = list(_parsed(deployed.images))
+    for image in images:
+        same_name = [reference for reference in running if reference.name == image.name]
+        if not same_name:
+            raise PromotionError(
+                f"No Pod of {application} runs {image.name}, so {image.tag} is not verified in {stack}.",
+                "Wait until a Pod runs it; or change this tag by a commit of your own.",
             )
+        if pinned := [reference for reference in same_name if reference.digest]:
+            raise PromotionError(
+                f"{application} runs {pinned[0]}: a digest, so the tag {image.tag} of its overlay"
+                " may be another image.",
+                "Deploy the image by its tag, then promote it.",
+            )
+        if image.tag not in {reference.version for reference in same_name}:
+            raise PromotionError(
+                f"{application} runs {same_name[0]}, not yet {image.tag} as its overlay says.",
+                f"Promote it as soon as it does: bin/platform status --stack {stack}",
+            )
+
+
+def _parsed(images: Iterable[str]) -> Iterable[ImageReference]:
+    """The references; what Kubernetes itself can't read runs nowhere and is left out."""
+    for image in images:
+        try:
+            yield ImageReference.parse(image)
+        except ValueError:
+            continue

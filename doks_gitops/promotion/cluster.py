@@ -1,23 +1,24 @@
-"""The Applications of an environment, as kubectl sees them in the cluster that its stack made."""
+"""The Argo CD Applications in the cluster of a stack, read with kubectl."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from doks_gitops.errors import PlatformError
 from doks_gitops.stack import PulumiError, Stack
 
-SECONDS = "20s"
+REQUEST_TIMEOUT = "20s"
 """How long the cluster may take to answer."""
 
 
-class Unseen(Exception):
-    """A stack or its cluster can't be looked at; says why."""
+class ClusterUnreachable(PlatformError):
+    """A stack's cluster can't be read."""
 
 
 @dataclass(frozen=True)
@@ -28,59 +29,67 @@ class Application:
     namespace: str
     project: str
     revision: str | None
-    """The commit that it was compared with; None: it was with none yet."""
+    """The commit that Argo CD compared it with last; None if it never has."""
     images: tuple[str, ...]
-    """All that run, as `reference:tag`."""
+    """References of the images that its Pods run, as their manifests have them."""
     sync: str
     health: str
 
     @property
     def short_name(self) -> str:
-        """Without the project, by which the environments differ."""
+        """The name without the project, which differs between environments."""
         return self.name.removeprefix(f"{self.project}-")
 
     @property
-    def is_well(self) -> bool:
+    def is_synced_and_healthy(self) -> bool:
         return (self.sync, self.health) == ("Synced", "Healthy")
 
 
 def applications(stack: str, folder: Path) -> list[Application]:
-    """All Applications in the stack's cluster, by name. Raises `Unseen`.
+    """All Applications in the stack's cluster, by name. Raises `ClusterUnreachable`.
 
-    `folder`: where `pulumi stack output --stack STACK` works, which knows how to reach the cluster.
+    `folder`: the project's folder.
     """
     try:
         outputs = Stack(stack, folder).outputs()
     except PulumiError as error:
-        raise Unseen(error.message) from None
+        raise ClusterUnreachable(error.message, error.fix) from None
     if not {"kubeconfig", "argocdNamespace"} <= outputs.keys():
-        raise Unseen(f"the stack {stack} is not deployed: pulumi up --stack {stack}")
+        raise ClusterUnreachable(
+            f"The stack {stack} is not deployed.", f"pulumi up --stack {stack}"
+        )
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as kubeconfig:
         kubeconfig.write(outputs["kubeconfig"])
         kubeconfig.flush()
-        reach = ["--kubeconfig", kubeconfig.name, "--namespace", outputs["argocdNamespace"]]
-        get = ["get", "applications.argoproj.io", "--output", "json", "--request-timeout", SECONDS]
-        found = json.loads(_said(["kubectl", *reach, *get], folder))
-    return sorted(map(_application, found["items"]), key=lambda each: each.name)
+        context = ["--kubeconfig", kubeconfig.name, "--namespace", outputs["argocdNamespace"]]
+        query = ["get", "applications.argoproj.io", "--output", "json"]
+        timeout = ["--request-timeout", REQUEST_TIMEOUT]
+        answer = json.loads(_kubectl(folder, *context, *query, *timeout))
+    return sorted(map(_application, answer["items"]), key=lambda application: application.name)
 
 
-def _said(command: Sequence[str], folder: Path) -> str:
+def _kubectl(folder: Path, *words: str) -> str:
     try:
-        done = subprocess.run(command, cwd=folder, check=False, text=True, capture_output=True)
+        done = subprocess.run(
+            ["kubectl", *words], cwd=folder, check=False, text=True, capture_output=True
+        )
     except OSError as error:
-        raise Unseen(f"{command[0]} can't be run: {error.strerror}") from None
+        raise ClusterUnreachable(
+            f"kubectl can't be run: {error.strerror}.",
+            "Install kubectl: https://kubernetes.io/docs/tasks/tools/",
+        ) from None
     if done.returncode:
-        raise Unseen(done.stderr.strip().removeprefix("error: "))
+        raise ClusterUnreachable(done.stderr.strip().removeprefix("error: "))
     return done.stdout
 
 
-def _application(found: Mapping[str, Any]) -> Application:
-    status = found.get("status") or {}
+def _application(manifest: Mapping[str, Any]) -> Application:
+    status = manifest.get("status") or {}
     sync = status.get("sync") or {}
     return Application(
-        name=found["metadata"]["name"],
-        namespace=found["metadata"]["namespace"],
-        project=found["spec"]["project"],
+        name=manifest["metadata"]["name"],
+        namespace=manifest["metadata"]["namespace"],
+        project=manifest["spec"]["project"],
         revision=sync.get("revision") or next(iter(sync.get("revisions") or []), None),
         images=tuple((status.get("summary") or {}).get("images") or ()),
         sync=sync.get("status", "Unknown"),

@@ -1,9 +1,9 @@
-"""The GitOps folder of an environment, laid out from a template.
+"""The GitOps folder of an environment, rendered from a template.
 
-A template is a tree of files. In their paths `ENV` and `APP` stand for the environment and an
-application (what is below an `APP` is written for each application), in their texts `${name}` for
-what `placeholders` and `app_placeholders` list, and `$$` for a dollar sign. The one that comes with
-this is laid out as argocd-autopilot does it, with narrower projects
+A template is a folder of files. In their paths, `ENV` and `APP` stand for the environment and an
+application; a file below an `APP` is written once for each application. In their texts, `${name}`
+stands for the values of `placeholders` and `app_placeholders`, and `$$` for a dollar sign. The
+default template has the layout of argocd-autopilot, with narrower projects
 (https://argocd-autopilot.readthedocs.io/en/stable/Getting-Started/).
 """
 
@@ -11,50 +11,50 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import Any
 
+import pydantic
 import yaml
-from pydantic import ValidationError
 
 from components.chart_values import ArgoCdOptions, chart_values, merge
 from components.names import RELEASE_NAME
 from components.project import IN_CLUSTER
-from doks_gitops.settings import defaults
-from doks_gitops.settings.model import NAMESPACE, Argocd
+from doks_gitops.errors import PlatformError
+from doks_gitops.settings import scalars
+from doks_gitops.settings.model import Argocd
 
 TEMPLATE = Path(__file__).parent / "templates"
 _ENV, _APP = re.compile(r"(?<![^/.])ENV(?![^/.])"), re.compile(r"(?<![^/.])APP(?![^/.])")
 
 
-class LayoutError(Exception):
-    """A stack file or a template that can't be laid out; says what about it."""
+class LayoutError(PlatformError):
+    """A stack file or a template can't be turned into a GitOps folder."""
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)
 class App:
-    """An application of the environment."""
+    """An application of the environment. Raises pydantic's `ValidationError` for a wrong name."""
 
-    name: str
-    path: str
-    """Folder of its overlay for this environment, where its manifests are."""
-    namespace: str
+    name: scalars.Name
+    path: scalars.Folder
+    """Folder of its overlay for this environment, inside the repository with the manifests."""
+    namespace: scalars.Namespace
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True)
 class Source:
-    """The repository with the applications' manifests, where that is another one (split-repo)."""
+    """The repository with the applications' manifests, if it is not the GitOps repository."""
 
-    url: str
-    revision: str
+    url: scalars.RepositoryUrl
+    revision: scalars.Revision
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What to lay out."""
+class EnvironmentLayout:
+    """The content of the GitOps folder of one environment."""
 
     environment: str
     repository: str
@@ -64,104 +64,65 @@ class Wish:
     argocd: Argocd
     apps: Sequence[App]
     source: Source | None = None
-    """None: the manifests are in the GitOps repository itself (monorepo)."""
+    """None: the manifests are in the GitOps repository itself."""
 
 
-def sections(folder: Path, stack: str) -> dict[str, Any]:
-    """The settings in a stack file, without the secrets. Raises `LayoutError`."""
-    path = folder / f"Pulumi.{stack}.yaml"
-    try:
-        config = yaml.safe_load(path.read_text())["config"]
-    except OSError as error:
-        raise LayoutError(
-            f"{path}: {error.strerror}. Where the stack files are is told by --stacks"
-        ) from None
-    except (yaml.YAMLError, TypeError, KeyError) as error:
-        raise LayoutError(f"{path} is no stack file: {error}") from None
-    prefix = f"{NAMESPACE}:"
-    given = {key.removeprefix(prefix): it for key, it in config.items() if key.startswith(prefix)}
-    return defaults.complete(given, given.get("environment", stack))
+def files(layout: EnvironmentLayout, template: Path = TEMPLATE) -> dict[PurePosixPath, str]:
+    """The text of every file of the layout, by its path in the repository.
 
-
-def argocd(section: Mapping[str, Any]) -> Argocd:
-    """What Git may know of Argo CD's settings: all but the secrets. Raises `LayoutError`."""
-    public = ("namespace", "chart", "highAvailability", "url", "values")
-    found = {key: section[key] for key in public if key in section}
-    enabled = (section.get("admin") or {}).get("enabled", True)
-    try:
-        made = Argocd.model_validate({**found, "admin": {"enabled": enabled}})
-    except ValidationError:
-        raise LayoutError(
-            "argocd in the stack file is not right; `pulumi preview` says what is wrong about it"
-        ) from None
-    if made.chart.path is not None:
-        raise LayoutError(
-            f"argocd.chart is the path {made.chart.path} on this machine, where Argo CD can't read"
-            " it. Name a chart repository and a version in the stack file"
-        )
-    return made
-
-
-def apps(section: Mapping[str, Any]) -> list[App]:
-    """The applications of a stack file, which all have to be Kustomize overlays.
-
-    Raises `LayoutError`.
-    """
-    for name, each in section.items():
-        if other := {"helm", "directory"} & each.keys():
-            raise LayoutError(
-                f"the application {name} is no Kustomize overlay ({', '.join(other)}); name"
-                " those to lay out: --app NAME PATH NAMESPACE"
-            )
-    return [App(name, each["path"], each["namespace"]) for name, each in sorted(section.items())]
-
-
-def files(wish: Wish, template: Path = TEMPLATE) -> dict[PurePosixPath, str]:
-    """Every file of the layout with its text, by its path in the repository.
-
-    Raises `LayoutError` for a template that asks for what there is not.
+    Raises `LayoutError` for a template that can't be rendered.
     """
     if not template.is_dir():
-        raise LayoutError(f"there is no folder {template} with a template")
-    made = {}
-    for path in sorted(each for each in template.rglob("*") if each.is_file()):
-        name = _ENV.sub(wish.environment, path.relative_to(template).as_posix())
-        for target, known in _targets(name, wish):
+        raise LayoutError(
+            f"The template {template} is not a folder.", "Name a folder of files with --template."
+        )
+    texts = {}
+    for path in sorted(file for file in template.rglob("*") if file.is_file()):
+        if not path.resolve().is_relative_to(template.resolve()):
+            raise LayoutError(
+                f"{path} is a link that leads outside the template.",
+                "Put the file itself into the template.",
+            )
+        name = _ENV.sub(layout.environment, path.relative_to(template).as_posix())
+        for target, values in _targets(name, layout):
             try:
-                made[target] = Template(path.read_text()).substitute(known)
+                texts[target] = Template(path.read_text()).substitute(values)
             except KeyError as error:
                 raise LayoutError(
-                    f"{path} asks for {error.args[0]!r}; there are {', '.join(sorted(known))}"
+                    f"{path} uses the placeholder {error.args[0]!r}, which does not exist.",
+                    f"Use one of {', '.join(sorted(values))}.",
                 ) from None
             except ValueError as error:
-                raise LayoutError(f"{path}: {error}. A dollar sign is written as $$") from None
-    return made
+                raise LayoutError(f"{path}: {error}.", "Write a dollar sign as $$.") from None
+    return texts
 
 
-def _targets(name: str, wish: Wish) -> Iterator[tuple[PurePosixPath, dict[str, str]]]:
-    known = placeholders(wish)
+def _targets(
+    name: str, layout: EnvironmentLayout
+) -> Iterator[tuple[PurePosixPath, dict[str, str]]]:
+    values = placeholders(layout)
     if not _APP.search(name):
-        yield PurePosixPath(name), known
+        yield PurePosixPath(name), values
         return
-    for app in wish.apps:
+    for app in layout.apps:
         target = PurePosixPath(_APP.sub(app.name, name))
-        yield target, known | app_placeholders(app, target, wish.source)
+        yield target, values | app_placeholders(app, target, layout.source)
 
 
-def placeholders(wish: Wish) -> dict[str, str]:
-    """What every file of a template may ask for."""
-    chart = wish.argocd.chart
+def placeholders(layout: EnvironmentLayout) -> dict[str, str]:
+    """The values that every file of a template may use."""
+    chart = layout.argocd.chart
     destinations = "".join(
         f"\n    - {{server: {IN_CLUSTER}, namespace: {namespace}}}"
-        for namespace in sorted({app.namespace for app in wish.apps})
+        for namespace in sorted({app.namespace for app in layout.apps})
     )
     return {
-        "environment": wish.environment,
-        "repository": wish.repository,
-        "revision": wish.revision,
+        "environment": layout.environment,
+        "repository": layout.repository,
+        "revision": layout.revision,
         "release": RELEASE_NAME,
-        "argocd_namespace": wish.argocd.namespace,
-        "argocd_values": _values(wish.argocd),
+        "argocd_namespace": layout.argocd.namespace,
+        "argocd_values": _values(layout.argocd),
         "chart_repository": chart.repository.removeprefix("oci://"),
         "chart": chart.name,
         "chart_version": str(chart.version),
@@ -170,7 +131,7 @@ def placeholders(wish: Wish) -> dict[str, str]:
 
 
 def app_placeholders(app: App, file: PurePosixPath, source: Source | None) -> dict[str, str]:
-    """What a file below an `APP` may ask for besides."""
+    """The further values that a file below an `APP` may use."""
     return {
         "app": app.name,
         "app_namespace": app.namespace,
@@ -183,12 +144,12 @@ def app_placeholders(app: App, file: PurePosixPath, source: Source | None) -> di
 
 
 def _values(argocd: Argocd) -> str:
-    """The chart's values as the stack would have given them, but for what is secret."""
-    wanted = ArgoCdOptions(
+    """The chart's values that the stack would set, without secrets."""
+    options = ArgoCdOptions(
         high_availability=argocd.high_availability,
         url=argocd.url,
         admin_enabled=argocd.admin.enabled,
         separate_secret=True,
     )
-    values = merge(chart_values(wanted), argocd.values)
+    values = merge(chart_values(options), argocd.values)
     return yaml.safe_dump(values, sort_keys=False).rstrip()

@@ -1,4 +1,4 @@
-"""The image tags of a Kustomize overlay, edited where they stand.
+"""The image tags of a Kustomize overlay.
 
 https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/images/
 """
@@ -8,86 +8,117 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+import yaml
+
+from doks_gitops.errors import PlatformError
+from doks_gitops.images import ImageReference, is_tag
 
 FILE = "kustomization.yaml"
-_PLAIN = re.compile(r"[\w.-]+")
-"""A tag without quotes."""
+_ALWAYS_TEXT = re.compile(r"[A-Za-z_][\w.-]*\d[\w.-]*")
+"""Tags that no YAML parser takes for a number, a date or a boolean."""
 
 
-class OverlayError(Exception):
-    """An overlay that can't be read or edited; says which, and why."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """An entry of `images:`."""
-
-    name: str
-    """What the manifests call it."""
-    reference: str
-    """What is pulled in its place, without the tag."""
-    tag: str
+class OverlayError(PlatformError):
+    """An overlay can't be read or edited."""
 
 
 @dataclass(frozen=True)
-class _Spot:
-    image: Image
-    line: int
-    column: int
+class _NewTag:
+    """The value of one `newTag`, where it stands in the text."""
+
+    image: ImageReference
+    start: int
+    end: int
+    quote: str
 
 
-def images(text: str) -> dict[str, Image]:
-    """The images with a tag, by name. Raises `OverlayError`."""
-    return {spot.image.name: spot.image for spot in _spots(text)}
+@dataclass(frozen=True)
+class Overlay:
+    """A `kustomization.yaml`. Everything that reads its images raises `OverlayError`."""
 
+    path: Path
+    text: str
 
-def with_tags(text: str, tags: Mapping[str, str]) -> str:
-    """The text with these tags, by name; nothing else in it changes, comments and order included.
+    @property
+    def images(self) -> dict[str, ImageReference]:
+        """The images that have a `newTag`, by the name that the manifests use."""
+        return {name: new_tag.image for name, new_tag in self._new_tags.items()}
 
-    Raises `OverlayError` for a name that has no tag in it.
-    """
-    lines = text.splitlines(keepends=True)
-    spots = {spot.image.name: spot for spot in _spots(text)}
-    if missing := sorted(tags.keys() - spots.keys()):
-        raise OverlayError(f"it has no newTag for the image {', '.join(missing)}")
-    # From the end, so that what is before in a line stays where it is.
-    for name in sorted(tags, key=lambda each: (spots[each].line, spots[each].column), reverse=True):
-        spot, tag = spots[name], tags[name]
-        line = lines[spot.line]
-        old = line[spot.column :]
-        quote = old[0] if old[0] in "\"'" else ""
-        end = old.index(quote, 1) + 1 if quote else len(spot.image.tag)
-        # A tag such as 1.10 is a number to YAML unless it is quoted.
-        new = f"{quote}{tag}{quote}" if quote else _scalar(tag)
-        lines[spot.line] = line[: spot.column] + new + old[end:]
-    return "".join(lines)
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of these images, by the same names."""
+        return {name: image.version for name, image in self.images.items()}
 
+    @cached_property
+    def pinned(self) -> frozenset[str]:
+        """Names of the images that have a digest, and so run whatever tag they have."""
+        return frozenset(fields["name"].value for fields in self._entries() if "digest" in fields)
 
-def _scalar(tag: str) -> str:
-    return tag if isinstance(YAML(typ="safe").load(tag), str) else f'"{tag}"'
+    def with_tags(self, tags: Mapping[str, str]) -> str:
+        """The text with these tags, by the images' names. Comments and order are kept.
 
+        Raises `OverlayError` for an image without a `newTag`.
+        """
+        if missing := sorted(tags.keys() - self._new_tags.keys()):
+            raise self._error(f"has no newTag for the image {', '.join(missing)}")
+        text = self.text
+        # From the end, so that the positions before it stay right.
+        for name in sorted(tags, key=lambda name: self._new_tags[name].start, reverse=True):
+            new_tag, tag = self._new_tags[name], tags[name]
+            self._check_tag(name, tag)
+            quote = new_tag.quote or ("" if _ALWAYS_TEXT.fullmatch(tag) else '"')
+            text = f"{text[: new_tag.start]}{quote}{tag}{quote}{text[new_tag.end :]}"
+        return text
 
-def _spots(text: str) -> Iterator[_Spot]:
-    try:
-        content = YAML().load(text)
-    except YAMLError as error:
-        raise OverlayError(f"it is no YAML: {error}") from error
-    if not isinstance(content, Mapping):
-        raise OverlayError("it is no Kustomization")
-    for entry in content.get("images") or []:
-        if "newTag" not in entry:
-            continue
-        line, column = entry.lc.value("newTag")
-        name = str(entry["name"])
-        shown = text.splitlines()[line][column:]
-        if shown[:1] in ('"', "'"):
-            tag = str(entry["newTag"])
-        elif plain := _PLAIN.match(shown):
-            # As it is written: YAML would make 1.10 a number.
-            tag = plain[0]
-        else:
-            raise OverlayError(f"the newTag of {name} is not written plainly: {shown}")
-        yield _Spot(Image(name, str(entry.get("newName", name)), tag), line, column)
+    @cached_property
+    def _new_tags(self) -> dict[str, _NewTag]:
+        return dict(self._read_new_tags())
+
+    def _read_new_tags(self) -> Iterator[tuple[str, _NewTag]]:
+        for fields in self._entries():
+            if "newTag" not in fields:
+                continue
+            name, value = fields["name"].value, fields["newTag"]
+            start, end = value.start_mark.index, value.end_mark.index
+            quote = value.style or ""
+            # An anchor, an alias, an escape or a block can't be replaced where it stands.
+            if (shown := self.text[start:end]) != f"{quote}{value.value}{quote}":
+                raise self._error(f"has a newTag of {name} that is not written plainly: {shown}")
+            self._check_tag(name, value.value)
+            new_name = fields["newName"].value if "newName" in fields else name
+            try:
+                image = ImageReference.parse(f"{new_name}:{value.value}")
+            except ValueError as error:
+                raise self._error(f"has a wrong image {name}: {error}") from None
+            yield name, _NewTag(image, start, end, quote)
+
+    def _entries(self) -> Iterator[dict[str, yaml.ScalarNode]]:
+        """The scalar fields of each entry of `images`."""
+        try:
+            root = yaml.compose(self.text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as error:
+            raise self._error(f"is not valid YAML: {error}") from None
+        if not isinstance(root, yaml.MappingNode):
+            raise self._error("is not a Kustomization")
+        lists = [value for key, value in root.value if key.value == "images"]
+        for entry in lists[0].value if lists and isinstance(lists[0], yaml.SequenceNode) else ():
+            if not isinstance(entry, yaml.MappingNode):
+                raise self._error("has an entry of images that is not a mapping")
+            scalars = (field for field in entry.value if isinstance(field[1], yaml.ScalarNode))
+            fields = {key.value: value for key, value in scalars}
+            if "name" not in fields:
+                raise self._error("has an entry of images without a name")
+            yield fields
+
+    def _check_tag(self, name: str, tag: str) -> None:
+        if not is_tag(tag):
+            raise self._error(f"has, or would get, a wrong tag of {name}: {tag!r}")
+
+    def _error(self, problem: str) -> OverlayError:
+        return OverlayError(
+            f"The overlay {self.path} {problem}.",
+            f"Correct {self.path} by a commit, then run the command again.",
+        )

@@ -1,46 +1,69 @@
-"""The working tree of a monorepo."""
+"""The working tree of the GitOps repository."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from doks_gitops.errors import PlatformError
 
-class GitError(Exception):
-    """Git refused something; says what."""
+
+class GitError(PlatformError):
+    """Git failed, or the clone is not fit for a proposal."""
 
 
 @dataclass(frozen=True)
 class WorkingTree:
-    """A clone, with the user's own name and credentials."""
+    """A clone, used with the user's own name and credentials. Every method raises `GitError`."""
 
     folder: Path
 
-    def check_clean(self) -> None:
-        """Raises `GitError` if something in it is not committed."""
-        if changed := self.git("status", "--porcelain").strip():
+    def check_ready(self, *, pull_request: bool) -> None:
+        """Raises unless a commit can be proposed from here: nothing uncommitted, no commit of the
+        remote branch missing, and for a pull request at least one commit to merge it into."""
+        if changes := self.git("status", "--porcelain").strip():
             raise GitError(
-                f"{self.folder} has changes that are not committed:\n{changed}\n"
-                "Commit them, or put them aside with: git stash"
+                f"{self.folder} has changes that are not committed:\n{changes}",
+                f"Commit them, or put them aside with: git -C {self.folder} stash",
             )
-
-    def check_current(self) -> None:
-        """Raises `GitError` if the branch lacks commits that origin's has."""
         self.git("fetch", "--quiet", "origin")
         upstream = f"origin/{self.branch()}"
-        if lacking := self.commits_between("HEAD", upstream):
-            commits = f"{lacking} commit{'s' * (lacking != 1)}"
-            raise GitError(f"{self.folder} lacks {commits} of {upstream}: git pull")
-
-    def check_begun(self) -> None:
-        """Raises `GitError` if there is no commit yet."""
-        if self.head() is None:
+        if missing := self.commits_between("HEAD", upstream):
+            commits = f"{missing} commit{'s' * (missing != 1)}"
             raise GitError(
-                f"{self.folder} has no commit yet, which a pull request needs to be merged into."
-                " The first push of a branch is free: leave out --pull-request"
+                f"{self.folder} lacks {commits} of {upstream}.", f"git -C {self.folder} pull"
             )
+        if pull_request and self.head() is None:
+            raise GitError(
+                f"{self.folder} has no commit yet, so there is nothing to merge a pull request"
+                " into.",
+                "Run the command without --pull-request: the first push needs no review.",
+            )
+
+    def path(self, relative: Path) -> Path:
+        """The path of a file of the clone. Raises if it, or a link on the way, leads outside the
+        clone or into Git's own folder."""
+        path = self.folder / relative
+        if not path.resolve().is_relative_to(self.folder.resolve()):
+            raise GitError(
+                f"{relative} leads outside the clone {self.folder}: nothing was written.",
+                "Name a path inside the clone, and no link that leaves it.",
+            )
+        if any(part.lower() == ".git" for part in relative.parts):
+            raise GitError(f"{relative} is inside Git's own folder: nothing was written.")
+        return path
+
+    def read(self, relative: Path) -> str:
+        """The text of a file of the clone, line ends unchanged."""
+        try:
+            return self.path(relative).read_bytes().decode()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise GitError(f"{self.folder / relative} can't be read: {reason}.") from None
 
     def head(self) -> str | None:
         """The commit that is checked out; None if there is none yet."""
@@ -50,28 +73,33 @@ class WorkingTree:
             return None
 
     def history(self, path: Path) -> list[str]:
-        """The commits that touched the file, newest first."""
+        """The commits that changed the file, newest first."""
         return self.git("log", "--format=%H", "--", str(path)).split()
 
-    def at(self, revision: str, path: Path) -> str:
-        """The file as it was at a revision."""
+    def read_at(self, revision: str, path: Path) -> str:
+        """The text of the file at a revision."""
         return self.git("show", f"{revision}:{path.as_posix()}")
 
     def branch(self) -> str:
-        """The branch that is checked out. Raises `GitError` if none is."""
+        """The branch that is checked out. Raises if none is."""
         if name := self.git("branch", "--show-current").strip():
             return name
-        raise GitError(f"{self.folder} has no branch checked out: git switch BRANCH")
+        raise GitError(
+            f"{self.folder} has no branch checked out.", f"git -C {self.folder} switch BRANCH"
+        )
 
     def url(self) -> str:
-        """Where it was cloned from, without the user's credentials."""
+        """URL of the remote, without the user's credentials."""
         url = self.git("remote", "get-url", "origin").strip()
         scheme, separator, rest = url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
 
-    def commit(self, paths: Sequence[Path], message: str, *, branch: str | None) -> str:
-        """Commit the files and push them, to `branch` if given (made anew), else to where the
-        current branch goes; the branch that was pushed. What can't be pushed is not kept."""
+    def commit_and_push(self, paths: Sequence[Path], message: str, *, branch: str | None) -> str:
+        """Commit the files and push them; returns the branch that was pushed.
+
+        `branch`: a branch to create for it, in place of one that has this name; None: the current
+        branch. If the commit or the push fails, no commit is left.
+        """
         current, before = self.branch(), self.head()
         names = [str(path) for path in paths]
         if branch is not None:
@@ -83,9 +111,13 @@ class WorkingTree:
             force = ["--force"] if branch is not None else []
             self.git("push", "--quiet", *force, "origin", f"HEAD:{target}")
         except GitError:
-            # Else the next run would find the change made, and propose nothing.
+            # A commit that was not pushed would hide the change from the next run.
             if before is not None:
                 self.git("reset", "--quiet", "--keep", before)
+            else:
+                if self.head() is not None:
+                    self.git("update-ref", "-d", "HEAD")
+                self.git("reset", "--quiet")
             raise
         finally:
             if branch is not None:
@@ -93,13 +125,15 @@ class WorkingTree:
         return target
 
     def commits_between(self, old: str, new: str) -> int | None:
-        """How many commits `new` has that `old` has not; None if one of them is not here."""
+        """The number of commits that `new` has and `old` has not; None if the clone lacks one of
+        the two."""
         try:
             return int(self.git("rev-list", "--count", f"{old}..{new}"))
         except GitError:
             return None
 
     def git(self, *words: str) -> str:
+        """The output of a Git command."""
         done = subprocess.run(
             ["git", "-C", str(self.folder), *words],
             check=False,
@@ -107,5 +141,20 @@ class WorkingTree:
             capture_output=True,
         )
         if done.returncode:
-            raise GitError(f"`git {' '.join(words)}` failed: {done.stderr.strip()}")
+            raise GitError(
+                f"`git {' '.join(words)}` failed in {self.folder}: {done.stderr.strip()}"
+            )
         return done.stdout
+
+
+@contextmanager
+def clone(repository: str, folder: Path = Path()) -> Iterator[WorkingTree]:
+    """The clone in the folder `repository`, relative to `folder`; or a temporary clone of the URL
+    `repository`."""
+    if ":" not in repository:
+        yield WorkingTree((folder / repository).resolve())
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        tree = WorkingTree(Path(temporary))
+        tree.git("clone", "--quiet", repository, ".")
+        yield tree

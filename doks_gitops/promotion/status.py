@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from doks_gitops.promotion.cluster import Application, Unseen, applications
+from doks_gitops.errors import PlatformError
+from doks_gitops.images import ImageReference
+from doks_gitops.promotion.cluster import Application, applications
 
 CommitsBetween = Callable[[str, str], int | None]
-"""How many commits the second revision has that the first has not; None: a clone lacks one."""
+"""Number of commits that the second revision has and the first has not; None: a clone lacks one."""
 
 
 @dataclass(frozen=True)
@@ -20,86 +22,98 @@ class Behind:
 
     environment: str
     commits: int | None
-    """None: not known, for the clone lacks a commit."""
+    """None: unknown, because the clone lacks a commit."""
     tags: Mapping[str, tuple[str, str]]
-    """By image: the tag here, and there."""
+    """By image: the tag in this environment, and in the one before it."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One application in one environment."""
 
-    application: str
+    name: str
     environment: str
-    found: Application
+    application: Application
     behind: Behind | None = None
     """None: no environment before this one has the application."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Of all environments that could be looked at, by application and then environment."""
+    """The rows of all environments that could be read, by application and then environment."""
 
     rows: Sequence[Row]
-    unseen: Mapping[str, str] = field(default_factory=dict)
-    """Why the others could not, by environment."""
+    unreachable: Mapping[str, str] = field(default_factory=dict)
+    """Why the others could not be read, by environment."""
 
 
-def look(environments: Sequence[str], folder: Path, between: CommitsBetween) -> Status:
-    """Ask all clusters at once. `folder`: see `gitops.cluster.applications`."""
-    found, unseen = {}, {}
-    with ThreadPoolExecutor(max_workers=max(1, len(environments))) as threads:
-        asked = {each: threads.submit(applications, each, folder) for each in environments}
-    for environment, answer in asked.items():
-        try:
-            found[environment] = answer.result()
-        except Unseen as error:
-            unseen[environment] = str(error)
-    return Status(rows(found, between), unseen)
+def read(environments: Sequence[str], folder: Path, commits_between: CommitsBetween) -> Status:
+    """The status of all environments, whose clusters are read at the same time.
 
-
-def rows(found: Mapping[str, Sequence[Application]], between: CommitsBetween) -> list[Row]:
-    """The applications, each compared with the nearest environment before that has it.
-
-    `found` is by environment, in the order of promotion.
+    `folder`: the project's folder.
     """
-    made = []
-    for name in sorted({each.short_name for those in found.values() for each in those}):
+    by_environment, unreachable = {}, {}
+    with ThreadPoolExecutor(max_workers=max(1, len(environments))) as threads:
+        requests = {name: threads.submit(applications, name, folder) for name in environments}
+    for environment, request in requests.items():
+        try:
+            by_environment[environment] = request.result()
+        except PlatformError as error:
+            unreachable[environment] = str(error)
+    return Status(rows(by_environment, commits_between), unreachable)
+
+
+def rows(
+    by_environment: Mapping[str, Sequence[Application]], commits_between: CommitsBetween
+) -> list[Row]:
+    """One row for each application of each environment, compared with the nearest environment
+    before it that has the application.
+
+    `by_environment`: the applications, in the order of promotion.
+    """
+    table = []
+    names = {application.short_name for group in by_environment.values() for application in group}
+    for name in sorted(names):
         before: Row | None = None
-        for environment, those in found.items():
-            for application in those:
+        for environment, group in by_environment.items():
+            for application in group:
                 if application.short_name == name:
-                    behind = _behind(application, before, between) if before else None
+                    behind = _behind(application, before, commits_between) if before else None
                     before = Row(name, environment, application, behind)
-                    made.append(before)
-    return made
+                    table.append(before)
+    return table
 
 
-def _behind(here: Application, before: Row, between: CommitsBetween) -> Behind:
-    there = before.found
-    tags, wanted = _tags(here), _tags(there)
+def _behind(application: Application, before: Row, commits_between: CommitsBetween) -> Behind:
+    revision, target = application.revision, before.application.revision
+    tags, target_tags = _tags(application), _tags(before.application)
     return Behind(
         before.environment,
-        between(here.revision, there.revision) if here.revision and there.revision else None,
+        commits_between(revision, target) if revision and target else None,
         {
-            image: (tags[image], wanted[image])
-            for image in sorted(tags.keys() & wanted.keys())
-            if tags[image] != wanted[image]
+            image: (tags[image], target_tags[image])
+            for image in sorted(tags.keys() & target_tags.keys())
+            if tags[image] != target_tags[image]
         },
     )
 
 
 def _tags(application: Application) -> dict[str, str]:
-    """By the image's last name: what is before it may differ between environments."""
+    """Tags (or digests) by the last part of the repository: registries may differ between
+    environments."""
     tags = {}
     for image in application.images:
-        name, _, tag = image.rpartition("/")[2].partition(":")
-        tags[name] = tag or "latest"
+        try:
+            reference = ImageReference.parse(image)
+        except ValueError:
+            tags[image] = "not an image reference"
+        else:
+            tags[reference.short_name] = reference.version
     return tags
 
 
 def table(status: Status) -> str:
-    """For people."""
+    """The status for a terminal."""
     head = ("APPLICATION", "ENVIRONMENT", "REVISION", "IMAGES", "SYNC", "HEALTH", "BEHIND")
     lines = [head, *(_cells(row) for row in status.rows)]
     widths = [max(len(cells[column]) for cells in lines) for column in range(len(head))]
@@ -107,22 +121,22 @@ def table(status: Status) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         for cells in lines
     ]
-    text += [f"{name} could not be looked at: {why}" for name, why in status.unseen.items()]
+    text += [f"{name} can't be read: {reason}" for name, reason in status.unreachable.items()]
     return "\n".join(text)
 
 
 def as_json(status: Status) -> dict[str, object]:
-    """For programs: the same, with whole revisions and images."""
+    """The status for programs, with whole revisions and images."""
     return {
         "applications": [
             {
-                "application": row.application,
+                "application": row.name,
                 "environment": row.environment,
-                "name": row.found.name,
-                "revision": row.found.revision,
-                "images": row.found.images,
-                "sync": row.found.sync,
-                "health": row.found.health,
+                "name": row.application.name,
+                "revision": row.application.revision,
+                "images": row.application.images,
+                "sync": row.application.sync,
+                "health": row.application.health,
                 "behind": row.behind
                 and {
                     "environment": row.behind.environment,
@@ -132,30 +146,35 @@ def as_json(status: Status) -> dict[str, object]:
             }
             for row in status.rows
         ],
-        "unseen": status.unseen,
+        "unreachable": status.unreachable,
     }
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    found = row.found
-    revision = (found.revision or "none")[:7]
-    behind = _said(row.behind) if row.behind else "-"
-    images = _images(_tags(found))
-    return (row.application, row.environment, revision, images, found.sync, found.health, behind)
+    application = row.application
+    return (
+        row.name,
+        row.environment,
+        (application.revision or "none")[:7],
+        _images(_tags(application)),
+        application.sync,
+        application.health,
+        _difference(row.behind) if row.behind else "-",
+    )
 
 
 def _images(tags: Mapping[str, str]) -> str:
-    """The most frequent tag with its number, and by name what has another one."""
+    """The most frequent tag and how many images have it, then every image with another tag."""
     if not tags:
         return "none"
-    (common, times), *_ = Counter(tags.values()).most_common(1)
+    (common, count), *_ = Counter(tags.values()).most_common(1)
     others = [f"{name}:{tag}" for name, tag in sorted(tags.items()) if tag != common]
-    return ", ".join([f"{common} ({times})", *others])
+    return ", ".join([f"{common} ({count})", *others])
 
 
-def _said(behind: Behind) -> str:
+def _difference(behind: Behind) -> str:
     commits = {None: ["unknown commits"], 0: []}.get(
         behind.commits, [f"{behind.commits} commit{'s' * (behind.commits != 1)}"]
     )
-    tags = [f"{image} {here} → {there}" for image, (here, there) in behind.tags.items()]
+    tags = [f"{image} {tag} → {target}" for image, (tag, target) in behind.tags.items()]
     return f"{behind.environment}: {', '.join([*commits, *tags]) or 'level'}"

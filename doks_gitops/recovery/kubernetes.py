@@ -17,11 +17,10 @@ from typing import Any
 import requests
 
 from components.names import ADMIN_SECRET, RELEASE_NAME
+from doks_gitops import http
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
 
-TIMEOUT = (5.0, 20.0)
-"""Seconds to connect, and to wait for data."""
 FINALIZED = ("applications", "applicationsets", "appprojects")
 """Kinds of Argo CD with finalizers that only Argo CD removes."""
 OUTDATED = "0.0.0"
@@ -38,7 +37,8 @@ class Cluster:
     def __init__(self, endpoint: str, authority: str, token: str) -> None:
         """`authority`: PEM file of the API's certificate authority; empty: the system's."""
         self._endpoint = endpoint
-        self._session = session(token, authority)
+        # A merge patch may be repeated: it sets a state.
+        self._session = http.Session(token, methods=("PATCH",), authority=authority or None)
 
     def state(self, namespace: str) -> ClusterState:
         """Returns the state of Argo CD's namespace."""
@@ -135,7 +135,18 @@ class Cluster:
 
     def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
         """Returns the response's body; None for a 404 where `missing` is allowed."""
-        return call(self._session, method, self._endpoint + path, body, missing=missing)
+        url = self._endpoint + path
+        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        try:
+            response = self._session.request(method, url, headers={"Content-Type": kind}, json=body)
+        except requests.RequestException as error:
+            raise Unreachable(f"{method} {url}: {http.reason(error)}") from error
+        if response.status_code == 404 and missing:
+            return None
+        if not response.ok:
+            raise Unreachable(f"{method} {url}: {response.status_code} {response.reason}")
+        json_body = "json" in response.headers.get("Content-Type", "")
+        return response.json() if json_body else response.text
 
 
 def _revision(metadata: Mapping[str, Any]) -> HelmRevision:
@@ -150,35 +161,3 @@ def connect(endpoint: str, authority: bytes, token: str) -> Iterator[Cluster]:
         file.write(authority)
         file.flush()
         yield Cluster(endpoint, file.name, token)
-
-
-def session(token: str, authority: str | None = None) -> requests.Session:
-    session = requests.Session()
-    # No proxy, and no .netrc entry in the token's place.
-    session.trust_env = False
-    session.headers["Authorization"] = f"Bearer {token}"
-    session.verify = authority or True
-    return session
-
-
-def call(
-    session: requests.Session,
-    method: str,
-    url: str,
-    body: object = None,
-    *,
-    missing: bool = False,
-) -> Any:
-    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-    try:
-        response = session.request(
-            method, url, headers={"Content-Type": kind}, json=body, timeout=TIMEOUT
-        )
-    except requests.RequestException as error:
-        raise Unreachable(f"{method} {url}: {error}") from error
-    if response.status_code == 404 and missing:
-        return None
-    if not response.ok:
-        raise Unreachable(f"{method} {url}: {response.status_code} {response.reason}")
-    json_body = "json" in response.headers.get("Content-Type", "")
-    return response.json() if json_body else response.text

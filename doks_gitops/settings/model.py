@@ -542,7 +542,7 @@ class Sync(Model):
 
 
 class IgnoreDifference(Model):
-    """Fields whose differences from Git Argo CD ignores
+    """Fields that Argo CD does not compare with Git
     (https://argo-cd.readthedocs.io/en/stable/user-guide/diffing/)."""
 
     group: scalars.Group = Field(default="", description="API group of the resources.")
@@ -589,7 +589,7 @@ class Application(Model):
     helm: Helm | None = Field(default=None, description="Helm options.")
     sync: Sync = Field(default_factory=Sync, description="Sync policy.")
     ignore_differences: ListOf[IgnoreDifference] = Field(
-        default=(), description="Fields whose differences from Git Argo CD ignores."
+        default=(), description="Fields that Argo CD does not compare with Git."
     )
     finalizer: bool = Field(
         default=True, description="Deleting the application deletes the objects that it deployed."

@@ -232,6 +232,10 @@ def _is_admin_password(text: str) -> bool:
     return len(text) >= shortest and len(text.encode()) <= longest
 
 
+def _label(kind: str, longest: int = 63) -> Rule:
+    return Rule(f"{kind}: at most {longest} {_LOWERCASE}", Pattern(_DNS_LABEL, longest))
+
+
 def _url(expected: str, is_valid: Callable[[str], bool]) -> Rule:
     return Rule(expected, is_valid, is_sensitive=_may_hold_password)
 
@@ -241,12 +245,10 @@ Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Tier = Literal["starter", "basic", "professional"]
 Manager = Literal["pulumi", "git"]
 
-ClusterName = Annotated[
-    str, Rule(f"a cluster name: at most 63 {_LOWERCASE}", Pattern(_DNS_LABEL, 63))
-]
+ClusterName = Annotated[str, _label("a cluster name")]
 PoolName = Annotated[
-    # A node is named <pool>-<five characters> and that name is a label value, so 63 at most.
-    str, Rule(f"a node pool name: at most 57 {_LOWERCASE}", Pattern(_DNS_LABEL, 57))
+    # The name of a node, <pool>-<five characters>, is a label value: at most 63 characters.
+    str, _label("a node pool name", longest=57)
 ]
 Region = Annotated[
     str, Rule("a region slug: three letters and a digit, such as nyc1", Pattern(r"[a-z]{3}\d"))
@@ -308,7 +310,7 @@ RegistryName = Annotated[
         Pattern(r"[a-z0-9-]+", 63),
     ),
 ]
-Namespace = Annotated[str, Rule(f"a namespace: at most 63 {_LOWERCASE}", Pattern(_DNS_LABEL, 63))]
+Namespace = Annotated[str, _label("a namespace")]
 NamespacePattern = Annotated[
     # Refuses `!*`, as Argo CD does, and what Argo CD matches in another way than fnmatch: `{a,b}`,
     # backslashes and `[a-z0-9]` (https://argo-cd.readthedocs.io/en/stable/user-guide/projects/).
@@ -321,11 +323,9 @@ NamespacePattern = Annotated[
         ),
     ),
 ]
-Name = Annotated[str, Rule(f"a name: at most 63 {_LOWERCASE}", Pattern(_DNS_LABEL, 63))]
+Name = Annotated[str, _label("a name")]
 RepositoryKey = Annotated[str, Rule("the name of one of the repositories", Pattern(_DNS_LABEL, 63))]
-ReleaseName = Annotated[
-    str, Rule(f"a Helm release name: at most 53 {_LOWERCASE}", Pattern(_DNS_LABEL, 53))
-]
+ReleaseName = Annotated[str, _label("a Helm release name", longest=53)]
 ChartName = Annotated[
     str, Rule("a chart's name, such as argo-cd", Pattern(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", 250))
 ]

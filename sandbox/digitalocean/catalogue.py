@@ -7,6 +7,8 @@ docs.digitalocean.com/products/container-registry/details/pricing.
 
 from dataclasses import dataclass
 
+from semver import Version
+
 REGIONS = {
     "ams3": "Amsterdam 3",
     "atl1": "Atlanta 1",
@@ -109,12 +111,11 @@ TIERS = {
 }
 
 
-def version_key(slug: str) -> tuple[int, int, int, int]:
-    """Sort key of a DOKS version slug: `1.34.11-do.0` is newer than `1.34.9-do.2`."""
-    kubernetes, _, revision = slug.partition("-do.")
-    major, minor, patch = (int(part) for part in kubernetes.split("."))
-    return major, minor, patch, int(revision)
+def version_key(slug: str) -> Version:
+    """The order of DOKS version slugs: 1.34.11-do.0 is newer than 1.34.9-do.2."""
+    return Version.parse(slug)
 
 
 def minor(slug: str) -> tuple[int, int]:
-    return version_key(slug)[:2]
+    version = Version.parse(slug)
+    return version.major, version.minor

@@ -1,1 +1,1 @@
-"""Losses rehearsed: each drill loses something and gets it back by the documented command."""
+"""Drills: each one breaks or removes something and restores it with the documented command."""

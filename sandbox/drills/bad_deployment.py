@@ -1,4 +1,4 @@
-"""A commit asks for an image that there is not."""
+"""A commit deploys an image that does not exist."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ spec:
     metadata: {labels: {app: drill}}
     spec: {containers: [{name: drill, image: drill}]}
 """
-_OURS = ("-l", "app=drill")
+_SELECTOR = ("-l", "app=drill")
 _OVERLAY = Path("kustomize") / DEV / "kustomization.yaml"
 
 
@@ -33,8 +33,8 @@ def run(context: Context) -> None:
             added = f"kustomize/{DEV}/drill.yaml"
             context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", added)
             _push(context, clone, "The drill is over")
-            # The drills that follow look at which pods there are.
-            context.until("its workload is gone", lambda: not context.pods(*_OURS))
+            # Later drills compare the pods.
+            context.until("its workload is gone", lambda: not context.pods(*_SELECTOR))
 
 
 def _rehearse(context: Context, clone: Path) -> None:
@@ -49,12 +49,12 @@ def _rehearse(context: Context, clone: Path) -> None:
     context.recover("git", "-C", str(clone), "push", "--quiet", "origin", "HEAD:main")
     context.check(_runs(context, _GOOD), "the tag from before does not run")
 
-    # This time the commit changes more, which is to stay.
+    # This commit changes something else too, which revert-images must keep.
     _deploy(context, clone, bad + "# kept\n", "A tag that there is not, and more")
     context.command(
         "bin/platform", "revert-images", "microservices-demo", "--stack", DEV, "--repo", str(clone)
     )
-    context.check(overlay.read_text() == good + "# kept\n", "more than the tags went back")
+    context.check(overlay.read_text() == good + "# kept\n", "more than the tags was reverted")
     context.until(
         "every application is Healthy again",
         lambda: context.is_well() and not _fails(context),
@@ -63,12 +63,12 @@ def _rehearse(context: Context, clone: Path) -> None:
 
 
 def _tag(tag: str) -> str:
-    """The workload's tag as the overlay has it; the others have three numbers."""
+    """The line of the overlay with the drill's tag; no other image has a tag of this form."""
     return f"newTag: {tag}\n"
 
 
 def _add(context: Context, clone: Path) -> None:
-    """A Deployment whose image is in the team's registry."""
+    """Deploy a workload whose image is in the team's registry."""
     (clone / "kustomize" / DEV / "drill.yaml").write_text(_DEPLOYMENT)
     overlay = clone / _OVERLAY
     text = overlay.read_text().replace("resources:\n", "resources:\n  - drill.yaml\n", 1)
@@ -80,13 +80,13 @@ def _add(context: Context, clone: Path) -> None:
     )
     overlay.write_text(text)
     _push(context, clone, "A workload of the drill's")
-    context.until("it runs", lambda: _runs(context, _GOOD) and context.is_well())
+    context.until("the workload runs", lambda: _runs(context, _GOOD) and context.is_well())
 
 
 def _deploy(context: Context, clone: Path, overlay: str, message: str) -> None:
     (clone / _OVERLAY).write_text(overlay)
     _push(context, clone, message)
-    context.until("it is not Healthy", lambda: not context.is_well() and _fails(context))
+    context.until("the image pull fails", lambda: not context.is_well() and _fails(context))
 
 
 def _push(context: Context, clone: Path, message: str) -> None:
@@ -107,12 +107,12 @@ def _runs(context: Context, tag: str) -> bool:
 
 def _fails(context: Context) -> bool:
     reason = "jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}"
-    pods = context.kubectl("-n", NAMESPACE, "get", "pods", *_OURS, "-o", reason)
+    pods = context.kubectl("-n", NAMESPACE, "get", "pods", *_SELECTOR, "-o", reason)
     return "ImagePullBackOff" in pods
 
 
 DRILL = Drill(
     "bad-deployment",
-    "A bad commit is taken back by reverting it, or by its image tags alone.",
+    "A bad commit is undone by reverting it, or by reverting only its image tags.",
     run,
 )

@@ -1,4 +1,4 @@
-"""`bin/sandbox drill`: lose something, and get it back."""
+"""`bin/sandbox drill`: break something, and restore it with the documented command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sandbox.drills import timeline
 from sandbox.drills.drill import Context, Drill, Failed, Phase
 from sandbox.paths import Home
 
-# In the order in which they disturb each other least.
+# The drills that change least come first.
 MODULES = (
     "lost_argocd",
     "lost_registry",
@@ -36,18 +36,18 @@ console = Console(highlight=False)
 
 
 def drills() -> dict[str, Drill]:
-    """All drills by name."""
-    found = [import_module(f"sandbox.drills.{module}").DRILL for module in MODULES]
-    return {drill.name: drill for drill in found}
+    """The drills by their names."""
+    all_drills = [import_module(f"sandbox.drills.{module}").DRILL for module in MODULES]
+    return {drill.name: drill for drill in all_drills}
 
 
 def drill(
-    name: Annotated[str, typer.Argument(help="A drill, or all; none: list them.")] = "",
+    name: Annotated[str, typer.Argument(help="A drill, or all; without: list the drills.")] = "",
     timeline_file: Annotated[
-        Path | None, typer.Option("--timeline", help="File to draw the recoveries in (SVG).")
+        Path | None, typer.Option("--timeline", help="SVG file for a timeline of the recoveries.")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="File to write the results in.")
+        Path | None, typer.Option("--json", help="JSON file for the results.")
     ] = None,
     moments: Annotated[
         int, typer.Option(help="killed-up: moments to kill at, in a first deployment and in all.")
@@ -59,75 +59,80 @@ def drill(
             help="Fail what takes longer than its limit; for a machine with nothing else to do.",
         ),
     ] = False,
-    keep: Annotated[bool, typer.Option(help="Keep the drills' sandbox, to look at it.")] = False,
+    keep: Annotated[bool, typer.Option(help="Keep the drills' sandbox for inspection.")] = False,
 ) -> None:
-    """Lose something, and get it back by the documented command.
+    """Break something, and restore it with the documented command.
 
-    Runs in a sandbox of its own beside yours.
+    The drills run in a sandbox of their own, beside yours.
     """
-    known = drills()
+    available = drills()
     if not name:
-        for each in known.values():
-            console.print(f"[bold]{each.name}[/]  {each.promise}")
+        for drill in available.values():
+            console.print(f"[bold]{drill.name}[/]  {drill.promise}")
         return
-    if name != ALL and name not in known:
-        raise SandboxError(f"There is no drill {name!r}; choose from {', '.join([*known, ALL])}.")
-    chosen = list(known.values()) if name == ALL else [known[name]]
+    if name != ALL and name not in available:
+        choices = ", ".join([*available, ALL])
+        raise SandboxError(f"There is no drill {name!r}; choose from {choices}.")
+    chosen = list(available.values()) if name == ALL else [available[name]]
     results = run(chosen, {"moments": moments, "limits": limits}, keep=keep)
     console.print(_table(results))
     if json_file:
         json_file.write_text(json.dumps(results, indent=2))
     if timeline_file:
-        rows = {r["name"]: [Phase(**each) for each in r["phases"]] for r in results if r["phases"]}
+        rows = {
+            result["name"]: [Phase(**phase) for phase in result["phases"]]
+            for result in results
+            if result["phases"]
+        }
         timeline.write(timeline_file, rows)
     if failed := [result["name"] for result in results if not result["passed"]]:
-        raise SandboxError(f"Not passed: {', '.join(failed)}. Why is above.")
+        raise SandboxError(f"Not passed: {', '.join(failed)}. The reasons are above.")
 
 
 def run(chosen: list[Drill], options: dict[str, Any], *, keep: bool) -> list[dict[str, Any]]:
-    """Run the drills one after the other in one sandbox."""
-    users = Home.default()
-    own = Home(users.root.with_name(f"{users.root.name}-drills"))
-    os.environ["SANDBOX_HOME"] = str(own.root)
+    """Run the drills one after the other in a new sandbox."""
+    root = Home.default().root
+    home = Home(root.with_name(f"{root.name}-drills"))
+    os.environ["SANDBOX_HOME"] = str(home.root)
     results = []
     try:
-        daemon, pulumi = session.start(own, None, console)
-        for each in chosen:
-            console.rule(f"{each.name}: {each.promise}", align="left")
-            context = Context(own, daemon, pulumi, console, options)
-            begin, why = time.monotonic(), None
+        daemon, pulumi = session.start(home, None, console)
+        for drill in chosen:
+            console.rule(f"{drill.name}: {drill.promise}", align="left")
+            context = Context(home, daemon, pulumi, console, options)
+            started, reason = time.monotonic(), None
             try:
-                each.run(context)
+                drill.run(context)
                 if options["limits"]:
-                    check_limit(each, context.seconds)
+                    check_limit(drill, context.seconds)
             except (Failed, SandboxError) as failure:
-                why = str(failure)
-                console.print(f"[red]not passed:[/] {why}", soft_wrap=True)
+                reason = str(failure)
+                console.print(f"[red]not passed:[/] {reason}", soft_wrap=True)
             results.append(
                 {
-                    "name": each.name,
+                    "name": drill.name,
                     "seconds": context.seconds,
-                    "limit": each.limit,
-                    "passed": why is None,
-                    "why": why,
-                    "total": time.monotonic() - begin,
+                    "limit": drill.limit,
+                    "passed": reason is None,
+                    "why": reason,
+                    "total": time.monotonic() - started,
                     "phases": [asdict(phase) for phase in context.phases],
                 }
             )
     finally:
         if not keep:
-            session.remove(own)
+            session.remove(home)
     return results
 
 
 def check_limit(drill: Drill, seconds: float | None) -> None:
-    """Raises Failed if the recovery took longer than the drill allows."""
+    """Raise Failed if the recovery took longer than the drill's limit."""
     if drill.limit and seconds and seconds > drill.limit:
         raise Failed(f"it took {seconds:.1f} s, more than {drill.limit:g} s")
 
 
 def _table(results: list[dict[str, Any]]) -> Table:
-    table = Table("Drill", "Lost to well", "At most", "Whole drill", "", box=None)
+    table = Table("Drill", "Recovery", "Limit", "Whole drill", "", box=None)
     for result in results:
         table.add_row(
             result["name"],

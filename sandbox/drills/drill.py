@@ -1,4 +1,4 @@
-"""What a drill is, and what it may use."""
+"""Drills, and the context in which they run."""
 
 from __future__ import annotations
 
@@ -20,31 +20,30 @@ from sandbox.client import Daemon
 from sandbox.engine import Engine
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 DEV = "dev"
-"""The stack that the drills are about."""
+"""The stack that the drills break and restore."""
 NAMESPACE = f"microservices-demo-{DEV}"
-"""Where its workloads are."""
+"""The namespace of the stack's workloads."""
 _WATCH_EVERY = 0.25
 PATIENCE = 300
-"""Seconds until a wait is given up. It measures nothing: a busy machine may need most of them."""
+"""Seconds after which a wait fails. Generous, because a busy machine may need most of them."""
 
 
 class Failed(Exception):
-    """What a drill promises does not hold; says what was found."""
+    """The drill's promise does not hold; the text has the reason."""
 
 
 @dataclass(frozen=True)
 class Drill:
-    """A rehearsed loss."""
+    """A loss and its recovery."""
 
     name: str
     promise: str
     run: Callable[[Context], None]
     limit: float | None = None
-    """Seconds from the loss until all is well again, on a machine with nothing else to do; None: no
-    limit is promised."""
+    """Seconds from the loss to a healthy stack, on an idle machine; None: no limit."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Phase:
 
 @dataclass
 class Context:
-    """One drill while it runs, in a sandbox of the drills' own."""
+    """What a running drill uses."""
 
     home: Home
     daemon: Daemon
@@ -67,14 +66,14 @@ class Context:
     options: Mapping[str, Any] = field(default_factory=dict)
     phases: list[Phase] = field(default_factory=list)
     seconds: float | None = None
-    """How long it took from the loss until all was well again."""
+    """Seconds from the loss until the stack was healthy again."""
     _lost: float | None = None
 
     def say(self, text: str) -> None:
         self.console.print(f"    {text}", markup=False, soft_wrap=True)
 
     def lose(self, what: str) -> None:
-        """From here on the time counts."""
+        """Report the loss, and start to measure the time."""
         self.say(f"lost: {what}")
         self._lost = time.monotonic()
 
@@ -85,11 +84,11 @@ class Context:
         return time.monotonic() - self._lost
 
     def command(self, *words: str, fails: bool = False) -> str:
-        """Run a command in the project's folder, as a person would; its output, which is kept in
-        `drills.log` too. Raises `Failed` if it fails (or, with `fails`, if it does not)."""
+        """Run a command in the project's folder and return its output, which is logged in
+        `drills.log`. Raises `Failed` if the command fails (with `fails`: if it succeeds)."""
         self.say(f"$ {' '.join(words)}")
-        done = subprocess.run(
-            dying_with_me(list(words), "INT"),
+        result = subprocess.run(
+            with_parent_death_signal(list(words), "INT"),
             cwd=self.pulumi.project,
             env=self.pulumi.env,
             stdin=subprocess.DEVNULL,
@@ -100,54 +99,54 @@ class Context:
         )
         log = self.home.folder("logs") / "drills.log"
         with log.open("a") as file:
-            file.write(f"$ {' '.join(words)}\n{done.stdout}\n")
-        if (done.returncode != 0) != fails:
-            tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+            file.write(f"$ {' '.join(words)}\n{result.stdout}\n")
+        if (result.returncode != 0) != fails:
+            tail = "\n".join(result.stdout.strip().splitlines()[-12:])
             raise Failed(
-                f"`{' '.join(words)}` ended with {done.returncode}; all of it is in {log}:\n{tail}"
+                f"`{' '.join(words)}` ended with exit code {result.returncode}; its whole output is"
+                f" in {log}:\n{tail}"
             )
-        return done.stdout
+        return result.stdout
 
     def sandbox(self, *words: str) -> str:
-        """`command` of the sandbox's own."""
+        """Run a command of bin/sandbox."""
         return self.command(str(REPOSITORY / "bin" / "sandbox"), *words)
 
     def recover(self, *words: str) -> None:
-        """Run the command that is to bring the stack back, and wait until all is well; measures."""
+        """Run the recovery command, wait until the stack is healthy, and measure the phases."""
         watch = _Watch(self)
         with watch.running():
             self.command(*words)
             self.until("every application is Synced and Healthy", self.is_well)
         self.seconds = self.elapsed
         self.phases += watch.phases(self.seconds)
-        self.say(f"all well after {self.seconds:.1f} s")
+        self.say(f"healthy after {self.seconds:.1f} s")
 
     def cluster(self) -> dict[str, Any] | None:
-        """The status of the stack's cluster; None if there is none that is to stay."""
+        """The status of the stack's cluster; None if it does not exist or is being deleted."""
         name = self.pulumi.cluster_name(DEV)
-        found = [
-            each
-            for each in self.daemon.get("/sandbox/clusters")
-            if each["name"] == name and each["state"] != "deleting"
+        clusters: list[dict[str, Any]] = [
+            cluster
+            for cluster in self.daemon.get("/sandbox/clusters")
+            if cluster["name"] == name and cluster["state"] != "deleting"
         ]
-        if len(found) > 1:
-            raise Failed(f"there are {len(found)} clusters named {name}")
-        cluster: dict[str, Any] | None = found[0] if found else None
-        return cluster
+        if len(clusters) > 1:
+            raise Failed(f"there are {len(clusters)} clusters named {name}")
+        return clusters[0] if clusters else None
 
     def the_cluster(self) -> dict[str, Any]:
-        if (found := self.cluster()) is None:
-            raise Failed(f"there is no cluster of {DEV}")
-        return found
+        if (cluster := self.cluster()) is None:
+            raise Failed(f"stack {DEV} has no cluster")
+        return cluster
 
     def is_well(self) -> bool:
-        """Whether cluster, Argo CD and applications are as they should be: the applications at the
-        commit that Git is at, not still at the one before."""
+        """Whether cluster, Argo CD and applications are healthy, and the applications are synced to
+        the monorepo's latest commit."""
         cluster = self.cluster()
         return _argocd_ready(cluster) and healthy(cluster, self.revision())
 
     def bring_up(self) -> None:
-        """Deploy the stack if it is not deployed and well, whatever an earlier drill has left."""
+        """Deploy the stack unless it is healthy, whatever state an earlier drill has left."""
         if not self.is_well():
             self.command("bin/platform", "recover", "--stack", DEV, "--yes")
             self.until("the stack is well", self.is_well)
@@ -156,7 +155,7 @@ class Context:
         deadline = time.monotonic() + PATIENCE
         while not holds():
             if time.monotonic() > deadline:
-                raise Failed(f"after {PATIENCE} s it is not so that {what}")
+                raise Failed(f"not within {PATIENCE} s: {what}")
             time.sleep(_WATCH_EVERY)
 
     def check(self, holds: bool, otherwise: str) -> None:
@@ -164,24 +163,24 @@ class Context:
             raise Failed(otherwise)
 
     def kubectl(self, *words: str) -> str:
-        """kubectl on the stack's cluster, as its administrator."""
+        """Run kubectl on the stack's cluster as administrator, and return its output."""
         file = self.home.root / "kubeconfig"
         cluster = self.the_cluster()
         write_kubeconfig(self.home, [cluster], self.daemon.token)
-        done = subprocess.run(
+        result = subprocess.run(
             ["kubectl", "--kubeconfig", str(file), "--context", cluster["context"], *words],
             env=self.pulumi.env,
             text=True,
             capture_output=True,
             check=False,
         )
-        if done.returncode:
-            raise Failed(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
-        return done.stdout
+        if result.returncode:
+            raise Failed(f"kubectl {' '.join(words)}: {result.stderr.strip()}")
+        return result.stdout
 
     def api(self, method: str, path: str, body: object = None) -> httpx.Response:
-        """A request to DigitalOcean's API, as someone in the control panel makes it."""
-        answer = httpx.request(
+        """Send a request to DigitalOcean's API, behind Pulumi's back."""
+        response = httpx.request(
             method,
             f"{self.daemon.url}{path}",
             json=body,
@@ -189,20 +188,20 @@ class Context:
             timeout=60,
             trust_env=False,
         )
-        if answer.is_error:
-            raise Failed(f"{method} {path}: {answer.status_code} {answer.text}")
-        return answer
+        if response.is_error:
+            raise Failed(f"{method} {path}: {response.status_code} {response.text}")
+        return response
 
     def unchanged(self) -> None:
-        """Check that the stack is whole again: another run would change nothing."""
+        """Check that another run would change nothing."""
         self.command("pulumi", "preview", "--stack", DEV, "--expect-no-changes")
 
     def pods(self, *selector: str) -> set[str]:
-        """The workloads' pods by name: a restarted one has another name."""
+        """The names of the workloads' pods; a pod that was replaced has another name."""
         return set(self.kubectl("-n", NAMESPACE, "get", "pods", "-o", "name", *selector).split())
 
     def revision(self) -> str:
-        """The commit that Git is at."""
+        """The monorepo's latest commit."""
         repository = self.home.root / "git" / "monorepo.git"
         return subprocess.run(
             ["git", "-C", str(repository), "rev-parse", "HEAD"],
@@ -213,42 +212,42 @@ class Context:
 
     @contextmanager
     def clone(self) -> Iterator[Path]:
-        """A clone of the monorepo to commit in and push from."""
+        """Clone the monorepo, ready to commit and push; removed at the end of the block."""
         with tempfile.TemporaryDirectory(prefix="drill-") as folder:
             clone = Path(folder) / "monorepo"
             self.sandbox("clone", str(clone))
-            # In the clone itself, for the commands that commit there too.
+            # In the clone's configuration, for the commands that commit there too.
             self.git(clone, "config", "user.name", "drill")
             self.git(clone, "config", "user.email", "drill@localhost")
             yield clone
 
     def git(self, folder: Path, *words: str) -> str:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(folder), *words], text=True, capture_output=True, check=False
         )
-        if done.returncode:
-            raise Failed(f"git {' '.join(words)}: {done.stderr.strip()}")
-        return done.stdout
+        if result.returncode:
+            raise Failed(f"git {' '.join(words)}: {result.stderr.strip()}")
+        return result.stdout
 
 
-OURS = "Pulumi"
-"""The part of a recovery that is neither a cluster's nor Argo CD's, but the engine's and ours."""
-_SEEN: Mapping[str, Callable[[dict[str, Any] | None], bool]] = {
+PULUMI = "Pulumi"
+"""The phases in which neither the cluster nor Argo CD starts, but Pulumi works."""
+_MILESTONES: Mapping[str, Callable[[dict[str, Any] | None], bool]] = {
     "cluster": lambda cluster: cluster is not None,
     "cluster runs": lambda cluster: cluster is not None and cluster["state"] == "running",
     "Argo CD runs": lambda cluster: _argocd_ready(cluster),
     "applications": lambda cluster: bool(cluster and cluster["applications"]),
 }
-"""How one sees how far a recovery is."""
+"""The milestones of a recovery, and their conditions on the cluster's status."""
 
 
 class _Watch:
-    """Notes when the cluster, Argo CD and the applications have come back."""
+    """Records when a recovery reaches its milestones."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._begin = context.elapsed
-        self._seen: dict[str, float] = {}
+        self._reached: dict[str, float] = {}
         self._stop = threading.Event()
 
     @contextmanager
@@ -265,20 +264,20 @@ class _Watch:
         while not self._stop.wait(_WATCH_EVERY):
             cluster = self._context.cluster()
             now = self._context.elapsed
-            for what, holds in _SEEN.items():
+            for milestone, holds in _MILESTONES.items():
                 if holds(cluster):
-                    self._seen.setdefault(what, now)
+                    self._reached.setdefault(milestone, now)
                 else:
-                    self._seen.pop(what, None)
+                    self._reached.pop(milestone, None)
 
     def phases(self, end: float) -> Sequence[Phase]:
         phases, begin = [Phase("until the command", 0, self._begin)], self._begin
         for name, until in (
-            (OURS, self._seen.get("cluster", end)),
-            ("cluster", self._seen.get("cluster runs", end)),
-            (OURS, self._argocd_began()),
-            ("Argo CD", self._seen.get("Argo CD runs", end)),
-            (OURS, self._seen.get("applications", end)),
+            (PULUMI, self._reached.get("cluster", end)),
+            ("cluster", self._reached.get("cluster runs", end)),
+            (PULUMI, self._argocd_began()),
+            ("Argo CD", self._reached.get("Argo CD runs", end)),
+            (PULUMI, self._reached.get("applications", end)),
             ("applications", end),
         ):
             ended = max(begin, min(until, end))
@@ -287,24 +286,25 @@ class _Watch:
         return phases
 
     def _argocd_began(self) -> float:
-        """When its namespace was made, which is the first of it, to the second."""
-        made = datetime.fromisoformat(
+        """When Argo CD's namespace, its first object, was created; with a precision of a second."""
+        created = datetime.fromisoformat(
             self._context.kubectl(
                 "get", "namespace", "argocd", "-o", "jsonpath={.metadata.creationTimestamp}"
             )
         )
-        return self._context.elapsed - (datetime.now(UTC) - made).total_seconds()
+        return self._context.elapsed - (datetime.now(UTC) - created).total_seconds()
 
 
 def _argocd_ready(cluster: dict[str, Any] | None) -> bool:
     workloads = cluster["argocd"] if cluster else []
-    return bool(workloads) and all(each["ready"] for each in workloads)
+    return bool(workloads) and all(workload["ready"] for workload in workloads)
 
 
 def healthy(cluster: Mapping[str, Any] | None, revision: str) -> bool:
-    """Whether every application of a cluster's status is Synced to that commit and Healthy."""
+    """Whether the cluster has applications and all are Healthy and Synced to that commit."""
     applications = cluster["applications"] if cluster else []
     return bool(applications) and all(
-        (each["sync"], each["health"], each["revision"]) == ("Synced", "Healthy", revision)
-        for each in applications
+        (application["sync"], application["health"], application["revision"])
+        == ("Synced", "Healthy", revision)
+        for application in applications
     )

@@ -1,4 +1,4 @@
-"""`pulumi up` is killed with -9 at many moments, of a first deployment and of an update."""
+"""`pulumi up` is killed (SIGKILL) at many moments of a first deployment and of an update."""
 
 import asyncio
 import copy
@@ -14,21 +14,21 @@ from sandbox.drills.moments import Run
 from sandbox.engine import PROJECT
 
 MOMENTS: Final = 20
-"""How many unless the command line says otherwise; half of them in a first deployment."""
+"""Default number of moments; half of them are in a first deployment."""
 
 _Config = dict[str, Any]
 _CLUSTERS = "/v2/kubernetes/clusters"
 _PROVISIONING = f"account: POST {_CLUSTERS} 201"
-_HELM_WORKS = "helm: Deployment argocd-repo-server is made"
+_HELM_WORKS = "helm: Deployment argocd-repo-server is created"
 _UPGRADE_BEGINS = "helm: the release is pending-upgrade"
 
 
 Holdings = dict[str, list[str]]
-"""What the account has because of the stack, by name; and what the stack's state has, by URN."""
+"""The names of the stack's resources in the account, and the URNs in its state."""
 
 
 class _Rehearsal:
-    """The stack, deployed from nothing or changed again and again, and what is left of it."""
+    """Deploys and changes the stack repeatedly, and compares what exists afterwards."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -39,13 +39,13 @@ class _Rehearsal:
         self.failures: list[str] = []
 
     def restore(self) -> None:
-        """Leave no trace: the drills that follow deploy the stack as its file was."""
+        """Remove the stack and restore its file, for the drills that follow."""
         self.clear()
         self._file.write_text(self._original)
 
     def prepare(self) -> None:
-        """Begin with nothing, in a region that has its default VPC: the first one becomes that, and
-        could not be deleted with the stack."""
+        """Remove the stack, and create the region's default VPC: otherwise the stack's VPC would
+        become the default, which can't be deleted."""
         self.clear()
         region = self.first["config"][f"{PROJECT}:cluster"]["region"]
         vpcs = self._context.api("GET", "/v2/vpcs").json()["vpcs"]
@@ -53,12 +53,12 @@ class _Rehearsal:
             self._context.api("POST", "/v2/vpcs", {"name": f"default-{region}", "region": region})
 
     def clear(self) -> None:
-        """Forget the stack, and what it has in the account, faster than by `pulumi destroy`."""
+        """Remove the stack's resources and empty its state, faster than `pulumi destroy`."""
         context = self._context
         context.pulumi.release_stale_lock(DEV)
         for cluster in self._clusters():
             context.api("DELETE", f"{_CLUSTERS}/{cluster['id']}")
-        context.until("the clusters are gone", lambda: not self._clusters())
+        context.until("the clusters are deleted", lambda: not self._clusters())
         for vpc in self._vpcs():
             context.api("DELETE", f"/v2/vpcs/{vpc['id']}")
         context.pulumi.run(
@@ -66,11 +66,11 @@ class _Rehearsal:
         )
 
     def undisturbed(self, config: _Config) -> Run:
-        """A whole run, to know what happens in one."""
+        """A complete run, to learn what happens in it."""
         run = self._up(config)
         if run.exit_code:
-            raise Failed(f"a run that nobody disturbed failed: {run.errors}")
-        self._context.until("the stack is well", self._context.is_well)
+            raise Failed(f"a run that was not killed failed: {run.errors}")
+        self._context.until("the stack is healthy", self._context.is_well)
         return run
 
     def holdings(self) -> Holdings:
@@ -84,51 +84,57 @@ class _Rehearsal:
             for cluster in clusters
         ]
         return {
-            "clusters": sorted(each["name"] for each in clusters),
-            "node pools": sorted(pool["name"] for each in clusters for pool in each["node_pools"]),
-            "VPCs": sorted(each["name"] for each in self._vpcs()),
-            "load balancers": sorted(
-                each["name"] for of in associated for each in of["load_balancers"]
+            "clusters": sorted(cluster["name"] for cluster in clusters),
+            "node pools": sorted(
+                pool["name"] for cluster in clusters for pool in cluster["node_pools"]
             ),
-            "volumes": sorted(each["name"] for of in associated for each in of["volumes"]),
-            "resources": sorted(each["urn"] for each in deployment["resources"]),
+            "VPCs": sorted(vpc["name"] for vpc in self._vpcs()),
+            "load balancers": sorted(
+                balancer["name"] for kinds in associated for balancer in kinds["load_balancers"]
+            ),
+            "volumes": sorted(
+                volume["name"] for kinds in associated for volume in kinds["volumes"]
+            ),
+            "resources": sorted(resource["urn"] for resource in deployment["resources"]),
             "pending": sorted(
-                each["resource"]["urn"] for each in deployment.get("pending_operations") or []
+                operation["resource"]["urn"]
+                for operation in deployment.get("pending_operations") or []
             ),
         }
 
     def kill(self, config: _Config, moment: str, expected: Holdings) -> bool:
-        """Kill a run at that moment, recover, and check that all is as after a whole run; whether
-        it is. The drill's time is that of the slowest recovery."""
+        """Kill a run at that moment, recover, and return whether everything is as after a complete
+        run. The drill's time is that of the slowest recovery."""
         context = self._context
         try:
             run = self._up(config, kill_at=moment)
-            context.check(run.killed, f"it ended before that: {run.errors or 'without an error'}")
+            errors = run.errors or "without an error"
+            context.check(run.killed, f"the run ended before that moment: {errors}")
             context.lose(f"the run, killed when {moment}")
-            # Not by `context.recover`: to watch all the while is work, twenty times over.
+            # Without `context.recover`, which would slow down many recoveries by its polling.
             context.command("bin/platform", "recover", "--stack", DEV, "--yes", "--cancel")
             ended = context.elapsed
-            context.until("the stack is well", context.is_well)
-            self._note(ended, context.elapsed)
+            context.until("the stack is healthy", context.is_well)
+            self._record(ended, context.elapsed)
             try:
                 context.until(
-                    "account and state have what a run that nobody disturbed leaves",
+                    "account and state are as after a complete run",
                     lambda: self.holdings() == expected,
                 )
             except Failed as failure:
-                raise Failed(f"{failure}: {self.holdings()} in place of {expected}") from None
+                raise Failed(f"{failure}: got {self.holdings()}, expected {expected}") from None
         except Failed as failure:
             context.say(f"failed: {failure}")
             self.failures.append(f"killed when {moment}: {failure}")
             return False
         return True
 
-    def _note(self, command: float, well: float) -> None:
+    def _record(self, ended: float, healthy: float) -> None:
         context = self._context
-        context.say(f"all well after {well:.1f} s")
-        if context.seconds is None or well > context.seconds:
-            context.seconds = well
-            context.phases = [Phase("recovery", 0, command), Phase("applications", command, well)]
+        context.say(f"healthy after {healthy:.1f} s")
+        if context.seconds is None or healthy > context.seconds:
+            context.seconds = healthy
+            context.phases = [Phase("recovery", 0, ended), Phase("applications", ended, healthy)]
 
     def _up(self, config: _Config, kill_at: str | None = None) -> Run:
         self._file.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -136,19 +142,18 @@ class _Rehearsal:
         return asyncio.run(moments.up(context.pulumi, context.daemon, DEV, kill_at=kill_at))
 
     def _clusters(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._context.api("GET", _CLUSTERS).json()[
-            "kubernetes_clusters"
-        ]
-        return found
+        response = self._context.api("GET", _CLUSTERS).json()
+        clusters: list[dict[str, Any]] = response["kubernetes_clusters"]
+        return clusters
 
     def _vpcs(self) -> list[dict[str, Any]]:
-        """Those that are not a region's default, which DigitalOcean makes by itself."""
-        found = self._context.api("GET", "/v2/vpcs").json()["vpcs"]
-        return [vpc for vpc in found if not vpc["default"]]
+        """The VPCs other than the regions' defaults, which DigitalOcean creates."""
+        vpcs = self._context.api("GET", "/v2/vpcs").json()["vpcs"]
+        return [vpc for vpc in vpcs if not vpc["default"]]
 
 
 def _with_everything(config: _Config) -> _Config:
-    """The stack with all kinds of resources that it can have in the account."""
+    """The stack's config with all kinds of resources that it can have in the account."""
     config = copy.deepcopy(config)
     cluster = config["config"][f"{PROJECT}:cluster"]
     cluster["vpc"] = {"ipRange": "10.99.0.0/20"}
@@ -157,7 +162,7 @@ def _with_everything(config: _Config) -> _Config:
 
 
 def _changed(config: _Config) -> _Config:
-    """An update that touches everything: the cluster, its pools, the chart, a project."""
+    """The config of an update that changes the cluster, its pools, the chart and a project."""
     config = copy.deepcopy(config)
     values = config["config"]
     cluster = values[f"{PROJECT}:cluster"]
@@ -176,30 +181,30 @@ def run(context: Context) -> None:
     try:
         rehearsal.prepare()
         first = rehearsal.undisturbed(rehearsal.first)
-        had_first = rehearsal.holdings()
+        first_holdings = rehearsal.holdings()
         update = rehearsal.undisturbed(rehearsal.changed)
-        had_update = rehearsal.holdings()
-        back = rehearsal.undisturbed(rehearsal.first)
+        update_holdings = rehearsal.holdings()
+        reverse = rehearsal.undisturbed(rehearsal.first)
         context.say(
-            f"undisturbed, {len(first.happenings)} things happen in a first deployment,"
-            f" {len(update.happenings)} and {len(back.happenings)} in an update and its reverse"
+            f"{len(first.happenings)} things happen in a first deployment,"
+            f" {len(update.happenings)} in an update and {len(reverse.happenings)} in its reverse"
         )
-        there = moments.spread(update.happenings, (updates + 1) // 2, [_UPGRADE_BEGINS])
-        again = moments.spread(back.happenings, updates // 2, [])
+        update_moments = moments.spread(update.happenings, (updates + 1) // 2, [_UPGRADE_BEGINS])
+        reverse_moments = moments.spread(reverse.happenings, updates // 2, [])
         for number in range(updates):
-            forth = number % 2 == 0
-            config, expected, at = (
-                (rehearsal.changed, had_update, there[number // 2])
-                if forth
-                else (rehearsal.first, had_first, again[number // 2])
+            config, expected, moment = (
+                (rehearsal.changed, update_holdings, update_moments[number // 2])
+                if number % 2 == 0
+                else (rehearsal.first, first_holdings, reverse_moments[number // 2])
             )
-            if not rehearsal.kill(config, at, expected):
+            if not rehearsal.kill(config, moment, expected):
                 rehearsal.clear()
                 rehearsal.undisturbed(config)
         context.unchanged()
-        for at in moments.spread(first.happenings, total - updates, [_PROVISIONING, _HELM_WORKS]):
+        included = [_PROVISIONING, _HELM_WORKS]
+        for moment in moments.spread(first.happenings, total - updates, included):
             rehearsal.clear()
-            rehearsal.kill(rehearsal.first, at, had_first)
+            rehearsal.kill(rehearsal.first, moment, first_holdings)
         context.unchanged()
     finally:
         rehearsal.restore()

@@ -1,4 +1,4 @@
-"""Argo CD's namespace is deleted; the cluster and the workloads are not."""
+"""Argo CD's namespace is deleted; the cluster and the workloads are kept."""
 
 from sandbox.drills.drill import Context, Drill
 
@@ -7,21 +7,21 @@ def run(context: Context) -> None:
     context.bring_up()
     pods, revision = context.pods(), context.revision()
     context.kubectl("delete", "namespace", "argocd", "--wait=false")
-    context.until("Argo CD is gone", lambda: not _processes(context))
+    context.until("Argo CD is deleted", lambda: not _pods(context))
     context.lose("Argo CD and its namespace")
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     context.check(context.pods() == pods, "workloads were restarted")
-    context.check(context.revision() == revision, "Git was touched")
+    context.check(context.revision() == revision, "Git was changed")
     context.unchanged()
 
 
-def _processes(context: Context) -> list[str]:
+def _pods(context: Context) -> list[str]:
     return context.kubectl("-n", "argocd", "get", "pods", "-o", "name").split()
 
 
 DRILL = Drill(
     "lost-argocd",
-    "An Argo CD that is gone comes back, takes over the workloads and restarts none of them.",
+    "A deleted Argo CD is restored, adopts the workloads and restarts none of them.",
     run,
     limit=15,
 )

@@ -7,27 +7,27 @@ def run(context: Context) -> None:
     context.bring_up()
     before, images = context.the_cluster(), _images(context)
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
-    context.until("the cluster is gone", lambda: context.cluster() is None)
+    context.until("the cluster is deleted", lambda: context.cluster() is None)
     context.lose(f"the cluster {before['name']} ({before['id']})")
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     after = context.the_cluster()
-    context.check(after["id"] != before["id"], "it is the same cluster")
-    context.check(_images(context) == images, "the workloads are not as Git says")
-    registered = context.api("GET", f"/v2/kubernetes/clusters/{after['id']}").json()
+    context.check(after["id"] != before["id"], "the cluster is the same one")
+    context.check(_images(context) == images, "the workloads have other images than before")
+    response = context.api("GET", f"/v2/kubernetes/clusters/{after['id']}").json()
     context.check(
-        registered["kubernetes_cluster"]["registry_enabled"],
+        response["kubernetes_cluster"]["registry_enabled"],
         "the new cluster may not pull from the registry",
     )
     context.unchanged()
 
 
 def _images(context: Context) -> list[list[str]]:
-    return [each["images"] for each in context.the_cluster()["applications"]]
+    return [application["images"] for application in context.the_cluster()["applications"]]
 
 
 DRILL = Drill(
     "lost-cluster",
-    "A cluster that is gone from the account comes back with everything that was in it.",
+    "A cluster that was deleted in the account is restored with everything in it.",
     run,
     limit=45,
 )

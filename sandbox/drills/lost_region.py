@@ -1,4 +1,4 @@
-"""A whole region is gone, and the stack moves to another one."""
+"""A whole region is down, and the stack moves to another one."""
 
 from sandbox.drills.drill import Context, Drill
 
@@ -9,17 +9,17 @@ def run(context: Context) -> None:
     context.bring_up()
     before = context.the_cluster()
     region = before["context"].split("-")[1]
-    elsewhere = "sfo3" if region != "sfo3" else "nyc1"
-    [fault] = [context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})]
+    new_region = "sfo3" if region != "sfo3" else "nyc1"
+    fault = context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})
     try:
         context.lose(f"the region {region}")
         refused = context.command("bin/platform", "recover", "--stack", "dev", "--yes", fails=True)
-        context.check("is not lost" in refused, f"it does not say that it kept all:\n{refused}")
-        context.command("pulumi", *_KEY, elsewhere)
+        context.check("is not lost" in refused, f"the refusal lacks 'is not lost':\n{refused}")
+        context.command("pulumi", *_KEY, new_region)
         context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
         after = context.the_cluster()
-        context.check(after["id"] != before["id"], "it is the same cluster")
-        context.check(after["context"].split("-")[1] == elsewhere, "it is in the same region")
+        context.check(after["id"] != before["id"], "the cluster is the same one")
+        context.check(after["context"].split("-")[1] == new_region, "the region is the same one")
         context.unchanged()
     finally:
         context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
@@ -27,6 +27,6 @@ def run(context: Context) -> None:
 
 DRILL = Drill(
     "lost-region",
-    "A stack whose region is gone is redeployed into another one by changing one key.",
+    "A stack whose region is down is redeployed into another region by changing one key.",
     run,
 )

@@ -1,4 +1,4 @@
-"""The cluster's right to pull from the team's registry is taken away by hand."""
+"""The cluster's integration with the team's registry is removed by hand."""
 
 from sandbox.drills.drill import DEV, Context, Drill
 
@@ -19,8 +19,9 @@ def run(context: Context) -> None:
         context.until("the image is pulled", lambda: "Running" in _pod(context))
     finally:
         context.kubectl("delete", "pod", "drill", "--ignore-not-found")
-    found = context.api("GET", f"/v2/kubernetes/clusters/{cluster['id']}").json()
-    context.check(found["kubernetes_cluster"]["registry_enabled"], "it is not integrated again")
+    response = context.api("GET", f"/v2/kubernetes/clusters/{cluster['id']}").json()
+    enabled = response["kubernetes_cluster"]["registry_enabled"]
+    context.check(enabled, "the registry integration was not restored")
     context.unchanged()
 
 

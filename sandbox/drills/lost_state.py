@@ -1,4 +1,4 @@
-"""Pulumi's state of the stack is gone; the cluster is not."""
+"""The stack's Pulumi state is deleted; the cluster is kept."""
 
 from sandbox.drills.drill import Context, Drill
 
@@ -7,14 +7,14 @@ def run(context: Context) -> None:
     context.bring_up()
     before, pods = context.the_cluster(), context.pods()
     password = _password(context)
-    kept = context.home.root / "state" / ".pulumi" / "stacks" / "doks-gitops"
-    for file in kept.glob("dev.json*"):
+    stacks = context.home.root / "state" / ".pulumi" / "stacks" / "doks-gitops"
+    for file in stacks.glob("dev.json*"):
         file.unlink()
     context.lose("the state of the stack dev")
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
-    context.check(context.the_cluster()["id"] == before["id"], "it is another cluster")
+    context.check(context.the_cluster()["id"] == before["id"], "the cluster was replaced")
     context.check(context.pods() == pods, "workloads were restarted")
-    context.check(_password(context) == password, "the admin's password is another one")
+    context.check(_password(context) == password, "the admin password was changed")
     context.unchanged()
 
 
@@ -26,6 +26,6 @@ def _password(context: Context) -> str:
 
 DRILL = Drill(
     "lost-state",
-    "A stack whose state is gone is rebuilt around the cluster that there is.",
+    "A stack whose state is lost is restored around its existing cluster.",
     run,
 )

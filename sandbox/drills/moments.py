@@ -1,8 +1,8 @@
-"""Everything that happens during a `pulumi up`, and a run that is killed at one of these moments.
+"""Runs `pulumi up`, records what happens in it, and kills it at one of these moments.
 
-Happenings come from three sides: the engine's events (`pulumi up --json`), the requests that the
-account answers, and what Helm makes of the cluster. Each is told once, by a name that is the same
-in every run, so that the moments of one run can be found again in the next.
+Happenings come from three sources: the engine's events (`pulumi up --json`), the requests that the
+account answers, and the objects that Helm creates in the cluster. Each is recorded once, by a name
+that is the same in every run, so that a moment of one run can be found in the next.
 """
 
 import asyncio
@@ -22,33 +22,33 @@ from sandbox.client import Daemon
 from sandbox.drills.drill import Failed
 from sandbox.engine import Engine
 from sandbox.plugins import loaded
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_EVENT = 2**24
 _ARGOCD = "argocd"
-"""The namespace that the stacks install Argo CD in."""
+"""The namespace of Argo CD."""
 _HELM_RECORDS = f"/api/v1/namespaces/{_ARGOCD}/secrets"
 _DEPLOYMENTS = f"/apis/apps/v1/namespaces/{_ARGOCD}/deployments"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A `pulumi up` that ended: what happened in it, in order, and how it ended."""
+    """A `pulumi up` that has ended: what happened in it, in order, and the result."""
 
     happenings: tuple[str, ...]
     killed: bool
     exit_code: int
     errors: str
-    """What the engine said that is wrong; empty if nothing is."""
+    """The engine's error messages; empty if there are none."""
 
 
 def spread(happenings: Sequence[str], count: int, including: Sequence[str]) -> list[str]:
-    """`count` moments of a run, evenly spread from its first happening to its last, with those of
-    `including` in the places of the nearest.
+    """`count` moments of a run, spread evenly from its first happening to its last. Each one of
+    `including` replaces the nearest moment.
 
-    Raises Failed if the run has fewer happenings, or if one to be included was not in it or finds
-    no place.
+    Raises Failed if the run has fewer happenings, one of `including` did not happen, or there are
+    more of them than `count`.
     """
     if count < len(including):
         raise Failed(f"of {len(including)} moments none is left out: {', '.join(including)}")
@@ -59,27 +59,27 @@ def spread(happenings: Sequence[str], count: int, including: Sequence[str]) -> l
     last = len(happenings) - 1
     chosen = [round(number * last / max(count - 1, 1)) for number in range(count)]
     fixed: set[int] = set()
-    for wanted in map(happenings.index, including):
-        if wanted not in chosen:
+    for required in map(happenings.index, including):
+        if required not in chosen:
             free = [place for place, index in enumerate(chosen) if index not in fixed]
-            nearest = min(free, key=lambda place: abs(chosen[place] - wanted))
-            chosen[nearest] = wanted
-        fixed.add(wanted)
+            nearest = min(free, key=lambda place: abs(chosen[place] - required))
+            chosen[nearest] = required
+        fixed.add(required)
     return [happenings[index] for index in sorted(chosen)]
 
 
 async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None = None) -> Run:
-    """Run `pulumi up` on the stack; with `kill_at`, until that happens, and no further.
+    """Run `pulumi up` on the stack; with `kill_at`, kill it when that happens.
 
-    Killed is all of the run at once, as when its machine is switched off: the engine, its plugins,
-    and what they run. Returns when no process of it is left.
+    All processes of the run are killed at once, as when its machine is switched off: the engine,
+    its plugins, and what they run. Returns when they have ended.
     """
     command = ["pulumi", "up", "--stack", stack, "--yes", "--skip-preview", "--json"]
     seen: dict[str, None] = {}
     killed = False
     async with _watching(daemon) as watch:
         process = await asyncio.create_subprocess_exec(
-            *dying_with_me(command, "INT"),
+            *with_parent_death_signal(command, "INT"),
             cwd=pulumi.project,
             env=pulumi.env,
             stdin=asyncio.subprocess.DEVNULL,
@@ -100,26 +100,27 @@ async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None 
                     break
         finally:
             engine.cancel()
-    said = (await errors).decode(errors="replace")
-    return Run(tuple(seen), killed, await process.wait(), "\n".join([*watch.errors, said]).strip())
+    output = (await errors).decode(errors="replace")
+    messages = "\n".join([*watch.errors, output]).strip()
+    return Run(tuple(seen), killed, await process.wait(), messages)
 
 
 async def _kill(pid: int, daemon: int) -> None:
     engine = psutil.Process(pid)
-    family = [engine, *engine.children(recursive=True)]
-    for each in psutil.Process(daemon).children():
-        if loaded.MODULE in each.cmdline():
-            family += each.children(recursive=True)
-    for process in family:
+    processes = [engine, *engine.children(recursive=True)]
+    for child in psutil.Process(daemon).children():
+        if loaded.MODULE in child.cmdline():
+            processes += child.children(recursive=True)
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    # The engine itself stays a zombie until this process has waited for it.
-    await asyncio.to_thread(psutil.wait_procs, family[1:], 30)
+    # The engine itself stays a zombie until asyncio has waited for it.
+    await asyncio.to_thread(psutil.wait_procs, processes[1:], 30)
 
 
 @contextlib.asynccontextmanager
 async def _watching(daemon: Daemon) -> AsyncIterator["_Watch"]:
-    """Watch account and cluster; nothing is missed that begins inside."""
+    """Watch account and cluster inside the block, from its beginning."""
     watch = _Watch(daemon)
     following = asyncio.Event()
     tasks = [
@@ -139,7 +140,7 @@ async def _watching(daemon: Daemon) -> AsyncIterator["_Watch"]:
 
 
 class _Watch:
-    """Puts what happens into `happenings`; None when the engine has nothing more to say."""
+    """Puts what happens into `happenings`, and None when the engine's events end."""
 
     def __init__(self, daemon: Daemon) -> None:
         self.happenings: asyncio.Queue[str | None] = asyncio.Queue()
@@ -164,17 +165,17 @@ class _Watch:
             httpx.AsyncClient(
                 base_url=self._daemon.url, headers=headers, timeout=None, trust_env=False
             ) as http,
-            http.stream("GET", "/sandbox/requests") as answer,
+            http.stream("GET", "/sandbox/requests") as response,
         ):
-            answer.raise_for_status()
-            async for line in answer.aiter_lines():
+            response.raise_for_status()
+            async for line in response.aiter_lines():
                 if line:
                     self.happenings.put_nowait(account_happening(json.loads(line)))
                 else:
                     following.set()
 
     async def cluster(self) -> None:
-        """Once there is a cluster: at once, or when the engine goes on to what is in it."""
+        """Watch the cluster, as soon as the engine has created it if it does not exist yet."""
         if not await self._endpoints():
             await self._has_cluster.wait()
         for cluster in await self._endpoints():
@@ -193,7 +194,7 @@ class _Watch:
 
     async def _endpoints(self) -> list[Mapping[str, Any]]:
         clusters = await asyncio.to_thread(self._daemon.get, "/sandbox/clusters")
-        return [each for each in clusters if each["endpoint"]]
+        return [cluster for cluster in clusters if cluster["endpoint"]]
 
     async def _follow(self, http: httpx.AsyncClient, path: str, selector: str) -> None:
         parameters = {"labelSelector": selector}
@@ -202,17 +203,17 @@ class _Watch:
             item["metadata"]["name"]: item["metadata"].get("generation") for item in listed["items"]
         }
         parameters |= {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
-        # The API server ends a watch that has lasted long (or the cluster ends): then no more
-        # happens that a run would be killed at.
+        # The API server ends a long watch, and a stopped cluster ends it too; the run has passed
+        # the moments of interest by then.
         with contextlib.suppress(httpx.TransportError):
-            async with http.stream("GET", path, params=parameters) as answer:
-                async for line in answer.aiter_lines():
+            async with http.stream("GET", path, params=parameters) as response:
+                async for line in response.aiter_lines():
                     for happening in cluster_happenings(json.loads(line), known):
                         self.happenings.put_nowait(happening)
 
 
 def engine_happening(event: Mapping[str, Any]) -> str | None:
-    """The name of a step of the engine that begins or has ended; None if nothing is changed by it.
+    """The name of a step of the engine that begins or has ended; None if it changes nothing.
 
     https://www.pulumi.com/docs/iac/automation-api/concepts-terminology/ (engine events)
     """
@@ -224,13 +225,13 @@ def engine_happening(event: Mapping[str, Any]) -> str | None:
 
 
 def account_happening(record: Mapping[str, Any]) -> str:
-    """The name of an answered request, whatever it is about."""
+    """The name of an answered request, with IDs replaced."""
     return f"account: {record['method']} {_ID.sub('ID', record['path'])} {record['status']}"
 
 
 def cluster_happenings(change: Mapping[str, Any], known: dict[str, int | None]) -> Iterator[str]:
-    """The names of what a change of a watch tells: the states of Helm's records, and Deployments
-    that are made or changed. `known` has the generation of each object, and is kept up.
+    """The names for an event of a watch: the state of Helm's release, and a Deployment that was
+    created or changed. `known` has the generation of each object, and is updated.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
     """
@@ -241,6 +242,6 @@ def cluster_happenings(change: Mapping[str, Any], known: dict[str, int | None]) 
         yield f"helm: the release is {status}"
     generation = metadata.get("generation")
     if generation is not None and known.get(metadata["name"]) != generation:
-        doing = "changed" if metadata["name"] in known else "made"
-        yield f"helm: Deployment {metadata['name']} is {doing}"
+        action = "changed" if metadata["name"] in known else "created"
+        yield f"helm: Deployment {metadata['name']} is {action}"
         known[metadata["name"]] = generation

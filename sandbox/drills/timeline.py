@@ -1,4 +1,4 @@
-"""A picture of the drills: one row each, its phases as bars on a common axis of seconds."""
+"""Draws a timeline of the drills: a row for each drill, with its phases as bars."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from sandbox.drills.drill import OURS, Phase
+from sandbox.drills.drill import PULUMI, Phase
 
 _COLOURS = {
     "until the command": "#9aa5b1",
-    OURS: "#7a5cff",
+    PULUMI: "#7a5cff",
     "cluster": "#0069ff",
     "Argo CD": "#ef7b4d",
     "applications": "#18a957",
-    # Where the parts of a recovery are not told apart.
+    # A recovery whose phases are not measured.
     "recovery": "#c3b8f5",
 }
 _WIDTH, _LEFT, _ROW, _BAR, _TOP = 860, 150, 30, 18, 44

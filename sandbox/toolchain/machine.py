@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from semver import Version
+
 from sandbox import paths
 from sandbox.toolchain import versions
 from sandbox.toolchain.errors import ToolchainError
 from sandbox.toolchain.recipes import Question, Recipe
-from sandbox.toolchain.versions import Version
 
 _ELF = b"\x7fELF"
 _ANSWER_SECONDS = 10

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from semver import Version
+
 from sandbox.toolchain import versions
-from sandbox.toolchain.versions import Version
 
 MODULES = Path(__file__).parent / "modules"
 
@@ -92,7 +93,7 @@ class Recipe:
 
 def _same_major_from(minor: int, patch: int = 0) -> Callable[[Version, Version], bool]:
     def suitable(installed: Version, pinned: Version) -> bool:
-        return installed.major == pinned.major and installed[1:] >= (minor, patch)
+        return installed.major == pinned.major and installed >= Version(pinned.major, minor, patch)
 
     return suitable
 

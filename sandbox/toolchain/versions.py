@@ -1,21 +1,11 @@
 """Reads versions from a `go.mod` and from the output of a tool."""
 
 import re
-from typing import NamedTuple
+
+from semver import Version
 
 _REQUIREMENT = re.compile(r"^(?:require)?\s*(?P<module>\S+)\s+v(?P<version>\S+)(?:\s+//.*)?$")
 _RELEASE = re.compile(r"(?<![\w.])v?(\d+)\.(\d+)\.(\d+)(?:\+[\w.]+)?(?![\w.+-])")
-
-
-class Version(NamedTuple):
-    """A released version, ordered as semantic versioning orders it."""
-
-    major: int
-    minor: int
-    patch: int
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}.{self.patch}"
 
 
 def find(text: str) -> Version | None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from nacl.public import PublicKey, SealedBox
 
-from doks_gitops.ci.github import Repository
+from doks_gitops.github import Repository
 from sandbox.emulator import StateUnreadable
 from sandbox.github.app import OPERATIONS
 from sandbox.github.host import GitHub

@@ -1,15 +1,22 @@
 """The components as programs in other languages use them: here in YAML, by the real engine."""
 
+import inspect
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
+import pulumi
 import pytest
+from pydantic.alias_generators import to_camel
 
+from components.host import COMPONENTS
+from doks_gitops.arguments import dataclasses_in
 from sandbox import paths
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.paths import REPOSITORY
@@ -28,8 +35,6 @@ pytestmark = pytest.mark.anyio
 
 PACKAGE = REPOSITORY / "components"
 PAGE = REPOSITORY / "docs" / "package.md"
-SCHEMA = Path(__file__).with_name("package_schema.txt")
-"""Each input, output and field of the package; changed together with the components."""
 PASSWORD = "correct horse battery staple"
 HOOK_SECRET = "hush hush, hook"
 
@@ -315,19 +320,32 @@ def test_what_no_component_can_be_made_of_is_refused_by_name(
     assert do.token not in preview.output
 
 
-def test_the_schema_is_that_of_the_components_with_a_word_on_each_input(
+def test_schema_is_that_of_the_dataclasses_with_a_description_of_each_input(
     schema: Mapping[str, Any],
 ) -> None:
     lines = []
     for name, part in schema["resources"].items():
         assert part["description"], name
         inputs, outputs = part.get("inputProperties", {}), part.get("properties", {})
-        assert [key for key, prop in inputs.items() if not prop.get("description")] == [], name
-        lines += listed(f"{name} takes", inputs, part.get("requiredInputs", []))
-        lines += listed(f"{name} gives", outputs, part.get("required", []))
+        assert [key for key, value in inputs.items() if not value.get("description")] == [], name
+        lines += schema_lines(f"{name} input", inputs, part.get("requiredInputs", []))
+        lines += schema_lines(f"{name} output", outputs, part.get("required", []))
     for name, part in schema["types"].items():
-        lines += listed(f"{name} has", part["properties"], part.get("required", []))
-    assert lines == SCHEMA.read_text().splitlines()
+        lines += schema_lines(name, part["properties"], part.get("required", []))
+
+    expected = []
+    types: list[type] = []
+    for component in COMPONENTS:
+        arguments = inspect.get_annotations(component.__init__)["args"]
+        expected += field_lines(f"{component.__name__} input", arguments)
+        for output, annotation in inspect.get_annotations(component).items():
+            optional = type(None) in get_args(annotation)
+            name = f"{component.__name__} output {to_camel(output)}{'?' * optional}"
+            expected.append(f"{name}: {type_text(annotation).removesuffix('!')}")
+        types += nested_dataclasses(arguments)
+    for dataclass in dict.fromkeys(types):
+        expected += field_lines(dataclass.__name__, dataclass)
+    assert sorted(lines) == sorted(expected)
 
 
 def test_the_page_s_program_in_yaml_shows_what_it_makes(stack: Stack, do: Emulator) -> None:
@@ -361,21 +379,56 @@ def test_the_page_s_program_in_typescript_names_what_the_schema_has(
     assert set(re.findall(r"(\w+): ", program)) <= known
 
 
-def listed(what: str, properties: Mapping[str, Any], required: list[str]) -> list[str]:
-    what = what.removeprefix("doks-gitops:index:")
+def schema_lines(owner: str, properties: Mapping[str, Any], required: list[str]) -> list[str]:
+    """A line for each property: its name, whether it is optional, its type."""
+    owner = owner.removeprefix("doks-gitops:index:")
     return [
-        f"{what} {key}{'' if key in required else '?'}: {written(prop)}"
-        for key, prop in properties.items()
+        f"{owner} {key}{'' if key in required else '?'}: {schema_text(value)}"
+        for key, value in properties.items()
     ]
 
 
-def written(part: Mapping[str, Any]) -> str:
-    """A property's type, with an exclamation mark if its value must be known at once."""
+def schema_text(part: Mapping[str, Any]) -> str:
+    """A property's type in the schema, with an exclamation mark if its value must be known."""
     mark = "!" if part.get("plain") else ""
     if "$ref" in part:
         return str(part["$ref"]).rpartition(":")[2].rpartition("/")[2] + mark
     if "items" in part:
-        return f"[{written(part['items'])}]{mark}"
+        return f"[{schema_text(part['items'])}]{mark}"
     if "additionalProperties" in part:
-        return f"{{{written(part['additionalProperties'])}}}{mark}"
+        return f"{{{schema_text(part['additionalProperties'])}}}{mark}"
     return str(part["type"]) + mark
+
+
+def field_lines(owner: str, dataclass: Any) -> list[str]:
+    """The same lines for the fields of a dataclass."""
+    return [
+        f"{owner} {to_camel(field.name)}{'?' * is_optional(field)}: {type_text(field.type)}"
+        for field in fields(dataclass)
+    ]
+
+
+def is_optional(field: Field[Any]) -> bool:
+    return field.default is not MISSING or field.default_factory is not MISSING
+
+
+def type_text(annotation: Any) -> str:
+    """The type of an annotation, with an exclamation mark if its value must be known."""
+    members = [member for member in get_args(annotation) if member is not type(None)]
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType) and len(members) == 1:
+        return type_text(members[0])
+    if origin in (Union, pulumi.Output):
+        # pulumi.Input is a union of the type itself, outputs and awaitables.
+        return type_text(members[0]).removesuffix("!")
+    if origin is Sequence:
+        return f"[{type_text(members[0])}]!"
+    if origin is Mapping:
+        return f"{{{type_text(members[1])}}}!"
+    names: dict[object, str] = {str: "string", bool: "boolean", int: "integer"}
+    return f"{names.get(annotation) or annotation.__name__}!"
+
+
+def nested_dataclasses(dataclass: Any) -> list[type]:
+    nested = [item for field in fields(dataclass) for item in dataclasses_in(field.type)]
+    return [*nested, *(more for item in nested for more in nested_dataclasses(item))]

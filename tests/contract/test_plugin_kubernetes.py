@@ -546,18 +546,19 @@ def with_user(kubeconfig: dict[str, Any], user: dict[str, Any]) -> dict[str, Any
     return {**kubeconfig, "users": [{**entry, "user": user}]}
 
 
+def without_access(kubeconfig: dict[str, Any], how: str) -> dict[str, Any]:
+    if how == "gone":
+        return with_closed_port(kubeconfig)
+    return with_user(kubeconfig, {"token": "expired"})
+
+
 @pytest.mark.parametrize("how", ["gone", "wrong token"])
 async def test_reads_and_deletes_on_an_unreachable_cluster_fail_and_name_the_option(
     kubeconfig: dict[str, Any], plugin: Plugin, how: str
 ) -> None:
     name = f"far-{how.split()[0]}"
     created = await plugin.create(CONFIG_MAP, name, config_map(name, {"a": "1"}))
-    bad = (
-        with_closed_port(kubeconfig)
-        if how == "gone"
-        else with_user(kubeconfig, {"token": "expired"})
-    )
-    async with Plugin.serving(kubeconfig=bad) as unreachable:
+    async with Plugin.serving(kubeconfig=without_access(kubeconfig, how)) as unreachable:
         with pytest.raises(
             PluginError,
             match=r"failed to read resource state due to unreachable cluster\..*"
@@ -585,15 +586,12 @@ async def test_delete_unreachable_removes_from_the_state_even_if_only_the_token_
     """As in Pulumi's own plugin, so it must be set only for a cluster that does not exist."""
     name = f"forgotten-{how.split()[0]}-{switch}"
     created = await plugin.create(CONFIG_MAP, name, config_map(name, {"a": "1"}))
-    bad = (
-        with_closed_port(kubeconfig)
-        if how == "gone"
-        else with_user(kubeconfig, {"token": "expired"})
-    )
     settings = {"deleteUnreachable": "true"} if switch == "setting" else {}
     if switch == "environment":
         monkeypatch.setenv("PULUMI_K8S_DELETE_UNREACHABLE", "true")
-    async with Plugin.serving(kubeconfig=bad, **settings) as unreachable:
+    async with Plugin.serving(
+        kubeconfig=without_access(kubeconfig, how), **settings
+    ) as unreachable:
         assert (await unreachable.read(created)).id == ""
         await unreachable.delete(created)
         assert any("Deleting the unreachable resource" in line for line in unreachable.messages)

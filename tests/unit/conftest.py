@@ -11,11 +11,6 @@ from doks_gitops import cli
 from tests.unit.pulumi_command import PulumiCommand
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The DigitalOcean SDK warns at its own import of what it renamed in itself."""
-    config.addinivalue_line("filterwarnings", "ignore:digitalocean:DeprecationWarning")
-
-
 @pytest.fixture(autouse=True)
 def event_loop_for_pulumi() -> Iterator[None]:
     """Pulumi's SDK takes the thread's event loop; a test before that used asyncio left none."""

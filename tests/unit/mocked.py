@@ -1,4 +1,4 @@
-"""Runs programs against Pulumi's mocks and keeps what they asked of the engine."""
+"""Runs programs against Pulumi's mocks, and keeps the resources that they register."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from pulumi.runtime.stack import Stack
 
 PROJECT = "doks-gitops"
 NUMBERS = {"ada": 11, "bot": 12, "ops": 21}
-"""By which GitHub knows these people and teams."""
+"""GitHub's ids of users and teams."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One resource as the program asked for it."""
+class Resource:
+    """A resource as the program registered it."""
 
     urn: str
     type: str
@@ -30,7 +30,7 @@ class Asked:
     secret: frozenset[str]
     """Names of the inputs that hold a secret somewhere."""
     dependencies: frozenset[str]
-    """URNs of what must exist before it, and be deleted after it."""
+    """URNs of the resources that are created before it and deleted after it."""
     parent: str
     provider: str
     ignore_changes: tuple[str, ...]
@@ -38,12 +38,12 @@ class Asked:
     delete_before_replace: bool
     delete_timeout: str
     raw: Struct
-    """The inputs as they came."""
+    """The inputs in the form of the engine's protocol."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One output of a program."""
+class OutputValue:
+    """An output of a program."""
 
     value: Any
     known: bool
@@ -51,7 +51,7 @@ class Found:
 
 
 class _Provider(mocks.Mocks):
-    """What DigitalOcean and Kubernetes would add to what was asked for."""
+    """Adds the outputs that DigitalOcean and GitHub would add."""
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         package = args.token.partition(":")[0]
@@ -83,13 +83,12 @@ class _Provider(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    """Pulumi's mock engine, which also notes options and keeps the inputs that a program ignores
-    changes of, as the real engine does."""
+    """Pulumi's mock engine, which also keeps options and applies `ignore_changes`."""
 
-    def __init__(self, previous: Mapping[str, Asked]) -> None:
+    def __init__(self, previous: Mapping[str, Resource]) -> None:
         super().__init__(_Provider())
         self.previous = previous
-        self.asked: dict[str, Asked] = {}
+        self.registered: dict[str, Resource] = {}
 
     def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
@@ -101,7 +100,7 @@ class _Monitor(mocks.MockMonitor):
         response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         inputs = rpc.deserialize_properties(request.object)
         plain, _ = rpc.deserialize_properties_unwrap_secrets(request.object)
-        self.asked[urn] = Asked(
+        self.registered[urn] = Resource(
             urn=urn,
             type=request.type,
             name=request.name,
@@ -120,33 +119,44 @@ class _Monitor(mocks.MockMonitor):
 
 
 class Run:
-    """What a program asked for, and what it gave out."""
+    """The resources (by URN) and the outputs of a program."""
 
-    def __init__(self, asked: Mapping[str, Asked], outputs: Mapping[str, Found]) -> None:
-        self.asked = dict(asked)
+    def __init__(
+        self, resources: Mapping[str, Resource], outputs: Mapping[str, OutputValue]
+    ) -> None:
+        self.resources = dict(resources)
         self.outputs = dict(outputs)
 
-    def all(self, kind: str) -> list[Asked]:
-        """The resources whose type ends in that."""
-        return [each for each in self.asked.values() if f":{each.type}".endswith(f":{kind}")]
+    @property
+    def inputs(self) -> dict[str, dict[str, Any]]:
+        """The inputs of all resources by their URNs."""
+        return {urn: resource.inputs for urn, resource in self.resources.items()}
 
-    def one(self, kind: str, name: str | None = None) -> Asked:
-        """The one resource of that type (and logical name)."""
-        found = [each for each in self.all(kind) if name is None or each.name == name]
-        assert len(found) == 1, f"{len(found)} of {kind} {name or ''}: {list(self.asked)}"
-        return found[0]
+    def all(self, kind: str) -> list[Resource]:
+        """The resources whose type is, or ends with, `kind`."""
+        return [x for x in self.resources.values() if f":{x.type}".endswith(f":{kind}")]
 
-    def before(self, later: Asked) -> set[str]:
-        """URNs of everything that exists before `later` is made, and until it is deleted."""
-        reached: set[str] = set()
-        ahead = [*later.dependencies, later.provider.rpartition("::")[0]]
-        while ahead:
-            urn = ahead.pop()
-            if urn in self.asked and urn not in reached:
-                reached.add(urn)
-                each = self.asked[urn]
-                ahead += [*each.dependencies, each.provider.rpartition("::")[0]]
-        return reached
+    def of_packages(self, *packages: str) -> list[Resource]:
+        """The resources of these packages, such as `kubernetes`."""
+        return [x for x in self.resources.values() if x.type.partition(":")[0] in packages]
+
+    def one(self, kind: str, name: str | None = None) -> Resource:
+        """The only resource of this type (and logical name)."""
+        matching = [resource for resource in self.all(kind) if name in (None, resource.name)]
+        assert len(matching) == 1, f"{len(matching)} of {kind} {name or ''}: {[*self.resources]}"
+        return matching[0]
+
+    def dependencies(self, resource: Resource) -> set[str]:
+        """URNs of all resources that are created before `resource` and deleted after it."""
+        urns: set[str] = set()
+        pending = [resource]
+        while pending:
+            current = pending.pop()
+            for urn in (*current.dependencies, current.provider.rpartition("::")[0]):
+                if urn in self.resources and urn not in urns:
+                    urns.add(urn)
+                    pending.append(self.resources[urn])
+        return urns
 
 
 Program = Callable[[], Mapping[str, Any] | None]
@@ -155,65 +165,65 @@ Program = Callable[[], Mapping[str, Any] | None]
 def run(
     program: Program, *, preview: bool = False, stack: str = "dev", previous: Run | None = None
 ) -> Run:
-    """Runs `program` to its end; its outputs are those that it returns or exports.
+    """Runs `program`. Its outputs are those that it returns or exports.
 
-    `previous` is the run before this one, whose state the engine still has.
+    `previous`: the previous run, whose resources are in the stack's state.
     """
-    monitor = _Monitor(previous.asked if previous is not None else {})
+    monitor = _Monitor(previous.resources if previous is not None else {})
     mocks.set_mocks(monitor.mocks, project=PROJECT, stack=stack, preview=preview, monitor=monitor)
-    found: dict[str, Found] = {}
+    values: dict[str, OutputValue] = {}
 
-    async def look(outputs: Mapping[str, Any]) -> None:
+    async def read(outputs: Mapping[str, Any]) -> None:
         for name, value in outputs.items():
             output = pulumi.Output.from_input(value)
-            found[name] = Found(
+            values[name] = OutputValue(
                 value=await output.future(with_unknowns=False),
                 known=await output.is_known(),
                 secret=await output.is_secret(),
             )
 
-    def whole() -> pulumi.Output[None]:
+    def with_outputs() -> pulumi.Output[None]:
         root = get_root_resource()
         assert isinstance(root, Stack)
-        # The root outlives the run before this one, which may have called `pulumi.run`.
+        # The root is that of the previous run, which may have called `pulumi.run`.
         root.outputs.clear()
         root._async_program, root._async_program_registration_closed = None, False
         outputs = program() or root.outputs
-        return pulumi.Output.from_input(look(dict(outputs)))
+        return pulumi.Output.from_input(read(dict(outputs)))
 
-    mocks.test(whole)()  # type: ignore[no-untyped-call]
-    return Run(monitor.asked, found)
+    mocks.test(with_outputs)()  # type: ignore[no-untyped-call]
+    return Run(monitor.registered, values)
 
 
 def registered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Types of all that programs ask for from now on, but for the stack itself: that is the
-    engine's own, and there before a program begins. Also of programs that fail."""
+    """A list that gets the types of all resources that programs register from now on, even of
+    programs that fail. The stack itself is not in it."""
     types: list[str] = []
     register = mocks.MockMonitor.RegisterResource
 
-    def noted(self: mocks.MockMonitor, request: Any) -> Any:
+    def register_and_note(self: mocks.MockMonitor, request: Any) -> Any:
         if request.type != "pulumi:pulumi:Stack":
             types.append(request.type)
         return register(self, request)  # type: ignore[no-untyped-call]
 
-    monkeypatch.setattr(mocks.MockMonitor, "RegisterResource", noted)
+    monkeypatch.setattr(mocks.MockMonitor, "RegisterResource", register_and_note)
     return types
 
 
 def refused(*words: str) -> AbstractContextManager[object]:
-    """What is inside must raise a ValueError that has all these words."""
+    """A context that must raise a ValueError with all these `words`."""
     return pytest.raises(ValueError, match="".join(f"(?=.*{re.escape(word)})" for word in words))
 
 
 def kubernetes_provider() -> pulumi.ProviderResource:
-    """A Kubernetes provider to hand to a component."""
+    """A Kubernetes provider for a component."""
     import pulumi_kubernetes
 
     return pulumi_kubernetes.Provider("kubernetes", kubeconfig="{}")
 
 
 def digitalocean_provider() -> pulumi.ProviderResource:
-    """A DigitalOcean provider to hand to a component."""
+    """A DigitalOcean provider for a component."""
     import pulumi_digitalocean
 
     return pulumi_digitalocean.Provider("digitalocean", token="token")

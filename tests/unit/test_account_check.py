@@ -65,7 +65,7 @@ def team(*clusters: RunningCluster, registries: tuple[str, ...] = ("shop",)) -> 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "resolved"),
+    ("prefix", "resolved"),
     [
         ("1.34", "1.34.10-do.1"),
         ("1.34.9", "1.34.9-do.0"),
@@ -73,36 +73,36 @@ def team(*clusters: RunningCluster, registries: tuple[str, ...] = ("shop",)) -> 
         ("1.34.10-do.0", "1.34.10-do.0"),
     ],
 )
-def test_new_cluster_gets_the_newest_that_matches(wanted: str, resolved: str) -> None:
+def test_new_cluster_gets_the_newest_that_matches(prefix: str, resolved: str) -> None:
     other = running("1.35.2-do.0", name="another")
-    assert account.resolve_version(stack(wanted), team(other)) == resolved
+    assert account.resolve_version(stack(prefix), team(other)) == resolved
 
 
-@pytest.mark.parametrize("now", ["1.34.9-do.0", "1.34.2-do.0", "1.34.11-do.0"])
-def test_running_cluster_that_matches_is_left_as_it_is(now: str) -> None:
-    """Whether its version is still offered, or not known yet, or not."""
-    assert account.resolve_version(stack("1.34"), team(running(now))) == now
+@pytest.mark.parametrize("current", ["1.34.9-do.0", "1.34.2-do.0", "1.34.11-do.0"])
+def test_running_version_that_the_prefix_begins_stays(current: str) -> None:
+    """Whether the version is still offered, no longer offered, or not offered yet."""
+    assert account.resolve_version(stack("1.34"), team(running(current))) == current
 
 
 def test_upgrade_moves_a_running_cluster_to_the_newest_that_matches() -> None:
-    wanted = stack("1.34", upgrade=True)
-    assert account.resolve_version(wanted, team(running("1.34.9-do.0"))) == "1.34.10-do.1"
+    settings = stack("1.34", upgrade=True)
+    assert account.resolve_version(settings, team(running("1.34.9-do.0"))) == "1.34.10-do.1"
 
 
 def test_upgrade_never_goes_back() -> None:
-    wanted = stack("1.34", upgrade=True)
-    assert account.resolve_version(wanted, team(running("1.34.11-do.0"))) == "1.34.11-do.0"
+    settings = stack("1.34", upgrade=True)
+    assert account.resolve_version(settings, team(running("1.34.11-do.0"))) == "1.34.11-do.0"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "resolved"), [("1.35", "1.35.2-do.0"), ("1.34.10", "1.34.10-do.1")]
+    ("prefix", "resolved"), [("1.35", "1.35.2-do.0"), ("1.34.10", "1.34.10-do.1")]
 )
-def test_newer_version_in_the_stack_file_upgrades(wanted: str, resolved: str) -> None:
-    assert account.resolve_version(stack(wanted), team(running("1.34.9-do.0"))) == resolved
+def test_newer_version_in_the_stack_file_upgrades(prefix: str, resolved: str) -> None:
+    assert account.resolve_version(stack(prefix), team(running("1.34.9-do.0"))) == resolved
 
 
 @pytest.mark.parametrize(
-    ("wanted", "now", "words", "command"),
+    ("prefix", "current", "words", "command"),
     [
         ("1.36", "1.34.9-do.0", '"1.35" first', "version' 1.35"),
         ("1.33", "1.34.9-do.0", "can't be downgraded", "version' 1.34"),
@@ -111,13 +111,13 @@ def test_newer_version_in_the_stack_file_upgrades(wanted: str, resolved: str) ->
     ],
 )
 def test_version_that_the_cluster_can_not_have_is_refused(
-    wanted: str, now: str, words: str, command: str
+    prefix: str, current: str, words: str, command: str
 ) -> None:
     with pytest.raises(SettingsError) as refusal:
-        account.resolve_version(stack(wanted), team(running(now)))
+        account.resolve_version(stack(prefix), team(running(current)))
     (finding,) = refusal.value.findings
     assert finding.key == "doks-gitops:cluster.version"
-    assert f'"{wanted}"' in finding.got
+    assert f'"{prefix}"' in finding.got
     assert words in finding.expected
     assert finding.fix is not None
     assert command in finding.fix
@@ -128,16 +128,16 @@ def test_version_that_is_not_offered_is_refused_with_those_that_are() -> None:
         account.resolve_version(stack("1.31"), team())
 
 
-def test_two_clusters_of_the_name_are_told_apart_by_their_ids() -> None:
-    two = team(running("1.34.9-do.0", number=1), running("1.34.9-do.0", number=2))
+def test_error_for_two_clusters_of_one_name_has_their_ids() -> None:
+    ambiguous = team(running("1.34.9-do.0", number=1), running("1.34.9-do.0", number=2))
     with pytest.raises(SettingsError, match="id-1 and id-2"):
-        account.resolve_version(stack(), two)
+        account.resolve_version(stack(), ambiguous)
 
 
-def test_everything_that_the_account_lacks_is_told_at_once() -> None:
-    wrong = stack("1.31", region="nyc3", size="s-4vcpu-16gb", registry={"name": "shopp"})
+def test_everything_that_the_account_lacks_is_one_error() -> None:
+    settings = stack("1.31", region="nyc3", size="s-4vcpu-16gb", registry={"name": "shopp"})
     with pytest.raises(SettingsError) as refusal:
-        account.check(wrong, team())
+        account.check(settings, team())
     findings = {finding.key: finding for finding in refusal.value.findings}
     assert set(findings) == {
         "doks-gitops:cluster.region",
@@ -157,7 +157,7 @@ def test_settings_that_fit_pass() -> None:
     account.check(stack(registry={"name": "shop", "create": True}), team())
 
 
-def test_registry_is_looked_for_before_it_is_needed() -> None:
+def test_missing_registry_is_an_error_before_anything_is_created() -> None:
     with pytest.raises(SettingsError, match=r"registry\.create: true"):
         account.check(stack(), team(registries=()))
 
@@ -169,13 +169,13 @@ def test_second_registry_needs_the_tier_that_allows_it() -> None:
     account.check(stack(registry=mine | {"tier": "professional"}), team())
 
 
-def test_control_plane_is_not_replaced_to_take_back_its_availability() -> None:
+def test_control_plane_is_not_replaced_to_turn_off_high_availability() -> None:
     with pytest.raises(SettingsError, match="can't be turned off"):
         account.check(stack(ha=False), team(running("1.34.9-do.0", ha=True)))
     account.check(stack(ha=True), team(running("1.34.9-do.0", ha=False)))
 
 
-def test_cluster_that_was_never_made_is_told_with_the_command_that_frees_its_name() -> None:
+def test_error_for_a_cluster_that_failed_to_start_has_the_command_that_frees_its_name() -> None:
     failed = replace(running("1.34.9-do.0"), state="error", message="no capacity in the region")
     with pytest.raises(SettingsError) as refusal:
         account.check(stack(), team(failed))
@@ -183,9 +183,9 @@ def test_cluster_that_was_never_made_is_told_with_the_command_that_frees_its_nam
     assert "doctl kubernetes cluster delete id-1" in str(refusal.value)
 
 
-def test_cluster_that_has_run_before_its_trouble_is_never_said_to_be_deletable() -> None:
-    troubled = replace(running("1.34.9-do.0"), state="error", endpoint="https://x.example.com")
-    account.check(stack(), team(troubled))
+def test_deleting_a_cluster_that_has_run_is_never_suggested() -> None:
+    broken = replace(running("1.34.9-do.0"), state="error", endpoint="https://x.example.com")
+    account.check(stack(), team(broken))
 
 
 VPCS = ("0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01", "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a02")
@@ -195,10 +195,10 @@ WITHIN_A_VPC = replace(
 )
 
 
-def test_replacement_of_a_protected_cluster_is_refused_with_how_to_go_on() -> None:
-    wanted = stack(protect=True, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
+def test_replacement_of_a_protected_cluster_is_refused_with_both_ways_on() -> None:
+    settings = stack(protect=True, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
     with pytest.raises(SettingsError) as refusal:
-        account.check(wanted, team(WITHIN_A_VPC))
+        account.check(settings, team(WITHIN_A_VPC))
     findings = {
         finding.key.removeprefix("doks-gitops:cluster."): finding
         for finding in refusal.value.findings
@@ -207,21 +207,21 @@ def test_replacement_of_a_protected_cluster_is_refused_with_how_to_go_on() -> No
     assert '"nyc1", but the protected cluster "shop" (id-1) was created with "ams3"' in str(
         refusal.value
     )
-    for key, now in {"region": "ams3", "nodePools[0].size": "s-2vcpu-4gb"}.items():
+    for key, current in {"region": "ams3", "nodePools[0].size": "s-2vcpu-4gb"}.items():
         assert findings[key].fix == (
-            f"pulumi config set --path 'doks-gitops:cluster.{key}' {now} --stack dev"
-        ), "back to where it was"
+            f"pulumi config set --path 'doks-gitops:cluster.{key}' {current} --stack dev"
+        ), "the value that the cluster has"
         assert findings[key].expected.endswith(
             "pulumi config set --path 'doks-gitops:cluster.protect' false --stack dev"
         )
 
 
-def test_replacement_of_a_cluster_that_is_not_protected_is_let_through() -> None:
-    wanted = stack(protect=False, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
-    account.check(wanted, team(WITHIN_A_VPC))
+def test_replacement_of_a_cluster_that_is_not_protected_is_allowed() -> None:
+    settings = stack(protect=False, region="nyc1", nodePools=LARGER, vpc={"id": VPCS[1]})
+    account.check(settings, team(WITHIN_A_VPC))
 
 
-def test_protected_cluster_that_stays_what_it_is_is_let_through() -> None:
+def test_protected_cluster_without_a_replacement_is_allowed() -> None:
     account.check(stack(protect=True, region="ams3", vpc={"id": VPCS[0]}), team(WITHIN_A_VPC))
     account.check(stack(protect=True, region="ams3"), team(WITHIN_A_VPC))
     unmarked = replace(WITHIN_A_VPC, default_pool_size=None)

@@ -14,7 +14,7 @@ from doks_gitops.account import (
     Version,
     integration,
 )
-from tests.unit.mocked import Found, run
+from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import parsed
 
 ENDPOINT = "registry.digitalocean.com/team"
@@ -25,7 +25,7 @@ def stack() -> settings.Settings:
     return parsed()
 
 
-def team(**given: Any) -> Account:
+def team(**fields: Any) -> Account:
     cluster: dict[str, Any] = {
         "id": "id-1",
         "name": "demo",
@@ -34,7 +34,7 @@ def team(**given: Any) -> Account:
         "ha": False,
         "state": "running",
         "registry_enabled": False,
-        **given,
+        **fields,
     }
     return Account(
         regions=(), sizes=(), versions=(), clusters=(RunningCluster(**cluster),), registries=()
@@ -42,9 +42,9 @@ def team(**given: Any) -> Account:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Every `allow_pulls`: token, API address, cluster and registry."""
-    calls: list[tuple[str, ...]] = []
+    recorded: list[tuple[str, ...]] = []
 
     class Client(DigitalOceanClient):
         def __init__(self, token: str, api_url: str) -> None:
@@ -52,23 +52,23 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
             self.account = (token, api_url)
 
         def allow_pulls(self, cluster_id: str, registry: str) -> None:
-            calls.append((*self.account, cluster_id, registry))
+            recorded.append((*self.account, cluster_id, registry))
 
     monkeypatch.setattr(integration, "DigitalOceanClient", Client)
-    return calls
+    return recorded
 
 
 @pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    warnings: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", warnings.append)
-    return warnings
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    messages: list[str] = []
+    monkeypatch.setattr(pulumi, "warn", messages.append)
+    return messages
 
 
 def restored(
     stack: settings.Settings, account: Account, *, known: bool = True, preview: bool = False
-) -> Found:
-    """What comes of the registry's endpoint in a run; unknown: the registry is yet to be made."""
+) -> OutputValue:
+    """What comes of the registry's endpoint in a run; unknown: the registry is yet to be result."""
 
     def program() -> dict[str, Any]:
         value: Any = ENDPOINT if known else pulumi.UNKNOWN
@@ -79,39 +79,39 @@ def restored(
 
 
 def test_running_cluster_that_may_not_pull_is_allowed_to(
-    stack: settings.Settings, asked: list[tuple[str, ...]], said: list[str]
+    stack: settings.Settings, calls: list[tuple[str, ...]], warnings: list[str]
 ) -> None:
     assert restored(stack, team()).value == ENDPOINT
-    assert asked == [("dop_v1_token", "https://api.digitalocean.com", "id-1", "team")]
-    assert "it has been allowed again" in said[0]
+    assert calls == [("dop_v1_token", "https://api.digitalocean.com", "id-1", "team")]
+    assert "it has been allowed again" in warnings[0]
 
 
 @pytest.mark.parametrize(
-    "given", [{"registry_enabled": True}, {"state": "provisioning"}, {"name": "other"}]
+    "fields", [{"registry_enabled": True}, {"state": "provisioning"}, {"name": "other"}]
 )
 def test_any_other_cluster_is_left_alone(
-    stack: settings.Settings, asked: list[tuple[str, ...]], given: dict[str, Any]
+    stack: settings.Settings, calls: list[tuple[str, ...]], fields: dict[str, Any]
 ) -> None:
-    assert restored(stack, team(**given)).value == ENDPOINT
-    assert not asked
+    assert restored(stack, team(**fields)).value == ENDPOINT
+    assert not calls
 
 
-def test_preview_changes_nothing_and_says_what_would_be(
-    stack: settings.Settings, asked: list[tuple[str, ...]], said: list[str]
+def test_preview_changes_nothing_and_warns(
+    stack: settings.Settings, calls: list[tuple[str, ...]], warnings: list[str]
 ) -> None:
     assert restored(stack, team(), preview=True).value == ENDPOINT
-    assert not asked
-    assert "`pulumi up` allows it again" in said[0]
+    assert not calls
+    assert "`pulumi up` allows it again" in warnings[0]
 
 
-def test_registry_that_is_yet_to_be_made_is_waited_for(
-    stack: settings.Settings, asked: list[tuple[str, ...]]
+def test_registry_that_does_not_exist_yet_is_waited_for(
+    stack: settings.Settings, calls: list[tuple[str, ...]]
 ) -> None:
     assert not restored(stack, team(), known=False, preview=True).known
-    assert not asked
+    assert not calls
 
 
-def test_what_needs_the_endpoint_fails_where_the_integration_is_refused(
+def test_resources_that_need_the_endpoint_fail_if_the_integration_is_refused(
     stack: settings.Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""GitOpsApplication: what Argo CD is told to deploy."""
+"""GitOpsApplication: the Application's spec."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ from components.application import (
 from tests.unit.mocked import kubernetes_provider, refused, run
 
 
-def arguments(**given: Any) -> GitOpsApplicationArgs:
+def arguments(**changes: Any) -> GitOpsApplicationArgs:
     return GitOpsApplicationArgs(
         **{
             "application_name": "shop",
@@ -32,13 +32,13 @@ def arguments(**given: Any) -> GitOpsApplicationArgs:
             "repo_url": "https://git.test/monorepo",
             "path": "kustomize/dev",
             "namespace": "shop-dev",
-            **given,
+            **changes,
         }
     )
 
 
-def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
-    args = arguments(**given)
+def program(**changes: Any) -> Callable[[], Mapping[str, Any]]:
+    args = arguments(**changes)
 
     def body() -> Mapping[str, Any]:
         opts = ResourceOptions(providers=[kubernetes_provider()])
@@ -47,13 +47,13 @@ def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
     return body
 
 
-def test_application_is_named_after_its_project() -> None:
-    made = run(program())
-    assert made.one("Application").inputs["metadata"]["name"] == "dev-shop"
-    assert made.outputs["name"].value == "dev-shop"
+def test_name_of_the_application_begins_with_its_project() -> None:
+    result = run(program())
+    assert result.one("Application").inputs["metadata"]["name"] == "dev-shop"
+    assert result.outputs["name"].value == "dev-shop"
 
 
-def test_application_follows_git_unless_told_otherwise() -> None:
+def test_application_is_synced_automatically_by_default() -> None:
     assert run(program()).one("Application").inputs["spec"] == {
         "project": "dev",
         "source": {
@@ -74,7 +74,7 @@ def test_application_follows_git_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "asked"),
+    ("source", "expected"),
     [
         (
             Kustomize(
@@ -116,11 +116,11 @@ def test_application_follows_git_unless_told_otherwise() -> None:
         ),
     ],
 )
-def test_source_is_written_as_argocd_reads_it(source: Any, asked: dict[str, Any]) -> None:
-    [kind] = asked
+def test_source_has_the_form_of_argo_cd_s_api(source: Any, expected: dict[str, Any]) -> None:
+    [kind] = expected
     spec = application_spec(arguments(**{kind: source}))
-    assert {key: spec["source"][key] for key in asked} == asked
-    assert set(spec["source"]) == {"repoURL", "path", "targetRevision", *asked}
+    assert {key: spec["source"][key] for key in expected} == expected
+    assert set(spec["source"]) == {"repoURL", "path", "targetRevision", *expected}
 
 
 def test_two_kinds_of_source_are_refused() -> None:
@@ -128,17 +128,17 @@ def test_two_kinds_of_source_are_refused() -> None:
         arguments(kustomize=Kustomize(), helm=Helm())
 
 
-def test_application_that_is_not_automated_is_left_to_people() -> None:
+def test_application_that_is_not_automated_has_no_automated_policy() -> None:
     policy = application_spec(arguments(sync=Sync(automated=False, options=())))["syncPolicy"]
     assert "automated" not in policy
 
 
-def test_no_empty_list_is_asked_for_that_argo_cd_would_take_out() -> None:
+def test_spec_has_no_empty_list_which_argo_cd_would_remove() -> None:
     policy = application_spec(arguments(sync=Sync(options=())))["syncPolicy"]
     assert "syncOptions" not in policy
 
 
-def test_sync_policy_is_the_stack_s() -> None:
+def test_sync_policy_has_the_form_of_argo_cd_s_api() -> None:
     sync = Sync(
         prune=False,
         self_heal=False,
@@ -152,7 +152,7 @@ def test_sync_policy_is_the_stack_s() -> None:
     }
 
 
-def test_ignored_differences_are_argocd_s() -> None:
+def test_ignored_differences_have_the_form_of_argo_cd_s_api() -> None:
     differences = [
         IgnoreDifference("Deployment", group="apps", json_pointers=["/spec/replicas"]),
         IgnoreDifference("Secret", name="tls", managed_fields_managers=["cert-manager"]),
@@ -164,7 +164,7 @@ def test_ignored_differences_are_argocd_s() -> None:
     ]
 
 
-def test_deleting_the_application_deletes_what_it_deployed_and_waits_for_it() -> None:
+def test_deleting_the_application_deletes_its_objects_and_waits_for_it() -> None:
     application = run(program()).one("Application")
     assert application.inputs["metadata"]["finalizers"] == [
         "resources-finalizer.argocd.argoproj.io"
@@ -172,7 +172,7 @@ def test_deleting_the_application_deletes_what_it_deployed_and_waits_for_it() ->
     assert application.delete_timeout == "10m"
 
 
-def test_application_without_the_finalizer_leaves_what_it_deployed() -> None:
+def test_application_without_the_finalizer_leaves_its_objects() -> None:
     application = run(program(finalizer=False)).one("Application")
     assert "finalizers" not in application.inputs["metadata"]
 

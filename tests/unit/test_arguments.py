@@ -25,20 +25,20 @@ from doks_gitops.account import Account, Version
 from doks_gitops.settings import github, model, schema
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.github import GitHub
-from tests.unit.mocked import Found, run
+from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import parsed
 
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 
 
-def secret(text: str) -> Found:
-    """How a text comes out of a program that keeps it secret."""
-    return Found(value=text, known=True, secret=True)
+def secret(text: str) -> OutputValue:
+    """The output of a secret text."""
+    return OutputValue(value=text, known=True, secret=True)
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A model of settings and the arguments that are made of it."""
+    """A model of the settings, and the dataclass of the arguments for it."""
 
     model: type[Model]
     arguments: Any
@@ -101,7 +101,7 @@ ROOTS = (
         ("application_name", "project_name", "argocd_namespace", "repo_url"),
     ),
     Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
-    # The address has a default, made of Argo CD's.
+    # The default of the address is derived from Argo CD's.
     Pair(github.Webhook, Webhook, (), ("secret",), differing=("url",)),
 )
 
@@ -153,8 +153,8 @@ def test_settings_and_arguments_have_the_same_fields_and_defaults(pair: Pair) ->
 
 def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -> None:
     models: list[type[Model]] = [model.Settings]
-    for found in models:
-        nested = map(nested_model, found.model_fields.values())
+    for known in models:
+        nested = map(nested_model, known.model_fields.values())
         models += {item for item in nested if item is not None and item not in models}
     assert set(models) - set(PAIRS) == {
         model.Settings,
@@ -193,7 +193,7 @@ def test_setting_that_reaches_no_argument_is_an_error() -> None:
         ),
     ],
 )
-def test_credentials_arrive_as_secrets(
+def test_credentials_become_secrets(
     url: str, credentials: dict[str, Any], texts: dict[str, str]
 ) -> None:
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": credentials}})
@@ -210,7 +210,7 @@ def test_credentials_arrive_as_secrets(
     assert run(program).outputs == {name: secret(text) for name, text in texts.items()}
 
 
-def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
+def test_ids_of_a_github_app_become_text() -> None:
     app = {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}}
     url = "https://git.example.com/team/monorepo"
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": app}})
@@ -224,13 +224,13 @@ def test_github_app_is_named_by_text_as_a_secret_holds_nothing_else() -> None:
         assert isinstance(app, GitHubApp)
         return {"id": app.id, "at": app.installation_id}
 
-    assert {name: each.value for name, each in run(program).outputs.items()} == {
+    assert {name: output.value for name, output in run(program).outputs.items()} == {
         "id": "1",
         "at": "2",
     }
 
 
-def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
+def test_chart_is_the_public_one_by_default() -> None:
     assert arguments.argocd_args(parsed(), "id", "c", "r").chart == ChartSource(
         repository="https://argoproj.github.io/argo-helm", version="1.2.3"
     )
@@ -240,7 +240,7 @@ def test_chart_is_the_public_one_unless_the_stack_names_another() -> None:
     )
 
 
-def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
+def test_admin_password_and_webhook_secret_become_secrets() -> None:
     stack = parsed(
         argocd={
             "chart": {"version": "1.2.3"},
@@ -260,7 +260,7 @@ def test_admin_password_and_webhook_secret_arrive_as_secrets() -> None:
     }
 
 
-def test_cluster_is_as_the_stack_file_says() -> None:
+def test_settings_of_the_cluster_become_arguments() -> None:
     cluster = {
         "name": "demo",
         "region": "nyc1",
@@ -287,12 +287,12 @@ def test_cluster_is_as_the_stack_file_says() -> None:
 
     assert run(program).outputs == {
         "token": secret("dop_v1_token"),
-        "integrated": Found(value=True, known=True, secret=False),
+        "integrated": OutputValue(value=True, known=True, secret=False),
     }
 
 
 @pytest.mark.parametrize(
-    ("given", "source"),
+    ("options", "source"),
     [
         ({}, None),
         (
@@ -306,18 +306,18 @@ def test_cluster_is_as_the_stack_file_says() -> None:
         ),
     ],
 )
-def test_application_s_source_is_of_the_kind_that_is_given(
-    given: dict[str, Any], source: Kustomize | Directory | Helm | None
+def test_application_has_the_options_of_its_kind(
+    options: dict[str, Any], source: Kustomize | Directory | Helm | None
 ) -> None:
-    shop = {"path": "shop", "namespace": "shop-dev", **given}
+    shop = {"path": "shop", "namespace": "shop-dev", **options}
     stack = parsed(applications={"shop": shop})
     args = arguments.applications_args(stack, "argocd")["shop"]
     kinds = {"kustomize": args.kustomize, "directory": args.directory, "helm": args.helm}
-    assert kinds == {**dict.fromkeys(kinds), **dict.fromkeys(given, source)}
+    assert kinds == {**dict.fromkeys(kinds), **dict.fromkeys(options, source)}
     assert args.sync == Sync()
 
 
-def test_project_reads_the_stack_s_repositories_and_those_that_it_adds() -> None:
+def test_project_has_the_stack_s_repositories_and_more() -> None:
     project = {"namespaces": ["shop-dev"], "sourceRepos": ["https://git.example.com/team/other"]}
     args = arguments.project_args(parsed(project=project), "argocd")
     assert args.project_name == "dev"
@@ -332,7 +332,7 @@ def test_project_reads_the_stack_s_repositories_and_those_that_it_adds() -> None
     ("managed_by", "source"),
     [("pulumi", Directory(exclude="argo-cd.yaml")), ("git", None)],
 )
-def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_kinds(
+def test_app_of_apps_is_an_application_that_may_deploy_only_argo_cd_s_own_kinds(
     managed_by: str, source: Directory | None
 ) -> None:
     stack = parsed(
@@ -345,7 +345,7 @@ def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_k
     assert list(project.namespaces) == ["argocd"]
     assert project.source_repos == ("https://git.example.com/team/monorepo",)
     assert not project.cluster_resources
-    assert {each.kind for each in project.namespace_resources} == {
+    assert {resource.kind for resource in project.namespace_resources} == {
         "AppProject",
         "Application",
         "ApplicationSet",
@@ -354,6 +354,6 @@ def test_app_of_apps_is_one_application_that_may_hold_nothing_but_argocd_s_own_k
     assert (name, application.revision, application.namespace) == ("bootstrap", "main", "argocd")
     folder = "gitops/dev" if managed_by == "git" else "argocd/dev"
     assert application.path == f"{folder}/bootstrap"
-    # Argo CD has one owner: the stack, or the file in Git.
+    # Argo CD has one owner: the stack or Git.
     assert application.directory == source
     assert arguments.argocd_args(stack, "id", "c", "r").managed_by_git == (managed_by == "git")

@@ -1,4 +1,4 @@
-"""DoksCluster: what it asks DigitalOcean for."""
+"""DoksCluster: its resources and their inputs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +19,7 @@ from tests.unit.mocked import digitalocean_provider, refused, run
 POOL = NodePool("default", "s-2vcpu-4gb", count=2)
 
 
-def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
+def program(**changes: Any) -> Callable[[], Mapping[str, Any]]:
     args = DoksClusterArgs(
         **{
             "cluster_name": "demo",
@@ -27,7 +27,7 @@ def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
             "version": "1.34.1-do.0",
             "node_pools": [POOL],
             "access_token": "dop_v1_token",
-            **given,
+            **changes,
         }
     )
 
@@ -78,12 +78,12 @@ def test_settings_reach_the_cluster() -> None:
     }
 
 
-def test_control_plane_is_not_made_ha_by_a_default_of_digitalocean() -> None:
-    # Kubernetes 1.36 and later are HA, and billed for it, unless told otherwise.
+def test_control_plane_is_highly_available_only_if_the_arguments_say_so() -> None:
+    # From Kubernetes 1.36, DigitalOcean's default is high availability, which costs money.
     assert run(program()).one("KubernetesCluster").inputs["ha"] is False
 
 
-def test_pools_after_the_first_are_resources_of_their_own() -> None:
+def test_pools_after_the_first_are_separate_resources() -> None:
     burst = NodePool(
         "burst",
         "s-4vcpu-8gb",
@@ -107,18 +107,18 @@ def test_pools_after_the_first_are_resources_of_their_own() -> None:
     }
 
 
-def test_other_pools_keep_their_identity_when_their_order_changes() -> None:
+def test_order_of_the_other_pools_has_no_effect() -> None:
     a, b = NodePool("a", "s-2vcpu-4gb", count=1), NodePool("b", "s-2vcpu-4gb", count=1)
-    one, other = run(program(node_pools=[POOL, a, b])), run(program(node_pools=[POOL, b, a]))
-    assert set(one.asked) == set(other.asked)
-    assert len(one.all("KubernetesNodePool")) == 2
+    first, second = run(program(node_pools=[POOL, a, b])), run(program(node_pools=[POOL, b, a]))
+    assert set(first.resources) == set(second.resources)
+    assert len(first.all("KubernetesNodePool")) == 2
 
 
-def test_autoscaled_pool_is_not_set_back_to_a_count() -> None:
+def test_update_does_not_reset_the_number_of_nodes_of_an_autoscaled_pool() -> None:
     pool = NodePool("default", "s-2vcpu-4gb", autoscale=Autoscale(2, 6))
-    asked = run(program(node_pools=[pool])).one("KubernetesCluster").inputs["nodePool"]
-    assert "nodeCount" not in asked
-    assert (asked["autoScale"], asked["minNodes"], asked["maxNodes"]) == (True, 2, 6)
+    inputs = run(program(node_pools=[pool])).one("KubernetesCluster").inputs["nodePool"]
+    assert "nodeCount" not in inputs
+    assert (inputs["autoScale"], inputs["minNodes"], inputs["maxNodes"]) == (True, 2, 6)
 
 
 def test_protected_cluster_can_not_be_deleted() -> None:
@@ -131,35 +131,35 @@ def test_vpc_of_a_protected_cluster_can_not_be_deleted_either() -> None:
     assert not run(program(vpc_ip_range="10.10.0.0/20")).one("Vpc").protect
 
 
-def test_cluster_that_took_its_upgrade_itself_is_not_asked_to_again() -> None:
+def test_automatically_upgraded_cluster_is_not_upgraded_again() -> None:
     before = run(program(version="1.34.1-do.0"))
     after = run(program(version="1.34.2-do.0", hold_version=True), previous=before)
     assert after.one("KubernetesCluster").inputs["version"] == "1.34.1-do.0"
-    asked = run(program(version="1.34.2-do.0"), previous=before)
-    assert asked.one("KubernetesCluster").inputs["version"] == "1.34.2-do.0"
+    upgraded = run(program(version="1.34.2-do.0"), previous=before)
+    assert upgraded.one("KubernetesCluster").inputs["version"] == "1.34.2-do.0"
 
 
-def test_names_are_free_before_a_replacement_takes_them() -> None:
-    made = run(program(node_pools=[POOL, NodePool("burst", "s-4vcpu-8gb", count=1)]))
-    assert made.one("KubernetesCluster").delete_before_replace
-    assert made.one("KubernetesNodePool").delete_before_replace
+def test_resource_is_deleted_before_its_replacement_with_the_same_name() -> None:
+    result = run(program(node_pools=[POOL, NodePool("burst", "s-4vcpu-8gb", count=1)]))
+    assert result.one("KubernetesCluster").delete_before_replace
+    assert result.one("KubernetesNodePool").delete_before_replace
 
 
-def test_own_vpc_is_named_after_the_cluster_and_outlives_it() -> None:
-    made = run(program(vpc_ip_range="10.10.0.0/20"))
-    vpc, cluster = made.one("Vpc"), made.one("KubernetesCluster")
+def test_own_vpc_has_the_name_of_the_cluster_and_is_deleted_after_it() -> None:
+    result = run(program(vpc_ip_range="10.10.0.0/20"))
+    vpc, cluster = result.one("Vpc"), result.one("KubernetesCluster")
     assert vpc.inputs == {"name": "demo", "region": "nyc1", "ipRange": "10.10.0.0/20"}
-    assert cluster.inputs["vpcUuid"] == "cluster-id"  # the id that the mocks give `cluster`
-    assert vpc.urn in made.before(cluster)
+    assert cluster.inputs["vpcUuid"] == "cluster-id"  # the mocks derive it from the logical name
+    assert vpc.urn in result.dependencies(cluster)
 
 
-def test_region_s_default_vpc_is_used_when_none_is_named() -> None:
-    made = run(program())
-    assert not made.all("Vpc")
-    assert "vpcUuid" not in made.one("KubernetesCluster").inputs
+def test_default_vpc_of_the_region_is_used_without_a_vpc() -> None:
+    result = run(program())
+    assert not result.all("Vpc")
+    assert "vpcUuid" not in result.one("KubernetesCluster").inputs
 
 
-def test_kubeconfig_is_secret_and_holds_no_token_that_expires() -> None:
+def test_kubeconfig_is_secret_and_has_the_token_of_the_account() -> None:
     outputs = run(program()).outputs
     assert outputs["kubeconfig"].secret
     config = yaml.safe_load(outputs["kubeconfig"].value)
@@ -175,16 +175,16 @@ def test_cluster_can_be_previewed_before_it_exists() -> None:
     assert outputs["context"].value == "do-nyc1-demo"
 
 
-def test_everything_uses_the_provider_that_it_is_given() -> None:
-    made = run(
+def test_all_resources_use_the_provider_of_the_component() -> None:
+    result = run(
         program(node_pools=[POOL, NodePool("b", "s-1", count=1)], vpc_ip_range="10.1.0.0/20")
     )
-    provider = made.one("digitalocean")
+    provider = result.one("digitalocean")
     for kind in ("KubernetesCluster", "KubernetesNodePool", "Vpc"):
-        assert made.one(kind).provider.startswith(provider.urn)
+        assert result.one(kind).provider.startswith(provider.urn)
 
 
-def test_contradictions_are_refused() -> None:
+def test_contradictory_arguments_are_refused() -> None:
     with refused("node_pools is empty"):
         program(node_pools=[])
     with refused("vpc_id", "vpc_ip_range"):

@@ -1,7 +1,8 @@
-"""What stacks cost: exact sums of the stack files and an account's prices."""
+"""Estimates of what stacks cost: exact sums of the stack files and an account's prices."""
 
 import json
 import os
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import yaml
 
 from doks_gitops import account
 from doks_gitops.account import Prices
-from doks_gitops.costs import __main__ as command
 from doks_gitops.costs import bill
+from doks_gitops.costs.stacks import bills
 from doks_gitops.settings import SettingsError
 from doks_gitops.settings.load import billable_sections
 from sandbox.digitalocean.catalogue import SIZES, TIERS
 from tests.unit.stackfiles import CLUSTER, ROOT, STACKS
 
+BinPlatform = Callable[..., tuple[int, str, str]]
 PRICES = Prices(
     sizes={slug: Decimal(size.price_monthly) for slug, size in SIZES.items()},
     tiers={slug: Decimal(tier.monthly_price_in_cents) / 100 for slug, tier in TIERS.items()},
@@ -26,8 +28,8 @@ ARGOCD = {"values": {"server": {"service": {"type": "LoadBalancer"}}}}
 
 
 @pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """The accounts that were asked for prices, by token and address."""
+def accounts_read(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Token and API address of every account whose prices were read."""
     accounts: list[tuple[str, str]] = []
 
     def read_prices(token: str, api_url: str) -> Prices:
@@ -66,7 +68,7 @@ def span(costs: bill.Line | bill.Bill) -> tuple[float, float]:
 
 
 def amounts(*stacks: str) -> list[tuple[float, float]]:
-    return [span(each) for each in command.bills(stacks)]
+    return [span(estimate) for estimate in bills(stacks, Path())]
 
 
 def test_the_projects_own_stacks_cost_what_their_files_ask_for(project: Path) -> None:
@@ -78,18 +80,18 @@ def test_the_projects_own_stacks_cost_what_their_files_ask_for(project: Path) ->
     assert shared == (5, 5)
 
 
-def test_pools_add_up_and_those_that_grow_have_two_ends(project: Path) -> None:
+def test_pools_add_up_and_autoscaled_pools_have_a_range(project: Path) -> None:
     pools = [
         {"name": "default", "size": "s-2vcpu-4gb", "count": 3},
         {"name": "burst", "size": "c-4", "autoscale": {"min": 1, "max": 5}},
     ]
     write(project, "dev", cluster={**CLUSTER, "nodePools": pools})
-    [dev, _] = command.bills(["dev"])
+    [dev, _] = bills(["dev"], Path())
     assert [span(line) for line in dev.lines] == [(72, 72), (84, 420), (0, 0)]
     assert span(dev) == (156, 492)
 
 
-def test_a_replicated_control_plane_is_prods_default_and_can_be_chosen(project: Path) -> None:
+def test_a_highly_available_control_plane_is_prods_default_and_can_be_chosen(project: Path) -> None:
     write(project, "prod", cluster=CLUSTER)
     write(project, "dev", cluster={**CLUSTER, "highAvailability": True})
     write(project, "staging", cluster=CLUSTER)
@@ -99,7 +101,7 @@ def test_a_replicated_control_plane_is_prods_default_and_can_be_chosen(project: 
 def test_the_registry_is_paid_once_by_the_tier_of_the_stack_that_creates_it(project: Path) -> None:
     name = "microservices-demo"
     write(project, "prod", registry={"name": name, "create": True, "tier": "professional"})
-    [dev, staging, shared] = command.bills(["dev", "staging"])
+    [dev, staging, shared] = bills(["dev", "staging"], Path())
     [line] = shared.lines
     assert (line.what, span(line)) == (f"registry {name}", (20, 20))
     assert line.details == "professional, created by prod"
@@ -111,31 +113,31 @@ def test_an_account_without_a_registry_pays_for_none() -> None:
     assert span(nothing) == (0, 0)
 
 
-def test_a_load_balancer_that_the_stack_file_gives_argocd_is_in_it(project: Path) -> None:
+def test_a_load_balancer_that_the_stack_file_gives_argocd_is_included(project: Path) -> None:
     write(project, "dev", argocd=ARGOCD)
     assert amounts("dev")[0] == (36, 36)
 
 
-def test_a_size_that_the_account_does_not_have_is_told_with_its_key(project: Path) -> None:
+def test_a_size_that_the_account_does_not_have_is_an_error_with_its_key(project: Path) -> None:
     pool = {"name": "default", "size": "s-2vcpu-5gb", "count": 1}
     write(project, "dev", cluster={**CLUSTER, "nodePools": [pool]})
     with pytest.raises(SettingsError) as error:
-        command.bills(["dev"])
+        bills(["dev"], Path())
     assert "Pulumi.dev.yaml: doks-gitops:cluster.nodePools[0].size" in str(error.value)
     assert '"s-2vcpu-5gb", which is no size for this account' in str(error.value)
     assert "did you mean s-2vcpu-4gb?" in str(error.value)
 
 
 def test_all_findings_in_the_billable_sections_are_reported(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, bin_platform: BinPlatform
 ) -> None:
     pool = {"name": "default", "size": "s-2vcpu-4gb", "count": 0}
     write(project, "dev", cluster={**CLUSTER, "nodePools": [pool]}, registry={"nmae": "x"})
-    assert command.main(["dev"]) == 1
-    said = capsys.readouterr().err
-    assert "doks-gitops:cluster.nodePools[0].count" in said
-    assert "doks-gitops:registry.nmae" in said
-    assert "doks-gitops:registry.name" in said
+    code, _, error = bin_platform("costs", "--stack", "dev")
+    assert code == 1
+    assert "doks-gitops:cluster.nodePools[0].count" in error
+    assert "doks-gitops:registry.nmae" in error
+    assert "doks-gitops:registry.name" in error
 
 
 def test_secrets_and_sections_that_are_not_set_yet_are_not_needed() -> None:
@@ -145,49 +147,50 @@ def test_secrets_and_sections_that_are_not_set_yet_are_not_needed() -> None:
     assert (cluster.name, registry.name) == ("microservices-demo-dev", "microservices-demo")
 
 
-def test_broken_yaml_is_told_with_its_file() -> None:
+def test_error_for_broken_yaml_names_the_file() -> None:
     with pytest.raises(SettingsError, match=r"Pulumi\.dev\.yaml: the whole file"):
         billable_sections("dev", "config: [")
 
 
-def test_each_account_is_asked_once_with_the_stacks_own_token_before_the_environments(
-    project: Path, asked: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+def test_each_account_is_read_once_and_a_stacks_own_token_comes_before_the_environments(
+    project: Path, accounts_read: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(project, "prod", **{"digitalocean:token": {"secure": "v1:encrypted"}})
     pulumi = project / "pulumi"
     pulumi.write_text('#!/bin/sh\necho \'{"secret": true, "value": "dop_v1_of_\'$7\'"}\'\n')
     pulumi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{project}{os.pathsep}{os.environ['PATH']}")
-    assert len(command.bills(STACKS)) == len(STACKS) + 2, "each account has its registry"
+    assert len(bills(STACKS, Path())) == len(STACKS) + 2, "each account has its registry"
     address = "https://api.digitalocean.com"
-    assert asked == [("dop_v1_environment", address), ("dop_v1_of_prod", address)]
+    assert accounts_read == [("dop_v1_environment", address), ("dop_v1_of_prod", address)]
 
 
-def test_without_a_token_both_ways_to_the_prices_are_told(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_error_for_a_missing_token_names_both_sources_of_prices(
+    project: Path, bin_platform: BinPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del project
     monkeypatch.delenv("DIGITALOCEAN_TOKEN")
-    assert command.main([]) == 1
-    said = capsys.readouterr().err
-    assert "export DIGITALOCEAN_TOKEN" in said
-    assert "bin/sandbox run bin/platform costs" in said
+    code, _, error = bin_platform("costs")
+    assert code == 1
+    assert "export DIGITALOCEAN_TOKEN" in error
+    assert "bin/sandbox run bin/platform costs" in error
 
 
-def test_a_stack_without_a_file_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stack_without_a_file_is_an_error(project: Path, bin_platform: BinPlatform) -> None:
     del project
-    assert command.main(["qa"]) == 1
-    assert "Pulumi.qa.yaml can't be read here" in capsys.readouterr().err
+    code, _, error = bin_platform("costs", "--stack", "qa")
+    assert code == 1
+    assert "Pulumi.qa.yaml can't be read: No such file" in error
 
 
-def test_table_and_json_say_the_same(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_and_json_have_the_same_content(project: Path, bin_platform: BinPlatform) -> None:
     del project
-    assert command.main([]) == 0
-    table = capsys.readouterr().out.splitlines()
-    assert command.main(["--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["least"], said["most"]) == (261, 405)
+    code, table_text, _ = bin_platform("costs")
+    json_code, json_text, _ = bin_platform("costs", "--json")
+    assert (code, json_code) == (0, 0)
+    table, estimate = table_text.splitlines(), json.loads(json_text)
+    assert (estimate["least"], estimate["most"]) == (261, 405)
     [last] = [line for line in table if line.startswith("all together")]
     assert last.endswith(" 261.00 to 405.00")
-    assert said["notIncluded"][0] in table[-1]
+    assert estimate["notIncluded"][0] in table[-1]
     assert max(map(len, table[:-1])) <= 80

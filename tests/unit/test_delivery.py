@@ -1,19 +1,19 @@
 """Previews as data and as a comment; comments and issues that are updated in place."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import requests
 
 from doks_gitops.ci import report
-from doks_gitops.ci.github import GitHubError, Repository
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
+from doks_gitops.github import GitHubError, Repository
 from doks_gitops.policy.rules import CLUSTER
+from tests.unit.fake_api import FakeApi, serve
 from tests.unit.pulumi_command import PulumiCommand
 
 URN = "urn:pulumi:dev::doks-gitops::doks-gitops:index:GitOpsApplication$kubernetes:v1:{}::{}"
@@ -188,17 +188,71 @@ def test_the_picture_shows_the_whole_comment() -> None:
     assert "<" not in text
 
 
-def test_missing_environment_is_named_with_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with serve() as fake:
+        yield fake
+
+
+def repository(api: FakeApi) -> Repository:
+    return Repository("team/demo", "token", api.url)
+
+
+def test_error_for_a_missing_environment_names_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     with pytest.raises(GitHubError, match="export GITHUB_REPOSITORY=OWNER/NAME"):
-        Repository.of_environment()
+        Repository.from_environment()
 
 
-def test_what_github_refuses_is_told_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = requests.Response()
-    answer.status_code = 422
+def test_error_has_the_message_of_github(api: FakeApi) -> None:
     errors = [{"message": "No commits between main and a"}]
-    answer._content = json.dumps({"message": "Validation Failed", "errors": errors}).encode()
-    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: answer)
+    body = {"message": "Validation Failed", "errors": errors}
+    api.answer("/repos/team/demo/issues/1/comments", (422, body))
     with pytest.raises(GitHubError, match=r"422 Validation Failed: No commits between main and a"):
-        Repository("team/demo", "token", "https://github.example.com").comment(1, "preview", "")
+        repository(api).comment(1, "preview", "")
+
+
+@pytest.mark.parametrize(
+    ("status", "fix"), [(401, "GITHUB_TOKEN"), (403, "issues: write"), (404, "GITHUB_REPOSITORY")]
+)
+def test_error_for_a_refused_request_has_a_fix(api: FakeApi, status: int, fix: str) -> None:
+    api.answer("/repos/team/demo/issues", (status, {"message": "Refused"}))
+    with pytest.raises(GitHubError, match=f"(?s){status} Refused.*next: .*{fix}"):
+        repository(api).issue("drift", "Drift", "text")
+
+
+def test_unreachable_github_is_an_error_with_its_address() -> None:
+    with pytest.raises(GitHubError, match=r"http://127\.0\.0\.1:1\): .*Connection refused"):
+        Repository("team/demo", "token", "http://127.0.0.1:1").close_issue("drift", "")
+
+
+def test_token_is_never_sent_to_github_unprotected() -> None:
+    with pytest.raises(GitHubError, match="others could read the token"):
+        Repository("team/demo", "token", "http://github.example.com/api/v3")
+
+
+def test_request_to_github_on_loopback_has_the_token_and_no_proxy(
+    api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    api.answer("/repos/team/demo/issues", (200, []))
+    assert repository(api).close_issue("drift", "") is None
+    assert api.requests == [("/repos/team/demo/issues?per_page=100&state=open", "token token")]
+
+
+def test_every_page_is_searched_for_an_issue(api: FakeApi) -> None:
+    path = "/repos/team/demo/issues"
+    others = [{"number": number, "body": None} for number in range(100)]
+    api.answer(f"{path}#1", (200, others), Link=f'<{api.url}{path}?page=2>; rel="next"')
+    body = "<!-- doks-gitops: drift -->\nold"
+    issue = {"number": 100, "body": body, "url": f"{api.url}{path}/100", "html_url": "the issue"}
+    api.answer(f"{path}#2", (200, [issue]))
+    api.answer(f"{path}/100", (200, issue))
+    assert repository(api).issue("drift", "Drift", "new") == "the issue"
+    assert api.bodies == [{"title": "Drift", "body": "<!-- doks-gitops: drift -->\nnew"}]

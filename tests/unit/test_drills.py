@@ -1,4 +1,4 @@
-"""When a drill passes, and the picture that it draws."""
+"""When a drill passes, and the timeline that it draws."""
 
 import subprocess
 from typing import Any
@@ -11,41 +11,41 @@ from sandbox.drills.drill import Drill, Failed, Phase, healthy
 from sandbox.drills.timeline import svg
 from sandbox.paths import REPOSITORY
 
-WELL = {"sync": "Synced", "health": "Healthy", "revision": "new"}
+HEALTHY = {"sync": "Synced", "health": "Healthy", "revision": "new"}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.mark.parametrize(
     "other", [{"sync": "OutOfSync"}, {"health": "Progressing"}, {"revision": "old"}]
 )
-def test_applications_are_well_only_at_the_commit_that_git_is_at(other: dict[str, Any]) -> None:
-    assert healthy({"applications": [WELL, WELL]}, "new")
-    assert not healthy({"applications": [WELL, {**WELL, **other}]}, "new")
+def test_applications_are_healthy_only_at_the_latest_commit(other: dict[str, Any]) -> None:
+    assert healthy({"applications": [HEALTHY, HEALTHY]}, "new")
+    assert not healthy({"applications": [HEALTHY, {**HEALTHY, **other}]}, "new")
 
 
-def test_a_cluster_that_is_gone_or_deploys_nothing_is_not_well() -> None:
+def test_a_missing_cluster_or_one_without_applications_is_not_healthy() -> None:
     assert not healthy(None, "new")
     assert not healthy({"applications": []}, "new")
 
 
-def test_the_timeline_has_a_bar_for_each_phase_as_long_as_it_took() -> None:
+def test_the_timeline_has_a_bar_for_each_phase_with_its_duration() -> None:
     phases = [Phase("cluster", 0, 10), Phase("Argo CD", 10, 30), Phase("applications", 30, 30)]
-    drawn = ElementTree.fromstring(svg({"lost-cluster": phases, "lost-argocd": phases[:1]}))
-    bars = [each for each in drawn.iter(f"{SVG}rect") if each.find(f"{SVG}title") is not None]
-    told = [bar.findtext(f"{SVG}title") for bar in bars]
-    assert told == ["cluster: 10.0 s", "Argo CD: 20.0 s", "cluster: 10.0 s"]
+    picture = ElementTree.fromstring(svg({"lost-cluster": phases, "lost-argocd": phases[:1]}))
+    bars = [rect for rect in picture.iter(f"{SVG}rect") if rect.find(f"{SVG}title") is not None]
+    titles = [bar.findtext(f"{SVG}title") for bar in bars]
+    assert titles == ["cluster: 10.0 s", "Argo CD: 20.0 s", "cluster: 10.0 s"]
     assert float(bars[1].attrib["width"]) == pytest.approx(2 * float(bars[0].attrib["width"]), 0.01)
-    shown = {text.text for text in drawn.iter(f"{SVG}text")}
-    assert {"lost-cluster", "lost-argocd", "30.0 s", "10.0 s"} <= shown
+    texts = {text.text for text in picture.iter(f"{SVG}text")}
+    assert {"lost-cluster", "lost-argocd", "30.0 s", "10.0 s"} <= texts
 
 
 def test_drill_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [REPOSITORY / "bin" / "sandbox", "drill", "lost-keys"],
         text=True, capture_output=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 1
-    assert "lost-cluster" in done.stderr
+    assert result.returncode == 1
+    assert "lost-cluster" in result.stderr
 
 
 def test_limit_is_exceeded_only_by_a_longer_recovery() -> None:

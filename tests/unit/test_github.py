@@ -1,4 +1,4 @@
-"""What stands around the repository on GitHub, from the stack file to what is asked for."""
+"""GitHubDelivery, and the settings of the repository on GitHub."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,14 +30,14 @@ SSH = {
 URL = "https://argocd.example.com/api/webhook"
 
 
-def delivery(**given: Any) -> Run:
+def delivery(**changes: Any) -> Run:
     def program() -> Mapping[str, Any]:
         import pulumi_github
 
         provider = pulumi_github.Provider("github", owner="team", token="token")
         GitHubDelivery(
             "github",
-            GitHubDeliveryArgs("monorepo", **given),
+            GitHubDeliveryArgs("monorepo", **changes),
             pulumi.ResourceOptions(providers=[provider]),
         )
         return {}
@@ -45,22 +45,22 @@ def delivery(**given: Any) -> Run:
     return run(program)
 
 
-def own(made: Run) -> list[str]:
-    return sorted(each.name for each in made.asked.values() if each.type.startswith("github:"))
+def own(result: Run) -> list[str]:
+    return sorted(resource.name for resource in result.of_packages("github"))
 
 
-def test_nothing_is_made_that_is_not_asked_for() -> None:
+def test_without_parts_there_are_no_resources() -> None:
     assert own(delivery()) == []
 
 
-def test_deploy_key_may_only_read() -> None:
+def test_deploy_key_is_read_only() -> None:
     key = delivery(deploy_key=DeployKey("dev", "ssh-ed25519 AAAA")).one("RepositoryDeployKey")
     assert key.inputs == {
         "repository": "monorepo", "title": "dev", "key": "ssh-ed25519 AAAA", "readOnly": True,
     }  # fmt: skip
 
 
-def test_webhook_is_told_of_pushes_and_signs_them() -> None:
+def test_webhook_sends_signed_messages_of_pushes() -> None:
     hook = delivery(webhook=Webhook(URL, "a webhook secret")).one("RepositoryWebhook")
     assert hook.inputs["events"] == ["push"]
     assert hook.inputs["configuration"] == {
@@ -69,7 +69,7 @@ def test_webhook_is_told_of_pushes_and_signs_them() -> None:
     assert "configuration" in hook.secret
 
 
-def test_ruleset_names_everybody_who_may_break_it() -> None:
+def test_ruleset_names_everybody_who_may_bypass_it() -> None:
     bypass = (
         Bypass(user="bot"),
         Bypass(team="ops", mode="pull_request"),
@@ -77,15 +77,18 @@ def test_ruleset_names_everybody_who_may_break_it() -> None:
         Bypass(organization_admins=True),
     )
     rules = Ruleset("main", ("~DEFAULT_BRANCH", "release/*"), 2, ("tests",), bypass)
-    made = delivery(ruleset=rules).one("RepositoryRuleset").inputs
-    assert made["conditions"]["refName"]["includes"] == ["~DEFAULT_BRANCH", "refs/heads/release/*"]
-    assert made["bypassActors"] == [
+    result = delivery(ruleset=rules).one("RepositoryRuleset").inputs
+    assert result["conditions"]["refName"]["includes"] == [
+        "~DEFAULT_BRANCH",
+        "refs/heads/release/*",
+    ]
+    assert result["bypassActors"] == [
         {"actorType": "User", "actorId": NUMBERS["bot"], "bypassMode": "always"},
         {"actorType": "Team", "actorId": NUMBERS["ops"], "bypassMode": "pull_request"},
         {"actorType": "Integration", "actorId": 7, "bypassMode": "always"},
         {"actorType": "OrganizationAdmin", "bypassMode": "always"},
     ]
-    assert made["rules"] == {
+    assert result["rules"] == {
         "deletion": True,
         "nonFastForward": True,
         "pullRequest": {"requiredApprovingReviewCount": 2, "dismissStaleReviewsOnPush": True},
@@ -95,41 +98,40 @@ def test_ruleset_names_everybody_who_may_break_it() -> None:
     }  # fmt: skip
 
 
-def test_ruleset_without_checks_asks_for_none() -> None:
+def test_ruleset_without_checks_requires_none() -> None:
     assert "requiredStatusChecks" not in delivery(ruleset=Ruleset("x")).one(
         "RepositoryRuleset"
     ).inputs["rules"]  # fmt: skip
 
 
-def test_environment_asks_its_reviewers_and_keeps_its_secrets() -> None:
+def test_environment_has_its_reviewers_secrets_and_variables() -> None:
     environment = Environment(("ada",), ("ops",), True, 5, {"TOKEN": "hush"}, {"REGION": "nyc1"})
-    made = delivery(environments={"prod": environment})
-    asked = made.one("RepositoryEnvironment")
-    assert asked.inputs == {
+    result = delivery(environments={"prod": environment})
+    resource = result.one("RepositoryEnvironment")
+    assert resource.inputs == {
         "repository": "monorepo",
         "environment": "prod",
         "preventSelfReview": True,
         "waitTimer": 5,
         "reviewers": [{"users": [NUMBERS["ada"]], "teams": [NUMBERS["ops"]]}],
     }
-    secret = made.one("ActionsEnvironmentSecret")
+    secret = result.one("ActionsEnvironmentSecret")
     assert (secret.inputs["secretName"], secret.inputs["value"]) == ("TOKEN", "hush")
     assert "value" in secret.secret
-    variable = made.one("ActionsEnvironmentVariable")
+    variable = result.one("ActionsEnvironmentVariable")
     assert (variable.inputs["variableName"], variable.inputs["value"]) == ("REGION", "nyc1")
-    for inside in (secret, variable):
-        assert asked.urn in made.before(inside)
+    assert resource.urn in result.dependencies(secret) & result.dependencies(variable)
 
 
-def test_secrets_and_variables_of_all_workflows_are_the_repositorys() -> None:
-    made = delivery(secrets={"A": "hush"}, variables={"B": "x"})
-    assert made.one("ActionsSecret").inputs["value"] == "hush"
-    assert "value" in made.one("ActionsSecret").secret
-    assert made.one("ActionsVariable").inputs["value"] == "x"
+def test_secrets_and_variables_of_all_workflows_belong_to_the_repository() -> None:
+    result = delivery(secrets={"A": "hush"}, variables={"B": "x"})
+    assert result.one("ActionsSecret").inputs["value"] == "hush"
+    assert "value" in result.one("ActionsSecret").secret
+    assert result.one("ActionsVariable").inputs["value"] == "x"
 
 
 def github_args(**github: Any) -> GitHubDeliveryArgs:
-    given = parsed(
+    stack = parsed(
         github=GITHUB | github,
         repositories=SSH,
         argocd={
@@ -138,10 +140,10 @@ def github_args(**github: Any) -> GitHubDeliveryArgs:
             "webhookSecret": "a webhook secret",
         },
     )
-    return arguments.github_args(given)
+    return arguments.github_args(stack)
 
 
-def test_webhook_goes_to_argocds_own_address_unless_another_is_given() -> None:
+def test_webhook_has_the_address_of_argo_cd_by_default() -> None:
     webhook = github_args(webhook={}).webhook
     assert webhook is not None
     assert webhook.url == URL
@@ -150,25 +152,25 @@ def test_webhook_goes_to_argocds_own_address_unless_another_is_given() -> None:
     assert webhook.url == "https://hooks.example.com/x"
 
 
-def test_deploy_key_is_the_public_half_of_what_argocd_reads_with() -> None:
+def test_deploy_key_is_the_public_half_of_the_key_of_argo_cd() -> None:
     key = github_args(deployKey="monorepo").deploy_key
     assert key == DeployKey("demo (Argo CD)", public_key(KEY))
 
 
-def test_every_part_of_the_stack_file_arrives() -> None:
-    made = github_args(
+def test_settings_become_the_arguments_of_the_component() -> None:
+    result = github_args(
         ruleset={"branches": ["main"], "approvals": 2, "bypass": [{"team": "ops"}]},
         environments={"prod": {"users": ["ada"], "variables": {"A": "1"}, "secrets": {"B": "x"}}},
         secrets={"C": "y"},
         variables={"D": "z"},
     )
-    assert made.repository == "monorepo"
-    assert made.ruleset == Ruleset("doks-gitops", ("main",), 2, (), (Bypass(team="ops"),))
-    assert made.environments["prod"].users == ("ada",)
-    assert made.environments["prod"].variables == {"A": "1"}
-    assert set(made.environments["prod"].secrets) == {"B"}
-    assert set(made.secrets) == {"C"}
-    assert made.variables == {"D": "z"}
+    assert result.repository == "monorepo"
+    assert result.ruleset == Ruleset("doks-gitops", ("main",), 2, (), (Bypass(team="ops"),))
+    assert result.environments["prod"].users == ("ada",)
+    assert result.environments["prod"].variables == {"A": "1"}
+    assert set(result.environments["prod"].secrets) == {"B"}
+    assert set(result.secrets) == {"C"}
+    assert result.variables == {"D": "z"}
 
 
 def test_token_and_address_come_from_the_environment_if_the_stack_has_none() -> None:
@@ -186,20 +188,20 @@ def test_token_and_address_come_from_the_environment_if_the_stack_has_none() -> 
     assert settings.parse("dev", CONFIG, {}, environ=environ).github is None
 
 
-def test_stack_without_github_asks_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_without_github_has_no_github_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not platform(monkeypatch).all("pulumi:providers:github")
 
 
-def test_github_depends_on_nothing_in_the_cluster_and_applications_on_it(
+def test_webhook_needs_nothing_in_the_cluster_and_exists_before_applications(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     github = GITHUB | {"webhook": {"url": URL}, "ruleset": {}}
-    made = platform(monkeypatch, config={**CONFIG, "doks-gitops:github": github})
-    hook = made.one("RepositoryWebhook")
-    assert hook.provider.startswith(made.one("pulumi:providers:github").urn)
-    assert not [urn for urn in made.before(hook) if "kubernetes" in urn.lower()]
-    assert hook.urn in made.before(made.one("Application"))
-    for each in made.asked.values():
-        for key, value in each.inputs.items():
+    result = platform(monkeypatch, config={**CONFIG, "doks-gitops:github": github})
+    hook = result.one("RepositoryWebhook")
+    assert hook.provider.startswith(result.one("pulumi:providers:github").urn)
+    assert not [urn for urn in result.dependencies(hook) if "kubernetes" in urn.lower()]
+    assert hook.urn in result.dependencies(result.one("Application"))
+    for resource in result.resources.values():
+        for key, value in resource.inputs.items():
             if "github_pat_1" in str(value):
-                assert key in each.secret
+                assert key in resource.secret

@@ -2,20 +2,23 @@
 
 import json
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
 
 from doks_gitops import arguments
-from doks_gitops.promotion import __main__ as cli
-from doks_gitops.promotion.layout import App, LayoutError, Source, Wish, apps, argocd, files
+from doks_gitops.promotion.layout import App, EnvironmentLayout, LayoutError, Source, files
+from doks_gitops.promotion.scaffold import read_apps, read_argocd
 from doks_gitops.settings.model import Argocd
 
+BinPlatform = Callable[..., tuple[int, str, str]]
 URL = "https://git.example.com/team/demo.git"
 ARGOCD = Argocd.model_validate({"chart": {"version": "1.2.3"}})
 SHOP = App("shop", "kustomize/dev", "shop-dev")
-WISH = Wish("dev", URL, "main", ARGOCD, [SHOP])
+LAYOUT = EnvironmentLayout("dev", URL, "main", ARGOCD, [SHOP])
 BOOTSTRAP = PurePosixPath("argocd/dev/bootstrap")
 STACK = """\
 config:
@@ -25,12 +28,12 @@ config:
 """
 
 
-def documents(path: str, wish: Wish = WISH) -> list[dict[str, object]]:
-    return list(yaml.safe_load_all(files(wish)[PurePosixPath(path)]))
+def documents(path: str, layout: EnvironmentLayout = LAYOUT) -> list[dict[str, object]]:
+    return list(yaml.safe_load_all(files(layout)[PurePosixPath(path)]))
 
 
 def test_layout_is_that_of_argocd_autopilot() -> None:
-    assert {str(path) for path in files(WISH)} >= {
+    assert {str(path) for path in files(LAYOUT)} >= {
         "argocd/dev/apps/shop/base/kustomization.yaml",
         "argocd/dev/apps/shop/overlays/dev/config.json",
         "argocd/dev/apps/shop/overlays/dev/kustomization.yaml",
@@ -42,11 +45,11 @@ def test_layout_is_that_of_argocd_autopilot() -> None:
     }
 
 
-def test_every_file_can_be_read_as_what_it_is() -> None:
-    for path, text in files(WISH).items():
+def test_every_file_is_valid_yaml_or_json() -> None:
+    for path, text in files(LAYOUT).items():
         if path.suffix == ".yaml":
             assert path.name == "values.yaml" or all(
-                each["kind"] for each in yaml.safe_load_all(text)
+                document["kind"] for document in yaml.safe_load_all(text)
             )
         elif path.suffix == ".json":
             json.loads(text)
@@ -54,11 +57,11 @@ def test_every_file_can_be_read_as_what_it_is() -> None:
 
 def test_bootstrap_holds_nothing_that_its_project_forbids() -> None:
     """`platform` allows three kinds, in Argo CD's namespace."""
-    for path in files(WISH):
+    for path in files(LAYOUT):
         if path.parent == BOOTSTRAP and path.suffix == ".yaml":
-            for each in documents(str(path)):
-                assert each["kind"] in ("AppProject", "Application", "ApplicationSet")
-                metadata = each["metadata"]
+            for document in documents(str(path)):
+                assert document["kind"] in ("AppProject", "Application", "ApplicationSet")
+                metadata = document["metadata"]
                 assert isinstance(metadata, dict)
                 assert metadata["namespace"] == "argocd"
 
@@ -71,19 +74,19 @@ def test_root_is_in_the_project_that_the_stack_makes() -> None:
 
 
 def test_no_project_allows_everything() -> None:
-    for text in files(WISH).values():
-        for each in yaml.safe_load_all(text) if "kind: AppProject" in text else ():
-            if each["kind"] == "AppProject":
-                assert "*" not in json.dumps(each["spec"])
+    for text in files(LAYOUT).values():
+        for document in yaml.safe_load_all(text) if "kind: AppProject" in text else ():
+            if document["kind"] == "AppProject":
+                assert "*" not in json.dumps(document["spec"])
 
 
 def test_project_allows_the_applications_namespaces() -> None:
     other = App("blog", "kustomize/blog", "blog-dev")
-    wish = Wish("dev", URL, "main", ARGOCD, [SHOP, other, App("b2", "x", "blog-dev")])
-    project = documents("argocd/dev/projects/dev.yaml", wish)[0]["spec"]
+    layout = replace(LAYOUT, apps=[SHOP, other, App("b2", "x", "blog-dev")])
+    project = documents("argocd/dev/projects/dev.yaml", layout)[0]["spec"]
     assert isinstance(project, dict)
-    assert [each["namespace"] for each in project["destinations"]] == ["blog-dev", "shop-dev"]
-    empty = documents("argocd/dev/projects/dev.yaml", Wish("dev", URL, "main", ARGOCD, []))
+    assert [entry["namespace"] for entry in project["destinations"]] == ["blog-dev", "shop-dev"]
+    empty = documents("argocd/dev/projects/dev.yaml", replace(LAYOUT, apps=[]))
     assert isinstance(empty[0]["spec"], dict)
     assert empty[0]["spec"]["destinations"] == []
 
@@ -91,14 +94,14 @@ def test_project_allows_the_applications_namespaces() -> None:
 def test_base_is_the_monorepo_s_folder_or_the_other_repository_s() -> None:
     path = "argocd/dev/apps/shop/base/kustomization.yaml"
     assert documents(path)[0]["resources"] == ["../../../../../kustomize/dev"]
-    split = Wish("dev", URL, "main", ARGOCD, [SHOP], Source("https://git.example.com/a.git", "v1"))
+    split = replace(LAYOUT, source=Source("https://git.example.com/a.git", "v1"))
     assert documents(path, split)[0]["resources"] == [
         "https://git.example.com/a.git//kustomize/dev?ref=v1"
     ]
 
 
 def test_argo_cd_s_values_in_git_have_no_secret() -> None:
-    given = argocd(
+    argocd = read_argocd(
         {
             "chart": {"version": "1.2.3"},
             "values": {"server": {"replicas": 3}},
@@ -106,7 +109,7 @@ def test_argo_cd_s_values_in_git_have_no_secret() -> None:
             "webhookSecret": {"secure": "v1:x"},
         }
     )
-    text = files(Wish("dev", URL, "main", given, []))[BOOTSTRAP / "argo-cd" / "values.yaml"]
+    text = files(replace(LAYOUT, argocd=argocd))[BOOTSTRAP / "argo-cd" / "values.yaml"]
     values = yaml.safe_load(text)
     assert values["configs"]["secret"] == {"createSecret": False}
     assert values["server"]["replicas"] == 3
@@ -114,30 +117,30 @@ def test_argo_cd_s_values_in_git_have_no_secret() -> None:
 
 def test_chart_that_argo_cd_can_t_read_is_refused() -> None:
     with pytest.raises(LayoutError, match=r"path \./chart on this machine"):
-        argocd({"chart": {"path": "./chart"}})
+        read_argocd({"chart": {"path": "./chart"}})
 
 
 def test_application_that_is_no_overlay_is_refused() -> None:
-    with pytest.raises(LayoutError, match="shop is no Kustomize overlay"):
-        apps({"shop": {"path": "chart", "namespace": "shop", "helm": {"releaseName": "shop"}}})
+    with pytest.raises(LayoutError, match="shop is not a Kustomize overlay"):
+        read_apps({"shop": {"path": "chart", "namespace": "shop", "helm": {"releaseName": "shop"}}})
 
 
-def test_template_of_the_team_takes_the_place_of_ours(tmp_path: Path) -> None:
+def test_template_of_the_team_takes_the_place_of_the_default(tmp_path: Path) -> None:
     (tmp_path / "clusters" / "ENV").mkdir(parents=True)
     (tmp_path / "clusters" / "ENV" / "APP.yaml").write_text("app: ${app} # costs $$5\n")
-    assert files(WISH, tmp_path) == {
+    assert files(LAYOUT, tmp_path) == {
         PurePosixPath("clusters/dev/shop.yaml"): "app: shop # costs $5\n"
     }
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [("${app}", r"asks for 'app'; there are .*environment"), ("$5", r"written as \$\$")],
+    ("text", "message"),
+    [("${app}", r"the placeholder 'app'.*\n.*environment"), ("$5", r"\n.*dollar sign as \$\$")],
 )
-def test_template_that_can_t_be_filled_says_where(tmp_path: Path, text: str, said: str) -> None:
+def test_error_in_a_template_names_the_file(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "README.md").write_text(text)
-    with pytest.raises(LayoutError, match=rf"README\.md.*{said}"):
-        files(WISH, tmp_path)
+    with pytest.raises(LayoutError, match=rf"README\.md.*{message}"):
+        files(LAYOUT, tmp_path)
 
 
 @pytest.fixture
@@ -158,78 +161,171 @@ def git(folder: Path, *words: str) -> str:
     ).stdout
 
 
-def lay_out(clone: Path, *words: str) -> int:
-    return cli.main(
-        ["layout", "dev", "--repo", str(clone), "--stacks", str(clone.parent), "--url", URL, *words]
-    )
+@pytest.fixture
+def lay_out(clone: Path, bin_platform: BinPlatform) -> BinPlatform:
+    """Runs `bin/platform layout` in the clone for dev, with further words."""
+    place = ("--repo", str(clone), "-C", str(clone.parent), "--url", URL)
+    return lambda *words: bin_platform("layout", "--stack", "dev", *place, *words)
 
 
-def test_layout_is_one_commit_in_an_empty_repository(clone: Path) -> None:
-    assert lay_out(clone) == 0
+def test_layout_is_one_commit_in_an_empty_repository(clone: Path, lay_out: BinPlatform) -> None:
+    assert lay_out()[0] == 0
     assert git(clone, "log", "--format=%s", "origin/main").splitlines() == [
         "Lay out the GitOps folder of dev"
     ]
     shown = git(clone, "show", "origin/main:argocd/dev/bootstrap/root.yaml")
-    assert shown == files(WISH)[BOOTSTRAP / "root.yaml"]
+    assert shown == files(LAYOUT)[BOOTSTRAP / "root.yaml"]
 
 
-def test_pull_request_in_an_empty_repository_is_refused(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert lay_out(clone, "--pull-request") == 1
-    assert "no commit yet" in capsys.readouterr().err
+def test_pull_request_in_an_empty_repository_is_refused(clone: Path, lay_out: BinPlatform) -> None:
+    code, _, error = lay_out("--pull-request")
+    assert code == 1
+    assert "no commit yet" in error
     assert not (clone / "argocd").exists()
 
 
-def test_what_people_changed_is_never_overwritten(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    lay_out(clone)
+def test_what_people_changed_is_never_overwritten(clone: Path, lay_out: BinPlatform) -> None:
+    lay_out()
     root = clone / BOOTSTRAP / "root.yaml"
     root.write_text("mine\n")
     git(clone, "rm", "--quiet", "argocd/dev/projects/dev.yaml")
     git(clone, "commit", "--quiet", "--all", "-m", "mine")
-    assert lay_out(clone) == 0
+    assert lay_out()[0] == 0
     assert root.read_text() == "mine\n"
     assert git(clone, "show", "--format=", "--name-only", "HEAD").split() == [
         "argocd/dev/projects/dev.yaml"
     ]
-    capsys.readouterr()
-    assert lay_out(clone) == 0
-    assert capsys.readouterr().out == "dev is laid out already.\n"
+    assert lay_out()[:2] == (0, "dev is laid out already.\n")
 
 
-def test_dry_run_and_dirty_tree_change_nothing(
-    clone: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert lay_out(clone, "--dry-run") == 0
-    assert "+ argocd/dev/bootstrap/root.yaml" in capsys.readouterr().out
+def test_dry_run_and_dirty_tree_change_nothing(clone: Path, lay_out: BinPlatform) -> None:
+    code, shown, _ = lay_out("--dry-run")
+    assert code == 0
+    assert "+ argocd/dev/bootstrap/root.yaml" in shown
     assert not (clone / "argocd").exists()
     (clone / "mine").write_text("")
-    assert lay_out(clone) == 1
-    assert "not committed" in capsys.readouterr().err
+    code, _, error = lay_out()
+    assert code == 1
+    assert "not committed" in error
 
 
-def test_repository_that_the_stack_does_not_know_is_noted(
-    clone: Path, capsys: pytest.CaptureFixture[str]
+def test_repository_that_the_stack_does_not_know_is_noted(lay_out: BinPlatform) -> None:
+    _, _, note = lay_out("--dry-run", "--url", "https://git.example.com/team/demo")
+    assert "only after the stack file has exactly this URL" in note
+    assert lay_out("--dry-run")[2] == ""
+
+
+def test_missing_stack_file_is_named(clone: Path, bin_platform: BinPlatform) -> None:
+    words = ("layout", "--stack", "prod", "--repo", str(clone), "-C", str(clone.parent))
+    code, _, error = bin_platform(*words)
+    assert code == 1
+    assert "Pulumi.prod.yaml: No such file" in error
+
+
+def test_repository_is_cloned_from_its_url(
+    clone: Path, bin_platform: BinPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lay_out(clone, "--dry-run", "--url", "https://git.example.com/team/demo")
-    assert "only once the stack file has it" in capsys.readouterr().err
-    lay_out(clone, "--dry-run")
-    assert capsys.readouterr().err == ""
-
-
-def test_missing_stack_file_is_named(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["layout", "prod", "--repo", str(clone), "--stacks", str(clone.parent)]
-    assert cli.main(words) == 1
-    assert "Pulumi.prod.yaml: No such file" in capsys.readouterr().err
-
-
-def test_repository_is_cloned_from_its_url(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for role in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{role}_NAME", "t")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@localhost")
     origin = clone.parent / "origin.git"
-    words = ["layout", "dev", "--repo", origin.as_uri(), "--stacks", str(clone.parent)]
-    assert cli.main(words) == 0
+    words = ("layout", "--stack", "dev", "--repo", origin.as_uri(), "-C", str(clone.parent))
+    assert bin_platform(*words)[0] == 0
     assert origin.as_uri() in git(origin, "show", "main:argocd/dev/bootstrap/root.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            ("--app", "../x", "kustomize/dev", "shop"),
+            "--app ../x kustomize/dev shop has a wrong name",
+        ),
+        (("--app", "x", "../../etc", "shop"), "has a wrong path"),
+        (("--app", "x", "kustomize/dev", "a\nb: c"), "has a wrong namespace"),
+        (("--source", "https://u:secret@git.example.com/a", "v1"), "--source has a wrong url"),
+    ],
+)
+def test_wrong_application_is_refused(
+    clone: Path, words: tuple[str, ...], error: str, lay_out: BinPlatform
+) -> None:
+    code, _, shown = lay_out(*words)
+    assert code == 1
+    assert error in shown
+    assert "secret" not in shown
+    assert git(clone, "status", "--porcelain") == ""
+    assert not (clone.parent / "x").exists()
+
+
+def test_link_in_the_repository_is_not_followed_outside_of_it(
+    clone: Path, lay_out: BinPlatform
+) -> None:
+    outside = clone.parent / "outside"
+    outside.mkdir()
+    (clone / "argocd").symlink_to(outside)
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", "a link")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    code, _, error = lay_out()
+    assert code == 1
+    assert "leads outside the clone" in error
+    assert list(outside.iterdir()) == []
+
+
+def test_template_never_writes_into_the_folder_of_git(clone: Path, lay_out: BinPlatform) -> None:
+    template = clone.parent / "template"
+    (template / ".git" / "hooks").mkdir(parents=True)
+    (template / ".git" / "hooks" / "post-checkout").write_text("")
+    code, _, error = lay_out("--template", str(template))
+    assert code == 1
+    assert "inside Git's own folder" in error
+    assert not (clone / ".git" / "hooks" / "post-checkout").exists()
+
+
+def test_link_in_a_template_never_publishes_a_file_outside_of_it(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    template = tmp_path / "template"
+    template.mkdir()
+    (template / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(LayoutError, match=r"README\.md is a link that leads outside"):
+        files(LAYOUT, template)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_files_of_a_commit_that_fails_are_removed_again(
+    clone: Path,
+    begun: bool,
+    lay_out: BinPlatform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GITHUB_REPOSITORY", "team/demo")
+    monkeypatch.setenv("GITHUB_TOKEN", "token")
+    if begun:
+        (clone / "argocd" / "dev").mkdir(parents=True)
+        (clone / "argocd" / "dev" / "README.md").write_text("existing\n")
+        git(clone, "add", ".")
+        git(clone, "commit", "--quiet", "-m", "begun")
+        git(clone, "push", "--quiet", "origin", "HEAD:main")
+    hook = clone / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho no >&2\nexit 1\n")
+    hook.chmod(0o755)
+    for words in ([], ["--pull-request"] if begun else []):
+        code, _, error = lay_out(*words)
+        assert code == 1
+        assert "failed in" in error
+        assert git(clone, "status", "--porcelain") == ""
+        files_left = [str(path.relative_to(clone)) for path in (clone / "argocd").rglob("*.*")]
+        assert files_left == (["argocd/dev/README.md"] if begun else [])
+    hook.unlink()
+    assert lay_out()[0] == 0
+
+
+def test_environment_that_has_no_defaults_is_refused(
+    clone: Path, bin_platform: BinPlatform
+) -> None:
+    (clone.parent / "Pulumi.qa.yaml").write_text(STACK)
+    words = ("layout", "--stack", "qa", "--repo", str(clone), "-C", str(clone.parent))
+    code, _, error = bin_platform(*words)
+    assert code == 1
+    assert "pulumi config set doks-gitops:environment" in error

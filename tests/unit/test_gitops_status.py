@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from doks_gitops.promotion import status
-from doks_gitops.promotion.cluster import Application, Unseen, applications
-from doks_gitops.promotion.status import Behind, Status, as_json, look, rows, table
+from doks_gitops.promotion.cluster import Application, ClusterUnreachable, applications
+from doks_gitops.promotion.status import Behind, Status, as_json, read, rows, table
 
 COMMITS = {("b", "a"): 2, ("a", "a"): 0}
 
@@ -36,8 +36,8 @@ def test_environment_is_compared_with_the_one_before_it() -> None:
 
 def test_environment_without_the_application_is_passed_over() -> None:
     prod = application("prod", "a", "reg/team/cart:v2", "reg/team/web:v1")
-    found = rows({"dev": [DEV], "staging": [], "prod": [prod]}, between)
-    assert [row.behind for row in found] == [None, Behind("dev", 0, {})]
+    compared = rows({"dev": [DEV], "staging": [], "prod": [prod]}, between)
+    assert [row.behind for row in compared] == [None, Behind("dev", 0, {})]
 
 
 def test_commits_that_can_t_be_counted_are_not_called_none() -> None:
@@ -55,42 +55,51 @@ def test_port_of_a_registry_is_no_tag() -> None:
     assert row.behind == Behind("dev", 0, {"cart": ("latest", "v2")})
 
 
-def test_table_says_it_at_a_glance() -> None:
-    found = Status(
-        rows({"dev": [DEV], "staging": [STAGING]}, between), {"prod": "the stack is not deployed"}
+def test_digest_is_shown_in_place_of_a_tag() -> None:
+    digest = f"sha256:{'0' * 64}"
+    there = application("dev", "a", "reg/team/cart:v2")
+    here = application("staging", "a", f"reg/team/cart:v2@{digest}")
+    [_, row] = rows({"dev": [there], "staging": [here]}, between)
+    assert row.behind == Behind("dev", 0, {"cart": (digest, "v2")})
+
+
+def test_table_has_a_line_for_each_application_and_environment() -> None:
+    status_of_all = Status(
+        rows({"dev": [DEV], "staging": [STAGING]}, between),
+        {"prod": "The stack prod is not deployed."},
     )
-    assert [re.split("  +", line) for line in table(found).splitlines()] == [
+    assert [re.split("  +", line) for line in table(status_of_all).splitlines()] == [
         ["APPLICATION", "ENVIRONMENT", "REVISION", "IMAGES", "SYNC", "HEALTH", "BEHIND"],
         ["shop", "dev", "a", "v2 (1), web:v1", "Synced", "Healthy", "-"],
         [
             *("shop", "staging", "b", "v1 (2), redis:latest", "Synced", "Healthy"),
             "dev: 2 commits, cart v1 → v2",
         ],
-        ["prod could not be looked at: the stack is not deployed"],
+        ["prod can't be read: The stack prod is not deployed."],
     ]
-    assert len({line.index("  Synced") for line in table(found).splitlines()[1:3]}) == 1
-    assert json.loads(json.dumps(as_json(found)))["applications"][1]["behind"] == {
+    assert len({line.index("  Synced") for line in table(status_of_all).splitlines()[1:3]}) == 1
+    assert json.loads(json.dumps(as_json(status_of_all)))["applications"][1]["behind"] == {
         "environment": "dev",
         "commits": 2,
         "tags": {"cart": ["v1", "v2"]},
     }
 
 
-def test_environment_that_can_t_be_looked_at_hides_no_other(
+def test_environment_that_can_t_be_read_hides_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def asked(environment: str, folder: Path) -> list[Application]:
+    def read_applications(environment: str, folder: Path) -> list[Application]:
         if environment == "staging":
-            raise Unseen("no route")
+            raise ClusterUnreachable("no route")
         return [application(environment, "a")]
 
-    monkeypatch.setattr(status, "applications", asked)
-    found = look(["dev", "staging", "prod"], Path(), between)
-    assert [row.environment for row in found.rows] == ["dev", "prod"]
-    assert found.unseen == {"staging": "no route"}
+    monkeypatch.setattr(status, "applications", read_applications)
+    result = read(["dev", "staging", "prod"], Path(), between)
+    assert [row.environment for row in result.rows] == ["dev", "prod"]
+    assert result.unreachable == {"staging": "no route"}
 
 
-FOUND = {
+MANIFEST = {
     "metadata": {"name": "dev-shop", "namespace": "argocd"},
     "spec": {"project": "dev"},
     "status": {
@@ -99,7 +108,7 @@ FOUND = {
         "summary": {"images": ["reg/team/cart:v2", "reg/team/web:v1"]},
     },
 }
-FRESH = {"metadata": {"name": "dev-new", "namespace": "argocd"}, "spec": {"project": "dev"}}
+NEW_MANIFEST = {"metadata": {"name": "dev-new", "namespace": "argocd"}, "spec": {"project": "dev"}}
 
 Command = Callable[[str, str], None]
 
@@ -121,19 +130,23 @@ def test_cluster_is_reached_as_the_stack_says(command: Command, tmp_path: Path) 
     command(
         "pulumi", f"test \"$5 $6 $7\" = '--show-secrets --stack dev' || exit 1\necho '{outputs}'"
     )
-    items = json.dumps({"items": [FOUND, FRESH]})
+    items = json.dumps({"items": [MANIFEST, NEW_MANIFEST]})
     command("kubectl", f'cat "$2" >kubeconfig; echo "$4" >namespace\necho \'{items}\'')
-    fresh, found = applications("dev", tmp_path)
-    assert found == DEV
-    assert (fresh.revision, fresh.sync, fresh.is_well) == (None, "Unknown", False)
+    new, deployed = applications("dev", tmp_path)
+    assert deployed == DEV
+    assert (new.revision, new.sync, new.is_synced_and_healthy) == (None, "Unknown", False)
     assert (tmp_path / "kubeconfig").read_text() == "the kubeconfig"
     assert (tmp_path / "namespace").read_text() == "gitops\n"
 
 
-def test_stack_that_is_not_deployed_is_told_so(command: Command, tmp_path: Path) -> None:
+def test_error_for_a_stack_that_is_not_deployed_names_the_command(
+    command: Command, tmp_path: Path
+) -> None:
     command("pulumi", "echo '{}'")
-    with pytest.raises(Unseen, match="dev is not deployed: pulumi up --stack dev"):
+    with pytest.raises(
+        ClusterUnreachable, match=r"dev is not deployed\.\nnext: pulumi up --stack dev"
+    ):
         applications("dev", tmp_path)
     command("pulumi", "echo 'error: no stack named dev found' >&2; exit 1")
-    with pytest.raises(Unseen, match=r"^no stack named dev found"):
+    with pytest.raises(ClusterUnreachable, match=r"^no stack named dev found"):
         applications("dev", tmp_path)

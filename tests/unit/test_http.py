@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import certifi
 import pytest
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from doks_gitops import http
 from tests.unit.fake_api import FakeApi, serve
@@ -67,7 +67,7 @@ def test_only_idempotent_requests_and_named_methods_are_retried(api: FakeApi) ->
 def test_certificates_of_a_cluster_are_checked_by_its_own_authority_alone(
     api: FakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", DEFAULT_CA_BUNDLE_PATH)
     authority = str(tmp_path / "missing.pem")
     with pytest.raises(OSError, match=r"CA certificate bundle.*missing\.pem"):
         http.Session("token", authority=authority).get(api.url.replace("http:", "https:"))

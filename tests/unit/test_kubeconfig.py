@@ -1,10 +1,10 @@
-"""The kubeconfig that the program builds for itself."""
+"""The kubeconfig of the program."""
 
 import yaml
 
 from components.kubeconfig import context_name, kubeconfig
 
-GIVEN = {
+CLUSTER = {
     "cluster_name": "demo",
     "region": "nyc1",
     "endpoint": "https://demo.test",
@@ -13,16 +13,16 @@ GIVEN = {
 }
 
 
-def test_context_is_named_as_doctl_names_it() -> None:
+def test_names_are_those_of_doctl() -> None:
     assert context_name("nyc1", "demo") == "do-nyc1-demo"
-    config = yaml.safe_load(kubeconfig(**GIVEN))
+    config = yaml.safe_load(kubeconfig(**CLUSTER))
     assert config["current-context"] == "do-nyc1-demo"
     assert config["clusters"][0]["name"] == "do-nyc1-demo"
     assert config["users"][0]["name"] == "do-nyc1-demo-admin"
 
 
-def test_it_presents_the_account_token_to_the_cluster_it_trusts() -> None:
-    config = yaml.safe_load(kubeconfig(**GIVEN))
+def test_kubeconfig_has_the_token_of_the_account_and_the_ca_of_the_cluster() -> None:
+    config = yaml.safe_load(kubeconfig(**CLUSTER))
     assert config["users"][0]["user"] == {"token": "dop_v1_token"}
     assert config["clusters"][0]["cluster"] == {
         "certificate-authority-data": "Q0E=",
@@ -32,11 +32,11 @@ def test_it_presents_the_account_token_to_the_cluster_it_trusts() -> None:
     assert context == {"cluster": "do-nyc1-demo", "user": "do-nyc1-demo-admin"}
 
 
-def test_it_is_the_same_text_until_the_token_changes() -> None:
-    assert kubeconfig(**GIVEN) == kubeconfig(**GIVEN)
-    assert kubeconfig(**GIVEN) != kubeconfig(**{**GIVEN, "token": "rotated"})
+def test_kubeconfig_changes_only_with_the_token() -> None:
+    assert kubeconfig(**CLUSTER) == kubeconfig(**CLUSTER)
+    assert kubeconfig(**CLUSTER) != kubeconfig(**{**CLUSTER, "token": "rotated"})
 
 
-def test_a_token_that_yaml_could_misread_stays_text() -> None:
-    config = yaml.safe_load(kubeconfig(**{**GIVEN, "token": "1234567890"}))
+def test_token_of_digits_stays_text() -> None:
+    config = yaml.safe_load(kubeconfig(**{**CLUSTER, "token": "1234567890"}))
     assert config["users"][0]["user"]["token"] == "1234567890"

@@ -215,7 +215,7 @@ def test_the_repositorys_own_stacks_keep_all_rules(
     )
     resources = {
         each.type: Resource(each.urn, each.type, each.inputs, protect=each.protect)
-        for each in platform(monkeypatch, config=config, team=team, stack=stack).asked.values()
+        for each in platform(monkeypatch, config=config, team=team, stack=stack).resources.values()
     }
     for rule in RULES:
         for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:

@@ -1,9 +1,10 @@
-"""The whole program: which part exists before which, and what comes out of it."""
+"""The whole program: its resources, their order, and the stack's outputs."""
 
 import copy
 import json
 import runpy
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import yaml
 from doks_gitops import account, settings
 from doks_gitops.account import Account, RunningCluster, Version
 from tests.unit.mocked import Run, registered, run
+from tests.unit.stackfiles import ROOT, STACKS, configuration, own_files
+from tests.unit.test_ssh_key import private
 
-PROGRAM = Path(__file__).resolve().parents[2] / "__main__.py"
+URNS = Path(__file__).with_name("urns.yaml")
+"""The URNs of all resources, without the stack and the project."""
 TOKEN = "dop_v1_token"
 
 CONFIG: dict[str, Any] = {
@@ -75,78 +79,75 @@ def platform(
     team: Account = TEAM,
     **options: Any,
 ) -> Run:
-    """One run of the program, on this configuration and in this account."""
+    """A run of the program with this configuration in this account."""
     monkeypatch.setattr(settings, "load", lambda: settings.parse("dev", config, {}))
     monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
 
     def program() -> None:
-        runpy.run_path(str(PROGRAM), run_name="__main__")
+        runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
     return run(program, **options)
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Run:
+def result(monkeypatch: pytest.MonkeyPatch) -> Run:
     return platform(monkeypatch)
 
 
-def test_registry_is_integrated_before_argocd_is_installed(made: Run) -> None:
-    registry = made.one("digitalocean:index/containerRegistry:ContainerRegistry")
-    cluster = made.one("KubernetesCluster")
+def test_registry_is_integrated_before_argocd_is_installed(result: Run) -> None:
+    registry = result.one("digitalocean:index/containerRegistry:ContainerRegistry")
+    cluster = result.one("KubernetesCluster")
     assert cluster.inputs["registryIntegration"] is True
-    assert registry.urn in made.before(cluster)
-    assert cluster.urn in made.before(made.one("Namespace"))
+    assert registry.urn in result.dependencies(cluster)
+    assert cluster.urn in result.dependencies(result.one("Namespace"))
 
 
-def test_destroy_takes_applications_before_what_takes_their_finalizers_off(made: Run) -> None:
+def test_destroy_deletes_applications_before_argo_cd_which_removes_their_finalizers(
+    result: Run,
+) -> None:
     order = [
-        made.one("Application"),
-        made.one("AppProject"),
-        made.one("Release"),
-        made.one("Secret", "argocd-repository-monorepo"),
-        made.one("Namespace"),
-        made.one("KubernetesNodePool"),
-        made.one("KubernetesCluster"),
+        result.one("Application"),
+        result.one("AppProject"),
+        result.one("Release"),
+        result.one("Secret", "argocd-repository-monorepo"),
+        result.one("Namespace"),
+        result.one("KubernetesNodePool"),
+        result.one("KubernetesCluster"),
     ]
     for later, earlier in pairwise(order):
-        assert earlier.urn in made.before(later), f"{later.type} waits for {earlier.type}"
+        assert earlier.urn in result.dependencies(later), f"{later.type} waits for {earlier.type}"
 
 
 @pytest.mark.parametrize("protect", [True, False])
-def test_protection_of_the_cluster_is_met_before_anything_is_destroyed(
+def test_protected_cluster_is_refused_before_anything_is_destroyed(
     monkeypatch: pytest.MonkeyPatch, protect: bool
 ) -> None:
     config = copy.deepcopy(CONFIG)
     config["doks-gitops:cluster"]["protect"] = protect
-    made = platform(monkeypatch, config=config)
-    protection = made.one("Protection")
-    assert protection.protect is made.one("KubernetesCluster").protect is protect
-    deleted_later = made.before(protection)
-    for each in made.asked.values():
-        if each.type.startswith(("kubernetes:", "digitalocean:")):
-            assert each.urn in deleted_later, each.urn
+    result = platform(monkeypatch, config=config)
+    protection = result.one("Protection")
+    assert protection.protect is result.one("KubernetesCluster").protect is protect
+    deleted_later = result.dependencies(protection)
+    for resource in result.of_packages("kubernetes", "digitalocean"):
+        assert resource.urn in deleted_later, resource.urn
 
 
-def test_only_explicit_providers_are_used(made: Run) -> None:
-    own = [
-        each
-        for each in made.asked.values()
-        if each.type.startswith(("kubernetes:", "digitalocean:"))
-    ]
-    assert len(own) == 10
-    for each in own:
-        package = each.type.partition(":")[0]
-        assert each.provider.startswith(made.one(f"pulumi:providers:{package}").urn), each.name
+def test_only_explicit_providers_are_used(result: Run) -> None:
+    resources = result.of_packages("kubernetes", "digitalocean")
+    assert len(resources) == 10
+    for resource in resources:
+        provider = result.one(f"pulumi:providers:{resource.type.partition(':')[0]}")
+        assert resource.provider.startswith(provider.urn), resource.name
 
 
-def test_lost_contact_is_not_taken_for_a_lost_cluster(made: Run) -> None:
-    provider = made.one("pulumi:providers:kubernetes").inputs
+def test_unreachable_cluster_is_not_taken_for_a_deleted_one(result: Run) -> None:
+    provider = result.one("pulumi:providers:kubernetes").inputs
     assert provider["deleteUnreachable"] == "false"
     assert provider["clusterIdentifier"] == "cluster-id"
     assert provider["enableServerSideApply"] == "true"
 
 
-def test_unreachable_cluster_is_not_forgotten_even_if_the_environment_says_so(
+def test_environment_can_not_make_pulumi_forget_an_unreachable_cluster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PULUMI_K8S_DELETE_UNREACHABLE", "true")
@@ -154,25 +155,25 @@ def test_unreachable_cluster_is_not_forgotten_even_if_the_environment_says_so(
     assert provider.inputs["deleteUnreachable"] == "false"
 
 
-def test_kubernetes_is_reached_with_a_kubeconfig_that_does_not_expire(made: Run) -> None:
-    text = made.one("pulumi:providers:kubernetes").inputs["kubeconfig"]
+def test_kubernetes_provider_has_a_kubeconfig_that_does_not_expire(result: Run) -> None:
+    text = result.one("pulumi:providers:kubernetes").inputs["kubeconfig"]
     assert yaml.safe_load(text)["users"][0]["user"] == {"token": TOKEN}
 
 
-def test_settings_reach_every_part(made: Run) -> None:
-    cluster = made.one("KubernetesCluster").inputs
+def test_settings_reach_every_component(result: Run) -> None:
+    cluster = result.one("KubernetesCluster").inputs
     assert (cluster["name"], cluster["version"]) == ("demo", "1.34.2-do.0")
     assert cluster["nodePool"]["nodeCount"] == 3
-    pool = made.one("KubernetesNodePool").inputs
+    pool = result.one("KubernetesNodePool").inputs
     assert (pool["minNodes"], pool["maxNodes"]) == (1, 5)
     assert pool["taints"] == [{"key": "burst", "value": "yes", "effect": "NoSchedule"}]
-    release = made.one("Release").inputs
+    release = result.one("Release").inputs
     assert release["version"] == "1.2.3"
     assert release["values"]["server"]["replicas"] == 2
     assert release["values"]["configs"]["secret"]["githubSecret"] == "a webhook secret"
-    project = made.one("AppProject").inputs["spec"]
+    project = result.one("AppProject").inputs["spec"]
     assert project["sourceRepos"] == ["https://git.example.com/team/monorepo"]
-    application = made.one("Application").inputs["spec"]
+    application = result.one("Application").inputs["spec"]
     assert application["project"] == "dev"
     assert application["source"]["repoURL"] == "https://git.example.com/team/monorepo"
     assert application["source"]["kustomize"] == {"images": ["shop=shop:2"]}
@@ -181,8 +182,8 @@ def test_settings_reach_every_part(made: Run) -> None:
     ]
 
 
-def test_outputs_tell_how_to_reach_everything(made: Run) -> None:
-    values = {name: found.value for name, found in made.outputs.items()}
+def test_outputs_have_the_addresses_and_names_of_all_parts(result: Run) -> None:
+    values = {name: output.value for name, output in result.outputs.items()}
     assert values.pop("kubeconfig").startswith("apiVersion: v1")
     assert len(values.pop("argocdAdminPassword")) >= 24
     assert values == {
@@ -199,40 +200,38 @@ def test_outputs_tell_how_to_reach_everything(made: Run) -> None:
     }
 
 
-def test_secrets_are_secret_outputs(made: Run) -> None:
-    secret = {name for name, found in made.outputs.items() if found.secret}
+def test_secrets_are_secret_outputs(result: Run) -> None:
+    secret = {name for name, output in result.outputs.items() if output.secret}
     assert secret == {"kubeconfig", "argocdAdminPassword"}
 
 
-def test_no_secret_is_sent_in_the_open(made: Run) -> None:
-    for each in made.asked.values():
-        for key, value in each.inputs.items():
+def test_inputs_with_secrets_are_secret(result: Run) -> None:
+    for resource in result.resources.values():
+        for key, value in resource.inputs.items():
             text = json.dumps(value)
-            if any(known in text for known in (TOKEN, "git token", "a webhook secret")):
-                assert key in each.secret, f"{key} of {each.type} {each.name}"
+            if any(secret in text for secret in (TOKEN, "git token", "a webhook secret")):
+                assert key in resource.secret, f"{key} of {resource.urn}"
 
 
 def test_second_run_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     first = platform(monkeypatch)
     second = platform(monkeypatch, previous=first)
-    assert {urn: each.inputs for urn, each in second.asked.items()} == {
-        urn: each.inputs for urn, each in first.asked.items()
-    }
+    assert second.inputs == first.inputs
     assert second.outputs == first.outputs
 
 
-def test_new_stack_can_be_previewed_with_nothing_in_existence(
+def test_new_stack_can_be_previewed_before_anything_exists(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    previewed = platform(monkeypatch, preview=True)
-    assert previewed.one("Application").inputs["metadata"]["name"] == "dev-shop"
-    assert {name for name, found in previewed.outputs.items() if found.secret} == {
+    preview = platform(monkeypatch, preview=True)
+    assert preview.one("Application").inputs["metadata"]["name"] == "dev-shop"
+    assert {name for name, output in preview.outputs.items() if output.secret} == {
         "kubeconfig",
         "argocdAdminPassword",
     }
 
 
-def test_cluster_that_upgraded_itself_is_not_asked_to_again(
+def test_automatically_upgraded_cluster_is_not_upgraded_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     older = Account(TEAM.regions, TEAM.sizes, TEAM.versions[1:], (), ())
@@ -252,11 +251,73 @@ def test_cluster_that_upgraded_itself_is_not_asked_to_again(
     assert second.one("KubernetesCluster").inputs["version"] == "1.34.1-do.0"
 
 
-def test_nothing_is_made_if_the_account_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_created_if_the_account_does_not_match_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     no_region = Account((), TEAM.sizes, TEAM.versions, (), ())
-    asked = registered(monkeypatch)
+    types = registered(monkeypatch)
     with pytest.raises(settings.SettingsError, match="region"):
         platform(monkeypatch, team=no_region)
-    assert asked == []
+    assert types == []
     platform(monkeypatch)
-    assert asked, "what is made would have been noted"
+    assert types, "registered resources are noted"
+
+
+FULL: dict[str, Any] = {
+    **CONFIG,
+    "doks-gitops:cluster": {**CONFIG["doks-gitops:cluster"], "vpc": {"ipRange": "10.10.0.0/20"}},
+    "doks-gitops:github": {
+        "owner": "team",
+        "repository": "monorepo",
+        "token": "github_pat_1",
+        "webhook": {"url": "https://argocd.example.com/api/webhook"},
+        "deployKey": "infra",
+        "ruleset": {},
+        "environments": {"prod": {"secrets": {"TOKEN": "x"}, "variables": {"REGION": "nyc1"}}},
+        "secrets": {"TOKEN": "x"},
+        "variables": {"REGION": "nyc1"},
+    },
+    "doks-gitops:repositories": {
+        **CONFIG["doks-gitops:repositories"],
+        "infra": {"url": "git@github.com:team/infra", "credentials": {"sshPrivateKey": private()}},
+    },
+    "doks-gitops:applications": {
+        "shop": {**CONFIG["doks-gitops:applications"]["shop"], "repository": "monorepo"}
+    },
+}
+"""A stack with every kind of resource."""
+
+APP_OF_APPS: dict[str, Any] = {
+    **CONFIG,
+    "doks-gitops:argocd": {**CONFIG["doks-gitops:argocd"], "managedBy": "git"},
+    "doks-gitops:project": None,
+    "doks-gitops:applications": None,
+    "doks-gitops:appOfApps": {},
+}
+
+
+def own_config(stack: str) -> dict[str, Any]:
+    config, _ = configuration(own_files()[f"Pulumi.{stack}.yaml"])
+    config["doks-gitops:repositories"]["monorepo"]["url"] = "https://git.example.com/team/monorepo"
+    config["doks-gitops:registry"]["name"] = "team"
+    return {**config, "digitalocean:token": TOKEN}
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        *((stack, own_config(stack)) for stack in STACKS),
+        ("full", FULL),
+        ("app of apps", {key: value for key, value in APP_OF_APPS.items() if value is not None}),
+    ],
+)
+def test_resources_keep_their_urns(
+    monkeypatch: pytest.MonkeyPatch, name: str, config: dict[str, Any]
+) -> None:
+    """A resource with another URN is deleted and created again in every deployed stack."""
+    team = replace(TEAM, registries=() if config["doks-gitops:registry"]["create"] else ("team",))
+    resources = platform(monkeypatch, config=config, team=team).resources
+    # The mock engine registers the stack itself only in the first test.
+    urns = {urn.split("::", 2)[2] for urn in resources if not urn.endswith("::doks-gitops-dev")}
+    expected = yaml.safe_load(URNS.read_text())
+    assert sorted(urns) == expected["own" if name in STACKS else name]

@@ -1,4 +1,4 @@
-"""GitOpsProject: the limits of one environment."""
+"""GitOpsProject: the limits of an environment."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,20 +10,20 @@ from components.project import GitOpsProject, GitOpsProjectArgs, ResourceKind
 from tests.unit.mocked import kubernetes_provider, refused, run
 
 
-def arguments(**given: Any) -> GitOpsProjectArgs:
+def arguments(**changes: Any) -> GitOpsProjectArgs:
     return GitOpsProjectArgs(
         **{
             "project_name": "dev",
             "argocd_namespace": "argocd",
             "source_repos": ["https://git.test/monorepo"],
             "namespaces": ["shop-dev"],
-            **given,
+            **changes,
         }
     )
 
 
-def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
-    args = arguments(**given)
+def program(**changes: Any) -> Callable[[], Mapping[str, Any]]:
+    args = arguments(**changes)
 
     def body() -> Mapping[str, Any]:
         opts = ResourceOptions(providers=[kubernetes_provider()])
@@ -49,7 +49,7 @@ def test_project_stays_until_no_application_uses_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "wild",
+    "patterns",
     [
         {"source_repos": ["*"]},
         {"source_repos": ["https://git.test/*"]},
@@ -61,10 +61,10 @@ def test_project_stays_until_no_application_uses_it() -> None:
         {"cluster_resources": [ResourceKind("*", group="apps")]},
     ],
 )
-def test_no_star_in_project_unless_allowed(wild: dict[str, Any]) -> None:
-    with refused("project dev", next(iter(wild)), "allow_any"):
-        arguments(**wild)
-    run(program(**wild, allow_any=True)).one("AppProject")
+def test_patterns_need_allow_any(patterns: dict[str, Any]) -> None:
+    with refused("project dev", next(iter(patterns)), "allow_any"):
+        arguments(**patterns)
+    run(program(**patterns, allow_any=True)).one("AppProject")
 
 
 def test_project_without_cluster_resources_may_deploy_none() -> None:

@@ -1,4 +1,4 @@
-"""ContainerRegistry: looked up by the stacks that share it, made by the one that owns it."""
+"""ContainerRegistry: created by the stack that owns it, looked up by the others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from components.registry import ContainerRegistry, ContainerRegistryArgs
 from tests.unit.mocked import digitalocean_provider, run
 
 
-def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
+def program(**changes: Any) -> Callable[[], Mapping[str, Any]]:
     def body() -> Mapping[str, Any]:
         registry = ContainerRegistry(
             "registry",
-            ContainerRegistryArgs("team", **given),
+            ContainerRegistryArgs("team", **changes),
             ResourceOptions(providers=[digitalocean_provider()]),
         )
         return {"endpoint": registry.endpoint, "name": registry.registry_name}
@@ -21,24 +21,24 @@ def program(**given: Any) -> Callable[[], Mapping[str, Any]]:
     return body
 
 
-def test_shared_registry_is_looked_up_and_not_touched() -> None:
-    made = run(program())
-    assert made.outputs["endpoint"].value == "registry.digitalocean.com/team"
-    # The component itself, and no registry of DigitalOcean's below it.
-    assert made.one("ContainerRegistry").type == "doks-gitops:index:ContainerRegistry"
+def test_registry_of_another_stack_is_only_looked_up() -> None:
+    result = run(program())
+    assert result.outputs["endpoint"].value == "registry.digitalocean.com/team"
+    # Only the component, without a resource of DigitalOcean.
+    assert result.one("ContainerRegistry").type == "doks-gitops:index:ContainerRegistry"
 
 
-def test_owned_registry_is_made_and_protected_as_others_keep_images_in_it() -> None:
-    made = run(program(create=True, tier="professional", region="nyc3"))
-    owned = made.one("digitalocean:index/containerRegistry:ContainerRegistry")
+def test_own_registry_is_created_and_protected() -> None:
+    result = run(program(create=True, tier="professional", region="nyc3"))
+    owned = result.one("digitalocean:index/containerRegistry:ContainerRegistry")
     assert owned.inputs == {
         "name": "team",
         "subscriptionTierSlug": "professional",
         "region": "nyc3",
     }
     assert owned.protect
-    assert owned.provider.startswith(made.one("digitalocean").urn)
-    assert made.outputs["endpoint"].value == "registry.digitalocean.com/team"
+    assert owned.provider.startswith(result.one("digitalocean").urn)
+    assert result.outputs["endpoint"].value == "registry.digitalocean.com/team"
 
 
 def test_registry_can_be_previewed_before_it_exists() -> None:

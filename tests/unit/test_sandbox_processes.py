@@ -5,8 +5,8 @@ import sys
 
 PARENT = """\
 import subprocess, sys
-from sandbox.processes import dying_with_me
-child = subprocess.Popen(dying_with_me([sys.executable, "-c", sys.argv[1]], "INT"))
+from sandbox.processes import with_parent_death_signal
+child = subprocess.Popen(with_parent_death_signal([sys.executable, "-c", sys.argv[1]], "INT"))
 child.wait()
 """
 CHILD = """\

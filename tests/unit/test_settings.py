@@ -1,4 +1,4 @@
-"""What the settings promise of stack files that are right, and how a wrong one is put right."""
+"""Valid stack files and their settings."""
 
 import copy
 from pathlib import Path
@@ -37,7 +37,7 @@ def refused(stack: str, config: dict[str, Any], **options: Any) -> tuple[setting
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_own_stacks_are_right_once_the_url_is_set(stack: str) -> None:
+def test_own_stacks_are_valid_once_the_url_is_set(stack: str) -> None:
     parsed = own(stack)
     assert parsed.environment == stack
     assert parsed.project is not None
@@ -50,12 +50,12 @@ def test_own_stacks_are_right_once_the_url_is_set(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_no_credentials_are_taken_from_the_machine_by_mistake(stack: str) -> None:
+def test_own_stacks_have_no_default_providers(stack: str) -> None:
     assert own_config(stack, url=None)["pulumi:disable-default-providers"] == ["*"]
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_one_key_is_left_to_the_team_and_its_error_is_the_command(stack: str) -> None:
+def test_missing_url_is_the_only_finding_and_has_a_fix(stack: str) -> None:
     (finding,) = refused(stack, own_config(stack, url=None))
     assert finding.key == URL_KEY
     assert finding.fix is not None
@@ -64,11 +64,11 @@ def test_one_key_is_left_to_the_team_and_its_error_is_the_command(stack: str) ->
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_applications_deploy_where_the_overlay_does(stack: str) -> None:
+def test_application_has_the_namespace_of_its_overlay(stack: str) -> None:
     assert own(stack).applications["microservices-demo"].namespace == f"microservices-demo-{stack}"
 
 
-def test_prod_is_highly_available_and_protected_unless_it_says_otherwise() -> None:
+def test_prod_is_highly_available_and_protected_by_default() -> None:
     cluster = own_config("prod")["doks-gitops:cluster"]
     argocd = {"chart": {"version": "1.2.3"}}
     bare = {key: cluster[key] for key in ("name", "region", "version", "nodePools")}
@@ -80,7 +80,7 @@ def test_prod_is_highly_available_and_protected_unless_it_says_otherwise() -> No
     assert not unprotected.cluster.protect
 
 
-def test_other_environments_are_small_unless_they_say_otherwise() -> None:
+def test_other_environments_are_small_by_default() -> None:
     parsed = own("dev")
     assert not parsed.cluster.protect
     assert not parsed.cluster.high_availability
@@ -88,7 +88,7 @@ def test_other_environments_are_small_unless_they_say_otherwise() -> None:
     assert parsed.cluster.destroy_associated_resources
 
 
-def test_environment_of_a_stack_with_a_name_of_its_own_is_told() -> None:
+def test_stack_with_another_name_sets_its_environment() -> None:
     config = own_config("prod")
     config["doks-gitops:cluster"]["name"] = "shop-blue"
     del config["doks-gitops:cluster"]["protect"]
@@ -107,7 +107,7 @@ def test_settings_are_immutable() -> None:
     assert isinstance(parsed.cluster.node_pools, tuple)
 
 
-def test_parsing_leaves_what_it_is_given_alone() -> None:
+def test_parsing_does_not_change_the_configuration() -> None:
     config = own_config("prod")
     before = copy.deepcopy(config)
     settings.parse("prod", config, own_files(), environ=TOKEN)
@@ -120,12 +120,12 @@ def test_secrets_are_not_in_the_representation() -> None:
     assert TOKEN["DIGITALOCEAN_TOKEN"] not in repr(parsed)
 
 
-def test_stack_s_own_token_is_preferred_to_the_environment_s() -> None:
+def test_token_of_the_stack_overrides_the_environment() -> None:
     parsed = own("dev", **{"digitalocean:token": "dop_v1_own"})
     assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
 
 
-def test_address_of_the_api_comes_from_the_environment() -> None:
+def test_environment_overrides_the_address_of_the_api() -> None:
     environ = TOKEN | {"DIGITALOCEAN_API_URL": "http://127.0.0.1:8080"}
     parsed = settings.parse("dev", own_config("dev"), own_files(), environ=environ)
     assert parsed.digitalocean.api_endpoint == "http://127.0.0.1:8080"
@@ -137,7 +137,7 @@ def test_finding_in_an_environment_variable_names_the_variable() -> None:
     assert finding.source == "environment variable DIGITALOCEAN_API_URL"
 
 
-def test_secret_from_elsewhere_than_the_stack_file_is_believed_if_pulumi_says_so() -> None:
+def test_value_that_is_not_in_the_stack_file_is_secret_if_pulumi_says_so() -> None:
     config = own_config("dev") | {"digitalocean:token": "dop_v1_own"}
     parsed = settings.parse("dev", config, own_files(), secret_keys=["digitalocean:token"])
     assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
@@ -145,7 +145,7 @@ def test_secret_from_elsewhere_than_the_stack_file_is_believed_if_pulumi_says_so
     assert (finding.key, finding.got) == ("digitalocean:token", "a secret in plain text")
 
 
-def test_value_that_the_stack_keeps_secret_is_not_shown() -> None:
+def test_encrypted_value_is_not_shown() -> None:
     config = own_config("dev")
     config["doks-gitops:cluster"]["region"] = "Atlantis"
     files = own_files()
@@ -168,14 +168,14 @@ def test_value_that_the_stack_keeps_secret_is_not_shown() -> None:
         "http://10.0.0.5/shop.git",
     ],
 )
-def test_usual_forms_of_a_repository_url_are_taken(url: str) -> None:
+def test_usual_forms_of_a_repository_url_are_valid(url: str) -> None:
     config = own_config("dev", url)
     parsed = settings.parse("dev", config, own_files(), environ=TOKEN)
     assert parsed.repositories["monorepo"].url == url
 
 
 @pytest.mark.parametrize("url", ["https://argocd.example.com", "https://argocd.example.com:8443/"])
-def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
+def test_valid_url_of_argo_cd_is_valid_for_the_chart(url: str) -> None:
     argocd = own_config("dev")["doks-gitops:argocd"] | {"url": url}
     parsed = own("dev", **{"doks-gitops:argocd": argocd})
     domain = chart_values(ArgoCdOptions(url=parsed.argocd.url))["global"]["domain"]
@@ -186,7 +186,7 @@ def test_url_of_argocd_is_one_that_the_chart_values_take(url: str) -> None:
     "url",
     ["https://a/b", "https://a?b", "https://a#b", "https://a:", "https://", "http://10.0.0.5", "a"],
 )
-def test_any_other_url_of_argocd_is_refused_before_the_chart_values_would(url: str) -> None:
+def test_other_urls_of_argo_cd_are_refused(url: str) -> None:
     config = own_config("dev")
     config["doks-gitops:argocd"]["url"] = url
     (finding,) = refused("dev", config)
@@ -196,7 +196,7 @@ def test_any_other_url_of_argocd_is_refused_before_the_chart_values_would(url: s
 
 
 @pytest.mark.parametrize("value", [{"enabled": False}, {"hardAntiAffinity": False}])
-def test_two_nodes_do_for_a_highly_available_argocd_whose_redis_may_share_them(
+def test_highly_available_argo_cd_needs_three_nodes_only_for_its_redis(
     value: dict[str, bool],
 ) -> None:
     config = own_config("staging")
@@ -208,7 +208,7 @@ def test_two_nodes_do_for_a_highly_available_argocd_whose_redis_may_share_them(
 
 
 @pytest.mark.parametrize("version", ["1.34", "1.34.1", "1.34.1-do.0"])
-def test_version_may_be_as_exact_as_one_likes(version: str) -> None:
+def test_kubernetes_version_may_be_a_minor_version_or_exact(version: str) -> None:
     cluster = own_config("dev")["doks-gitops:cluster"] | {"version": version}
     assert own("dev", **{"doks-gitops:cluster": cluster}).cluster.version == version
 
@@ -222,14 +222,16 @@ def test_two_stacks_may_own_two_registries() -> None:
     assert settings.parse("dev", config, files, environ=TOKEN).registry.create
 
 
-def test_sync_options_are_those_of_argo_cd() -> None:
+def test_sync_options_are_checked() -> None:
     options = ["CreateNamespace=true", "PrunePropagationPolicy=foreground", "Prune=confirm"]
     assert Sync(options=tuple(options)).options == tuple(options)
     with pytest.raises(pydantic.ValidationError):
         Sync(options=("PrunePropagationPolicy=true",))
 
 
-def test_load_reads_what_pulumi_hands_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_load_reads_the_configuration_of_pulumi_and_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     config = own_config("staging") | {"digitalocean:token": "dop_v1_own"}
     for name, text in own_files().items():
         (tmp_path / name).write_text(text)
@@ -247,8 +249,9 @@ def test_load_reads_what_pulumi_hands_over(monkeypatch: pytest.MonkeyPatch, tmp_
     assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
 
 
-def test_reference_is_what_the_types_say() -> None:
-    assert (ROOT / reference.FILE).read_text() == reference.reference()
+def test_reference_is_current() -> None:
+    text = (ROOT / reference.FILE).read_text()
+    assert text == reference.reference(), "run: python -m doks_gitops.settings.reference"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +268,7 @@ def test_reference_is_what_the_types_say() -> None:
         ("doks-gitops:a.b", "never", True, "--secret --path 'doks-gitops:a.b'"),
     ],
 )
-def test_commands_are_what_pulumi_takes(key: str, example: str, secret: bool, command: str) -> None:
+def test_commands_are_valid_for_pulumi(key: str, example: str, secret: bool, command: str) -> None:
     from doks_gitops.settings.errors import set_command
 
     expected = f"pulumi config set {command} --stack dev"

@@ -1,4 +1,4 @@
-"""The public half of a private SSH key is read out of it."""
+"""The public half of a private SSH key."""
 
 import base64
 
@@ -28,7 +28,7 @@ def private(
 
 
 @pytest.mark.parametrize("key", KEYS, ids=["ed25519", "rsa"])
-def test_public_half_is_the_one_that_belongs_to_it(key: Ed25519PrivateKey) -> None:
+def test_public_key_belongs_to_the_private_key(key: Ed25519PrivateKey) -> None:
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     assert public_key(private(key)) == public.decode()
     assert public_key(private(key).replace("\n", "\r\n")) == public.decode()
@@ -49,6 +49,6 @@ def test_public_half_is_the_one_that_belongs_to_it(key: Ed25519PrivateKey) -> No
         ),
     ],
 )
-def test_another_key_is_refused_with_its_reason(text: str, reason: str) -> None:
+def test_unsuitable_key_is_refused_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         public_key(text)

@@ -31,7 +31,7 @@ def test_a_preview_that_exits_with_an_error_fails_whatever_it_printed(
 def test_a_failed_preview_says_what_the_engine_says(pulumi: PulumiCommand, exit_code: int) -> None:
     diagnostics = [
         {"severity": "warning", "message": "warning: plugin from PATH"},
-        {"severity": "error", "message": "error: Pulumi.dev.yaml has 1 fault\n"},
+        *[{"severity": "error", "message": "error: Pulumi.dev.yaml has 1 fault\n"}] * 2,
     ]
     pulumi.prints({**PREVIEW, "diagnostics": diagnostics}, exit_code=exit_code)
     with pytest.raises(PulumiError) as failure:

@@ -17,13 +17,13 @@ import psutil
 import pytest
 import tenacity
 from rich.console import Console
+from semver import Version
 
 from sandbox import toolchain
 from sandbox.paths import REPOSITORY
 from sandbox.toolchain import build, go, guard, machine, progress, recipes, store, versions
 from sandbox.toolchain.recipes import Binary, Question, Recipe
 from sandbox.toolchain.store import Store
-from sandbox.toolchain.versions import Version
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -68,6 +68,12 @@ async def change_issue(call: Call) -> Issue:
     return issue
 
 
+def address(call: Call, operation: str, **parameters: int) -> str:
+    """URL of an operation on something in the request's repository."""
+    repository = {key: call.path[key] for key in ("owner", "repository")}
+    return str(call.request.url_for(operation, **repository, **parameters))
+
+
 def describe_issue(call: Call, issue: Issue) -> dict[str, Any]:
     page = call.github.page(call.path["repository"])
     kind = "pull" if issue.pull_request else "issues"
@@ -78,6 +84,7 @@ def describe_issue(call: Call, issue: Issue) -> dict[str, Any]:
         "body": issue.body,
         "state": issue.state,
         "user": {"login": issue.user},
+        "url": address(call, "issue", number=issue.number),
         "html_url": f"{page}/{kind}/{issue.number}",
         "created_at": iso(issue.created_at),
         "updated_at": iso(issue.updated_at),
@@ -99,6 +106,7 @@ def _describe_comment(call: Call, comment: Comment) -> dict[str, Any]:
         "id": comment.id,
         "body": comment.body,
         "user": {"login": comment.user},
+        "url": address(call, "comment", id=comment.id),
         "html_url": f"{page}/issues/{comment.issue}#issuecomment-{comment.id}",
         "created_at": iso(comment.created_at),
         "updated_at": iso(comment.updated_at),
@@ -160,8 +168,8 @@ async def _change_comment(call: Call) -> Response:
 OPERATIONS = (
     Operation("GET", _ISSUES, _list, ("issues:read",)),
     Operation("POST", _ISSUES, _create, ("issues:write",)),
-    Operation("PATCH", _COMMENT, _change_comment, _WRITE),
-    Operation("GET", _ISSUE, _get, _READ),
+    Operation("PATCH", _COMMENT, _change_comment, _WRITE, name="comment"),
+    Operation("GET", _ISSUE, _get, _READ, name="issue"),
     Operation("PATCH", _ISSUE, _change, _WRITE),
     Operation("GET", _COMMENTS, _comments, _READ),
     Operation("POST", _COMMENTS, _add_comment, _WRITE),

@@ -14,6 +14,7 @@ from sandbox.github.operations import Call, Operation
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.routes.issues import (
     add_issue,
+    address,
     change_issue,
     describe_issue,
     has_requested_state,
@@ -52,6 +53,7 @@ class _ReviewBody(Body):
 def _describe(call: Call, issue: Issue) -> dict[str, Any]:
     pull = _pull_of(issue)
     return describe_issue(call, issue) | {
+        "url": address(call, "pull", number=issue.number),
         "head": {"ref": pull.head, "sha": pull.head_commit, "label": f"{OWNER}:{pull.head}"},
         "base": {"ref": pull.base, "label": f"{OWNER}:{pull.base}"},
         "merged": pull.merged_commit is not None,
@@ -243,7 +245,7 @@ async def _merge_in_git(
 OPERATIONS = (
     Operation("GET", _PULLS, _list, ("pull_requests:read",)),
     Operation("POST", _PULLS, _create, ("pull_requests:write",)),
-    Operation("GET", _PULL, _get, ("pull_requests:read",)),
+    Operation("GET", _PULL, _get, ("pull_requests:read",), name="pull"),
     Operation("PATCH", _PULL, _change, ("pull_requests:write",)),
     Operation("GET", _REVIEWS, _reviews, ("pull_requests:read",)),
     Operation("POST", _REVIEWS, _review, ("pull_requests:write",)),

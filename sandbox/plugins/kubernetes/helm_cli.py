@@ -21,7 +21,7 @@ import yaml
 
 from sandbox.plugins.common import Failure
 from sandbox.plugins.kubernetes.kubeconfig import Access
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 _REPOSITORY: Final = "repository"
 
@@ -165,7 +165,7 @@ class Helm:
         if program is None:
             raise Failure("helm is not on PATH; the resource helm.sh/v3:Release needs it")
         process = await asyncio.create_subprocess_exec(
-            *dying_with_me([program, *arguments]),
+            *with_parent_death_signal([program, *arguments]),
             env=self._env(),
             pass_fds=self._files,
             stdin=asyncio.subprocess.PIPE,

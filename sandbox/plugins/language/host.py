@@ -23,7 +23,7 @@ from sandbox.plugins.language.interpreter import (
     interpreter,
     python_version,
 )
-from sandbox.processes import dying_with_me
+from sandbox.processes import with_parent_death_signal
 
 
 def _python(info: language_pb2.ProgramInfo) -> Path:
@@ -127,7 +127,7 @@ class LanguageHost(LanguageRuntimeServicer):
         }
         command = [str(_python(info)), "-u", run.__file__, settings.to_json()]
         program = await asyncio.create_subprocess_exec(
-            *dying_with_me(command, "TERM"),
+            *with_parent_death_signal(command, "TERM"),
             cwd=request.pwd or info.program_directory,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
@@ -163,7 +163,7 @@ class LanguageHost(LanguageRuntimeServicer):
                 )
         command = [str(_python(request.info)), "-u", *arguments]
         plugin = await asyncio.create_subprocess_exec(
-            *dying_with_me(command),
+            *with_parent_death_signal(command),
             cwd=request.pwd,
             env=dict(variable.split("=", 1) for variable in request.env) or None,
             stdin=asyncio.subprocess.DEVNULL,

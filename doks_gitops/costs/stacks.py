@@ -1,0 +1,93 @@
+"""The bills of stacks: their stack files, priced by their accounts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from doks_gitops import account
+from doks_gitops.costs import bill
+from doks_gitops.errors import PlatformError
+from doks_gitops.settings import DigitalOcean, Registry
+from doks_gitops.settings.errors import stack_file
+from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, billable_sections
+from doks_gitops.settings.model import NAMESPACE
+from doks_gitops.settings.stackfile import StackFile, Storage
+from doks_gitops.stack import PulumiError, Stack
+
+
+class CostsError(PlatformError):
+    """A stack file or a token that an estimate needs is missing."""
+
+
+def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
+    """The bill of each stack, then of the registry of each account.
+
+    `folder`: the project's folder, with the stack files. Raises `CostsError`, `AccountError` and
+    `SettingsError`.
+    """
+    stack_bills = []
+    prices: dict[tuple[str, str], account.Prices] = {}
+    registries: dict[tuple[str, str], str] = {}
+    for stack in stacks:
+        text = _read(folder, stack)
+        cluster, registry = billable_sections(stack, text)
+        credentials = _credentials(folder, stack, text)
+        if credentials not in prices:
+            prices[credentials] = account.read_prices(*credentials)
+        registries.setdefault(credentials, registry.name)
+        service = StackFile(text).text(f"{NAMESPACE}:argocd", "values", "server", "service", "type")
+        exposed = service == "LoadBalancer"
+        stack_bills.append(bill.of_stack(stack, cluster, prices[credentials], exposed=exposed))
+    return stack_bills + [
+        bill.of_registry(name, _owner(folder, name), prices[credentials])
+        for credentials, name in registries.items()
+    ]
+
+
+def _read(folder: Path, stack: str) -> str:
+    path = folder / stack_file(stack)
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise CostsError(
+            f"{path} can't be read: {error.strerror}.",
+            "Run this in the project's folder (or with -C FOLDER), for stacks that have a file in"
+            " it.",
+        ) from None
+
+
+def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:
+    """Token and API address of the stack's account: from the stack file, else the environment."""
+    file, values = StackFile(text), {}
+    for key, variables in ENVIRONMENT_VARIABLES.items():
+        from_environment = [os.environ[name] for name in variables if os.environ.get(name)]
+        values[key] = file.text(f"digitalocean:{key}") or next(iter(from_environment), None)
+    if file.storage("digitalocean:token") is Storage.ENCRYPTED:
+        try:
+            values["token"] = Stack(stack, folder).config_value("digitalocean:token")
+        except PulumiError as error:
+            raise CostsError(
+                f"The account's token can't be decrypted: {error.message}", error.fix
+            ) from None
+    if not values["token"]:
+        raise CostsError(
+            "Prices come from a DigitalOcean account, and no token is set.",
+            "export DIGITALOCEAN_TOKEN=... (scopes sizes:read and registry:read). Without an"
+            " account, with the sandbox's prices: bin/sandbox start, then"
+            " bin/sandbox run bin/platform costs",
+        )
+    endpoint = values["apiEndpoint"] or str(DigitalOcean.model_fields["api_endpoint"].default)
+    return values["token"], endpoint
+
+
+def _owner(folder: Path, registry_name: str) -> tuple[str, Registry] | None:
+    """The stack whose file creates the registry of that name."""
+    for path in sorted(folder.glob(stack_file("*"))):
+        stack, text = path.name.split(".", 1)[1].removesuffix(".yaml"), path.read_text()
+        if StackFile(text).text(f"{NAMESPACE}:registry", "create") == "true":
+            _, registry = billable_sections(stack, text)
+            if registry.name == registry_name:
+                return stack, registry
+    return None

@@ -1,0 +1,169 @@
+"""Comments, issues and pull requests of the team's repository on GitHub.
+
+https://docs.github.com/en/rest
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from github import Auth, Github, GithubException
+from github.Issue import Issue
+from github.Requester import (
+    HTTPRequestsConnectionClass,
+    HTTPSRequestsConnectionClass,
+    Requester,
+)
+
+from doks_gitops import http
+from doks_gitops.errors import PlatformError
+from doks_gitops.settings.scalars import is_api_endpoint
+
+MARKER = "<!-- doks-gitops: {name} -->"
+"""Invisible first line by which an earlier comment or issue is found again."""
+LARGEST_PAGE = 100
+
+_FIXES = {
+    401: "Set GITHUB_TOKEN to a valid token.",
+    403: "Give the token the permission: pull-requests: write for a comment or a pull request,"
+    " issues: write for an issue.",
+    404: "Check GITHUB_REPOSITORY, and that the token may see it.",
+    429: "Run the command again later.",
+}
+
+
+class GitHubError(PlatformError):
+    """GitHub can't be reached, or refused a request."""
+
+
+class Repository:
+    """A repository, as the token of a workflow or of a person sees it.
+
+    Every method raises `GitHubError`. Requests have the time-outs, retries and proxies of
+    `doks_gitops.http`. A `.netrc` entry never takes the place of the token, and a redirect never
+    takes it to another host (both are rules of PyGithub).
+    """
+
+    def __init__(self, name: str, token: str, api_url: str = "https://api.github.com") -> None:
+        """`name`: OWNER/NAME. `api_url`: of a GitHub Enterprise Server, https://HOST/api/v3."""
+        if not is_api_endpoint(api_url):
+            raise GitHubError(
+                f"The API address {api_url} is neither https:// nor http:// on loopback: others"
+                " could read the token on its way.",
+                "export GITHUB_API_URL=https://HOST/api/v3",
+            )
+        self._owner = name.partition("/")[0]
+        self._where = f"{name} at {api_url}"
+        github = Github(
+            auth=Auth.Token(token),
+            base_url=api_url.rstrip("/"),
+            user_agent="doks-gitops",
+            per_page=LARGEST_PAGE,
+            timeout=round(http.TIMEOUT[1]),
+            retry=http.RETRIES,
+            # Without a request for the repository itself, which a token may not be allowed.
+            lazy=True,
+        )
+        self._repository = github.get_repo(name)
+
+    @classmethod
+    def from_environment(cls) -> Repository:
+        """The repository of a workflow: GITHUB_REPOSITORY, GITHUB_TOKEN and GITHUB_API_URL."""
+        missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if name not in os.environ]
+        if missing:
+            raise GitHubError(
+                f"The environment has no {' and no '.join(missing)}; that of a workflow has both.",
+                "export GITHUB_REPOSITORY=OWNER/NAME GITHUB_TOKEN=...",
+            )
+        api_url = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
+        return cls(os.environ["GITHUB_REPOSITORY"], os.environ["GITHUB_TOKEN"], api_url)
+
+    def comment(self, pull_request: int, name: str, text: str) -> str:
+        """Write the comment `name` on a pull request, or rewrite it; returns its URL."""
+        marker = MARKER.format(name=name)
+        body = f"{marker}\n{text}"
+        with self._errors(f"comment on pull request {pull_request}"):
+            issue = self._repository.get_issue(pull_request)
+            for comment in issue.get_comments():
+                if (comment.body or "").startswith(marker):
+                    comment.edit(body)
+                    return comment.html_url
+            return issue.create_comment(body).html_url
+
+    def issue(self, name: str, title: str, text: str) -> str:
+        """Open the issue `name`, or rewrite the open one; returns its URL."""
+        body = f"{MARKER.format(name=name)}\n{text}"
+        with self._errors("write an issue"):
+            if issue := self._open_issue(name):
+                issue.edit(title=title, body=body)
+                return issue.html_url
+            return self._repository.create_issue(title, body).html_url
+
+    def close_issue(self, name: str, reason: str) -> str | None:
+        """Close the issue `name` with a comment; returns its URL, or None if none is open."""
+        with self._errors("close an issue"):
+            issue = self._open_issue(name)
+            if issue is None:
+                return None
+            issue.create_comment(reason)
+            issue.edit(state="closed")
+            return issue.html_url
+
+    def pull_request(self, branch: str, base: str, title: str) -> str:
+        """Open a pull request unless the branch has an open one; returns its URL."""
+        with self._errors(f"open a pull request for {branch}"):
+            # With the owner: a fork may have a branch of the same name.
+            head = f"{self._owner}:{branch}"
+            for pull_request in self._repository.get_pulls(state="open", head=head, base=base):
+                return pull_request.html_url
+            return self._repository.create_pull(base=base, head=branch, title=title).html_url
+
+    def _open_issue(self, name: str) -> Issue | None:
+        marker = MARKER.format(name=name)
+        issues = self._repository.get_issues(state="open")
+        return next((issue for issue in issues if (issue.body or "").startswith(marker)), None)
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except requests.RequestException as error:
+            raise GitHubError(
+                f"GitHub can't be reached to {action} ({self._where}): {http.reason(error)}",
+                "Check the network and GITHUB_API_URL, then run the command again.",
+            ) from None
+        except GithubException as error:
+            raise GitHubError(
+                f"GitHub refused to {action} ({self._where}): {error.status} {_message(error)}.",
+                _FIXES.get(error.status),
+            ) from None
+
+
+def _message(error: GithubException) -> str:
+    """GitHub's message, with the details of a request that failed validation."""
+    data: Any = error.data if isinstance(error.data, dict) else {}
+    details = [
+        detail if isinstance(detail, str) else str(detail.get("message") or detail.get("code"))
+        for detail in data.get("errors") or ()
+    ]
+    return ": ".join(part for part in (data.get("message"), *details) if part).rstrip(".")
+
+
+class _Http(HTTPRequestsConnectionClass):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.session.mount("http://", http.Adapter(self.retry))
+
+
+class _Https(HTTPSRequestsConnectionClass):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.session.mount("https://", http.Adapter(self.retry))
+
+
+# PyGithub's own connections would send requests for loopback addresses to a proxy.
+Requester.injectConnectionClasses(_Http, _Https)

@@ -1,0 +1,142 @@
+"""Scaffolds the GitOps folder of a stack's environment, from its stack file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from doks_gitops.environments import ENVIRONMENTS
+from doks_gitops.promotion.layout import (
+    TEMPLATE,
+    App,
+    EnvironmentLayout,
+    LayoutError,
+    Source,
+    files,
+)
+from doks_gitops.promotion.proposal import Proposal
+from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.settings import defaults
+from doks_gitops.settings.errors import stack_file
+from doks_gitops.settings.model import NAMESPACE, Argocd
+
+PUBLIC_ARGOCD_KEYS = ("namespace", "chart", "highAvailability", "url", "values")
+"""The keys of `argocd` that Git may know: none of them holds a secret."""
+
+_Named = TypeVar("_Named", App, Source)
+
+
+def scaffold(
+    tree: WorkingTree,
+    stack: str,
+    *,
+    folder: Path,
+    url: str | None = None,
+    revision: str | None = None,
+    named_apps: Sequence[Sequence[str]] = (),
+    source: Sequence[str] | None = None,
+    template: Path = TEMPLATE,
+) -> tuple[Proposal, str | None]:
+    """The files that the environment's folder lacks, and a note if Argo CD can't read them yet.
+    Existing files stay as they are.
+
+    `folder`: the project's folder. `url` and `revision`: of the GitOps repository for Argo CD, by
+    default the clone's own. `named_apps`: name, path and namespace of each application, by default
+    the applications of the stack file. `source`: URL and revision of the repository with their
+    manifests, by default the clone's. Raises `LayoutError`.
+    """
+    sections = read_sections(folder, stack)
+    environment = str(sections.get("environment", stack.rpartition("/")[2]))
+    if environment not in ENVIRONMENTS:
+        raise LayoutError(
+            f"The environment of the stack {stack} is {environment}; there are"
+            f" {', '.join(ENVIRONMENTS)}.",
+            f"pulumi config set {NAMESPACE}:environment dev --stack {stack}",
+        )
+    apps = [_checked(App, f"--app {' '.join(words)}", words) for words in named_apps]
+    layout = EnvironmentLayout(
+        environment,
+        url or tree.url(),
+        revision or tree.branch(),
+        read_argocd(sections.get("argocd") or {}),
+        apps or read_apps(sections.get("applications") or {}),
+        _checked(Source, "--source", source) if source else None,
+    )
+    texts = {Path(path): text for path, text in files(layout, template).items()}
+    missing = {path: text for path, text in texts.items() if not tree.path(path).exists()}
+    message = f"Lay out the GitOps folder of {environment}"
+    proposal = Proposal(tree, missing, message, f"layout/{environment}")
+    repositories = sections.get("repositories") or {}
+    if not missing or layout.repository in {entry.get("url") for entry in repositories.values()}:
+        return proposal, None
+    return proposal, (
+        f"Argo CD can read {layout.repository} only after the stack file has exactly this URL under"
+        f" {NAMESPACE}:repositories. If it has the repository by another URL, name that with --url."
+    )
+
+
+def read_sections(folder: Path, stack: str) -> dict[str, Any]:
+    """The settings in a stack file, without decrypting secrets. Raises `LayoutError`."""
+    path = folder / stack_file(stack.rpartition("/")[2])
+    try:
+        config = yaml.safe_load(path.read_text())["config"]
+    except OSError as error:
+        raise LayoutError(
+            f"{path}: {error.strerror}.", "Name the folder of the stack files with -C."
+        ) from None
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise LayoutError(
+            f"{path} is not a stack file: {error}.", f"pulumi preview --stack {stack}"
+        ) from None
+    prefix = f"{NAMESPACE}:"
+    sections = {
+        key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)
+    }
+    return defaults.complete(sections, sections.get("environment", stack))
+
+
+def read_argocd(section: Mapping[str, Any]) -> Argocd:
+    """The settings of Argo CD without its secrets. Raises `LayoutError`."""
+    public = {key: section[key] for key in PUBLIC_ARGOCD_KEYS if key in section}
+    enabled = (section.get("admin") or {}).get("enabled", True)
+    try:
+        argocd = Argocd.model_validate({**public, "admin": {"enabled": enabled}})
+    except ValidationError:
+        raise LayoutError(
+            "The section argocd of the stack file has findings.", "pulumi preview lists them."
+        ) from None
+    if argocd.chart.path is not None:
+        raise LayoutError(
+            f"argocd.chart is the path {argocd.chart.path} on this machine, where Argo CD can't"
+            " read it.",
+            "Name a chart repository and a version in the stack file.",
+        )
+    return argocd
+
+
+def read_apps(section: Mapping[str, Any]) -> list[App]:
+    """The applications of a stack file. Raises `LayoutError` unless all are Kustomize overlays."""
+    for name, application in section.items():
+        if other := {"helm", "directory"} & application.keys():
+            raise LayoutError(
+                f"The application {name} is not a Kustomize overlay, but has {', '.join(other)}.",
+                "Name the applications for the layout: --app NAME PATH NAMESPACE",
+            )
+    return [
+        _checked(App, f"applications.{name}", (name, application["path"], application["namespace"]))
+        for name, application in sorted(section.items())
+    ]
+
+
+def _checked(kind: type[_Named], where: str, words: Sequence[str]) -> _Named:
+    try:
+        return kind(**dict(zip(kind.__dataclass_fields__, words, strict=True)))
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False)[0]
+        raise LayoutError(
+            f"{where} has a wrong {error['loc'][0]}.", f"It must be {error['msg']}."
+        ) from None
