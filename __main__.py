@@ -16,6 +16,7 @@ from pulumi import ResourceOptions
 from components.application import GitOpsApplication
 from components.argocd import ArgoCd
 from components.cluster import DoksCluster
+from components.dependencies import without_dependencies
 from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
@@ -23,10 +24,13 @@ from doks_gitops import account, arguments, settings
 
 sdk.disable_debug_messages()
 stack = settings.load()
-team = account.read(stack.digitalocean.token.get_secret_value(), stack.digitalocean.api_endpoint)
+team = account.read(
+    stack.digitalocean.token.get_secret_value(),
+    stack.digitalocean.api_endpoint,
+    vpcs=stack.cluster.creates_vpc,
+)
 account.check(stack, team)
-version = account.resolve_version(stack, team)
-running_versions = [str(running.version) for running in team.clusters_named(stack.cluster.name)]
+account.warn(stack, team)
 
 digitalocean = pulumi_digitalocean.Provider(
     "digitalocean",
@@ -39,16 +43,15 @@ registry = ContainerRegistry(
 registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    arguments.cluster_args(
-        stack, version, registry_endpoint, hold_version=version in running_versions
-    ),
+    arguments.cluster_args(stack, team, registry_endpoint),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,
-    # Replacing the cluster replaces the provider, and with it everything in the cluster.
-    cluster_identifier=cluster.cluster_id,
+    # Another cluster replaces the provider and everything in the cluster. Without dependencies, so
+    # that the old provider can delete what is in the old cluster (`components.dependencies`).
+    cluster_identifier=without_dependencies(cluster.cluster_id),
     enable_server_side_apply=True,
     # Manual changes are reverted, and new credentials replace old ones in place.
     enable_patch_force=True,
@@ -61,7 +64,7 @@ kubernetes = pulumi_kubernetes.Provider(
 )
 argocd = ArgoCd(
     "argocd",
-    arguments.argocd_args(stack, cluster.context, registry_endpoint),
+    arguments.argocd_args(stack, cluster.cluster_id, cluster.context, registry_endpoint),
     ResourceOptions(providers=[kubernetes]),
 )
 delivery = []

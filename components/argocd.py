@@ -18,6 +18,7 @@ from components.chart_values import (
     merge,
     secret_data,
 )
+from components.dependencies import with_dependencies
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from components.options import child_options
 from components.password import password_hash
@@ -140,6 +141,10 @@ class ArgoCdArgs:
     """Secret that the Git host signs its webhooks with. None: webhooks are not verified."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
+    cluster_id: pulumi.Input[str] | None = None
+    """ID of the cluster that Argo CD runs in. Before Pulumi replaces that cluster, it deletes this
+    component and every resource with `ArgoCd.namespace` as an input; it creates them again in the
+    new cluster (see `components.dependencies`). None: a replaced cluster stays empty."""
     kube_context: pulumi.Input[str] | None = None
     """Context of the port-forward command. None: the current context."""
     timeout: int = 600
@@ -180,13 +185,13 @@ class ArgoCd(pulumi.ComponentResource):
         self, name: str, args: ArgoCdArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:ArgoCd", name, {}, opts)
+        # The name, not the output of the namespace: so previews show it.
+        self.namespace = with_dependencies(args.namespace, args.cluster_id)
         namespace = Namespace(
             name,
-            metadata=ObjectMetaArgs(name=args.namespace),
+            metadata=ObjectMetaArgs(name=self.namespace),
             opts=child_options(self, opts),
         )
-        # The name, not the output of the namespace: so previews show it.
-        self.namespace = pulumi.Output.from_input(args.namespace)
         in_namespace = child_options(self, opts, pulumi.ResourceOptions(depends_on=[namespace]))
 
         repositories = [
@@ -194,7 +199,7 @@ class ArgoCd(pulumi.ComponentResource):
                 f"{name}-repository-{key}",
                 metadata=ObjectMetaArgs(
                     name=f"repository-{key}",
-                    namespace=args.namespace,
+                    namespace=self.namespace,
                     labels={"argocd.argoproj.io/secret-type": "repository"},
                 ),
                 data=_encoded(_repository_fields(repository)),
@@ -207,7 +212,7 @@ class ArgoCd(pulumi.ComponentResource):
             f"{name}-in-cluster",
             metadata=ObjectMetaArgs(
                 name=f"cluster-{IN_CLUSTER_NAME}",
-                namespace=args.namespace,
+                namespace=self.namespace,
                 labels={"argocd.argoproj.io/secret-type": "cluster", **args.cluster_labels},
                 annotations=dict(args.cluster_annotations),
             ),
@@ -237,7 +242,7 @@ class ArgoCd(pulumi.ComponentResource):
                     f"{name}-secret",
                     metadata=ObjectMetaArgs(
                         name="argocd-secret",
-                        namespace=args.namespace,
+                        namespace=self.namespace,
                         labels={"app.kubernetes.io/part-of": "argocd"},
                     ),
                     data=_encoded(secret_data(options)),
@@ -250,7 +255,7 @@ class ArgoCd(pulumi.ComponentResource):
         Release(
             name,
             name=RELEASE_NAME,
-            namespace=args.namespace,
+            namespace=self.namespace,
             create_namespace=False,
             chart=args.chart.chart,
             version=args.chart.version,
@@ -306,7 +311,7 @@ class ArgoCd(pulumi.ComponentResource):
             return pulumi.Output.secret(args.admin.password)
         secret = Secret(
             f"{name}-admin-password",
-            metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=args.namespace),
+            metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=self.namespace),
             data=_encoded({"password": secrets.token_urlsafe(24)}),
             # Every run generates a password, and ignore_changes keeps the first one.
             opts=pulumi.ResourceOptions.merge(

@@ -115,6 +115,9 @@ class DoksClusterArgs:
     """An existing VPC to join. Without this and `vpc_ip_range`: the region's default VPC."""
     vpc_ip_range: pulumi.Input[str] | None = None
     """Create a VPC, named after the cluster, with this range (/16 to /24, private addresses)."""
+    retain_vpc: bool = False
+    """Whether destroying leaves the created VPC in the account. DigitalOcean never deletes a VPC
+    that is its region's default: destroying would fail after the cluster is gone."""
     tags: Sequence[str] = ()
     """DigitalOcean tags of the cluster."""
     destroy_associated_resources: pulumi.Input[bool] = False
@@ -173,6 +176,9 @@ class DoksCluster(pulumi.ComponentResource):
                     pulumi.ResourceOptions(
                         # Replacing the VPC replaces the cluster, so protect both.
                         protect=args.protect,
+                        retain_on_delete=args.retain_vpc,
+                        # A deleted cluster's nodes are in the VPC for some minutes longer.
+                        custom_timeouts=pulumi.CustomTimeouts(delete="15m"),
                         import_=existing.vpc if existing else None,
                     ),
                 ),

@@ -16,6 +16,7 @@ from components.argocd import Admin, ArgoCdArgs, ChartSource, GitRepository
 from components.cluster import DoksClusterArgs, Existing
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
+from doks_gitops import account
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.ssh_key import public_key
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from components.github import GitHubDeliveryArgs
+    from doks_gitops.account import Account
     from doks_gitops.settings import Settings, model
 
 PLATFORM = "platform"
@@ -54,30 +56,31 @@ def registry_args(settings: "Settings") -> ContainerRegistryArgs:
 
 
 def cluster_args(
-    settings: "Settings",
-    version: str,
-    registry_endpoint: pulumi.Input[str],
-    *,
-    hold_version: bool,
+    settings: "Settings", team: "Account", registry_endpoint: pulumi.Input[str]
 ) -> DoksClusterArgs:
-    """The cluster, whose nodes can pull from the registry.
+    """The cluster, whose nodes can pull from the registry. `team`: the account that it is in.
 
-    - `version`: the full version slug, which `cluster.version` and `cluster.upgrade` resolve to
-    - `hold_version`: whether the cluster already runs it
+    Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
     cluster = settings.cluster
+    version = account.resolve_version(settings, team)
+    running = {str(running.version) for running in team.clusters_named(cluster.name)}
     return convert(
         cluster,
         DoksClusterArgs,
         not_copied=("name", "vpc", "upgrade"),
         cluster_name=cluster.name,
         version=version,
-        hold_version=hold_version,
+        hold_version=version in running and account.replacement(settings, team) is None,
         access_token=secret(settings.digitalocean.token),
         # The cluster waits for the registry, so that a failing cluster does not interrupt it.
         registry_integration=pulumi.Output.from_input(registry_endpoint).apply(bool),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
+        retain_vpc=(
+            account.creates_default_vpc(settings, team)
+            or account.own_default_vpc(settings, team) is not None
+        ),
         adopt=(
             convert(settings.adopt, Existing, not_copied=("admin_password", "registry"))
             if settings.adopt
@@ -87,7 +90,10 @@ def cluster_args(
 
 
 def argocd_args(
-    settings: "Settings", kube_context: pulumi.Input[str], registry_endpoint: pulumi.Input[str]
+    settings: "Settings",
+    cluster_id: pulumi.Input[str],
+    kube_context: pulumi.Input[str],
+    registry_endpoint: pulumi.Input[str],
 ) -> ArgoCdArgs:
     """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
     argocd, chart = settings.argocd, settings.argocd.chart
@@ -95,6 +101,7 @@ def argocd_args(
         argocd,
         ArgoCdArgs,
         not_copied=("managed_by",),
+        cluster_id=cluster_id,
         kube_context=kube_context,
         chart=(
             ChartSource(path=chart.path)

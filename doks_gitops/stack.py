@@ -23,6 +23,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
 from pulumi.automation import (
@@ -150,6 +151,16 @@ class Stack:
     def delete_from_state(self, urn: str) -> None:
         """Delete a resource and its dependents from the state alone, protected ones included."""
         self._run("state", "delete", "--yes", "--force", "--target-dependents", urn, live=True)
+
+    def import_state(self, export: Mapping[str, Any]) -> None:
+        """Replace the stack's state by one that `export` returned, changed.
+
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_import/
+        """
+        with NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(export, file)
+            file.flush()
+            self._run("stack", "import", "--file", file.name, live=True)
 
     def up(self, *, refresh: bool = False, env: Mapping[str, str] | None = None) -> None:
         """Deploy the stack. `env`: further environment variables of the program."""

@@ -7,6 +7,12 @@ from collections.abc import Iterable, Iterator
 from semver import Version
 
 from doks_gitops.account.model import Account, RunningCluster
+from doks_gitops.account.replacement import (
+    Replacement,
+    other_default_vpc,
+    own_default_vpc,
+    replacement,
+)
 from doks_gitops.settings import Finding, Settings, SettingsError
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
@@ -20,6 +26,7 @@ def check(settings: Settings, account: Account) -> None:
         *_sizes(settings, account),
         *_registry(settings, account),
         *_running_clusters(settings, account),
+        *_vpc(settings, account),
     ]
     version = _version(settings, account)
     if isinstance(version, Finding):
@@ -31,7 +38,8 @@ def check(settings: Settings, account: Account) -> None:
 def resolve_version(settings: Settings, account: Account) -> str:
     """The full version slug for the stack's cluster.
 
-    - No cluster has that name: the newest offered version that `cluster.version` begins.
+    - No cluster has that name, or the settings replace it: the newest offered version that
+      `cluster.version` begins.
     - `cluster.version` begins the running version: the running version, offered or not; with
       `cluster.upgrade`, the newest offered version that it begins.
     - The running version is older, by at most one minor version: the newest offered version that
@@ -66,7 +74,7 @@ def _version(settings: Settings, account: Account) -> Version | Finding:
             + " and ".join(other.id for other in running),
             "the name of one cluster; list them with: doctl kubernetes cluster list",
         )
-    if running:
+    if running and replacement(settings, account) is None:
         return _version_of_running(settings, account, running[0])
     newest = _minor(account.versions[0]) if account.versions else None
     return _newest_offered(settings, account, newest)
@@ -193,35 +201,44 @@ def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]
                 "true: high availability can't be turned off, so the cluster would be replaced",
                 "true",
             )
-        if cluster.protect:
-            yield from _replacements(settings, running)
+    replaced = replacement(settings, account)
+    if cluster.protect and replaced is not None:
+        yield from _protected(settings, replaced)
 
 
-def _replacements(settings: Settings, running: RunningCluster) -> Iterator[Finding]:
-    """Settings that would replace a protected cluster: they can't be changed in place
-    (https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/)."""
-    cluster = settings.cluster
-    immutable = [
-        (("cluster", "region"), cluster.region, running.region),
-        (
-            ("cluster", "nodePools", 0, "size"),
-            cluster.node_pools[0].size,
-            running.default_pool_size,
-        ),
-    ]
-    if cluster.vpc is not None and cluster.vpc.id is not None:
-        immutable.append((("cluster", "vpc", "id"), cluster.vpc.id, running.vpc))
+def _protected(settings: Settings, replaced: Replacement) -> Iterator[Finding]:
     protect = key_of(NAMESPACE, ("cluster", "protect"))
-    for path, value, current in immutable:
-        if current not in (None, value):
+    running = replaced.cluster
+    for change in replaced.changes:
+        yield _finding(
+            settings,
+            change.path,
+            f'"{change.value}", but the protected cluster "{running.name}" ({running.id}) was'
+            f' created with "{change.current}"',
+            f'"{change.current}": another value replaces the cluster and everything in it. If that'
+            " is what you want, remove the protection first: "
+            f"{set_command(settings.stack, protect, 'false')}",
+            change.revert,
+        )
+
+
+def _vpc(settings: Settings, account: Account) -> Iterator[Finding]:
+    """Settings that would replace a VPC which DigitalOcean never deletes."""
+    vpc, network = own_default_vpc(settings, account), settings.cluster.vpc
+    if vpc is None or network is None or network.ip_range is None:
+        return
+    for path, value, current in (
+        (("cluster", "region"), settings.cluster.region, vpc.region),
+        (("cluster", "vpc", "ipRange"), network.ip_range, vpc.ip_range),
+    ):
+        if value != current:
             yield _finding(
                 settings,
                 path,
-                f'"{value}", but the protected cluster "{running.name}" ({running.id}) was created '
-                f'with "{current}"',
-                f'"{current}": another value replaces the cluster and everything in it. If that is '
-                f"what you want, remove the protection first: "
-                f"{set_command(settings.stack, protect, 'false')}",
+                f'"{value}", but the VPC "{vpc.name}" ({vpc.id}) has "{current}". It is the default'
+                f" VPC of {vpc.region}, which DigitalOcean never deletes",
+                f'"{current}". To replace the VPC, and the cluster in it, first make another VPC'
+                f" the default: {other_default_vpc(vpc.region)}",
                 current,
             )
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from doks_gitops import http
 from doks_gitops.account import responses
-from doks_gitops.account.model import RunningCluster
+from doks_gitops.account.model import RunningCluster, Vpc
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
@@ -127,13 +127,13 @@ class DigitalOceanClient:
         response = self._get(f"{path}?{query}", "kubernetes:read", responses.Credentials)
         return response.certificate_authority_data
 
-    def vpc_id(self, name: str, region: str) -> str | None:
-        """ID of the VPC of that name in that region; None if there is none. Scope: vpc:read."""
-        for page in self._pages("/v2/vpcs", "vpc:read", responses.VpcsPage):
-            for vpc in page.vpcs:
-                if (vpc.name, vpc.region) == (name, region):
-                    return vpc.id
-        return None
+    def vpcs(self) -> tuple[Vpc, ...]:
+        """The account's VPCs. Scope: vpc:read."""
+        return tuple(
+            Vpc(vpc.id, vpc.name, vpc.region, vpc.ip_range, vpc.default)
+            for page in self._pages("/v2/vpcs", "vpc:read", responses.VpcsPage)
+            for vpc in page.vpcs
+        )
 
     def registries(self) -> tuple[str, ...]:
         """Names of the account's container registries. Scope: registry:read."""

@@ -6,6 +6,7 @@ import pulumi
 
 from doks_gitops.account.client import DigitalOceanClient
 from doks_gitops.account.model import Account
+from doks_gitops.account.replacement import replacement
 from doks_gitops.settings import Settings
 
 
@@ -24,7 +25,10 @@ def restore_integration(
     disconnected = [
         cluster
         for cluster in account.clusters_named(settings.cluster.name)
-        if cluster.state == "running" and not cluster.registry_enabled
+        if cluster.state == "running"
+        and not cluster.registry_enabled
+        # The new cluster is created with the integration.
+        and replacement(settings, account) is None
     ]
 
     def restore(endpoint: str) -> str:

@@ -39,6 +39,18 @@ class RunningCluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Vpc:
+    """A VPC in the account (https://docs.digitalocean.com/reference/api/reference/vpcs/)."""
+
+    id: str
+    name: str
+    region: str
+    ip_range: str
+    default: bool
+    """Whether it is its region's default. DigitalOcean never deletes that."""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What an account offers for clusters, and what is in it."""
 
@@ -49,6 +61,12 @@ class Account:
     clusters: tuple[RunningCluster, ...]
     """Without those that are being deleted."""
     registries: tuple[str, ...]
+    vpcs: tuple[Vpc, ...] = ()
+    """Empty unless they were asked for."""
+
+    def vpc_named(self, name: str) -> Vpc | None:
+        """The VPC of this name: names are unique in an account."""
+        return next((vpc for vpc in self.vpcs if vpc.name == name), None)
 
     def clusters_named(self, name: str) -> tuple[RunningCluster, ...]:
         """The clusters of this name. DigitalOcean does not guarantee that names are unique."""

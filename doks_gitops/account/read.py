@@ -8,19 +8,20 @@ from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, Prices
 
 
-def read(token: str, api_url: str) -> Account:
+def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
     """What the account of `token` offers for clusters, and what is in it.
 
-    Needs the scopes `kubernetes:read` and `registry:read`. Raises `AccountError`, with everything
-    that failed.
+    Needs the scopes `kubernetes:read` and `registry:read`, with `vpcs` also `vpc:read`. Raises
+    `AccountError`, with everything that failed.
     """
-    with DigitalOceanClient(token, api_url) as client, ThreadPoolExecutor(3) as threads:
+    with DigitalOceanClient(token, api_url) as client, ThreadPoolExecutor(4) as threads:
         options = threads.submit(client.options)
         clusters = threads.submit(client.clusters)
         registries = threads.submit(client.registries)
+        networks = threads.submit(client.vpcs if vpcs else tuple)
         errors = [
             error
-            for request in (options, clusters, registries)
+            for request in (options, clusters, registries, networks)
             if isinstance(error := request.exception(), AccountError)
         ]
         if errors:
@@ -34,6 +35,7 @@ def read(token: str, api_url: str) -> Account:
             versions=tuple(sorted((v.slug for v in options.result().versions), reverse=True)),
             clusters=clusters.result(),
             registries=registries.result(),
+            vpcs=networks.result(),
         )
 
 

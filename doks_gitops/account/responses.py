@@ -100,6 +100,8 @@ class Vpc(BaseModel):
     id: str
     name: str
     region: str
+    ip_range: str = ""
+    default: bool = False
 
 
 class VpcsPage(Page):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from doks_gitops.account import Account, RunningCluster
+from doks_gitops.account import Account, Change, RunningCluster
 from doks_gitops.settings import Settings
 
 STACK = "pulumi:pulumi:Stack"
@@ -72,17 +72,59 @@ def _dependents(resources: Sequence[Mapping[str, Any]], urn: str) -> tuple[str, 
     """Returns the URNs that depend on `urn`. A state lists each resource after those it needs."""
     dependents: list[str] = []
     for resource in resources:
-        needed = {
-            resource.get("parent"),
-            resource.get("deletedWith"),
-            # A reference to a provider is its URN and its ID.
-            resource.get("provider", "").rpartition("::")[0],
-            *resource.get("dependencies", ()),
-            *chain(*(resource.get("propertyDependencies") or {}).values()),
-        }
-        if not needed.isdisjoint((urn, *dependents)):
+        if not _needed(resource).isdisjoint((urn, *dependents)):
             dependents.append(resource["urn"])
     return tuple(dependents)
+
+
+def _needed(resource: Mapping[str, Any]) -> set[str]:
+    """Returns the URNs that a resource depends on."""
+    needed = {
+        resource.get("parent"),
+        resource.get("deletedWith"),
+        # A reference to a provider is its URN and its ID.
+        resource.get("provider", "").rpartition("::")[0],
+        *resource.get("dependencies", ()),
+        *chain(*(resource.get("propertyDependencies") or {}).values()),
+    }
+    return {urn for urn in needed if urn}
+
+
+def remove_deleted(
+    export: Mapping[str, Any], clusters: Container[str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns the state without what an interrupted replacement of the cluster has deleted, and the
+    URNs of that.
+
+    `clusters`: IDs of the account's clusters. Deleted are:
+
+    - resources that Pulumi has deleted and not created again yet (`pendingReplacement`)
+    - resources in a cluster that the account does not have, if their provider has been replaced
+    - everything that depends on these
+
+    Pulumi would try to delete them again, which fails: there is no cluster any more.
+    """
+    deployment = export.get("deployment") or {}
+    resources = deployment.get("resources") or []
+    replaced_providers = {
+        f"{resource['urn']}::{resource['id']}"
+        for resource in resources
+        if resource["type"] == PROVIDER
+        and resource.get("delete")
+        and resource["inputs"].get("clusterIdentifier") not in clusters
+    }
+    urns = {resource["urn"] for resource in resources}
+    kept: list[Mapping[str, Any]] = []
+    for resource in resources:
+        reference = f"{resource['urn']}::{resource.get('id')}"
+        if (
+            not resource.get("pendingReplacement")
+            and replaced_providers.isdisjoint((reference, resource.get("provider")))
+            and _needed(resource) & urns <= {needed["urn"] for needed in kept}
+        ):
+            kept.append(resource)
+    removed = tuple(resource["urn"] for resource in resources if resource not in kept)
+    return {**export, "deployment": {**deployment, "resources": kept}}, removed
 
 
 @dataclass(frozen=True)
@@ -157,6 +199,13 @@ class Observed:
     """None: there is no cluster, or its API can't be reached."""
     vpc: str | None = None
     """ID of the account's VPC that has the name and the region of the stack's."""
+    changes: tuple[Change, ...] = ()
+    """Settings that replace the cluster."""
+    deleted: tuple[str, ...] = ()
+    """URNs that an interrupted replacement has deleted. They are in the backend's state, but not in
+    `state`."""
+    account_clusters: frozenset[str] = frozenset()
+    """IDs of the account's clusters."""
 
 
 def clusters_of(account: Account, name: str, state: StackState) -> tuple[RunningCluster, ...]:

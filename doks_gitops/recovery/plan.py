@@ -8,6 +8,8 @@ from components.names import ADMIN_SECRET, RELEASE_NAME
 from doks_gitops.account import RunningCluster
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import HelmRevision, Observed, StackState
+from doks_gitops.settings.errors import key_of, set_command
+from doks_gitops.settings.model import NAMESPACE
 
 
 class Refused(PlatformError):
@@ -54,6 +56,21 @@ class DeleteFromState:
     def __str__(self) -> str:
         names = _names((self.urn, *self.dependents))
         return f"Delete from the state, because {self.reason}: {names}."
+
+
+@dataclass(frozen=True)
+class RemoveDeleted:
+    """Remove from the state what an interrupted replacement of the cluster has deleted."""
+
+    urns: tuple[str, ...]
+    clusters: frozenset[str] = frozenset()
+    """IDs of the account's clusters."""
+
+    def __str__(self) -> str:
+        return (
+            "Remove from the state what an interrupted replacement of the cluster has already"
+            f" deleted: {_names(self.urns)}."
+        )
 
 
 @dataclass(frozen=True)
@@ -116,6 +133,7 @@ Step = (
     AcquireLock
     | WaitForCluster
     | DeleteFromState
+    | RemoveDeleted
     | FinalizeNamespace
     | DeleteHelmRevisions
     | Deploy
@@ -128,11 +146,16 @@ def plan(observed: Observed) -> list[Step]:
     - The cluster is not in the account: delete what was in it from the state, and deploy again.
     - It is in the account, but not in the state: adopt it.
     - The stack file has another region, and the cluster does not answer: delete what was in it from
-      the state; the deployment replaces the cluster.
+      the state; the deployment replaces the cluster. Another change that replaces it waits until
+      the cluster answers.
     - It does not answer: delete nothing, refuse.
     - It answers: repair what a killed run or a deleted Argo CD left.
+
+    Whatever an interrupted replacement has deleted is removed from the state first.
     """
     steps = _steps(observed)
+    if observed.deleted:
+        steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
     state = observed.state
     if state.pending_creates or any(isinstance(step, DeleteHelmRevisions) for step in steps):
         steps.insert(0, AcquireLock(state.stack, state.pending_creates))
@@ -152,8 +175,8 @@ def _steps(observed: Observed) -> list[Step]:
         reason = "the cluster is gone from the account"
         return [*_delete_provider(state, reason), Deploy(_adopted(observed))]
     [cluster] = observed.clusters
-    if cluster.region != observed.settings.cluster.region:
-        return [*_move(observed, cluster), Deploy(_adopted(observed))]
+    if observed.changes:
+        return [*_replace(observed, cluster), Deploy(_adopted(observed))]
     if cluster.state != "provisioning" and observed.cluster_state is None:
         raise _unreachable(observed, cluster)
     steps: list[Step] = []
@@ -176,28 +199,40 @@ def _delete_provider(state: StackState, reason: str) -> list[Step]:
     return [DeleteFromState(state.provider, reason, dependents)]
 
 
-def _move(observed: Observed, cluster: RunningCluster) -> list[Step]:
-    """The steps before the deployment replaces a cluster in another region."""
-    region, stack = observed.settings.cluster.region, observed.settings.stack
+def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:
+    """The steps before the deployment replaces the cluster."""
+    stack = observed.settings.stack
     recover = f"bin/platform recover --stack {stack}"
+    differences = " and ".join(
+        f"{key_of(NAMESPACE, change.path)} {change.value}, but the cluster {cluster.name} was"
+        f" created with {change.current}"
+        for change in observed.changes
+    )
     if observed.state.cluster != cluster.id:
+        commands = [
+            set_command(stack, key_of(NAMESPACE, change.path), change.revert)
+            for change in observed.changes
+            if change.revert is not None
+        ]
         raise Refused(
-            f"The stack file has the cluster {cluster.name} in {region}. In the account it is in"
-            f" {cluster.region}, and the stack's state does not have it. Nothing was changed.",
-            "to adopt it: pulumi config set --path doks-gitops:cluster.region"
-            f" {cluster.region} --stack {stack}, then {recover};"
+            f"The stack file has {differences}, and the stack's state does not have the cluster."
+            " Nothing was changed.",
+            f"to adopt it: {', then '.join([*commands, recover])};"
             f" to delete it: doctl kubernetes cluster delete {cluster.id}, then {recover}",
         )
     if observed.settings.cluster.protect:
         raise Refused(
-            f"The stack file has the cluster {cluster.name} in {region}. It is in"
-            f" {cluster.region}, and protected from deletion. Nothing was changed.",
+            f"The stack file has {differences}, and it is protected from deletion. Nothing was"
+            " changed.",
             "to replace it: pulumi config set --path doks-gitops:cluster.protect false"
             f" --stack {stack}, then pulumi state unprotect --stack {stack}"
             f" '{observed.state.cluster_urn}', then {recover}",
         )
     if observed.cluster_state is not None:
         return _repair(observed)
+    region = observed.settings.cluster.region
+    if cluster.region == region:
+        raise _unreachable(observed, cluster)
     return _delete_provider(
         observed.state,
         f"the cluster in {cluster.region} does not answer, and the stack moves to {region}",

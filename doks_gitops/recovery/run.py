@@ -6,21 +6,29 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Any
 
 from doks_gitops import account
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery import kubernetes
-from doks_gitops.recovery.observed import ClusterState, Observed, StackState, clusters_of
+from doks_gitops.recovery.observed import (
+    ClusterState,
+    Observed,
+    StackState,
+    clusters_of,
+    remove_deleted,
+)
 from doks_gitops.recovery.plan import (
     AcquireLock,
     DeleteFromState,
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
+    RemoveDeleted,
     Step,
     WaitForCluster,
     plan,
@@ -56,13 +64,13 @@ class Recovery:
         try:
             if cancel and self._approved("Cancel the run that holds the stack's lock"):
                 self._stack.cancel()
-            settings, state = self._settings_and_state()
+            settings, export = self._settings_and_export()
         except StackNotFound:
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
                 return
             self._stack.create()
-            settings, state = self._settings_and_state()
-        observed = self._observe(settings, state)
+            settings, export = self._settings_and_export()
+        observed = self._observe(settings, export)
         steps = plan(observed)
         print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
         if self._approved("Carry out the plan"):
@@ -77,11 +85,11 @@ class Recovery:
         self._approve(f"{action}?")
         return True
 
-    def _settings_and_state(self) -> tuple[Settings, StackState]:
+    def _settings_and_export(self) -> tuple[Settings, dict[str, Any]]:
         with ThreadPoolExecutor() as threads:
             settings = threads.submit(self._settings)
-            state = StackState.from_export(self._stack.export())
-        return settings.result(), state
+            export = self._stack.export()
+        return settings.result(), export
 
     def _settings(self) -> Settings:
         config = self._stack.config()
@@ -93,18 +101,29 @@ class Recovery:
             environ=os.environ,
         )
 
-    def _observe(self, settings: Settings, state: StackState) -> Observed:
-        _report(f"Reading the state, the account and the cluster {settings.cluster.name}.")
+    def _observe(self, settings: Settings, export: Mapping[str, Any]) -> Observed:
+        name, region = settings.cluster.name, settings.cluster.region
+        _report(f"Reading the state, the account and the cluster {name}.")
         token = settings.digitalocean.token.get_secret_value()
-        team = account.read(token, settings.digitalocean.api_endpoint)
-        clusters = clusters_of(team, settings.cluster.name, state)
+        api_url, vpcs = settings.digitalocean.api_endpoint, settings.cluster.creates_vpc
+        team = account.read(token, api_url, vpcs=vpcs)
+        account_clusters = frozenset(cluster.id for cluster in team.clusters)
+        export, deleted = remove_deleted(export, account_clusters)
+        state = StackState.from_export(export)
+        clusters = clusters_of(team, name, state)
+        vpc = team.vpc_named(name)
         observed = Observed(
             settings,
             state,
             clusters,
-            region_available=settings.cluster.region in team.regions,
+            region_available=region in team.regions,
             registry_exists=settings.registry.name in team.registries,
-            vpc=_vpc(settings),
+            vpc=vpc.id if vpc and vpc.region == region else None,
+            changes=account.replacing_changes(settings, team, *clusters)
+            if len(clusters) == 1
+            else (),
+            deleted=deleted,
+            account_clusters=account_clusters,
         )
         if len(clusters) != 1 or clusters[0].state == "provisioning":
             return observed
@@ -129,6 +148,9 @@ class Recovery:
             case DeleteFromState(urn):
                 # Protected or not: the account says that it does not exist.
                 self._stack.delete_from_state(urn)
+            case RemoveDeleted(_, clusters):
+                export, _ = remove_deleted(self._stack.export(), clusters)
+                self._stack.import_state(export)
             case FinalizeNamespace(namespace):
                 with _connect(observed) as api:
                     api.finalize_namespace(namespace)
@@ -162,16 +184,6 @@ def _wait(settings: Settings, cluster_id: str) -> None:
                 )
             time.sleep(1)
     _report(f"    It is {state}.")
-
-
-def _vpc(settings: Settings) -> str | None:
-    """Returns the ID of the VPC that the stack creates; None if it creates none, or the account
-    has none of that name in the region."""
-    cluster = settings.cluster
-    if cluster.vpc is None or cluster.vpc.ip_range is None:
-        return None
-    with _account(settings) as client:
-        return client.vpc_id(cluster.name, cluster.region)
 
 
 def _account(settings: Settings) -> account.DigitalOceanClient:

@@ -161,6 +161,11 @@ class Cluster(Model):
         description="Node pools, at least one. The first is the cluster's default pool."
     )
 
+    @property
+    def creates_vpc(self) -> bool:
+        """Whether the stack creates a VPC, which has the name of the cluster."""
+        return self.vpc is not None and self.vpc.ip_range is not None
+
     def violations(self) -> Iterator[Violation]:
         if self.auto_upgrade and self.version.count(".") > 1:
             minor = ".".join(self.version.split(".")[:2])

@@ -33,6 +33,9 @@ from sandbox.lifetime import die_with_parent
 class Unknown:
     """A value that is known only after the deployment, as many are in a preview."""
 
+    def __deepcopy__(self, memo: object) -> "Unknown":
+        return self
+
 
 UNKNOWN: Final = Unknown()
 

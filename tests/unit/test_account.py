@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from doks_gitops import account, http
-from doks_gitops.account import AccountError, DigitalOceanClient, Version
+from doks_gitops.account import AccountError, DigitalOceanClient, Version, Vpc
 from tests.unit.fake_api import FakeApi, serve
 
 TOKEN = "dop_v1_0123456789"
@@ -251,14 +251,20 @@ def test_state_and_certificate_authority_of_one_cluster_are_read(api: FakeApi) -
     assert api.requests[-1][0] == f"{path}/credentials?expiry_seconds=600"
 
 
-def test_vpc_is_found_by_its_name_and_region_on_any_page(api: FakeApi) -> None:
-    vpcs = [{"id": f"id-{n}", "name": "shop", "region": region} for n, region in enumerate("abc")]
+def test_vpcs_are_read_from_every_page_and_only_if_they_are_needed(api: FakeApi) -> None:
+    vpcs = [
+        {"id": f"id-{name}", "name": name, "region": "nyc1", "ip_range": "10.1.0.0/20",
+         "default": name == "shop"}
+        for name in ("other", "shop", "last")
+    ]  # fmt: skip
     more = {"pages": {"next": "https://attacker.example.com/v2/vpcs?page=2"}}
     api.answer("/v2/vpcs#1", (200, {"vpcs": vpcs[:1], "links": more}))
     api.answer("/v2/vpcs#2", (200, {"vpcs": vpcs[1:], "links": {}}))
-    client = DigitalOceanClient(TOKEN, api.url)
-    assert client.vpc_id("shop", "c") == "id-2"
-    assert client.vpc_id("shop", "d") is None
+    assert account.read(TOKEN, api.url).vpcs == ()
+    read = account.read(TOKEN, api.url, vpcs=True)
+    assert [vpc.id for vpc in read.vpcs] == ["id-other", "id-shop", "id-last"]
+    assert read.vpc_named("shop") == Vpc("id-shop", "shop", "nyc1", "10.1.0.0/20", True)
+    assert read.vpc_named("none") is None
 
 
 def test_tags_of_a_repository_are_read_and_an_unknown_repository_has_none(api: FakeApi) -> None:

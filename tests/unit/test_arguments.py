@@ -21,6 +21,7 @@ from components.github import GitHubDeliveryArgs, Webhook
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
 from doks_gitops import arguments
+from doks_gitops.account import Account, Version
 from doks_gitops.settings import github, model, schema
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.github import GitHub
@@ -58,6 +59,7 @@ ROOTS = (
         (
             "cluster_name",
             "hold_version",
+            "retain_vpc",
             "access_token",
             "registry_integration",
             "vpc_id",
@@ -72,6 +74,7 @@ ROOTS = (
         ("managed_by",),
         (
             "repositories",
+            "cluster_id",
             "kube_context",
             "timeout",
             "managed_by_git",
@@ -196,7 +199,9 @@ def test_credentials_become_secrets(
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": credentials}})
 
     def program() -> dict[str, Any]:
-        repository = arguments.argocd_args(stack, "context", "registry").repositories["monorepo"]
+        repository = arguments.argocd_args(stack, "id", "context", "registry").repositories[
+            "monorepo"
+        ]
         assert repository.url == url
         assert isinstance(repository.credentials, Credentials)
         holder = repository.credentials.github_app or repository.credentials
@@ -211,7 +216,9 @@ def test_ids_of_a_github_app_become_text() -> None:
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": app}})
 
     def program() -> dict[str, Any]:
-        repository = arguments.argocd_args(stack, "context", "registry").repositories["monorepo"]
+        repository = arguments.argocd_args(stack, "id", "context", "registry").repositories[
+            "monorepo"
+        ]
         assert repository.credentials is not None
         app = repository.credentials.github_app
         assert isinstance(app, GitHubApp)
@@ -224,11 +231,13 @@ def test_ids_of_a_github_app_become_text() -> None:
 
 
 def test_chart_is_the_public_one_by_default() -> None:
-    assert arguments.argocd_args(parsed(), "c", "r").chart == ChartSource(
+    assert arguments.argocd_args(parsed(), "id", "c", "r").chart == ChartSource(
         repository="https://argoproj.github.io/argo-helm", version="1.2.3"
     )
     stack = parsed(argocd={"chart": {"path": "./charts/argo-cd"}})
-    assert arguments.argocd_args(stack, "c", "r").chart == ChartSource(path="./charts/argo-cd")
+    assert arguments.argocd_args(stack, "id", "c", "r").chart == ChartSource(
+        path="./charts/argo-cd"
+    )
 
 
 def test_admin_password_and_webhook_secret_become_secrets() -> None:
@@ -241,7 +250,7 @@ def test_admin_password_and_webhook_secret_become_secrets() -> None:
     )
 
     def program() -> dict[str, Any]:
-        args = arguments.argocd_args(stack, "context", "registry")
+        args = arguments.argocd_args(stack, "id", "context", "registry")
         assert args.admin.password_set_at == "2026-01-31T12:00:00Z"
         return {"password": args.admin.password, "webhook": args.webhook_secret}
 
@@ -264,11 +273,10 @@ def test_settings_of_the_cluster_become_arguments() -> None:
         "nodePools": [{"name": "a", "size": "s-2vcpu-4gb", "autoscale": {"min": 1, "max": 3}}],
     }
     stack = parsed(cluster=cluster)
+    team = Account(("nyc1",), (), (Version.parse("1.34.1-do.0"),), (), ())
 
     def program() -> dict[str, Any]:
-        args = arguments.cluster_args(
-            stack, "1.34.1-do.0", "registry.digitalocean.com/shop", hold_version=False
-        )
+        args = arguments.cluster_args(stack, team, "registry.digitalocean.com/shop")
         assert (args.cluster_name, args.version) == ("demo", "1.34.1-do.0")
         assert args.auto_upgrade is True
         assert args.destroy_associated_resources is True
@@ -348,4 +356,4 @@ def test_app_of_apps_is_an_application_that_may_deploy_only_argo_cd_s_own_kinds(
     assert application.path == f"{folder}/bootstrap"
     # Argo CD has one owner: the stack or Git.
     assert application.directory == source
-    assert arguments.argocd_args(stack, "c", "r").managed_by_git == (managed_by == "git")
+    assert arguments.argocd_args(stack, "id", "c", "r").managed_by_git == (managed_by == "git")

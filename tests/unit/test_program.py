@@ -81,7 +81,7 @@ def platform(
 ) -> Run:
     """A run of the program with this configuration in this account."""
     monkeypatch.setattr(settings, "load", lambda: settings.parse("dev", config, {}))
-    monkeypatch.setattr(account, "read", lambda token, api_url: team)
+    monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
 
     def program() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")

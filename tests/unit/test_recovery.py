@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from doks_gitops.account import Account, RunningCluster, Version
+from doks_gitops.account import Account, Change, RunningCluster, Version
 from doks_gitops.recovery.observed import (
     ClusterState,
     HelmHistory,
@@ -13,6 +13,7 @@ from doks_gitops.recovery.observed import (
     Observed,
     StackState,
     clusters_of,
+    remove_deleted,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -21,6 +22,7 @@ from doks_gitops.recovery.plan import (
     Deploy,
     FinalizeNamespace,
     Refused,
+    RemoveDeleted,
     WaitForCluster,
     plan,
 )
@@ -36,6 +38,8 @@ IN_CLUSTER = ("argocd/argocd", "argocd/argocd-admin-password")
 STATE = StackState(
     STACK, ID, CLUSTER_URN, VPC, "team", PROVIDER, frozenset({ID, POOL, VPC, "team", *IN_CLUSTER})
 )
+MOVED = (Change(("cluster", "region"), "sfo3", "nyc1", "nyc1"),)
+RESIZED = (Change(("cluster", "nodePools", 0, "size"), "s-4vcpu-8gb", *["s-2vcpu-4gb"] * 2),)
 DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed")
 
 
@@ -124,20 +128,22 @@ def test_a_refusal_in_an_unavailable_region_says_how_to_move_to_another() -> Non
 
 
 def test_a_move_replaces_a_cluster_that_does_not_answer() -> None:
-    delete, deploy = plan(observed(settings=stack(region="sfo3"), cluster_state=None))
+    delete, deploy = plan(
+        observed(settings=stack(region="sfo3"), changes=MOVED, cluster_state=None)
+    )
     assert isinstance(delete, DeleteFromState)
     assert delete.urn == PROVIDER
     assert deploy == Deploy()
 
 
 def test_a_move_deletes_nothing_of_a_cluster_that_answers_from_the_state() -> None:
-    assert plan(observed(settings=stack(region="sfo3"))) == [Deploy()]
+    assert plan(observed(settings=stack(region="sfo3"), changes=MOVED)) == [Deploy()]
 
 
 def test_a_move_does_not_replace_a_protected_cluster() -> None:
     moved = stack(region="sfo3", protect=True)
     with pytest.raises(Refused, match=r"protect false --stack dev.*\n?.*state unprotect"):
-        plan(observed(settings=moved, cluster_state=None))
+        plan(observed(settings=moved, changes=MOVED, cluster_state=None))
 
 
 def test_a_cluster_that_is_not_in_the_state_is_adopted_with_pools_and_password() -> None:
@@ -236,8 +242,95 @@ def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
 
 
 def test_a_move_does_not_replace_a_cluster_that_is_not_in_the_state() -> None:
-    with pytest.raises(Refused, match=r"(?s)cluster\.region nyc1 --stack dev.*cluster delete"):
-        plan(observed(settings=stack(region="sfo3"), state=StackState(STACK)))
+    with pytest.raises(Refused, match=r"(?s)cluster\.region' nyc1 --stack dev.*cluster delete"):
+        plan(observed(settings=stack(region="sfo3"), changes=MOVED, state=StackState(STACK)))
+
+
+def test_a_replacement_in_the_same_region_deletes_nothing_from_the_state() -> None:
+    resized = observed(settings=stack(), changes=RESIZED)
+    assert plan(resized) == [Deploy()]
+    with pytest.raises(Refused, match="is not lost"):
+        plan(replace(resized, cluster_state=None))
+    with pytest.raises(Refused, match=r"size' s-2vcpu-4gb --stack dev"):
+        plan(replace(resized, state=StackState(STACK)))
+    protected = replace(resized, settings=stack(protect=True))
+    with pytest.raises(Refused, match=r"nodePools\[0\]\.size s-4vcpu-8gb.*s-2vcpu-4gb.*protected"):
+        plan(protected)
+
+
+def test_nothing_is_adopted_from_a_cluster_that_is_replaced() -> None:
+    state = replace(STATE, ids=frozenset({ID}))
+    cluster_state = replace(ClusterState(), admin_password=True)
+    steps = plan(observed(changes=RESIZED, state=state, cluster_state=cluster_state))
+    assert steps == [Deploy()]
+
+
+def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state_first() -> None:
+    steps = plan(
+        observed(
+            state=StackState(STACK, pending_creates=(CLUSTER_URN,)),
+            clusters=(),
+            cluster_state=None,
+            deleted=(CLUSTER_URN, "urn::Release::argocd"),
+            account_clusters=frozenset({OTHER}),
+        )
+    )
+    remove = RemoveDeleted((CLUSTER_URN, "urn::Release::argocd"), frozenset({OTHER}))
+    assert steps == [AcquireLock(STACK, (CLUSTER_URN,)), remove, Deploy()]
+    assert str(remove).endswith(
+        "has already deleted: index/kubernetesCluster cluster, Release argocd."
+    )
+
+
+def resource(urn: str, *needed: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "t", "urn": urn, "id": urn, "dependencies": list(needed), **fields}
+
+
+def kubernetes(id: str, cluster: str, **fields: Any) -> dict[str, Any]:
+    inputs = {"clusterIdentifier": cluster}
+    return resource(PROVIDER, type="pulumi:providers:kubernetes", id=id, inputs=inputs, **fields)
+
+
+def removed(*resources: dict[str, Any], clusters: tuple[str, ...] = ()) -> tuple[str, ...]:
+    export = {"version": 3, "deployment": {"resources": list(resources), "manifest": {}}}
+    kept, urns = remove_deleted(export, clusters)
+    assert kept["version"] == 3
+    assert kept["deployment"]["manifest"] == {}
+    assert [*kept["deployment"]["resources"]] == [
+        resource for resource in resources if resource["urn"] not in urns or "kept" in resource
+    ]
+    return urns
+
+
+def test_what_pulumi_has_deleted_and_not_created_again_is_removed_with_its_dependents() -> None:
+    pending = {"pendingReplacement": True}
+    assert removed(
+        resource("registry"),
+        resource("cluster", **pending),
+        kubernetes("old", ID) | {"dependencies": ["cluster"]},
+        resource("namespace", provider=f"{PROVIDER}::old", **pending),
+        resource("component", "registry"),
+        resource("protection", "namespace"),
+    ) == ("cluster", PROVIDER, "namespace", "protection")
+
+
+def test_what_is_in_a_cluster_that_was_replaced_is_removed_even_before_it_is_replaced() -> None:
+    """A lost cluster, dropped from the state by a refresh, that `pulumi up` has created again."""
+    resources = (
+        kubernetes("new", OTHER, kept=True),
+        kubernetes("old", ID, delete=True),
+        resource("namespace", provider=f"{PROVIDER}::old"),
+        resource("release", "namespace", provider=f"{PROVIDER}::old"),
+        resource("secret", provider=f"{PROVIDER}::new"),
+    )
+    assert removed(*resources, clusters=(OTHER,)) == (PROVIDER, "namespace", "release")
+    # Not if the account has that cluster, whatever its state is.
+    assert removed(*resources, clusters=(ID, OTHER)) == ()
+
+
+def test_a_state_without_a_replacement_is_left_as_it_is() -> None:
+    assert removed(resource("cluster"), kubernetes("x", ID), resource("a", PROVIDER)) == ()
+    assert remove_deleted({"deployment": None}, ())[1] == ()
 
 
 def test_two_clusters_of_one_name_are_refused() -> None:

@@ -49,7 +49,7 @@ def new_stack(
         esac"""
     )
     empty = account.Account(("nyc1",), (), (), (), ())
-    monkeypatch.setattr(account, "read", lambda *_: empty)
+    monkeypatch.setattr(account, "read", lambda *_, **__: empty)
     monkeypatch.chdir(tmp_path)
     return pulumi
 

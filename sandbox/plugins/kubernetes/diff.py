@@ -45,13 +45,16 @@ class Change:
 def changes(old: Any, new: Any, path: Path = ()) -> Iterator[Change]:
     """The changes from `old` to `new`, property by property; list items by position.
 
-    As in a merge patch, None equals an absent property. An unknown differs from every value.
+    As in a merge patch, None equals an absent property. An unknown differs from every value. In the
+    place of a map, the merge patch of the real plugin deletes each of its keys.
     """
     if old is _MISSING or old is None:
         if new is not _MISSING and new is not None:
             yield Change(path, Kind.ADD, new)
     elif new is _MISSING or new is None:
         yield Change(path, Kind.DELETE, None)
+    elif new is UNKNOWN and isinstance(old, Mapping):
+        yield from (Change((*path, key), Kind.DELETE, None) for key in old)
     elif new is UNKNOWN:
         yield Change(path, Kind.UPDATE, new)
     elif isinstance(old, Mapping) and isinstance(new, Mapping):

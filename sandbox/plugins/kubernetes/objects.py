@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sandbox.plugins.common import Failure, Secret, has_secret, has_unknown, plain
+from sandbox.plugins.common import UNKNOWN, Failure, Secret, has_secret, has_unknown, plain
 
 Object = dict[str, Any]
 
@@ -148,8 +148,10 @@ def is_true(item: Mapping[str, Any], key: str) -> bool:
 
 
 def set_metadata(item: Object, key: str, value: Any) -> None:
-    """Set one field of the metadata; an empty value removes it."""
+    """Set one field of the metadata; an empty value removes it. Unknown metadata stays unknown."""
     fields = item["metadata"] = item.get("metadata") or {}
+    if fields is UNKNOWN:
+        return
     if value == "":
         fields.pop(key, None)
     else:

@@ -1,0 +1,143 @@
+"""Whether settings replace the stack's running cluster, and what is lost with it.
+
+DigitalOcean can't change these settings of a cluster in place:
+https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pulumi
+
+from doks_gitops.account.model import Account, RunningCluster, Vpc
+from doks_gitops.settings import Settings
+from doks_gitops.settings.base import Path
+from doks_gitops.settings.errors import key_of
+from doks_gitops.settings.model import NAMESPACE
+
+GUIDE = "docs/upgrade.md#changes-that-replace-the-cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting with another value than the running cluster was created with."""
+
+    path: Path
+    value: str
+    current: str
+    revert: str | None = None
+    """Value of the setting that keeps the cluster; None: no value does, the setting must go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """A running cluster that the settings replace."""
+
+    cluster: RunningCluster
+    changes: tuple[Change, ...]
+    """At least one."""
+
+
+def replacement(settings: Settings, account: Account) -> Replacement | None:
+    """Returns the replacement of the stack's running cluster; None if the cluster stays, or there
+    is none."""
+    clusters = account.clusters_named(settings.cluster.name)
+    if len(clusters) != 1:
+        return None
+    [cluster] = clusters
+    changes = replacing_changes(settings, account, cluster)
+    return Replacement(cluster, changes) if changes else None
+
+
+def replacing_changes(
+    settings: Settings, account: Account, cluster: RunningCluster
+) -> tuple[Change, ...]:
+    """Returns the settings that replace `cluster`. A VPC of the stack's own is compared only if
+    `account` was read with VPCs."""
+    return tuple(_changes(settings, account, cluster))
+
+
+def _changes(settings: Settings, account: Account, running: RunningCluster) -> Iterator[Change]:
+    cluster = settings.cluster
+    size, current_size = cluster.node_pools[0].size, running.default_pool_size
+    if cluster.region != running.region:
+        yield Change(("cluster", "region"), cluster.region, running.region, running.region)
+    if current_size not in (None, size):
+        yield Change(("cluster", "nodePools", 0, "size"), size, current_size, current_size)
+    if cluster.vpc is None or running.vpc is None:
+        return
+    if cluster.vpc.id is not None and cluster.vpc.id != running.vpc:
+        yield Change(("cluster", "vpc", "id"), cluster.vpc.id, running.vpc, running.vpc)
+    if (ip_range := cluster.vpc.ip_range) is not None:
+        vpc = account.vpc_named(cluster.name)
+        own_range = vpc.ip_range if vpc and vpc.id == running.vpc else None
+        if own_range != ip_range:
+            current = own_range or f"the VPC {running.vpc}"
+            yield Change(("cluster", "vpc", "ipRange"), ip_range, current, own_range)
+
+
+def own_default_vpc(settings: Settings, account: Account) -> Vpc | None:
+    """Returns the VPC that the stack has created if it is its region's default: DigitalOcean never
+    deletes that. https://docs.digitalocean.com/products/networking/vpc/how-to/create/
+    """
+    if not settings.cluster.creates_vpc:
+        return None
+    vpc = account.vpc_named(settings.cluster.name)
+    return vpc if vpc and vpc.default else None
+
+
+def creates_default_vpc(settings: Settings, account: Account) -> bool:
+    """Whether the stack will create the first VPC of its region, which becomes the default."""
+    region = settings.cluster.region
+    return settings.cluster.creates_vpc and not any(vpc.region == region for vpc in account.vpcs)
+
+
+def other_default_vpc(region: str) -> str:
+    """Returns the commands that make another VPC the region's default."""
+    return (
+        f"doctl vpcs create --name default-{region} --region {region}, then"
+        " doctl vpcs update ID --default=true with the ID of the new VPC"
+    )
+
+
+def warn(settings: Settings, account: Account) -> None:
+    """Warn, in previews too, of what can't be undone after this update."""
+    if (replaced := replacement(settings, account)) is not None:
+        pulumi.warn(_replaced_text(settings, replaced))
+    elif (vpc := own_default_vpc(settings, account)) is not None:
+        pulumi.warn(
+            f"The VPC {vpc.name} ({vpc.id}) is the default VPC of {vpc.region}, which DigitalOcean"
+            " never deletes: `pulumi destroy` leaves it in the account. To let it be deleted, make"
+            f" another VPC the default: {other_default_vpc(vpc.region)}."
+        )
+    if creates_default_vpc(settings, account):
+        region = settings.cluster.region
+        pulumi.warn(
+            f"The account has no VPC in {region}. The one that this update creates becomes the"
+            " region's default, which DigitalOcean never deletes: `pulumi destroy` will leave it in"
+            " the account. To avoid that, first create another one: doctl vpcs create --name"
+            f" default-{region} --region {region}"
+        )
+
+
+def _replaced_text(settings: Settings, replaced: Replacement) -> str:
+    cluster = replaced.cluster
+    changes = " and ".join(
+        f"{key_of(NAMESPACE, change.path)} changes from {change.current} to {change.value}"
+        for change in replaced.changes
+    )
+    volumes = (
+        "All volumes and snapshots of the cluster are deleted too"
+        " (cluster.destroyAssociatedResources: true)."
+        if settings.cluster.destroy_associated_resources
+        else "Volumes are deleted too, except those whose StorageClass retains them."
+    )
+    return (
+        f"This update replaces the cluster {cluster.name} ({cluster.id}): {changes}, which"
+        " DigitalOcean can't do in place. Everything in the cluster is deleted: the applications,"
+        " their load balancers with their IP addresses, Argo CD with its generated password, and"
+        f" whatever is not in Git. {volumes} Argo CD then deploys the applications from Git into"
+        f" the new cluster. How to keep the data, or the cluster: {GUIDE}"
+    )
