@@ -50,7 +50,7 @@ def keep_owner(settings: Settings, account: Account) -> pulumi.Output[str]:
 
     def verified(output: Mapping[str, Any]) -> str:
         kept_owner = Owner(**output)
-        check_team(settings.stack, kept_owner, account)
+        check_team(settings.stack, kept_owner, account.team)
         for cluster in account.clusters_named(settings.cluster.name):
             if cluster.mark not in (None, kept_owner.mark.lower()):
                 raise AccountError(*other_state(settings.stack, cluster))
@@ -59,12 +59,12 @@ def keep_owner(settings: Settings, account: Account) -> pulumi.Output[str]:
     return kept.output.apply(verified)
 
 
-def check_team(stack: str, owner: Owner, account: Account) -> None:
-    """Raises `AccountError` if `account` is not of the owner's team."""
-    if account.team != owner.team:
+def check_team(stack: str, owner: Owner, team: str) -> None:
+    """Raises `AccountError` if the token's `team` is not the owner's."""
+    if team != owner.team:
         raise AccountError(
             f"The token is of another team than the stack {stack}: the stack was deployed to the"
-            f" team {owner.team}, and the token is of the team {account.team}. Nothing was"
+            f" team {owner.team}, and the token is of the team {team}. Nothing was"
             " changed.",
             f"Use a token of the team {owner.team} (doctl account get shows the team of a token)."
             " To deploy to another team, create another stack: pulumi stack init NAME",
@@ -75,8 +75,9 @@ def other_state(stack: str, cluster: RunningCluster) -> tuple[str, str]:
     """Returns the problem of a cluster that another state owns, and what to do."""
     return (
         f"The cluster {cluster.name} ({cluster.id}) belongs to another state than the one that the"
-        f" backend has for the stack {stack}: the cluster has the tag {cluster.mark}. Nothing was"
-        " changed.",
+        f" backend has for the stack {stack}: the cluster has "
+        + (f"the tag {cluster.mark}" if cluster.mark else "no tag of this state")
+        + ". Nothing was changed.",
         "Look whether this is the right backend: pulumi whoami --verbose, and the variable"
         " PULUMI_BACKEND_URL. Only if the other state is lost:"
         f" bin/platform recover --stack {stack} --new-state",
