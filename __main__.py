@@ -32,9 +32,11 @@ team = account.read(
 account.check(stack, team)
 account.warn(stack, team)
 
+# The providers wait for it: nothing is created with a token of another team.
+mark = account.keep_owner(stack, team)
 digitalocean = pulumi_digitalocean.Provider(
     "digitalocean",
-    token=arguments.secret(stack.digitalocean.token),
+    token=arguments.secret_after(mark, stack.digitalocean.token),
     api_endpoint=stack.digitalocean.api_endpoint,
 )
 registry = ContainerRegistry(
@@ -43,7 +45,7 @@ registry = ContainerRegistry(
 registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    arguments.cluster_args(stack, team, registry_endpoint),
+    arguments.cluster_args(stack, team, registry_endpoint, mark),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
 kubernetes = pulumi_kubernetes.Provider(
@@ -77,7 +79,7 @@ if stack.github is not None:
     github = pulumi_github.Provider(
         "github",
         owner=stack.github.owner,
-        token=arguments.secret(stack.github.token),
+        token=arguments.secret_after(mark, stack.github.token),
         base_url=stack.github.base_url,
     )
     delivery = [

@@ -118,7 +118,7 @@ class DoksClusterArgs:
     retain_vpc: bool = False
     """Whether destroying leaves the created VPC in the account. DigitalOcean never deletes a VPC
     that is its region's default: destroying would fail after the cluster is gone."""
-    tags: Sequence[str] = ()
+    tags: Sequence[pulumi.Input[str]] = ()
     """DigitalOcean tags of the cluster."""
     destroy_associated_resources: pulumi.Input[bool] = False
     """Destroying the cluster also destroys the load balancers and volumes that its pods created."""

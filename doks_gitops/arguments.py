@@ -44,6 +44,11 @@ def secret(value: SecretStr) -> pulumi.Output[str]:
     return pulumi.Output.secret(value.get_secret_value())
 
 
+def secret_after(first: pulumi.Output[Any], value: SecretStr) -> pulumi.Output[str]:
+    """The text of `value` as a secret output, which is there only after `first` is."""
+    return pulumi.Output.all(first, secret(value)).apply(lambda outputs: str(outputs[1]))
+
+
 def registry_args(settings: "Settings") -> ContainerRegistryArgs:
     """The registry that the stack uses or owns."""
     return convert(
@@ -56,9 +61,13 @@ def registry_args(settings: "Settings") -> ContainerRegistryArgs:
 
 
 def cluster_args(
-    settings: "Settings", team: "Account", registry_endpoint: pulumi.Input[str]
+    settings: "Settings",
+    team: "Account",
+    registry_endpoint: pulumi.Input[str],
+    mark: pulumi.Input[str],
 ) -> DoksClusterArgs:
     """The cluster, whose nodes can pull from the registry. `team`: the account that it is in.
+    `mark`: the tag that names its owner.
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
@@ -68,9 +77,10 @@ def cluster_args(
     return convert(
         cluster,
         DoksClusterArgs,
-        not_copied=("name", "vpc", "upgrade"),
+        not_copied=("name", "vpc", "upgrade", "tags"),
         cluster_name=cluster.name,
         version=version,
+        tags=[*cluster.tags, mark],
         hold_version=version in running and account.replacement(settings, team) is None,
         access_token=secret(settings.digitalocean.token),
         # The cluster waits for the registry, so that a failing cluster does not interrupt it.
@@ -82,7 +92,7 @@ def cluster_args(
             or account.own_default_vpc(settings, team) is not None
         ),
         adopt=(
-            convert(settings.adopt, Existing, not_copied=("admin_password", "registry"))
+            convert(settings.adopt, Existing, not_copied=("admin_password", "registry", "mark"))
             if settings.adopt
             else None
         ),

@@ -26,6 +26,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
 
+import yaml
 from pulumi.automation import (
     CommandError,
     CommandResult,
@@ -129,9 +130,30 @@ class Stack:
             raise PulumiError("\n".join(messages), command, output=output)
         return preview
 
-    def create(self) -> None:
-        """Create the stack in the backend, empty."""
-        self._run("stack", "init", "--no-select", live=True)
+    @property
+    def file(self) -> Path:
+        """The stack file."""
+        # The name may begin with an organization and a project.
+        return self.folder / f"Pulumi.{self.name.rpartition('/')[2]}.yaml"
+
+    def create(self) -> bool:
+        """Create the stack in the backend, empty, with the secrets provider of its stack file.
+
+        The stack file keeps its content: with another provider or key, its encrypted values could
+        not be decrypted any more. Returns whether Pulumi had changed it.
+        https://www.pulumi.com/docs/iac/concepts/secrets/
+        """
+        content = self.file.read_bytes() if self.file.exists() else None
+        keys = (yaml.safe_load(content) or {}) if content else {}
+        provider = keys.get("secretsprovider") or ("passphrase" if "encryptionsalt" in keys else "")
+        options = ["--secrets-provider", provider] if provider else []
+        try:
+            self._run("stack", "init", "--no-select", *options, live=True)
+        finally:
+            changed = content is not None and self.file.read_bytes() != content
+            if content is not None and changed:
+                self.file.write_bytes(content)
+        return changed
 
     def cancel(self) -> None:
         """Release the lock of the stack. A run that still holds it is cancelled."""

@@ -8,7 +8,9 @@ from semver import Version
 from doks_gitops.account.check import check, resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.integration import restore_integration
+from doks_gitops.account.marks import new_mark
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
+from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state
 from doks_gitops.account.read import read, read_prices
 from doks_gitops.account.replacement import (
     Change,
@@ -24,12 +26,17 @@ __all__ = [
     "AccountError",
     "Change",
     "DigitalOceanClient",
+    "Owner",
     "Prices",
     "RunningCluster",
     "Version",
     "Vpc",
     "check",
+    "check_team",
     "creates_default_vpc",
+    "keep_owner",
+    "new_mark",
+    "other_state",
     "own_default_vpc",
     "read",
     "read_prices",

@@ -6,7 +6,7 @@ https://docs.digitalocean.com/reference/api/
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from doks_gitops import http
 from doks_gitops.account import responses
+from doks_gitops.account.marks import mark_in
 from doks_gitops.account.model import RunningCluster, Vpc
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
@@ -86,6 +87,13 @@ class DigitalOceanClient:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
+    def team(self) -> str:
+        """UUID of the team that the token is of. Scope: account:read.
+
+        https://docs.digitalocean.com/reference/api/reference/account/
+        """
+        return self._get("/v2/account", "account:read", responses.AccountResponse).account.team.uuid
+
     def options(self) -> responses.Options:
         """Regions, sizes and versions that are offered for clusters. Scope: kubernetes:read."""
         path = "/v2/kubernetes/options"
@@ -108,6 +116,8 @@ class DigitalOceanClient:
                 vpc=cluster.vpc_uuid,
                 node_pools={pool.name: pool.id for pool in cluster.node_pools},
                 default_pool_size=cluster.default_pool_size,
+                tags=cluster.own_tags,
+                mark=mark_in(cluster.tags),
             )
             for page in self._pages(path, scope, responses.ClustersPage)
             for cluster in page.kubernetes_clusters
@@ -198,6 +208,21 @@ class DigitalOceanClient:
                 f" {registry} ({response.status_code} at {self._url}{path}).",
                 "Look at both in the control panel (Container Registry, Settings), then run the"
                 " command again.",
+            )
+
+    def tag_cluster(self, cluster: RunningCluster, tags: Iterable[str]) -> None:
+        """Replace the cluster's own tags. Scope: kubernetes:update.
+
+        https://docs.digitalocean.com/reference/api/reference/kubernetes/
+        """
+        path = f"/v2/kubernetes/clusters/{cluster.id}"
+        body = {"name": cluster.name, "tags": [*tags]}
+        response = self._request("PUT", path, "kubernetes:update", body)
+        if response.status_code >= 300:
+            raise AccountError(
+                f"DigitalOcean does not change the tags of the cluster {cluster.id}"
+                f" ({response.status_code} at {self._url}{path}).",
+                f"Look at the cluster: doctl kubernetes cluster get {cluster.id}",
             )
 
     def _pages(self, path: str, scope: str, model: type[_Page]) -> Iterator[_Page]:

@@ -36,6 +36,10 @@ class RunningCluster:
     default_pool_size: str | None = None
     """Droplet size of the node pool that the cluster was created with; None if no pool is tagged
     as that."""
+    tags: tuple[str, ...] = ()
+    """Its own tags, without those that DigitalOcean sets."""
+    mark: str | None = None
+    """The tag that names its owner, in lower case: see `account.ownership`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Account:
     registries: tuple[str, ...]
     vpcs: tuple[Vpc, ...] = ()
     """Empty unless they were asked for."""
+    team: str = ""
+    """UUID of the team that the token is of."""
 
     def vpc_named(self, name: str) -> Vpc | None:
         """The VPC of this name: names are unique in an account."""

@@ -11,17 +11,18 @@ from doks_gitops.account.model import Account, Prices
 def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
     """What the account of `token` offers for clusters, and what is in it.
 
-    Needs the scopes `kubernetes:read` and `registry:read`, with `vpcs` also `vpc:read`. Raises
-    `AccountError`, with everything that failed.
+    Needs the scopes `account:read`, `kubernetes:read` and `registry:read`, with `vpcs` also
+    `vpc:read`. Raises `AccountError`, with everything that failed.
     """
-    with DigitalOceanClient(token, api_url) as client, ThreadPoolExecutor(4) as threads:
+    with DigitalOceanClient(token, api_url) as client, ThreadPoolExecutor(5) as threads:
+        team = threads.submit(client.team)
         options = threads.submit(client.options)
         clusters = threads.submit(client.clusters)
         registries = threads.submit(client.registries)
         networks = threads.submit(client.vpcs if vpcs else tuple)
         errors = [
             error
-            for request in (options, clusters, registries, networks)
+            for request in (team, options, clusters, registries, networks)
             if isinstance(error := request.exception(), AccountError)
         ]
         if errors:
@@ -36,6 +37,7 @@ def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
             clusters=clusters.result(),
             registries=registries.result(),
             vpcs=networks.result(),
+            team=team.result(),
         )
 
 

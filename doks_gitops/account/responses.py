@@ -36,6 +36,18 @@ class OptionsResponse(BaseModel):
     options: Options
 
 
+class Team(BaseModel):
+    uuid: str
+
+
+class AccountInfo(BaseModel):
+    team: Team
+
+
+class AccountResponse(BaseModel):
+    account: AccountInfo
+
+
 class Status(BaseModel):
     state: str
     message: str = ""
@@ -59,6 +71,12 @@ class Cluster(BaseModel):
     endpoint: str = ""
     vpc_uuid: str | None = None
     node_pools: list[NodePool] = []
+    tags: list[str] = []
+
+    @property
+    def own_tags(self) -> tuple[str, ...]:
+        """Without the tags that DigitalOcean sets: `k8s` and `k8s:ID`."""
+        return tuple(tag for tag in self.tags if tag.partition(":")[0] != "k8s")
 
     @property
     def default_pool_size(self) -> str | None:

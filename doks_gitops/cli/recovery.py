@@ -26,6 +26,28 @@ def recover(
         bool,
         typer.Option("--cancel", help="First release the lock that a killed run left."),
     ] = False,
+    new_state: Annotated[
+        bool,
+        typer.Option(
+            "--new-state",
+            help="The state is lost: create the stack, and let it own the cluster.",
+        ),
+    ] = False,
+    abandon_cluster: Annotated[
+        bool,
+        typer.Option(
+            "--abandon-cluster",
+            help="The stack moves to another region: delete a cluster that does not answer.",
+        ),
+    ] = False,
+    team: Annotated[
+        str | None,
+        typer.Option(
+            "--team",
+            metavar="UUID",
+            help="The stack's DigitalOcean team, for a state that does not keep it yet.",
+        ),
+    ] = None,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     cwd: options.Folder = Path(),
@@ -42,6 +64,7 @@ def recover(
             " or --dry-run to only see it.",
             param_hint="--yes",
         )
+    from doks_gitops.recovery.observed import Consent
     from doks_gitops.recovery.run import Recovery
     from doks_gitops.stack import Stack
 
@@ -49,4 +72,5 @@ def recover(
         if not yes:
             typer.confirm(question, abort=True)
 
-    Recovery(Stack(stack, cwd), None if dry_run else approve).run(cancel=cancel)
+    consent = Consent(new_state=new_state, abandon_cluster=abandon_cluster, team=team)
+    Recovery(Stack(stack, cwd), None if dry_run else approve, consent).run(cancel=cancel)

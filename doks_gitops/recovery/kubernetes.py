@@ -30,6 +30,11 @@ OUTDATED = "0.0.0"
 class Unreachable(PlatformError):
     """The cluster's API can't be reached, or refused a request."""
 
+    def __init__(self, problem: str, fix: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(problem, fix)
+        self.status = status
+        """HTTP status of the response; None without one."""
+
 
 class Cluster:
     """A cluster's API. Every method raises `Unreachable`."""
@@ -114,7 +119,7 @@ class Cluster:
         collections = [
             path
             for version in versions
-            for kind in self._call("GET", version)["resources"]
+            for kind in self._kinds(version)
             if kind["namespaced"]
             and {"list", "delete", "deletecollection"} <= set(kind["verbs"])
             and self._list(
@@ -124,6 +129,19 @@ class Cluster:
         for path in collections:
             self._call("DELETE", path, missing=True)
         return not collections
+
+    def _kinds(self, version: str) -> list[Any]:
+        """Returns the kinds of an API group. Empty if the server that serves the group is down: it
+        keeps the namespace from being deleted, and so does not have to be asked.
+
+        https://kubernetes.io/docs/concepts/extend-kubernetes/api-extension/apiserver-aggregation/
+        """
+        try:
+            return list(self._call("GET", version)["resources"])
+        except Unreachable as error:
+            if error.status != 503:
+                raise
+            return []
 
     @staticmethod
     def _secret(namespace: str, name: str) -> str:
@@ -144,7 +162,8 @@ class Cluster:
         if response.status_code == 404 and missing:
             return None
         if not response.ok:
-            raise Unreachable(f"{method} {url}: {response.status_code} {response.reason}")
+            status = response.status_code
+            raise Unreachable(f"{method} {url}: {status} {response.reason}", status=status)
         json_body = "json" in response.headers.get("Content-Type", "")
         return response.json() if json_body else response.text
 

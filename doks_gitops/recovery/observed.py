@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from doks_gitops.account import Account, Change, RunningCluster
+from doks_gitops.account import Account, Change, Owner, RunningCluster
 from doks_gitops.settings import Settings
 
 STACK = "pulumi:pulumi:Stack"
@@ -15,6 +15,7 @@ CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
 VPC = "digitalocean:index/vpc:Vpc"
 REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
 PROVIDER = "pulumi:providers:kubernetes"
+STASH = "pulumi:index:Stash"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class StackState:
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """URNs that are deleted from the state together with the cluster or the provider, by the URN
     of these two."""
+    owner: Owner | None = None
+    """None: the stack was never deployed, or only by a version that did not keep it."""
 
     @classmethod
     def from_export(cls, export: Mapping[str, Any]) -> StackState:
@@ -65,6 +68,7 @@ class StackState:
                 for kind in (CLUSTER, PROVIDER)
                 if kind in by_type
             },
+            owner=Owner(**by_type[STASH]["outputs"]["output"]) if STASH in by_type else None,
         )
 
 
@@ -184,6 +188,18 @@ class ClusterState:
 
 
 @dataclass(frozen=True)
+class Consent:
+    """What the user has allowed by an option."""
+
+    new_state: bool = False
+    """Let this state own a cluster that another state has owned."""
+    abandon_cluster: bool = False
+    """Delete a cluster that runs but does not answer."""
+    team: str | None = None
+    """UUID of the stack's team, for a state that does not keep it yet."""
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that the plan depends on."""
 
@@ -206,6 +222,11 @@ class Observed:
     `state`."""
     account_clusters: frozenset[str] = frozenset()
     """IDs of the account's clusters."""
+    team: str = ""
+    """UUID of the token's team."""
+    mark: str = ""
+    """The cluster's mark in a state that keeps none yet."""
+    consent: Consent = Consent()
 
 
 def clusters_of(account: Account, name: str, state: StackState) -> tuple[RunningCluster, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from components.names import ADMIN_SECRET, RELEASE_NAME
-from doks_gitops.account import RunningCluster
+from doks_gitops.account import RunningCluster, check_team, other_state
 from doks_gitops.errors import PlatformError
-from doks_gitops.recovery.observed import HelmRevision, Observed, StackState
+from doks_gitops.recovery.observed import CLUSTER, HelmRevision, Observed, StackState
 from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
 
@@ -43,6 +43,24 @@ class WaitForCluster:
 
     def __str__(self) -> str:
         return f"Wait until DigitalOcean has created the cluster {self.cluster.id}."
+
+
+@dataclass(frozen=True)
+class MarkCluster:
+    """Tag the cluster as this state's. Another state that knows the cluster is refused then."""
+
+    cluster: RunningCluster
+    mark: str
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """All tags of the cluster with the new mark."""
+        others = (tag for tag in self.cluster.tags if tag.lower() != self.cluster.mark)
+        return (*others, self.mark)
+
+    def __str__(self) -> str:
+        former = f" instead of {self.cluster.mark}" if self.cluster.mark else ""
+        return f"Tag the cluster {self.cluster.id} as this state's: {self.mark}{former}."
 
 
 @dataclass(frozen=True)
@@ -132,6 +150,7 @@ class Deploy:
 Step = (
     AcquireLock
     | WaitForCluster
+    | MarkCluster
     | DeleteFromState
     | RemoveDeleted
     | FinalizeNamespace
@@ -145,19 +164,23 @@ def plan(observed: Observed) -> list[Step]:
 
     - The cluster is not in the account: delete what was in it from the state, and deploy again.
     - It is in the account, but not in the state: adopt it.
-    - The stack file has another region, and the cluster does not answer: delete what was in it from
-      the state; the deployment replaces the cluster. Another change that replaces it waits until
+    - Another state owns it: refuse, unless the user has allowed this state to own it.
+    - The stack file has another region, and the cluster does not answer: refuse, unless the user
+      has allowed to abandon it. Then delete what was in it from the state; the deployment replaces
+      the cluster. Another change that replaces it waits until
       the cluster answers.
     - It does not answer: delete nothing, refuse.
     - It answers: repair what a killed run or a deleted Argo CD left.
 
     Whatever an interrupted replacement has deleted is removed from the state first.
     """
+    _check_team(observed)
     steps = _steps(observed)
     if observed.deleted:
         steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
     state = observed.state
-    if state.pending_creates or any(isinstance(step, DeleteHelmRevisions) for step in steps):
+    unlocked = MarkCluster | DeleteHelmRevisions
+    if state.pending_creates or any(isinstance(step, unlocked) for step in steps):
         steps.insert(0, AcquireLock(state.stack, state.pending_creates))
     return steps
 
@@ -175,11 +198,19 @@ def _steps(observed: Observed) -> list[Step]:
         reason = "the cluster is gone from the account"
         return [*_delete_provider(state, reason), Deploy(_adopted(observed))]
     [cluster] = observed.clusters
+    if not _owned(observed, cluster) and not observed.consent.new_state:
+        raise Refused(*other_state(observed.settings.stack, cluster))
+    if cluster.state == "error" and not cluster.endpoint:
+        raise _failed(observed, cluster)
     if observed.changes:
         return [*_replace(observed, cluster), Deploy(_adopted(observed))]
     if cluster.state != "provisioning" and observed.cluster_state is None:
         raise _unreachable(observed, cluster)
     steps: list[Step] = []
+    mark = state.owner.mark if state.owner else observed.mark
+    marked = cluster.mark == mark.lower()
+    # An unmarked cluster of the state is tagged by the deployment.
+    takes_over = not marked and (state.cluster != cluster.id or cluster.mark is not None)
     if state.cluster != cluster.id:
         # The state has resources of a cluster that does not exist any more.
         if urn := state.cluster_urn or state.provider:
@@ -189,7 +220,52 @@ def _steps(observed: Observed) -> list[Step]:
         observed = replace(observed, state=state)
     if cluster.state == "provisioning":
         steps.append(WaitForCluster(cluster))
-    return [*steps, *_repair(observed), Deploy(_adopted(observed, cluster))]
+    adopted = _adopted(observed, cluster)
+    if takes_over:
+        steps.append(MarkCluster(cluster, mark))
+        if state.owner is None:
+            adopted["mark"] = mark
+    return [*steps, *_repair(observed), Deploy(adopted)]
+
+
+def _check_team(observed: Observed) -> None:
+    """Raises `PlatformError` unless the token's team is the stack's."""
+    state, stack, team = observed.state, observed.settings.stack, observed.team
+    if state.owner is not None:
+        check_team(stack, state.owner, team)
+    elif (
+        (state.cluster or state.provider or observed.deleted)
+        and state.cluster not in {cluster.id for cluster in observed.clusters}
+        and observed.consent.team != team
+    ):
+        lost = f"its cluster {state.cluster}" if state.cluster else "its cluster"
+        raise Refused(
+            f"The account does not have {lost} of the stack {stack}, and the state does not"
+            f" tell which team the stack was deployed to. The token is of the team {team}. Nothing"
+            " was changed.",
+            "use the right token (doctl account get shows the team of a token); only if"
+            " that is the stack's team and the cluster is lost:"
+            f" bin/platform recover --stack {stack} --team {team}",
+        )
+
+
+def _owned(observed: Observed, cluster: RunningCluster) -> bool:
+    """Whether the state owns the cluster: by the mark, or without one because it knows it."""
+    state = observed.state
+    if cluster.mark is not None:
+        return state.owner is not None and cluster.mark == state.owner.mark.lower()
+    creating = any(CLUSTER.rpartition(":")[0] in urn for urn in state.pending_creates)
+    return state.cluster == cluster.id or creating
+
+
+def _failed(observed: Observed, cluster: RunningCluster) -> Refused:
+    recover = f"bin/platform recover --stack {observed.settings.stack}"
+    return Refused(
+        f"DigitalOcean could not create the cluster {cluster.name} ({cluster.id}):"
+        f" {cluster.message or 'it gave no reason'}. Nothing has ever run in it. Nothing was"
+        " changed.",
+        f"doctl kubernetes cluster delete {cluster.id}, then {recover}",
+    )
 
 
 def _delete_provider(state: StackState, reason: str) -> list[Step]:
@@ -233,6 +309,22 @@ def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:
     region = observed.settings.cluster.region
     if cluster.region == region:
         raise _unreachable(observed, cluster)
+    if not observed.consent.abandon_cluster:
+        left = (
+            ""
+            if observed.settings.cluster.destroy_associated_resources
+            else " Load balancers and volumes that the applications created stay in the account and"
+            " are billed: doctl kubernetes cluster list-associated-resources"
+            f" {cluster.id} lists them."
+        )
+        raise Refused(
+            f"The stack file has the region {region}, but the cluster {cluster.name}"
+            f" ({cluster.id}) in {cluster.region} is {cluster.state} and does not answer. It is not"
+            " lost: moving the stack deletes it with everything in it."
+            f"{left} Nothing was changed.",
+            f"to delete it and to move: {recover} --abandon-cluster; to keep it: "
+            + set_command(stack, f"{NAMESPACE}:cluster.region", cluster.region),
+        )
     return _delete_provider(
         observed.state,
         f"the cluster in {cluster.region} does not answer, and the stack moves to {region}",

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -17,6 +17,7 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import (
     ClusterState,
+    Consent,
     Observed,
     StackState,
     clusters_of,
@@ -28,13 +29,15 @@ from doks_gitops.recovery.plan import (
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
+    MarkCluster,
     RemoveDeleted,
     Step,
     WaitForCluster,
     plan,
 )
 from doks_gitops.settings import Settings, parse
-from doks_gitops.settings.load import ADOPT, decoded
+from doks_gitops.settings.load import ADOPT, billable_sections, decoded
+from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.stack import Stack, StackNotFound
 
 PROVISIONING_SECONDS = 30 * 60
@@ -55,9 +58,13 @@ class Recovery:
     all: the plan is only shown.
     """
 
-    def __init__(self, stack: Stack, approve: Approve | None) -> None:
+    def __init__(
+        self, stack: Stack, approve: Approve | None, consent: Consent | None = None
+    ) -> None:
         self._stack = stack
         self._approve = approve
+        self._consent = consent or Consent()
+        self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
 
     def run(self, *, cancel: bool = False) -> None:
         """Raises `PlatformError`. `cancel`: first release the lock that a killed run left."""
@@ -66,17 +73,71 @@ class Recovery:
                 self._stack.cancel()
             settings, export = self._settings_and_export()
         except StackNotFound:
+            if not self._consent.new_state:
+                raise self._no_state() from None
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
                 return
-            self._stack.create()
+            if self._stack.create():
+                _report("Pulumi changed the stack file. It was restored.")
             settings, export = self._settings_and_export()
         observed = self._observe(settings, export)
         steps = plan(observed)
-        print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
-        if self._approved("Carry out the plan"):
-            for number, step in enumerate(steps, 1):
-                _report(f"{number}/{len(steps)} {step}")
-                self._take(step, observed)
+        while True:
+            taken = 0
+            print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
+            if not self._approved("Carry out the plan"):
+                return
+            if len(steps) == 1:
+                # The deployment is the only step. Pulumi locks it.
+                break
+            # The plan was made without the lock, and before the user was asked.
+            if isinstance(lock := steps[0], AcquireLock):
+                self._report_step(1, steps)
+                self._take(lock, observed)
+                taken = 1
+            observed = self._observe_again(observed)
+            if (new := plan(observed)) == steps:
+                break
+            _report("Something has changed since the plan was made.")
+            steps = new
+        for number, step in enumerate(steps[taken:], taken + 1):
+            self._report_step(number, steps)
+            self._take(step, observed)
+
+    @staticmethod
+    def _report_step(number: int, steps: Sequence[Step]) -> None:
+        _report(f"{number}/{len(steps)} {steps[number - 1]}")
+
+    def _observe_again(self, before: Observed) -> Observed:
+        """Returns what is there now. The interrupted creations, which the lock's step has removed
+        from the state, are still to be adopted."""
+        observed = self._observe(*self._settings_and_export())
+        creates = (*before.state.pending_creates, *observed.state.pending_creates)
+        creates = tuple(dict.fromkeys(creates))
+        return replace(observed, state=replace(observed.state, pending_creates=creates))
+
+    def _no_state(self) -> RecoveryError:
+        """The backend has no such stack: most often it is another backend."""
+        name = self._stack.name
+        return RecoveryError(
+            f"The backend has no stack {name}.{self._existing_cluster()} Nothing was changed.",
+            "look whether this is the right backend: pulumi whoami --verbose, and the variable"
+            f" PULUMI_BACKEND_URL; for a new stack: pulumi stack init {name}, then pulumi up"
+            f" --stack {name}; only if the state is lost: bin/platform recover --stack {name}"
+            " --new-state",
+        )
+
+    def _existing_cluster(self) -> str:
+        """Tells whether the account of the environment has the stack's cluster, without the stack's
+        configuration: Pulumi decrypts it only for a stack that exists."""
+        try:
+            text = self._stack.file.read_text()
+            cluster, _ = billable_sections(self._stack.name.rpartition("/")[2], text)
+            with account.DigitalOceanClient.from_environment() as client:
+                ids = [known.id for known in client.clusters() if known.name == cluster.name]
+        except (PlatformError, OSError):
+            return ""
+        return f" But the account has its cluster {cluster.name} ({', '.join(ids)})." if ids else ""
 
     def _approved(self, action: str) -> bool:
         if self._approve is None:
@@ -124,6 +185,9 @@ class Recovery:
             else (),
             deleted=deleted,
             account_clusters=account_clusters,
+            team=team.team,
+            mark=self._mark,
+            consent=self._consent,
         )
         if len(clusters) != 1 or clusters[0].state == "provisioning":
             return observed
@@ -145,6 +209,9 @@ class Recovery:
                 self._stack.clear_pending_creates(urn)
             case WaitForCluster(cluster):
                 _wait(observed.settings, cluster.id)
+            case MarkCluster(cluster):
+                with _account(observed.settings) as client:
+                    client.tag_cluster(cluster, step.tags)
             case DeleteFromState(urn):
                 # Protected or not: the account says that it does not exist.
                 self._stack.delete_from_state(urn)

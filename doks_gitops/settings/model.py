@@ -642,6 +642,9 @@ class Adopt(Model):
         default=False, description="The Secret with Argo CD's generated admin password."
     )
     registry: bool = Field(default=False, description="The stack's own registry.")
+    mark: str | None = Field(
+        default=None, description="Mark of the cluster for a state that has none yet."
+    )
 
 
 class Settings(Model):

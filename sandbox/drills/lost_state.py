@@ -11,7 +11,9 @@ def run(context: Context) -> None:
     for file in stacks.glob("dev.json*"):
         file.unlink()
     context.lose("the state of the stack dev")
-    context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
+    refused = context.command("bin/platform", "recover", "--stack", "dev", "--yes", fails=True)
+    context.check("--new-state" in refused, f"the refusal lacks --new-state:\n{refused}")
+    context.recover("bin/platform", "recover", "--stack", "dev", "--new-state", "--yes")
     context.check(context.the_cluster()["id"] == before["id"], "the cluster was replaced")
     context.check(context.pods() == pods, "workloads were restarted")
     context.check(_password(context) == password, "the admin password was changed")

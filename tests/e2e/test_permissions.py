@@ -82,7 +82,7 @@ def test_a_preview_fails_without_any_one_of_its_scopes(sandbox: Sandbox, missing
 
 
 def test_a_preview_of_a_new_stack_works_with_its_scopes(sandbox: Sandbox) -> None:
-    assert "+ 17 to create" in with_scopes(sandbox, "preview", PREVIEW)
+    assert "+ 18 to create" in with_scopes(sandbox, "preview", PREVIEW)
 
 
 @pytest.mark.parametrize("missing", ["create", "update", "access_cluster"])

@@ -52,7 +52,7 @@ def serve() -> Iterator[FakeApi]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PATCH = respond
+        do_GET = do_POST = do_PUT = do_PATCH = respond
 
         def log_message(self, format: str, *args: object) -> None:
             """Prints nothing."""

@@ -55,6 +55,7 @@ def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def api() -> Iterator[FakeApi]:
     with serve() as fake:
+        fake.answer("/v2/account", (200, {"account": {"team": {"uuid": "uuid-of-team"}}}))
         fake.answer("/v2/kubernetes/options", (200, OPTIONS))
         fake.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": [], "links": {}}))
         fake.answer("/v2/registry", (200, {"registry": {"name": "shop"}}))

@@ -67,7 +67,7 @@ ROOTS = (
             "adopt",
         ),
     ),
-    Pair(model.Adopt, Existing, ("admin_password", "registry")),
+    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark")),
     Pair(
         model.Argocd,
         ArgoCdArgs,
@@ -276,9 +276,10 @@ def test_settings_of_the_cluster_become_arguments() -> None:
     team = Account(("nyc1",), (), (Version.parse("1.34.1-do.0"),), (), ())
 
     def program() -> dict[str, Any]:
-        args = arguments.cluster_args(stack, team, "registry.digitalocean.com/shop")
+        args = arguments.cluster_args(stack, team, "registry.digitalocean.com/shop", "mark")
         assert (args.cluster_name, args.version) == ("demo", "1.34.1-do.0")
         assert args.auto_upgrade is True
+        assert args.tags == ["team", "mark"]
         assert args.destroy_associated_resources is True
         assert args.maintenance == Maintenance("sunday", "03:00")
         assert (args.vpc_id, args.vpc_ip_range) == (None, "10.10.0.0/20")

@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 
-from doks_gitops.account import Account, Change, RunningCluster, Version
+from doks_gitops.account import (
+    Account,
+    AccountError,
+    Change,
+    Owner,
+    RunningCluster,
+    Version,
+)
 from doks_gitops.recovery.observed import (
     ClusterState,
+    Consent,
     HelmHistory,
     HelmRevision,
     Observed,
@@ -21,6 +29,7 @@ from doks_gitops.recovery.plan import (
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
+    MarkCluster,
     Refused,
     RemoveDeleted,
     WaitForCluster,
@@ -35,9 +44,23 @@ PROVIDER = "urn:pulumi:dev::doks-gitops::pulumi:providers:kubernetes::kubernetes
 CLUSTER_URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster::cluster"
 STACK = "urn:pulumi:dev::doks-gitops::pulumi:pulumi:Stack::doks-gitops-dev"
 IN_CLUSTER = ("argocd/argocd", "argocd/argocd-admin-password")
+TEAM = "55555555-5555-4555-8555-555555555555"
+MARK, OTHER_MARK = "doks-gitops-owner:doks-gitops:dev:a", "doks-gitops-owner:doks-gitops:dev:b"
+OWNER = Owner(TEAM, MARK)
 STATE = StackState(
-    STACK, ID, CLUSTER_URN, VPC, "team", PROVIDER, frozenset({ID, POOL, VPC, "team", *IN_CLUSTER})
+    STACK,
+    ID,
+    CLUSTER_URN,
+    VPC,
+    "team",
+    PROVIDER,
+    frozenset({ID, POOL, VPC, "team", *IN_CLUSTER}),
+    owner=OWNER,
 )
+NEW_STATE = Consent(new_state=True)
+UNKNOWN = StackState(STACK, owner=OWNER)
+"""Without the cluster, which has its mark."""
+ABANDON = Consent(abandon_cluster=True)
 MOVED = (Change(("cluster", "region"), "sfo3", "nyc1", "nyc1"),)
 RESIZED = (Change(("cluster", "nodePools", 0, "size"), "s-4vcpu-8gb", *["s-2vcpu-4gb"] * 2),)
 DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed")
@@ -65,6 +88,9 @@ def running(**changes: Any) -> RunningCluster:
             "state": "running",
             "registry_enabled": True,
             "node_pools": {"default": OTHER, "burst": POOL},
+            "endpoint": "https://cluster.test",
+            "tags": ("shop", MARK),
+            "mark": MARK,
             **changes,
         }
     )
@@ -84,6 +110,8 @@ def observed(**changes: Any) -> Observed:
             "registry_exists": True,
             "cluster_state": revisions(DEPLOYED),
             "vpc": VPC,
+            "team": TEAM,
+            "mark": OTHER_MARK,
             **changes,
         }
     )
@@ -129,7 +157,7 @@ def test_a_refusal_in_an_unavailable_region_says_how_to_move_to_another() -> Non
 
 def test_a_move_replaces_a_cluster_that_does_not_answer() -> None:
     delete, deploy = plan(
-        observed(settings=stack(region="sfo3"), changes=MOVED, cluster_state=None)
+        observed(settings=stack(region="sfo3"), changes=MOVED, cluster_state=None, consent=ABANDON)
     )
     assert isinstance(delete, DeleteFromState)
     assert delete.urn == PROVIDER
@@ -148,26 +176,37 @@ def test_a_move_does_not_replace_a_protected_cluster() -> None:
 
 def test_a_cluster_that_is_not_in_the_state_is_adopted_with_pools_and_password() -> None:
     cluster_state = replace(revisions(DEPLOYED), admin_password=True)
-    lock, delete, deploy = plan(observed(state=StackState(), cluster_state=cluster_state))
+    lost = observed(state=StackState(), cluster_state=cluster_state, consent=NEW_STATE)
+    lock, mark, delete, deploy = plan(lost)
     assert lock == AcquireLock(None)
+    assert isinstance(mark, MarkCluster)
+    assert mark.tags == ("shop", OTHER_MARK)
     # Helm would refuse to install a release of a name that it has a record of.
     assert delete == DeleteHelmRevisions("argocd", (DEPLOYED,))
-    assert deploy == Deploy({"cluster": ID, "nodePools": {"burst": POOL}, "adminPassword": True})
+    assert deploy == Deploy(
+        {
+            "cluster": ID,
+            "nodePools": {"burst": POOL},
+            "adminPassword": True,
+            "mark": OTHER_MARK,
+        }
+    )
 
 
 def test_a_vpc_is_adopted_only_if_the_stack_creates_one() -> None:
     own = stack(vpc={"ipRange": "10.10.0.0/20"})
-    [deploy] = plan(observed(settings=own, state=StackState(), cluster_state=ClusterState()))
+    lost = observed(state=StackState(), cluster_state=ClusterState(), consent=NEW_STATE)
+    *_, deploy = plan(replace(lost, settings=own))
     assert isinstance(deploy, Deploy)
     assert deploy.adopt["vpc"] == VPC
-    [deploy] = plan(observed(state=StackState(), cluster_state=ClusterState()))
+    *_, deploy = plan(lost)
     assert isinstance(deploy, Deploy)
     assert "vpc" not in deploy.adopt
 
 
 def test_a_cluster_that_is_being_created_is_awaited_and_adopted() -> None:
     making = running(state="provisioning")
-    state = StackState(STACK, pending_creates=(CLUSTER_URN,))
+    state = StackState(STACK, pending_creates=(CLUSTER_URN,), owner=OWNER)
     steps = plan(observed(state=state, clusters=(making,), cluster_state=None))
     assert steps == [
         AcquireLock(STACK, (CLUSTER_URN,)),
@@ -243,7 +282,7 @@ def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
 
 def test_a_move_does_not_replace_a_cluster_that_is_not_in_the_state() -> None:
     with pytest.raises(Refused, match=r"(?s)cluster\.region' nyc1 --stack dev.*cluster delete"):
-        plan(observed(settings=stack(region="sfo3"), changes=MOVED, state=StackState(STACK)))
+        plan(observed(settings=stack(region="sfo3"), changes=MOVED, state=UNKNOWN))
 
 
 def test_a_replacement_in_the_same_region_deletes_nothing_from_the_state() -> None:
@@ -252,7 +291,7 @@ def test_a_replacement_in_the_same_region_deletes_nothing_from_the_state() -> No
     with pytest.raises(Refused, match="is not lost"):
         plan(replace(resized, cluster_state=None))
     with pytest.raises(Refused, match=r"size' s-2vcpu-4gb --stack dev"):
-        plan(replace(resized, state=StackState(STACK)))
+        plan(replace(resized, state=UNKNOWN))
     protected = replace(resized, settings=stack(protect=True))
     with pytest.raises(Refused, match=r"nodePools\[0\]\.size s-4vcpu-8gb.*s-2vcpu-4gb.*protected"):
         plan(protected)
@@ -268,7 +307,7 @@ def test_nothing_is_adopted_from_a_cluster_that_is_replaced() -> None:
 def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state_first() -> None:
     steps = plan(
         observed(
-            state=StackState(STACK, pending_creates=(CLUSTER_URN,)),
+            state=StackState(STACK, pending_creates=(CLUSTER_URN,), owner=OWNER),
             clusters=(),
             cluster_state=None,
             deleted=(CLUSTER_URN, "urn::Release::argocd"),
@@ -343,6 +382,8 @@ def test_the_state_is_read_from_pulumis_export() -> None:
         "deployment": {
             "resources": [
                 {"type": "pulumi:pulumi:Stack", "urn": STACK},
+                {"type": "pulumi:index:Stash", "urn": "o",
+                 "outputs": {"output": {"team": TEAM, "mark": MARK}}},
                 {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "id": ID,
                  "urn": CLUSTER_URN},
                 {"type": "digitalocean:index/vpc:Vpc", "id": VPC, "urn": "v"},
@@ -384,11 +425,85 @@ def test_the_plan_names_what_is_deleted_and_adopted() -> None:
         " kubernetes kubernetes, Release argocd."
     )
     cluster_state = replace(revisions(DEPLOYED), admin_password=True)
-    lock, delete, deploy = plan(
-        observed(state=StackState(pending_creates=("urn::Vpc::vpc",)), cluster_state=cluster_state)
+    lock, mark, delete, deploy = plan(
+        observed(
+            state=StackState(pending_creates=("urn::Vpc::vpc",)),
+            cluster_state=cluster_state,
+            consent=NEW_STATE,
+        )
     )
     assert "interrupted creation of Vpc vpc" in str(lock)
+    assert str(mark) == f"Tag the cluster {ID} as this state's: {OTHER_MARK} instead of {MARK}."
     assert f"{DEPLOYED.secret} (deployed)" in str(delete)
     assert str(deploy) == (
         f"Deploy, and adopt the cluster {ID}, the node pools burst, the admin's password."
     )
+
+
+def test_a_token_of_another_team_is_refused_first_of_all() -> None:
+    for lost in (observed(), observed(clusters=(), cluster_state=None)):
+        with pytest.raises(AccountError, match=f"the team {TEAM}, and the token is of the team x"):
+            plan(replace(lost, team="x"))
+
+
+def test_a_lost_cluster_is_deleted_from_a_state_without_a_team_only_if_the_team_is_named() -> None:
+    lost = observed(state=replace(STATE, owner=None), clusters=(), cluster_state=None)
+    with pytest.raises(Refused, match=f"(?s){ID}.*recover --stack dev --team {TEAM}"):
+        plan(lost)
+    with pytest.raises(Refused):
+        plan(replace(lost, consent=Consent(team="x")))
+    delete, deploy = plan(replace(lost, consent=Consent(team=TEAM)))
+    assert isinstance(delete, DeleteFromState)
+    assert deploy == Deploy()
+    # The account is the right one if it has the cluster.
+    assert plan(observed(state=replace(STATE, owner=None), clusters=(running(mark=None),))) == [
+        Deploy()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("state", "mark"),
+    [
+        (StackState(), MARK),
+        (StackState(), None),
+        (StackState(STACK, owner=Owner(TEAM, OTHER_MARK)), MARK),
+        (UNKNOWN, None),
+        (replace(STATE, owner=Owner(TEAM, OTHER_MARK)), MARK),
+    ],
+    ids=["empty", "empty-unmarked", "tried-before", "unmarked", "taken-over"],
+)
+def test_the_cluster_of_another_state_is_taken_over_only_with_consent(
+    state: StackState, mark: str | None
+) -> None:
+    seen = observed(state=state, clusters=(running(mark=mark),))
+    with pytest.raises(Refused, match=r"(?s)another state.*PULUMI_BACKEND_URL.*--new-state"):
+        plan(seen)
+    steps = plan(replace(seen, consent=NEW_STATE))
+    [step] = [step for step in steps if isinstance(step, MarkCluster)]
+    assert step.mark == (state.owner.mark if state.owner else OTHER_MARK)
+
+
+def test_an_unmarked_cluster_that_a_killed_run_was_creating_is_adopted_and_marked() -> None:
+    state = replace(UNKNOWN, pending_creates=(CLUSTER_URN,))
+    _, mark, *_, deploy = plan(observed(state=state, clusters=(running(mark=None),)))
+    assert mark == MarkCluster(running(mark=None), MARK)
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["cluster"] == ID
+
+
+def test_a_cluster_that_could_not_be_created_is_to_be_deleted() -> None:
+    failed = running(state="error", endpoint="", message="no capacity")
+    with pytest.raises(Refused, match="no capacity") as refused:
+        plan(observed(clusters=(failed,), cluster_state=None))
+    assert "is not lost" not in str(refused.value)
+    assert f"cluster delete {ID}, then bin/platform recover --stack dev" in str(refused.value)
+
+
+def test_a_running_cluster_that_does_not_answer_is_abandoned_only_with_consent() -> None:
+    moved = observed(settings=stack(region="sfo3"), changes=MOVED, cluster_state=None)
+    with pytest.raises(Refused, match=r"(?s)billed.*--abandon-cluster; to keep it.*region' nyc1"):
+        plan(moved)
+    cleaned = stack(region="sfo3", destroyAssociatedResources=True)
+    with pytest.raises(Refused) as refused:
+        plan(replace(moved, settings=cleaned))
+    assert "billed" not in str(refused.value)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from doks_gitops import http
 from doks_gitops.recovery.kubernetes import Cluster, Unreachable
 
 NAMESPACE = "/api/v1/namespaces/argocd"
@@ -24,6 +25,7 @@ class Api:
         self.namespace = True
         self.version = 1
         self.refused = False
+        self.server_down = False
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         match method, path.split("?")[0]:
@@ -47,7 +49,11 @@ class Api:
                 return 200, {}
             case "GET", "/apis":
                 version = {"groupVersion": "argoproj.io/v1alpha1"}
-                return 200, {"groups": [{"preferredVersion": version}]}
+                down = {"groupVersion": "metrics.k8s.io/v1beta1"}
+                versions = [version, *([down] if self.server_down else [])]
+                return 200, {"groups": [{"preferredVersion": version} for version in versions]}
+            case "GET", "/apis/metrics.k8s.io/v1beta1":
+                return 503, {}
             case "GET", "/api/v1":
                 return 200, {"resources": []}
             case "GET", "/apis/argoproj.io/v1alpha1":
@@ -57,6 +63,11 @@ class Api:
             case "DELETE", path if path == APPLICATIONS:
                 return 200, {}
         return 404, {}
+
+
+@pytest.fixture(autouse=True)
+def _retry_without_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "RETRIES", http.RETRIES.new(backoff_factor=0))
 
 
 @pytest.fixture
@@ -106,3 +117,11 @@ def test_a_namespace_that_can_not_be_finalized_is_named_with_how_to_see_why(
     with pytest.raises(Unreachable, match="kubectl describe namespace argocd"):
         cluster.finalize_namespace("argocd", seconds=0.5)
     assert api.namespace
+
+
+def test_a_namespace_is_finalized_while_the_server_of_an_api_group_is_down(
+    api: Api, cluster: Cluster
+) -> None:
+    api.server_down = True
+    cluster.finalize_namespace("argocd", seconds=10)
+    assert not api.namespace

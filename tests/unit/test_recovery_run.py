@@ -10,10 +10,19 @@ import pytest
 import typer
 
 from doks_gitops import account
-from doks_gitops.recovery.run import Recovery
+from doks_gitops.recovery.observed import (
+    ClusterState,
+    Consent,
+    HelmHistory,
+    HelmRevision,
+    Observed,
+)
+from doks_gitops.recovery.run import Recovery, RecoveryError
 from doks_gitops.stack import Stack
+from tests.unit.fake_api import serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
+from tests.unit.test_account import cluster
 
 CONFIG = {
     "digitalocean:token": "dop_v1_token",
@@ -109,14 +118,89 @@ def test_a_lock_is_released_only_after_asking(pulumi: PulumiCommand) -> None:
     assert pulumi.calls[0] == "--non-interactive cancel --yes --stack dev"
 
 
+NEW_STATE = Consent(new_state=True)
+
+
 def test_a_stack_that_the_backend_lacks_is_created_only_after_asking(
     pulumi: PulumiCommand,
 ) -> None:
     without_stack(pulumi)
     with pytest.raises(typer.Abort, match="Create the stack dev"):
-        Recovery(Stack("dev"), refuse).run()
-    Recovery(Stack("dev"), None).run()
+        Recovery(Stack("dev"), refuse, NEW_STATE).run()
+    Recovery(Stack("dev"), None, NEW_STATE).run()
     assert sorted(set(pulumi.calls)) == READS
-    Recovery(Stack("dev"), lambda _: None).run()
+    Recovery(Stack("dev"), lambda _: None, NEW_STATE).run()
     assert "--non-interactive stack init --no-select --stack dev" in pulumi.calls
+    assert pulumi.calls[-1] == UP
+
+
+def test_a_stack_that_the_backend_lacks_is_not_created_unless_a_new_state_is_asked_for(
+    pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without_stack(pulumi)
+    config = {key: value for key, value in CONFIG.items() if key != "digitalocean:token"}
+    (tmp_path / "Pulumi.dev.yaml").write_text(json.dumps({"config": config}))
+    monkeypatch.setenv("DIGITALOCEAN_TOKEN", "dop_v1_token")
+    with serve() as api:
+        monkeypatch.setenv("DIGITALOCEAN_API_URL", api.url)
+        api.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": [cluster("demo")]}))
+        with pytest.raises(RecoveryError) as refused:
+            Recovery(Stack("dev"), lambda _: None).run()
+    assert "the account has its cluster demo (id-of-demo)" in str(refused.value)
+    assert "PULUMI_BACKEND_URL" in str(refused.value)
+    assert "recover --stack dev --new-state" in str(refused.value)
+    assert not [call for call in pulumi.calls if " init " in call]
+
+
+@pytest.mark.parametrize(
+    ("keys", "provider"),
+    [
+        ("secretsprovider: awskms://alias/x\nencryptedkey: AQ==\n", "awskms://alias/x"),
+        ("encryptionsalt: v1:abc\n", "passphrase"),
+        ("", None),
+    ],
+)
+def test_a_new_state_keeps_the_secrets_provider_and_the_stack_file(
+    pulumi: PulumiCommand, tmp_path: Path, keys: str, provider: str | None
+) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    text = f"# Kept.\n{keys}config: {{}}\n"
+    file.write_text(text)
+    pulumi.script(f"echo 'encryptionsalt: v1:new' >'{file}'")
+    assert Stack("dev").create() is True
+    assert file.read_text() == text
+    option = f" --secrets-provider {provider}" if provider else ""
+    assert pulumi.calls == [f"--non-interactive stack init --no-select{option} --stack dev"]
+    pulumi.script("exit 0")
+    assert Stack("dev").create() is False
+
+
+def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
+    pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another run completes its upgrade after the plan has been made."""
+    running = account.RunningCluster(
+        "id", "demo", "nyc1", account.Version.parse("1.34.1-do.0"), False, "running", True
+    )
+    release = {"type": "kubernetes:helm.sh/v3:Release", "urn": "r", "id": "argocd/argocd"}
+    known = {"type": "digitalocean:index/kubernetesCluster:KubernetesCluster", "urn": "c"}
+    export = {"deployment": {"resources": [{**known, "id": "id"}, release]}}
+    text = (pulumi.folder / "pulumi").read_text().partition("\n")[2].partition("\n")[2]
+    pulumi.script(text.replace('{"deployment": {}}', json.dumps(export)))
+    team = account.Account(("nyc1",), (), (), (running,), ())
+    monkeypatch.setattr(account, "read", lambda *_, **__: team)
+    statuses = iter(["pending-upgrade", "deployed", "deployed"])
+
+    def cluster_state(_: Observed) -> ClusterState:
+        revision = HelmRevision("sh.helm.release.v1.argocd.v2", 2, next(statuses))
+        return ClusterState(helm_history=HelmHistory((revision,)))
+
+    monkeypatch.setattr(Recovery, "_cluster_state", staticmethod(cluster_state))
+    questions: list[str] = []
+    Recovery(Stack("dev"), questions.append).run()
+    output = capsys.readouterr()
+    assert "Remove Helm's records sh.helm.release.v1.argocd.v2 (pending-upgrade)" in output.out
+    assert "Something has changed since the plan was made." in output.err
+    assert output.out.endswith("Plan for the stack dev:\n  - Deploy.\n")
+    assert len(questions) == 2
     assert pulumi.calls[-1] == UP
