@@ -40,7 +40,7 @@ class AccountError(PlatformError, pulumi.RunError):
 
 
 class _UnexpectedStatus(AccountError):
-    """A status that the API documents for none of this client's requests, or not for this one."""
+    """A response with another status than 200."""
 
     def __init__(self, status: int, problem: str, fix: str) -> None:
         super().__init__(problem, fix)

@@ -67,7 +67,8 @@ def check_deployed(
         same_name = [reference for reference in running if reference.name == image.name]
         if not same_name:
             raise PromotionError(
-                f"No Pod of {application} runs {image.name}, so {image.tag} is not verified in {stack}.",
+                f"No Pod of {application} runs {image.name}, so {image.tag} is not verified in"
+                f" {stack}.",
                 "Wait until a Pod runs it; or change this tag by a commit of your own.",
             )
         if pinned := [reference for reference in same_name if reference.digest]:

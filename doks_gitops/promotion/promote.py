@@ -94,5 +94,11 @@ def _propose(
 
 
 def _read(tree: WorkingTree, pattern: str, stack: str, application: str) -> Overlay:
-    path = Path(pattern.format(env=stack, app=application)) / FILE
+    try:
+        path = Path(pattern.format(env=stack, app=application)) / FILE
+    except (IndexError, KeyError, ValueError):
+        raise PromotionError(
+            f"The pattern {pattern} of an overlay has a wrong placeholder.",
+            "Use {env} and {app} only, for example --overlay 'apps/{app}/overlays/{env}'.",
+        ) from None
     return Overlay(path, tree.read(path))

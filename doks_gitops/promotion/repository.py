@@ -78,7 +78,7 @@ class WorkingTree:
 
     def read_at(self, revision: str, path: Path) -> str:
         """The text of the file at a revision."""
-        return self.git("show", f"{revision}:{path.as_posix()}")
+        return self.git("show", "--end-of-options", f"{revision}:{path.as_posix()}")
 
     def branch(self) -> str:
         """The branch that is checked out. Raises if none is."""

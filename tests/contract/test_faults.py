@@ -217,7 +217,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize("kind", ["rate-limit", "server-error", "reset", "lost-answer"])
-def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> None:
+def test_the_program_retries_until_a_fault_is_over(do: Emulator, kind: str) -> None:
     fault = do.add_fault(kind, times=2)
     assert "nyc1" in account.read(do.token, do.url).regions
     assert fault.hits == 2
@@ -225,7 +225,7 @@ def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> N
 
 @pytest.mark.usefixtures("no_waiting")
 @pytest.mark.parametrize(
-    ("kind", "more", "said"),
+    ("kind", "options", "message"),
     [
         (
             "rate-limit",
@@ -238,16 +238,16 @@ def test_the_program_waits_out_a_fault_that_passes(do: Emulator, kind: str) -> N
         ("token-invalid", {}, "refused the API token .*\nnext: Make a token at https://cloud"),
     ],
 )
-def test_the_program_says_of_a_fault_that_lasts_what_it_is_and_what_to_do(
-    do: Emulator, kind: str, more: dict[str, Any], said: str
+def test_a_lasting_fault_is_reported_with_its_cause_and_the_next_step(
+    do: Emulator, kind: str, options: dict[str, Any], message: str
 ) -> None:
-    do.add_fault(kind, **more)
-    with pytest.raises(account.AccountError, match=said):
+    do.add_fault(kind, **options)
+    with pytest.raises(account.AccountError, match=message):
         account.read(do.token, do.url)
 
 
 @pytest.mark.usefixtures("no_waiting")
-def test_the_program_gives_up_an_api_that_never_answers(
+def test_the_program_gives_up_when_the_api_never_answers(
     do: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http, "TIMEOUT", (5.0, 0.2))

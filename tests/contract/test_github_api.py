@@ -16,7 +16,7 @@ from sandbox.github.app import OPERATIONS
 from sandbox.github.host import GitHub
 from sandbox.github.operations import Operation
 from sandbox.github.state import GitHubState
-from tests.contract.github_api import ALL, OWNER, REPO, Emulator, emulator
+from tests.contract.github_api import ALL, OWNER, REPO, Emulator, emulator, wait_until
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ"
 
@@ -306,9 +306,10 @@ def test_a_page_links_to_the_next_one(gh: Emulator) -> None:
 
 
 def test_all_data_survives_a_restart(gh: Emulator, tmp_path: Path) -> None:
-    gh.add_hook()
+    deliveries = f"{REPO}/hooks/{gh.add_hook()['id']}/deliveries"
     gh.call("POST", f"{REPO}/rulesets", ruleset(), status=201)
-    gh.receiver.wait_for("ping")
+    # The delivery of the ping is recorded after it is received.
+    wait_until(lambda: bool(gh.call("GET", deliveries, status=200)), "the ping is recorded")
     restarted = GitHub(tmp_path / "github.json", gh.github.git, gh.url)
     assert restarted.state.data == gh.github.state.data
     assert (tmp_path / "github.json").stat().st_mode & 0o077 == 0

@@ -28,7 +28,7 @@ def test_a_violation_stops_up_before_anything_is_made(stack: Stack) -> None:
     assert "[mandatory]" in run.output
     assert "kubernetes-forgets-nothing" in run.output
     assert "set delete_unreachable=False" in run.output
-    assert not [each for each in stack.resources() if "providers" in each["type"]]
+    assert not [res for res in stack.resources() if "providers" in res["type"]]
 
 
 def test_what_keeps_the_rules_is_let_through(stack: Stack) -> None:

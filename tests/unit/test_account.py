@@ -95,7 +95,7 @@ def test_all_pages_are_read_from_the_same_host(api: FakeApi) -> None:
         "/v2/kubernetes/clusters#2",
         (200, {"kubernetes_clusters": [cluster("two")], "links": {"pages": {}}}),
     )
-    assert [each.name for each in account.read(TOKEN, api.url).clusters] == ["one", "two"]
+    assert [running.name for running in account.read(TOKEN, api.url).clusters] == ["one", "two"]
 
 
 def test_account_without_a_registry_has_none(api: FakeApi) -> None:

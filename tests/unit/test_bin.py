@@ -39,9 +39,9 @@ def test_a_machine_without_a_python_that_fits_is_told_which_one_does(
     tools = clone.parent / "tools"
     tools.mkdir()
     for tool in ("sh", "sha256sum", "cut", "cat", "dirname", "readlink"):
-        found = shutil.which(tool)
-        assert found
-        (tools / tool).symlink_to(found)
+        program = shutil.which(tool)
+        assert program
+        (tools / tool).symlink_to(program)
     old = tools / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.2 || exit 1\n')
     old.chmod(0o755)

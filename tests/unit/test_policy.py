@@ -81,8 +81,8 @@ def source(revision: str) -> Resource:
     return spec(APPLICATION, source={"targetRevision": revision})
 
 
-def values(**given: Any) -> Resource:
-    return changed(RELEASE, values=given)
+def values(**chart_values: Any) -> Resource:
+    return changed(RELEASE, values=chart_values)
 
 
 INGRESS = {"server": {"ingress": {"enabled": True, "tls": True}}}
@@ -214,8 +214,8 @@ def test_the_repositorys_own_stacks_keep_all_rules(
         registries=("microservices-demo",),
     )
     resources = {
-        each.type: Resource(each.urn, each.type, each.inputs, protect=each.protect)
-        for each in platform(monkeypatch, config=config, team=team, stack=stack).resources.values()
+        res.type: Resource(res.urn, res.type, res.inputs, protect=res.protect)
+        for res in platform(monkeypatch, config=config, team=team, stack=stack).resources.values()
     }
     for rule in RULES:
         for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:
@@ -242,7 +242,7 @@ def test_a_preview_that_breaks_only_advisory_rules_is_allowed() -> None:
 
 
 def test_a_preview_that_keeps_all_rules_has_no_violations() -> None:
-    verdict = check("prod", {"steps": [step(each, protect=each.protect) for each in KEPT]})
+    verdict = check("prod", {"steps": [step(kept, protect=kept.protect) for kept in KEPT]})
     assert verdict == check("prod", {"steps": None})
     assert (verdict.violations, verdict.forbidden) == ((), False)
 

@@ -46,5 +46,5 @@ def test_every_drill_has_a_runbook_that_says_how_to_rehearse_it() -> None:
     for page in RUNBOOKS:
         text = page.read_text()
         assert f"bin/sandbox drill {page.stem}" in text
-        assert all(each in text for each in ("**You see**", "**Run**")), page.name
+        assert all(heading in text for heading in ("**You see**", "**Run**")), page.name
         assert f"({page.name})" in INDEX.read_text(), page.name
