@@ -120,3 +120,27 @@ def test_a_stack_that_the_backend_lacks_is_created_only_after_asking(
     Recovery(Stack("dev"), lambda _: None).run()
     assert "--non-interactive stack init --no-select --stack dev" in pulumi.calls
     assert pulumi.calls[-1] == UP
+
+
+def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    deleted = {"type": "t", "urn": "urn::t::deleted", "id": "1", "pendingReplacement": True}
+    kept = {"type": "t", "urn": "urn::t::kept", "id": "2"}
+    state = json.dumps({"version": 3, "deployment": {"resources": [deleted, kept]}})
+    pulumi.script(
+        f"""case "$2 $3" in
+          config*) cat '{pulumi.folder}/config' ;;
+          'stack export') echo '{state}' ;;
+          'stack import') cp "$5" '{pulumi.folder}/imported' ;;
+        esac"""
+    )
+    code, output, _ = bin_platform("recover", "--stack", "dev", "--dry-run")
+    assert code == 0
+    assert "has already deleted: t deleted." in output
+    assert sorted(pulumi.calls) == READS
+    code, _, _ = bin_platform("recover", "--stack", "dev", "--yes")
+    assert code == 0
+    imported = json.loads((pulumi.folder / "imported").read_text())
+    assert imported == {"version": 3, "deployment": {"resources": [kept]}}
+    assert pulumi.calls[-1] == UP
