@@ -178,7 +178,7 @@ class DoksCluster(pulumi.ComponentResource):
                         protect=args.protect,
                         retain_on_delete=args.retain_vpc,
                         # A deleted cluster's nodes are in the VPC for some minutes longer.
-                        custom_timeouts=pulumi.CustomTimeouts(delete="15m"),
+                        custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
                         import_=existing.vpc if existing else None,
                     ),
                 ),

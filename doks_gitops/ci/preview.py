@@ -47,6 +47,8 @@ class Preview:
     unchanged: int = 0
     error: str | None = None
     """The engine's messages if the preview failed; nothing else is known then."""
+    warnings: tuple[str, ...] = ()
+    """What the program and the providers warn of, such as a replacement of the cluster."""
     violations: tuple[str, ...] = ()
     """Policies that it breaks, mandatory ones first."""
     forbidden: bool = False
@@ -66,6 +68,12 @@ class Preview:
                 if step["op"] in OPERATIONS and not _type(step["urn"]).startswith("pulumi:")
             ),
             (preview.get("changeSummary") or {}).get("same", 0),
+            warnings=tuple(
+                diagnostic["message"].strip().removeprefix("warning: ")
+                for diagnostic in preview.get("diagnostics") or []
+                # The engine's own warnings, which are about the machine, name no resource.
+                if diagnostic["severity"] == "warning" and diagnostic.get("urn")
+            ),
         )
 
     @property

@@ -58,11 +58,12 @@ def _policies(preview: Preview) -> str:
 
 
 def _details(preview: Preview) -> str:
-    if not (preview.error or preview.changes or preview.violations):
+    if not (preview.error or preview.changes or preview.violations or preview.warnings):
         return ""
     lines = [f"<details><summary><code>{preview.stack}</code></summary>", ""]
     if preview.error:
         lines += ["```text", preview.error, "```"]
+    lines += [f"- ⚠️ {_one_line(warning)}" for warning in preview.warnings]
     lines += [f"- {_one_line(violation)}" for violation in preview.violations]
     if preview.changes:
         changes = [line for change in preview.changes for line in _change(change)]

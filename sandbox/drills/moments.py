@@ -109,8 +109,10 @@ async def _kill(pid: int, daemon: int) -> None:
     engine = psutil.Process(pid)
     processes = [engine, *engine.children(recursive=True)]
     for child in psutil.Process(daemon).children():
-        if loaded.MODULE in child.cmdline():
-            processes += child.children(recursive=True)
+        # The processes of a cluster that is being deleted end meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if loaded.MODULE in child.cmdline():
+                processes += child.children(recursive=True)
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()

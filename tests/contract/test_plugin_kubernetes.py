@@ -374,6 +374,15 @@ async def test_an_unknown_value_is_a_change(plugin: Plugin) -> None:
     }
 
 
+async def test_unknown_metadata_replaces_an_object(plugin: Plugin) -> None:
+    """Which Pulumi asks about before it replaces the cluster that the metadata depends on."""
+    inputs = config_map("of-a-cluster", {"a": "1"})
+    created = await plugin.create(CONFIG_MAP, "of-a-cluster", inputs)
+    diff = await plugin.diff(created, {**inputs, "metadata": UNKNOWN})
+    assert set(diff.replaces) == {"metadata.name", "metadata.namespace"}
+    assert diff.detailedDiff["metadata.name"].kind == PropertyDiff.DELETE_REPLACE
+
+
 # --- custom resources ---------------------------------------------------------------------------
 
 

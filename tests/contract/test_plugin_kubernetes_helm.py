@@ -170,8 +170,9 @@ async def test_a_new_chart_version_upgrades_in_place_and_another_namespace_repla
     diff = await plugin.diff(created, release(chart, "moves"))
     assert list(diff.detailedDiff) == ["version"]
     assert not diff.replaces
-    diff = await plugin.diff(created, release(chart, "moves", namespace="elsewhere"))
-    assert "namespace" in diff.replaces
+    for namespace in ("elsewhere", UNKNOWN):
+        diff = await plugin.diff(created, release(chart, "moves", namespace=namespace))
+        assert "namespace" in diff.replaces
     upgraded = await plugin.update(created, release(chart, "moves"))
     assert upgraded.state["status"]["version"] == "1.3.0"
 

@@ -31,6 +31,22 @@ after = do.Vpc(
 )
 Protection("protection", pulumi.ResourceOptions(protect={protect}, depends_on=[after]))
 """
+DEFAULT_VPC = """
+from components.cluster import DoksCluster, DoksClusterArgs, NodePool
+
+DoksCluster(
+    "cluster",
+    DoksClusterArgs(
+        cluster_name="demo",
+        region="fra1",
+        version="1.34.11-do.0",
+        node_pools=[NodePool("default", "s-2vcpu-4gb", count=1)],
+        access_token="token",
+        vpc_ip_range="10.20.0.0/20",
+        retain_vpc=True,
+    ),
+)
+"""
 
 
 @pytest.fixture
@@ -78,6 +94,20 @@ def test_a_protected_resource_is_not_replaced(stack: Stack, do: Emulator) -> Non
     assert run.code != 0
     assert "unable to replace resource" in run.output
     assert do.account.data.vpcs == before
+
+
+def test_a_stack_with_the_default_vpc_of_its_region_is_destroyed_without_it(
+    stack: Stack, do: Emulator
+) -> None:
+    stack.program(DEFAULT_VPC)
+    run = stack.up()
+    assert run.code == 0, run.output
+    [vpc] = [vpc for vpc in do.account.data.vpcs.values() if vpc.name == "demo"]
+    assert vpc.default
+    run = stack.destroy()
+    assert run.code == 0, run.output
+    assert stack.resources() == []
+    assert vpc.id in do.account.data.vpcs
 
 
 def test_a_stack_without_protection_is_destroyed(stack: Stack) -> None:

@@ -31,12 +31,15 @@ class Resource:
     """Names of the inputs that hold a secret somewhere."""
     dependencies: frozenset[str]
     """URNs of the resources that are created before it and deleted after it."""
+    input_dependencies: Mapping[str, frozenset[str]]
+    """URNs of the resources that an input depends on, by the name of the input."""
     parent: str
     provider: str
     ignore_changes: tuple[str, ...]
     protect: bool
     delete_before_replace: bool
     delete_timeout: str
+    retain_on_delete: bool
     raw: Struct
     """The inputs in the form of the engine's protocol."""
 
@@ -109,12 +112,17 @@ class _Monitor(mocks.MockMonitor):
             inputs=plain,
             secret=frozenset(key for key, value in inputs.items() if rpc.is_rpc_secret(value)),
             dependencies=frozenset(request.dependencies),
+            input_dependencies={
+                name: frozenset(dependencies.urns)
+                for name, dependencies in request.propertyDependencies.items()
+            },
             parent=request.parent,
             provider=request.provider,
             ignore_changes=tuple(request.ignoreChanges),
             protect=request.protect,
             delete_before_replace=request.deleteBeforeReplace,
             delete_timeout=request.customTimeouts.delete,
+            retain_on_delete=request.retainOnDelete,
             raw=request.object,
         )
         return response

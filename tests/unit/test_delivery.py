@@ -64,6 +64,16 @@ def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -
     assert Preview.from_json("dev", preview_json(*steps)).count == {"replace": 1}
 
 
+def test_preview_shows_the_warnings_of_the_program_and_not_those_about_the_machine() -> None:
+    warning = {"severity": "warning", "message": "warning: This update replaces\nthe cluster\n"}
+    machine = {"severity": "warning", "message": "warning: plugin from PATH"}
+    diagnostics = [machine, {"urn": "urn:stack", **warning}]
+    preview = Preview.from_json("dev", {**preview_json(), "diagnostics": diagnostics})
+    text = report.comment([preview], "Preview")
+    assert "- ⚠️ This update replaces the cluster\n" in text
+    assert "PATH" not in text
+
+
 def test_a_preview_that_fails_is_shown_with_the_programs_own_words(
     bin_platform: BinPlatform, pulumi: PulumiCommand
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from doks_gitops import account, settings
-from doks_gitops.account import Account, RunningCluster, Version
+from doks_gitops.account import Account, RunningCluster, Version, Vpc
 from tests.unit.mocked import Run, registered, run
 from tests.unit.stackfiles import ROOT, STACKS, configuration, own_files
 from tests.unit.test_ssh_key import private
@@ -147,6 +147,25 @@ def test_unreachable_cluster_is_not_taken_for_a_deleted_one(result: Run) -> None
     assert provider["enableServerSideApply"] == "true"
 
 
+def test_pulumi_deletes_everything_in_a_cluster_before_it_replaces_the_cluster(result: Run) -> None:
+    cluster = result.one("KubernetesCluster")
+    in_cluster = result.of_packages("kubernetes")
+    assert len(in_cluster) == 7
+    for resource in in_cluster:
+        # Another name or namespace replaces the resource, so an unknown one may.
+        identity = "namespace" if resource.type.endswith(":Release") else "metadata"
+        assert cluster.urn in resource.input_dependencies[identity], resource.name
+
+
+def test_provider_that_deletes_in_the_old_cluster_is_replaced_after_the_cluster(
+    result: Run,
+) -> None:
+    provider, cluster = result.one("pulumi:providers:kubernetes"), result.one("KubernetesCluster")
+    assert provider.inputs["clusterIdentifier"] == "cluster-id"
+    assert not provider.input_dependencies["clusterIdentifier"]
+    assert cluster.urn in provider.dependencies
+
+
 def test_environment_can_not_make_pulumi_forget_an_unreachable_cluster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -249,6 +268,35 @@ def test_automatically_upgraded_cluster_is_not_upgraded_again(
     upgraded = Account(TEAM.regions, TEAM.sizes, TEAM.versions, (running,), ("team",))
     second = platform(monkeypatch, team=upgraded, previous=first)
     assert second.one("KubernetesCluster").inputs["version"] == "1.34.1-do.0"
+
+
+def test_replaced_cluster_gets_a_version_that_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The running version may not be offered any more: then there would be no cluster at all."""
+    older = Version.parse("1.34.0-do.0")
+    first = platform(monkeypatch, team=Account(TEAM.regions, TEAM.sizes, (older,), (), ()))
+    running = RunningCluster(
+        id="cluster-id",
+        name="demo",
+        region="ams3",
+        version=older,
+        ha=False,
+        state="running",
+        registry_enabled=True,
+    )
+    moved = Account(TEAM.regions, TEAM.sizes, TEAM.versions, (running,), ("team",))
+    second = platform(monkeypatch, team=moved, previous=first)
+    assert second.one("KubernetesCluster").inputs["version"] == "1.34.2-do.0"
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_vpc_that_can_not_be_deleted_does_not_make_destroy_fail(
+    monkeypatch: pytest.MonkeyPatch, default: bool
+) -> None:
+    vpc = Vpc("vpc-id", "demo", "nyc1", "10.10.0.0/20", default)
+    cluster = {**CONFIG["doks-gitops:cluster"], "vpc": {"ipRange": "10.10.0.0/20"}}
+    config = {**CONFIG, "doks-gitops:cluster": cluster}
+    result = platform(monkeypatch, config=config, team=replace(TEAM, vpcs=(vpc,)))
+    assert result.one("Vpc").retain_on_delete is default
 
 
 def test_nothing_is_created_if_the_account_does_not_match_the_settings(

@@ -204,3 +204,27 @@ def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
     assert output.out.endswith("Plan for the stack dev:\n  - Deploy.\n")
     assert len(questions) == 2
     assert pulumi.calls[-1] == UP
+
+
+def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
+    bin_platform: BinPlatform, pulumi: PulumiCommand
+) -> None:
+    deleted = {"type": "t", "urn": "urn::t::deleted", "id": "1", "pendingReplacement": True}
+    kept = {"type": "t", "urn": "urn::t::kept", "id": "2"}
+    state = json.dumps({"version": 3, "deployment": {"resources": [deleted, kept]}})
+    pulumi.script(
+        f"""case "$2 $3" in
+          config*) cat '{pulumi.folder}/config' ;;
+          'stack export') echo '{state}' ;;
+          'stack import') cp "$5" '{pulumi.folder}/imported' ;;
+        esac"""
+    )
+    code, output, _ = bin_platform("recover", "--stack", "dev", "--dry-run")
+    assert code == 0
+    assert "has already deleted: t deleted." in output
+    assert sorted(pulumi.calls) == READS
+    code, _, _ = bin_platform("recover", "--stack", "dev", "--yes")
+    assert code == 0
+    imported = json.loads((pulumi.folder / "imported").read_text())
+    assert imported == {"version": 3, "deployment": {"resources": [kept]}}
+    assert pulumi.calls[-1] == UP

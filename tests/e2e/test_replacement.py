@@ -1,0 +1,109 @@
+"""A cluster that lives is replaced by one `pulumi up`, and nothing of the old one stays."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sandbox import session
+from sandbox.drills import moments
+from sandbox.paths import Home
+from tests.e2e.box import REPOSITORY, Sandbox, temporary, until
+
+CLUSTER = "doks-gitops:cluster"
+APPLICATION = "dev-microservices-demo"
+CREATES_CLUSTER = "account: POST /v2/kubernetes/clusters 201"
+"""The cluster is being created, which takes minutes on a real account."""
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A stack with an application that has a load balancer. The cluster's deletion alone would
+    leave that in the account."""
+    repository = tmp_path_factory.mktemp("monorepo")
+    shutil.copytree(REPOSITORY / "sandbox" / "example", repository, dirs_exist_ok=True)
+    overlay = repository / "kustomize" / "dev" / "kustomization.yaml"
+    patch = [{"op": "add", "path": "/spec/type", "value": "LoadBalancer"}]
+    target = {"kind": "Service", "name": "storefront"}
+    patches = [{"target": target, "patch": json.dumps(patch)}]
+    overlay.write_text(f"{overlay.read_text()}\npatches: {json.dumps(patches)}\n")
+    git = ["git", "-C", str(repository), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for words in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "demo"]):
+        subprocess.run([*git, *words], check=True)
+    with temporary(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        sandbox("start", "--repo", str(repository))
+        change(sandbox, "destroyAssociatedResources", "false")
+        sandbox("pulumi", "up", "--stack", "dev", "--yes", "--skip-preview")
+        until("the application is healthy", lambda: is_well(sandbox))
+        yield sandbox
+
+
+def change(sandbox: Sandbox, key: str, value: str) -> None:
+    path = f"{CLUSTER}.{key}"
+    sandbox("pulumi", "config", "set", "--stack", "dev", "--path", path, value)
+
+
+def holdings(sandbox: Sandbox) -> tuple[list[str], list[str], list[str]]:
+    """IDs of the account's clusters, the clusters of its load balancers, and the VPCs by name."""
+    with sandbox.api() as api:
+
+        def get(kind: str, path: str) -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = api.get(f"/v2/{path}").raise_for_status().json()[kind]
+            return found
+
+        return (
+            [each["id"] for each in get("kubernetes_clusters", "kubernetes/clusters")],
+            [each["tag"].removeprefix("k8s:") for each in get("load_balancers", "load_balancers")],
+            sorted(each["name"] for each in get("vpcs", "vpcs") if not each["default"]),
+        )
+
+
+def is_well(sandbox: Sandbox) -> bool:
+    clusters, load_balancers, _ = holdings(sandbox)
+    return sandbox.is_healthy(APPLICATION) and load_balancers == clusters
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "vpcs"),
+    [
+        ("region", "fra1", []),
+        ("nodePools[0].size", "s-4vcpu-8gb", []),
+        ("vpc.ipRange", "10.77.0.0/20", ["microservices-demo-dev"]),
+    ],
+)
+def test_one_up_replaces_the_cluster_and_everything_in_it(
+    dev: Sandbox, key: str, value: str, vpcs: list[str]
+) -> None:
+    [old], _, _ = holdings(dev)
+    change(dev, key, value)
+    output = dev("pulumi", "up", "--stack", "dev", "--yes")
+    preview, _, _ = output.partition("Updating (dev)")
+    assert f"This update replaces the cluster microservices-demo-dev ({old})" in preview
+    assert f"{CLUSTER}.{key} changes from " in preview
+    until("the application is healthy", lambda: is_well(dev))
+    [new], load_balancers, own_vpcs = holdings(dev)
+    assert new != old
+    assert load_balancers == [new]
+    assert own_vpcs == vpcs
+    dev("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
+
+
+def test_replacement_that_is_killed_is_completed_by_recover(dev: Sandbox) -> None:
+    [old], _, _ = holdings(dev)
+    change(dev, "vpc.ipRange", "10.88.0.0/20")
+    daemon, engine = session.start(Home(dev.home), None, Console(quiet=True))
+    run = asyncio.run(moments.up(engine, daemon, "dev", kill_at=CREATES_CLUSTER))
+    assert run.killed, run.errors
+    output = dev("run", "bin/platform", "recover", "--stack", "dev", "--cancel", "--yes")
+    assert "Remove from the state what an interrupted replacement" in output
+    until("the application is healthy", lambda: is_well(dev))
+    [new], load_balancers, own_vpcs = holdings(dev)
+    assert new != old
+    assert load_balancers == [new]
+    assert own_vpcs == ["microservices-demo-dev"]
+    dev("pulumi", "preview", "--stack", "dev", "--expect-no-changes")

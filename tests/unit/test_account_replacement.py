@@ -1,0 +1,155 @@
+"""An update that replaces the cluster says so before anything is touched."""
+
+from dataclasses import replace
+from typing import Any
+
+import pulumi
+import pytest
+
+from doks_gitops import account
+from doks_gitops.account import Account, RunningCluster, Version, Vpc, integration
+from doks_gitops.settings import Settings, SettingsError
+from tests.unit.mocked import run
+from tests.unit.stackfiles import CLUSTER, parsed
+
+OWN = Vpc("vpc-1", "demo", "nyc1", "10.10.0.0/20", default=False)
+OTHER = Vpc("vpc-2", "default-nyc1", "nyc1", "10.20.0.0/20", default=True)
+ELSEWHERE = Vpc("vpc-3", "default-fra1", "fra1", "10.30.0.0/20", default=True)
+RUNNING = RunningCluster(
+    id="id-1",
+    name="demo",
+    region="nyc1",
+    version=Version.parse("1.34.1-do.0"),
+    ha=False,
+    state="running",
+    registry_enabled=True,
+    vpc=OWN.id,
+    default_pool_size="s-2vcpu-4gb",
+)
+LARGER = [{"name": "default", "size": "s-4vcpu-8gb", "count": 3}]
+
+
+def stack(**cluster: Any) -> Settings:
+    return parsed(cluster={**CLUSTER, "vpc": {"ipRange": OWN.ip_range}, **cluster})
+
+
+def team(*vpcs: Vpc, cluster: RunningCluster | None = RUNNING) -> Account:
+    return Account(
+        regions=("nyc1", "fra1"),
+        sizes=("s-2vcpu-4gb", "s-4vcpu-8gb"),
+        versions=(Version.parse("1.34.2-do.0"),),
+        clusters=(cluster,) if cluster else (),
+        registries=("team",),
+        vpcs=vpcs or (OTHER, OWN, ELSEWHERE),
+    )
+
+
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    messages: list[str] = []
+    monkeypatch.setattr(pulumi, "warn", messages.append)
+    return messages
+
+
+def test_settings_of_the_running_cluster_replace_nothing(warnings: list[str]) -> None:
+    assert account.replacement(stack(), team()) is None
+    assert account.replacement(stack(region="fra1"), team(cluster=None)) is None
+    account.warn(stack(), team())
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"region": "fra1"}, "cluster.region changes from nyc1 to fra1"),
+        ({"nodePools": LARGER}, "nodePools[0].size changes from s-2vcpu-4gb to s-4vcpu-8gb"),
+        ({"vpc": {"ipRange": "10.9.0.0/20"}}, "ipRange changes from 10.10.0.0/20 to 10.9.0.0/20"),
+        (
+            {"vpc": {"id": "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01"}},
+            "vpc.id changes from vpc-1 to 0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01",
+        ),
+    ],
+)
+def test_replacement_is_announced_with_its_cause_and_what_is_lost(
+    warnings: list[str], change: dict[str, Any], words: str
+) -> None:
+    account.warn(stack(**change), team())
+    [text] = warnings
+    assert text.startswith("This update replaces the cluster demo (id-1): ")
+    assert words in text
+    assert "Everything in the cluster is deleted" in text
+    assert "docs/upgrade.md#changes-that-replace-the-cluster" in text
+
+
+def test_warning_says_whether_volumes_survive(warnings: list[str]) -> None:
+    account.warn(stack(region="fra1"), team())
+    account.warn(stack(region="fra1", destroyAssociatedResources=True), team())
+    kept, destroyed = warnings
+    assert "except those whose StorageClass retains them" in kept
+    assert "All volumes and snapshots of the cluster are deleted too" in destroyed
+
+
+def test_vpc_of_its_own_replaces_a_cluster_in_another_vpc() -> None:
+    elsewhere = replace(RUNNING, vpc=OTHER.id)
+    replaced = account.replacement(stack(), team(OTHER, cluster=elsewhere))
+    assert replaced is not None
+    assert [change.current for change in replaced.changes] == ["the VPC vpc-2"]
+    with pytest.raises(SettingsError) as refusal:
+        account.check(stack(protect=True), team(OTHER, cluster=elsewhere))
+    [finding] = refusal.value.findings
+    assert finding.key == "doks-gitops:cluster.vpc.ipRange"
+    assert finding.fix is None, "there is no range that keeps the cluster"
+
+
+def test_new_cluster_gets_the_newest_version_that_is_offered() -> None:
+    assert account.resolve_version(stack(), team()) == "1.34.1-do.0"
+    assert account.resolve_version(stack(region="fra1"), team()) == "1.34.2-do.0"
+
+
+def test_registry_integration_of_a_cluster_that_is_replaced_is_not_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DigitalOcean refuses it with 409 as soon as the cluster is being deleted."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the account was changed")
+
+    monkeypatch.setattr(integration, "DigitalOceanClient", fail)
+    disconnected = team(cluster=replace(RUNNING, registry_enabled=False))
+    endpoint = pulumi.Output.from_input
+
+    def program() -> dict[str, Any]:
+        moved = stack(region="fra1")
+        return {"e": account.restore_integration(moved, disconnected, endpoint("registry"))}
+
+    assert run(program).outputs["e"].value == "registry"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [({"region": "fra1"}, "region"), ({"vpc": {"ipRange": "10.9.0.0/20"}}, "vpc.ipRange")],
+)
+def test_default_vpc_is_not_replaced_because_it_can_not_be_deleted(
+    change: dict[str, Any], key: str
+) -> None:
+    default = replace(OWN, default=True)
+    with pytest.raises(SettingsError) as refusal:
+        account.check(stack(**change), team(default))
+    [finding] = refusal.value.findings
+    assert finding.key == f"doks-gitops:cluster.{key}"
+    assert "the default VPC of nyc1, which DigitalOcean never deletes" in finding.got
+    assert "doctl vpcs update ID --default=true" in finding.expected
+    account.check(stack(**change), team(OTHER, OWN))
+    account.check(stack(), team(default))
+
+
+def test_vpc_that_is_or_becomes_the_default_is_announced(warnings: list[str]) -> None:
+    account.warn(stack(), team(replace(OWN, default=True)))
+    account.warn(stack(), team(replace(OTHER, region="fra1"), cluster=None))
+    account.warn(stack(), team(OTHER, cluster=None))
+    account.warn(stack(vpc=None), team(OTHER, cluster=None))
+    stays, will_stay = warnings
+    assert "is the default VPC of nyc1, which DigitalOcean never deletes" in stays
+    assert "`pulumi destroy` leaves it in the account" in stays
+    assert "The account has no VPC in nyc1" in will_stay
+    assert "doctl vpcs create --name default-nyc1 --region nyc1" in will_stay
