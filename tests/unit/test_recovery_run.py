@@ -210,7 +210,8 @@ def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
     bin_platform: BinPlatform, pulumi: PulumiCommand
 ) -> None:
     deleted = {"type": "t", "urn": "urn::t::deleted", "id": "1", "pendingReplacement": True}
-    kept = {"type": "t", "urn": "urn::t::kept", "id": "2"}
+    owner = {"output": {"team": "", "mark": "m"}}
+    kept = {"type": "pulumi:index:Stash", "urn": "urn::t::kept", "id": "2", "outputs": owner}
     state = json.dumps({"version": 3, "deployment": {"resources": [deleted, kept]}})
     pulumi.script(
         f"""case "$2 $3" in
@@ -219,8 +220,8 @@ def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
           'stack import') cp "$5" '{pulumi.folder}/imported' ;;
         esac"""
     )
-    code, output, _ = bin_platform("recover", "--stack", "dev", "--dry-run")
-    assert code == 0
+    code, output, errors = bin_platform("recover", "--stack", "dev", "--dry-run")
+    assert code == 0, errors
     assert "has already deleted: t deleted." in output
     assert sorted(pulumi.calls) == READS
     code, _, _ = bin_platform("recover", "--stack", "dev", "--yes")
