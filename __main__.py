@@ -40,12 +40,12 @@ digitalocean = pulumi_digitalocean.Provider(
 registry = ContainerRegistry(
     "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
 )
-registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    arguments.cluster_args(stack, team, registry_endpoint),
+    arguments.cluster_args(stack, team),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
+registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,

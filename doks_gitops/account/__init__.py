@@ -1,13 +1,13 @@
 """The DigitalOcean account: what it offers, what is in it, and whether a stack's settings fit.
 
-Everything here only reads, except `restore_integration`.
+Everything here only reads, except `allow_pulls`.
 """
 
 from semver import Version
 
 from doks_gitops.account.check import check, resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
-from doks_gitops.account.integration import restore_integration
+from doks_gitops.account.integration import allow_pulls, provider_allows_pulls
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
 from doks_gitops.account.read import read, read_prices
 from doks_gitops.account.replacement import (
@@ -28,14 +28,15 @@ __all__ = [
     "RunningCluster",
     "Version",
     "Vpc",
+    "allow_pulls",
     "check",
     "creates_default_vpc",
     "own_default_vpc",
+    "provider_allows_pulls",
     "read",
     "read_prices",
     "replacement",
     "replacing_changes",
     "resolve_version",
-    "restore_integration",
     "warn",
 ]

@@ -102,6 +102,26 @@ def test_registry_is_integrated_before_argocd_is_installed(result: Run) -> None:
     assert cluster.urn in result.dependencies(result.one("Namespace"))
 
 
+def test_images_can_be_pulled_before_argocd_is_installed_in_an_account_with_several_registries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests: list[tuple[str, str]] = []
+
+    def allow_pulls(_: object, cluster_id: str, registry: str) -> None:
+        requests.append((cluster_id, registry))
+        raise account.AccountError("refused")
+
+    monkeypatch.setattr(account.DigitalOceanClient, "allow_pulls", allow_pulls)
+    types = registered(monkeypatch)
+    config = {**CONFIG, "doks-gitops:registry": {"name": "team"}}
+    several = replace(TEAM, registries=("other", "team"))
+    with pytest.raises(account.AccountError, match="refused"):
+        platform(monkeypatch, config=config, team=several)
+    assert requests == [("cluster-id", "team")]
+    assert "digitalocean:index/kubernetesCluster:KubernetesCluster" in types
+    assert not [kind for kind in types if kind.startswith("kubernetes:helm")]
+
+
 def test_destroy_deletes_applications_before_argo_cd_which_removes_their_finalizers(
     result: Run,
 ) -> None:
