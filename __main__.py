@@ -94,12 +94,13 @@ applications = [
     )
     for name, args in arguments.applications_args(stack, argocd.namespace).items()
 ]
-Protection(
+protection = Protection(
     "protection",
     ResourceOptions(
         protect=stack.cluster.protect, depends_on=[registry, cluster, project, *applications]
     ),
 )
+account.verify(stack, team, cluster.cluster_id, after=protection.urn)
 
 pulumi.export("clusterId", cluster.cluster_id)
 pulumi.export("clusterEndpoint", cluster.endpoint)

@@ -18,6 +18,7 @@ from doks_gitops.account.replacement import (
     replacing_changes,
     warn,
 )
+from doks_gitops.account.verification import verify
 
 __all__ = [
     "Account",
@@ -38,5 +39,6 @@ __all__ = [
     "replacement",
     "replacing_changes",
     "resolve_version",
+    "verify",
     "warn",
 ]

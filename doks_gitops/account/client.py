@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from doks_gitops import http
 from doks_gitops.account import responses
-from doks_gitops.account.model import RunningCluster, Vpc
+from doks_gitops.account.model import RunningCluster, RunningPool, Vpc
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
@@ -108,6 +108,10 @@ class DigitalOceanClient:
                 vpc=cluster.vpc_uuid,
                 node_pools={pool.name: pool.id for pool in cluster.node_pools},
                 default_pool_size=cluster.default_pool_size,
+                pools={pool.name: _pool(pool) for pool in cluster.node_pools},
+                auto_upgrade=cluster.auto_upgrade,
+                surge_upgrade=cluster.surge_upgrade,
+                tags=responses.own_tags(cluster.tags),
             )
             for page in self._pages(path, scope, responses.ClustersPage)
             for cluster in page.kubernetes_clusters
@@ -261,6 +265,18 @@ class DigitalOceanClient:
                 "See https://status.digitalocean.com, then run the command again.",
             )
         return response
+
+
+def _pool(pool: responses.NodePool) -> RunningPool:
+    return RunningPool(
+        id=pool.id,
+        size=pool.size,
+        count=pool.count,
+        autoscale=(pool.min_nodes, pool.max_nodes) if pool.auto_scale else None,
+        labels=pool.labels or {},
+        taints=frozenset((taint.key, taint.value, taint.effect) for taint in pool.taints or ()),
+        tags=responses.own_tags(pool.tags),
+    )
 
 
 def _limit_end(response: requests.Response) -> str:

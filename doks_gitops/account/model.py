@@ -10,6 +10,23 @@ from semver import Version
 
 
 @dataclass(frozen=True, slots=True)
+class RunningPool:
+    """A node pool in the account."""
+
+    id: str
+    size: str
+    count: int
+    """Desired number of nodes."""
+    autoscale: tuple[int, int] | None = None
+    """Fewest and most nodes; None if their number is fixed."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: frozenset[tuple[str, str, str]] = frozenset()
+    """Key, value and effect of each."""
+    tags: frozenset[str] = frozenset()
+    """In lower case, without those that DigitalOcean and its provider add."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunningCluster:
     """A DOKS cluster in the account
     (https://docs.digitalocean.com/reference/api/reference/kubernetes/)."""
@@ -36,6 +53,12 @@ class RunningCluster:
     default_pool_size: str | None = None
     """Droplet size of the node pool that the cluster was created with; None if no pool is tagged
     as that."""
+    pools: Mapping[str, RunningPool] = field(default_factory=dict)
+    """Its node pools by name."""
+    auto_upgrade: bool = False
+    surge_upgrade: bool = False
+    tags: frozenset[str] = frozenset()
+    """In lower case, without those that DigitalOcean adds."""
 
 
 @dataclass(frozen=True, slots=True)
