@@ -45,6 +45,7 @@ cluster = DoksCluster(
     arguments.cluster_args(stack, team),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
+account.refuse_downgrade(stack, team, cluster.cluster_id)
 registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",

@@ -18,7 +18,7 @@ from doks_gitops.account.replacement import (
     replacing_changes,
     warn,
 )
-from doks_gitops.account.verification import verify
+from doks_gitops.account.verification import refuse_downgrade, verify
 
 __all__ = [
     "Account",
@@ -36,6 +36,7 @@ __all__ = [
     "provider_allows_pulls",
     "read",
     "read_prices",
+    "refuse_downgrade",
     "replacement",
     "replacing_changes",
     "resolve_version",

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pulumi.output import contains_unknowns
 from semver import Version
 
 from doks_gitops.account.check import resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster, RunningPool
+from doks_gitops.account.replacement import replacement
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of, stack_file
@@ -71,6 +73,35 @@ def verify(
         raise _error(settings, cluster, differences(settings, version, cluster))
 
     pulumi.Output.all(cluster_id, after).apply(lambda resolved: compare(resolved[0]))
+
+
+def refuse_downgrade(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:
+    """Let a preview fail if it replaces the cluster that is to be upgraded.
+
+    After a refused upgrade, the state has the newer version. For Pulumi, the upgrade to a version
+    between the two is a downgrade, for which the provider replaces the cluster. In a preview, the
+    ID of a new cluster is unknown. Raises `AccountError` in the run.
+    """
+    clusters = account.clusters_named(settings.cluster.name)
+    if not pulumi.runtime.is_dry_run() or settings.adopt is not None or len(clusters) != 1:
+        return
+    [cluster] = clusters
+    version = resolve_version(settings, account)
+    if version == str(cluster.version) or replacement(settings, account) is not None:
+        return
+
+    def refuse(cluster_id: str) -> None:
+        if contains_unknowns(cluster_id):
+            raise AccountError(
+                f"This update would make a new cluster in place of {cluster.name} ({cluster.id}),"
+                f" instead of upgrading it from {cluster.version} to {version}: Pulumi's state has"
+                " a newer version, which an earlier upgrade did not reach. Nothing was changed.",
+                f"pulumi up --refresh --stack {settings.stack}\n"
+                "If the state does not contain the cluster:"
+                f" bin/platform recover --stack {settings.stack}",
+            )
+
+    cluster_id.apply(refuse, run_with_unknowns=True)
 
 
 def differences(

@@ -164,6 +164,36 @@ def verified(monkeypatch: pytest.MonkeyPatch, *reads: RunningCluster, preview: b
     return len(reads) - len(pending)
 
 
+def previewed(
+    cluster: RunningCluster, *, cluster_id: Any = pulumi.UNKNOWN, preview: bool = True, **cfg: Any
+) -> None:
+    """Preview the stack after an upgrade that was refused, in an account with `cluster`."""
+    account = Account((), (), VERSIONS, (cluster,), ())
+
+    def program() -> None:
+        output: pulumi.Output[str] = pulumi.Output.from_input(cluster_id)
+        verification.refuse_downgrade(parsed(cluster=CLUSTER | cfg), account, output)
+
+    run(program, preview=preview)
+
+
+OLDER = replace(COMPLETE, version=Version.parse("1.34.9-do.0"), default_pool_size="s-2vcpu-4gb")
+
+
+def test_version_that_goes_back_after_a_refused_upgrade_never_replaces_the_cluster() -> None:
+    with pytest.raises(AccountError, match=r"1\.34\.9-do\.0 to 1\.34\.10-do\.0") as failure:
+        previewed(OLDER, upgrade=True)
+    assert failure.value.fix is not None
+    assert failure.value.fix.startswith("pulumi up --refresh --stack dev")
+
+
+def test_upgrade_in_place_and_replacements_by_other_settings_are_previewed() -> None:
+    previewed(OLDER, upgrade=True, cluster_id="id-1")
+    previewed(OLDER, upgrade=True, region="fra1")
+    previewed(OLDER, upgrade=False)
+    previewed(OLDER, upgrade=True, preview=False)
+
+
 def test_error_names_both_values_and_the_command_that_sends_the_update_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
