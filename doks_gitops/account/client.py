@@ -272,9 +272,11 @@ def _pool(pool: responses.NodePool) -> RunningPool:
         id=pool.id,
         size=pool.size,
         count=pool.count,
-        autoscale=(pool.min_nodes, pool.max_nodes) if pool.auto_scale else None,
+        autoscale=(pool.min_nodes or 0, pool.max_nodes or 0) if pool.auto_scale else None,
         labels=pool.labels or {},
-        taints=frozenset((taint.key, taint.value, taint.effect) for taint in pool.taints or ()),
+        taints=frozenset(
+            (taint.key, taint.value or "", taint.effect) for taint in pool.taints or ()
+        ),
         tags=responses.own_tags(pool.tags),
     )
 

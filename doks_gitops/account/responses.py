@@ -54,7 +54,7 @@ Tags = Annotated[list[str], BeforeValidator(lambda tags: tags or [])]
 
 class Taint(BaseModel):
     key: str
-    value: str = ""
+    value: str | None = None
     effect: str
 
 
@@ -63,9 +63,9 @@ class NodePool(BaseModel):
     name: str
     size: str
     count: int = 0
-    auto_scale: bool = False
-    min_nodes: int = 0
-    max_nodes: int = 0
+    auto_scale: bool | None = None
+    min_nodes: int | None = None
+    max_nodes: int | None = None
     labels: dict[str, str] | None = None
     taints: list[Taint] | None = None
     tags: Tags = []

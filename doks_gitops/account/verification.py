@@ -199,8 +199,8 @@ def _put(settings: Settings, path: str, **body: object) -> str:
     """
     url = f"{settings.digitalocean.api_endpoint.rstrip('/')}/v2/kubernetes/clusters/{path}"
     return (
-        f'curl --fail-with-body -X PUT -H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
-        f" --json {shlex.quote(json.dumps(body))} {url}"
+        'curl --fail -X PUT -H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
+        f' -H "Content-Type: application/json" -d {shlex.quote(json.dumps(body))} {url}'
     )
 
 
