@@ -6,9 +6,9 @@ next `pulumi up` then sees no difference and sends nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +26,9 @@ from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of, stack_file
 from doks_gitops.settings.model import NAMESPACE, NodePool
 
-ATTEMPTS = 5
+ATTEMPTS = 10
 """How often the account is read until it has what the stack file says."""
-PAUSE_SECONDS = 2
+PAUSE_SECONDS = 3
 _OWN_DOMAIN = "digitalocean.com/"
 """Domain of the labels that DigitalOcean sets."""
 
@@ -60,19 +60,23 @@ def verify(
         return
     version = Version.parse(resolve_version(settings, account))
 
-    def compare(cluster_id: str) -> None:
+    # Not blocking: meanwhile, Pulumi saves the outputs of the stack.
+    async def compare(resolved: list[str]) -> str:
+        cluster_id = resolved[0]
         token = settings.digitalocean.token.get_secret_value()
         with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
             for attempt in range(ATTEMPTS):
                 if attempt:
-                    time.sleep(PAUSE_SECONDS)
-                clusters = [cluster for cluster in client.clusters() if cluster.id == cluster_id]
+                    await asyncio.sleep(PAUSE_SECONDS)
+                account_clusters = await asyncio.to_thread(client.clusters)
+                clusters = [cluster for cluster in account_clusters if cluster.id == cluster_id]
                 if not any(differences(settings, version, cluster) for cluster in clusters):
-                    return
+                    return cluster_id
         [cluster] = clusters
         raise _error(settings, cluster, differences(settings, version, cluster))
 
-    pulumi.Output.all(cluster_id, after).apply(lambda resolved: compare(resolved[0]))
+    # The annotation is for mypy, which infers no type for a coroutine.
+    _verified: pulumi.Output[str] = pulumi.Output.all(cluster_id, after).apply(compare)
 
 
 def refuse_downgrade(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:
