@@ -42,12 +42,13 @@ digitalocean = pulumi_digitalocean.Provider(
 registry = ContainerRegistry(
     "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
 )
-registry_endpoint = account.restore_integration(stack, team, registry.endpoint)
 cluster = DoksCluster(
     "cluster",
-    arguments.cluster_args(stack, team, registry_endpoint, mark),
+    arguments.cluster_args(stack, team, mark),
     ResourceOptions(providers=[digitalocean], depends_on=[registry]),
 )
+account.refuse_downgrade(stack, team, cluster.cluster_id)
+registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
 kubernetes = pulumi_kubernetes.Provider(
     "kubernetes",
     kubeconfig=cluster.kubeconfig,
@@ -96,12 +97,13 @@ applications = [
     )
     for name, args in arguments.applications_args(stack, argocd.namespace).items()
 ]
-Protection(
+protection = Protection(
     "protection",
     ResourceOptions(
         protect=stack.cluster.protect, depends_on=[registry, cluster, project, *applications]
     ),
 )
+account.verify(stack, team, cluster.cluster_id, after=protection.urn)
 
 pulumi.export("clusterId", cluster.cluster_id)
 pulumi.export("clusterEndpoint", cluster.endpoint)

@@ -123,8 +123,9 @@ class DoksClusterArgs:
     destroy_associated_resources: pulumi.Input[bool] = False
     """Destroying the cluster also destroys the load balancers and volumes that its pods created."""
     registry_integration: pulumi.Input[bool] = False
-    """Nodes can pull from the team's container registry as soon as the cluster is created. The
-    registry must exist before: make the cluster depend on it."""
+    """Nodes can pull from the account's container registry as soon as the cluster is created. The
+    registry must exist before: make the cluster depend on it. DigitalOcean refuses it in an account
+    with several registries. A change has no effect on a cluster that exists."""
     protect: bool = False
     """Pulumi refuses to destroy or replace the cluster and its own VPC."""
     adopt: Existing | None = None
@@ -206,7 +207,12 @@ class DoksCluster(pulumi.ComponentResource):
                     protect=args.protect,
                     # The new cluster has the name of the old one.
                     delete_before_replace=True,
-                    ignore_changes=["version"] if args.hold_version else None,
+                    ignore_changes=[
+                        # The provider never reads it back. Without it, an update would remove the
+                        # integration.
+                        "registryIntegration",
+                        *(["version"] if args.hold_version else []),
+                    ],
                     import_=existing.cluster if existing else None,
                 ),
             ),

@@ -9,7 +9,7 @@ class Protection(pulumi.ComponentResource):
 
     Protecting single resources is not enough: with `--skip-preview`, Pulumi would delete everything
     that depends on them (Argo CD, the applications and their objects) before it refuses. Pulumi
-    still removes components without children, such as a registry that is only looked up, from the
+    still removes components without children, such as a registry of another stack, from the
     state; the next `pulumi up` adds them again.
     https://www.pulumi.com/docs/iac/concepts/options/protect/
     """

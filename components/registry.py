@@ -7,6 +7,8 @@ import pulumi_digitalocean as digitalocean
 
 from components.options import child_options
 
+HOST = "registry.digitalocean.com"
+
 
 @dataclass(frozen=True)
 class ContainerRegistryArgs:
@@ -19,8 +21,8 @@ class ContainerRegistryArgs:
     """Unique across DigitalOcean."""
     create: bool = False
     """True: this stack creates the registry and protects it from deletion, because it also holds
-    images of other stacks. At most one stack may create it. False: `pulumi up` fails if the account
-    has no registry of this name."""
+    images of other stacks. At most one stack may create it. False: the registry is taken to exist.
+    """
     tier: pulumi.Input[str] = "basic"
     """Subscription tier (starter, basic or professional), if this stack creates the registry."""
     region: pulumi.Input[str] | None = None
@@ -30,19 +32,18 @@ class ContainerRegistryArgs:
 
 
 class ContainerRegistry(pulumi.ComponentResource):
-    """A registry, created or looked up. Needs a `digitalocean` provider in `opts`."""
+    """A registry, created or existing. Needs a `digitalocean` provider in `opts`."""
 
     registry_name: pulumi.Output[str]
     endpoint: pulumi.Output[str]
-    """Prefix of image names: `registry.digitalocean.com/<name>`."""
+    """Prefix of image names: `registry.digitalocean.com/<name>`.
+    https://docs.digitalocean.com/products/container-registry/how-to/use-registry-docker-kubernetes/
+    """
 
     def __init__(
         self, name: str, args: ContainerRegistryArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("doks-gitops:index:ContainerRegistry", name, {}, opts)
-        registry: (
-            digitalocean.ContainerRegistry | pulumi.Output[digitalocean.GetContainerRegistryResult]
-        )
         if args.create:
             registry = digitalocean.ContainerRegistry(
                 name,
@@ -57,10 +58,10 @@ class ContainerRegistry(pulumi.ComponentResource):
                     ),
                 ),
             )
+            self.registry_name, self.endpoint = registry.name, registry.endpoint
         else:
-            registry = digitalocean.get_container_registry_output(
-                name=args.registry_name, opts=pulumi.InvokeOutputOptions(parent=self)
-            )
-        self.registry_name = registry.name
-        self.endpoint = registry.endpoint
+            # The provider's lookup returns no values:
+            # https://github.com/digitalocean/terraform-provider-digitalocean/issues/1535
+            self.registry_name = pulumi.Output.from_input(args.registry_name)
+            self.endpoint = pulumi.Output.from_input(f"{HOST}/{args.registry_name}")
         self.register_outputs({"registryName": self.registry_name, "endpoint": self.endpoint})

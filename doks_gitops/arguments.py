@@ -60,14 +60,8 @@ def registry_args(settings: "Settings") -> ContainerRegistryArgs:
     )
 
 
-def cluster_args(
-    settings: "Settings",
-    team: "Account",
-    registry_endpoint: pulumi.Input[str],
-    mark: pulumi.Input[str],
-) -> DoksClusterArgs:
-    """The cluster, whose nodes can pull from the registry. `team`: the account that it is in.
-    `mark`: the tag that names its owner.
+def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str]) -> DoksClusterArgs:
+    """The cluster. `team`: the account that it is in. `mark`: the tag that names its owner.
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
@@ -83,8 +77,7 @@ def cluster_args(
         tags=[*cluster.tags, mark],
         hold_version=version in running and account.replacement(settings, team) is None,
         access_token=secret(settings.digitalocean.token),
-        # The cluster waits for the registry, so that a failing cluster does not interrupt it.
-        registry_integration=pulumi.Output.from_input(registry_endpoint).apply(bool),
+        registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
         retain_vpc=(

@@ -1,13 +1,13 @@
 """The DigitalOcean account: what it offers, what is in it, and whether a stack's settings fit.
 
-Everything here only reads, except `restore_integration`.
+Everything here only reads, except `allow_pulls`.
 """
 
 from semver import Version
 
 from doks_gitops.account.check import check, resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
-from doks_gitops.account.integration import restore_integration
+from doks_gitops.account.integration import allow_pulls, provider_allows_pulls
 from doks_gitops.account.marks import new_mark
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
 from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state
@@ -20,6 +20,7 @@ from doks_gitops.account.replacement import (
     replacing_changes,
     warn,
 )
+from doks_gitops.account.verification import refuse_downgrade, verify
 
 __all__ = [
     "Account",
@@ -31,6 +32,7 @@ __all__ = [
     "RunningCluster",
     "Version",
     "Vpc",
+    "allow_pulls",
     "check",
     "check_team",
     "creates_default_vpc",
@@ -38,11 +40,13 @@ __all__ = [
     "new_mark",
     "other_state",
     "own_default_vpc",
+    "provider_allows_pulls",
     "read",
     "read_prices",
+    "refuse_downgrade",
     "replacement",
     "replacing_changes",
     "resolve_version",
-    "restore_integration",
+    "verify",
     "warn",
 ]

@@ -42,13 +42,13 @@ def resolve_version(settings: Settings, account: Account) -> str:
       `cluster.version` begins.
     - `cluster.version` begins the running version: the running version, offered or not; with
       `cluster.upgrade`, the newest offered version that it begins.
-    - The running version is older, by at most one minor version: the newest offered version that
-      `cluster.version` begins, which upgrades the cluster
+    - The running version is an older patch, or the newest patch of the minor version before: the
+      newest offered version that `cluster.version` begins, which upgrades the cluster
       (https://docs.digitalocean.com/products/kubernetes/how-to/upgrade-cluster/).
 
     Raises `SettingsError` if no such version is offered, if the version would be a downgrade (the
-    provider would replace the cluster) or would skip a minor version, and if several clusters have
-    that name.
+    provider would replace the cluster) or would skip a minor version or the newest patch, and if
+    several clusters have that name.
     """
     version = _version(settings, account)
     if isinstance(version, Finding):
@@ -109,7 +109,27 @@ def _version_of_running(
             f'"{_minor(next_minor)}" first: DOKS upgrades by one minor version at a time',
             _minor(next_minor),
         )
+    newest_patch = max([current, *_offered(account, _minor(current))])
+    if lowest.minor > current.minor and newest_patch > current:
+        return _newest_patch_first(settings, got, newest_patch)
     return _newest_offered(settings, account, _minor(current))
+
+
+def _newest_patch_first(settings: Settings, got: str, newest_patch: Version) -> Finding:
+    version, upgrade = ("cluster", "version"), ("cluster", "upgrade")
+    up = f"pulumi up --stack {settings.stack}"
+    key, minor = key_of(NAMESPACE, version), _minor(newest_patch)
+    set_upgrade = set_command(settings.stack, key_of(NAMESPACE, upgrade), "true")
+    return _finding(
+        settings,
+        version,
+        got,
+        f'"{minor}" with cluster.upgrade: true first: DOKS upgrades to another minor version only'
+        f" from the newest patch, which is {newest_patch}. Run the command below, then"
+        f" {set_upgrade}, then {up}. When DigitalOcean has upgraded the cluster:"
+        f" {set_command(settings.stack, key, settings.cluster.version)}, then {up}",
+        minor,
+    )
 
 
 def _newest_offered(

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from doks_gitops import http
 from doks_gitops.account import responses
 from doks_gitops.account.marks import mark_in
-from doks_gitops.account.model import RunningCluster, Vpc
+from doks_gitops.account.model import RunningCluster, RunningPool, Vpc
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
@@ -118,6 +118,9 @@ class DigitalOceanClient:
                 default_pool_size=cluster.default_pool_size,
                 tags=cluster.own_tags,
                 mark=mark_in(cluster.tags),
+                pools={pool.name: _pool(pool) for pool in cluster.node_pools},
+                auto_upgrade=cluster.auto_upgrade,
+                surge_upgrade=cluster.surge_upgrade,
             )
             for page in self._pages(path, scope, responses.ClustersPage)
             for cluster in page.kubernetes_clusters
@@ -286,6 +289,20 @@ class DigitalOceanClient:
                 "See https://status.digitalocean.com, then run the command again.",
             )
         return response
+
+
+def _pool(pool: responses.NodePool) -> RunningPool:
+    return RunningPool(
+        id=pool.id,
+        size=pool.size,
+        count=pool.count,
+        autoscale=(pool.min_nodes or 0, pool.max_nodes or 0) if pool.auto_scale else None,
+        labels=pool.labels or {},
+        taints=frozenset(
+            (taint.key, taint.value or "", taint.effect) for taint in pool.taints or ()
+        ),
+        tags=responses.own_tags(pool.tags),
+    )
 
 
 def _limit_end(response: requests.Response) -> str:

@@ -10,6 +10,23 @@ from semver import Version
 
 
 @dataclass(frozen=True, slots=True)
+class RunningPool:
+    """A node pool in the account."""
+
+    id: str
+    size: str
+    count: int
+    """Desired number of nodes."""
+    autoscale: tuple[int, int] | None = None
+    """Fewest and most nodes; None if their number is fixed."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: frozenset[tuple[str, str, str]] = frozenset()
+    """Key, value and effect of each."""
+    tags: frozenset[str] = frozenset()
+    """In lower case, without those that DigitalOcean and its provider add."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunningCluster:
     """A DOKS cluster in the account
     (https://docs.digitalocean.com/reference/api/reference/kubernetes/)."""
@@ -40,6 +57,10 @@ class RunningCluster:
     """Its own tags, without those that DigitalOcean sets."""
     mark: str | None = None
     """The tag that names its owner, in lower case: see `account.ownership`."""
+    pools: Mapping[str, RunningPool] = field(default_factory=dict)
+    """Its node pools by name."""
+    auto_upgrade: bool = False
+    surge_upgrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ DEFAULT_POOL_TAG = "terraform:default-node-pool"
 """Tag of the node pool that a cluster was created with, set by DigitalOcean's provider.
 https://www.pulumi.com/registry/packages/digitalocean/api-docs/kubernetescluster/"""
 
+_ADDED_TAGS = ("k8s:", "terraform:")
+
 VersionSlug = Annotated[InstanceOf[Version], BeforeValidator(lambda slug: Version.parse(str(slug)))]
+
+
+def own_tags(tags: list[str]) -> frozenset[str]:
+    """Returns the tags, in lower case, without those that DigitalOcean and its provider add."""
+    lower = (tag.lower() for tag in tags)
+    return frozenset(tag for tag in lower if tag != "k8s" and not tag.startswith(_ADDED_TAGS))
 
 
 class Slug(BaseModel):
@@ -53,11 +61,26 @@ class Status(BaseModel):
     message: str = ""
 
 
+Tags = Annotated[list[str], BeforeValidator(lambda tags: tags or [])]
+
+
+class Taint(BaseModel):
+    key: str
+    value: str | None = None
+    effect: str
+
+
 class NodePool(BaseModel):
     id: str
     name: str
     size: str
-    tags: list[str] = []
+    count: int = 0
+    auto_scale: bool | None = None
+    min_nodes: int | None = None
+    max_nodes: int | None = None
+    labels: dict[str, str] | None = None
+    taints: list[Taint] | None = None
+    tags: Tags = []
 
 
 class Cluster(BaseModel):
@@ -70,8 +93,10 @@ class Cluster(BaseModel):
     registry_enabled: bool = False
     endpoint: str = ""
     vpc_uuid: str | None = None
+    auto_upgrade: bool = False
+    surge_upgrade: bool = False
+    tags: Tags = []
     node_pools: list[NodePool] = []
-    tags: list[str] = []
 
     @property
     def own_tags(self) -> tuple[str, ...]:

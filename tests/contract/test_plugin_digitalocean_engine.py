@@ -24,11 +24,10 @@ cluster = do.KubernetesCluster(
     opts=pulumi.ResourceOptions(depends_on=[registry]),
 )
 pool = do.KubernetesNodePool("pool", cluster_id=cluster.id, size="s-2vcpu-4gb", node_count=1)
-lookup = do.get_container_registry_output(name=registry.name)
 
 pulumi.export("endpoint", cluster.endpoint)
 pulumi.export("kubeconfig", cluster.kube_configs[0].raw_config)
-pulumi.export("registry", lookup.endpoint)
+pulumi.export("registry", registry.endpoint)
 pulumi.export("pool", pool.name)
 """
 

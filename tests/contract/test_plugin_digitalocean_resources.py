@@ -547,15 +547,6 @@ def test_deleting_a_vpc_waits_until_its_members_are_gone(
 # Lookups
 
 
-def test_a_registry_is_looked_up_by_name(plugin: Plugin) -> None:
-    create_registry(plugin)
-    registry, _ = plugin.invoke("getContainerRegistry", name="microservices-demo")
-    assert registry["id"] == "microservices-demo"
-    assert registry["endpoint"] == "registry.digitalocean.com/microservices-demo"
-    with pytest.raises(Failure, match="the account has none named elsewhere"):
-        plugin.invoke("getContainerRegistry", name="elsewhere")
-
-
 def test_versions_are_looked_up_by_prefix(plugin: Plugin, do: Emulator) -> None:
     versions, _ = plugin.invoke("getKubernetesVersions", versionPrefix="1.34.")
     assert versions["validVersions"] == [
@@ -590,9 +581,9 @@ def test_a_vpc_is_looked_up_by_exactly_one_of_its_properties(plugin: Plugin) -> 
 
 
 def test_lookups_refuse_unknown_arguments(plugin: Plugin) -> None:
-    _, failures = plugin.invoke("getContainerRegistry", nam="x")
+    _, failures = plugin.invoke("getKubernetesCluster", nam="x")
     assert failures == [
-        "Invalid or unknown key. Examine values at 'getContainerRegistry.nam'.",
+        "Invalid or unknown key. Examine values at 'getKubernetesCluster.nam'.",
         "Missing required property 'name'",
     ]
 

@@ -60,9 +60,6 @@ class _Provider(mocks.Mocks):
         package = args.token.partition(":")[0]
         assert f"pulumi:providers:{package}::" in args.provider, "stacks have no default provider"
         match args.token:
-            case "digitalocean:index/getContainerRegistry:getContainerRegistry":
-                name = args.args["name"]
-                return {"name": name, "endpoint": f"registry.digitalocean.com/{name}"}, []
             case "github:index/getUser:getUser":
                 return {"id": str(NUMBERS[args.args["username"]])}, []
             case "github:index/getTeam:getTeam":

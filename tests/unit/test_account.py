@@ -10,6 +10,7 @@ import pytest
 
 from doks_gitops import account, http
 from doks_gitops.account import AccountError, DigitalOceanClient, Version, Vpc
+from doks_gitops.account.model import RunningPool
 from tests.unit.fake_api import FakeApi, serve
 
 TOKEN = "dop_v1_0123456789"
@@ -35,13 +36,33 @@ def cluster(name: str, state: str = "running") -> dict[str, Any]:
         "registry_enabled": True,
         "status": {"state": state},
         "vpc_uuid": f"vpc-of-{name}",
+        "auto_upgrade": True,
+        "surge_upgrade": True,
+        "tags": ["k8s", f"k8s:id-of-{name}", "Team"],
         "node_pools": [
-            {"id": "b", "name": "burst", "size": "s-4vcpu-8gb", "tags": ["k8s"]},
+            {
+                "id": "b",
+                "name": "burst",
+                "size": "s-4vcpu-8gb",
+                "tags": ["k8s", "k8s:worker", "burst"],
+                "count": 2,
+                "auto_scale": True,
+                "min_nodes": 1,
+                "max_nodes": 5,
+                "labels": {"kind": "burst"},
+                "taints": [{"key": "burst", "value": "yes", "effect": "NoSchedule"}],
+            },
             {
                 "id": "d",
                 "name": "default",
                 "size": "s-2vcpu-4gb",
                 "tags": ["terraform:default-node-pool"],
+                "count": 3,
+                "auto_scale": False,
+                "min_nodes": None,
+                "max_nodes": None,
+                "labels": None,
+                "taints": None,
             },
         ],
     }
@@ -82,6 +103,23 @@ def test_account_is_read_from_the_api(api: FakeApi) -> None:
     assert only.registry_enabled
     assert (only.vpc, only.default_pool_size) == ("vpc-of-shop", "s-2vcpu-4gb")
     assert only.node_pools == {"burst": "b", "default": "d"}
+    assert only.pools == {
+        "default": RunningPool("d", "s-2vcpu-4gb", 3),
+        "burst": RunningPool(
+            "b",
+            "s-4vcpu-8gb",
+            2,
+            autoscale=(1, 5),
+            labels={"kind": "burst"},
+            taints=frozenset({("burst", "yes", "NoSchedule")}),
+            tags=frozenset({"burst"}),
+        ),
+    }
+    assert (only.auto_upgrade, only.surge_upgrade, only.tags) == (
+        True,
+        True,
+        ("Team",),
+    )
     assert read.clusters_named("shop") == (only,)
     assert {sent for _, sent in api.requests} == {f"Bearer {TOKEN}"}
 

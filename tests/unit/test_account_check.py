@@ -95,10 +95,28 @@ def test_upgrade_never_goes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "resolved"), [("1.35", "1.35.2-do.0"), ("1.34.10", "1.34.10-do.1")]
+    ("prefix", "current", "resolved"),
+    [
+        ("1.35", "1.34.10-do.1", "1.35.2-do.0"),
+        ("1.34.10", "1.34.9-do.0", "1.34.10-do.1"),
+        ("1.35", "1.34.11-do.0", "1.35.2-do.0"),
+    ],
 )
-def test_newer_version_in_the_stack_file_upgrades(prefix: str, resolved: str) -> None:
-    assert account.resolve_version(stack(prefix), team(running("1.34.9-do.0"))) == resolved
+def test_newer_version_in_the_stack_file_upgrades(prefix: str, current: str, resolved: str) -> None:
+    assert account.resolve_version(stack(prefix), team(running(current))) == resolved
+
+
+def test_minor_upgrade_from_an_older_patch_is_refused_with_both_steps() -> None:
+    """DigitalOcean would refuse it, after Pulumi has saved it as done."""
+    with pytest.raises(SettingsError) as refusal:
+        account.check(stack("1.35"), team(running("1.34.9-do.0")))
+    (finding,) = refusal.value.findings
+    set_value = "pulumi config set --path 'doks-gitops:cluster.{}' {} --stack dev"
+    assert finding.fix == set_value.format("version", "1.34")
+    assert "only from the newest patch, which is 1.34.10-do.1" in finding.expected
+    steps = (set_value.format("upgrade", "true"), "pulumi up", set_value.format("version", "1.35"))
+    positions = [finding.expected.index(step) for step in steps]
+    assert positions == sorted(positions)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A registry integration that was removed by hand is restored, and only then."""
+"""The cluster may pull from the registry, whoever has to allow it, and only that cluster."""
 
 from typing import Any
 
@@ -66,14 +66,23 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def restored(
-    stack: settings.Settings, account: Account, *, known: bool = True, preview: bool = False
+    stack: settings.Settings,
+    account: Account,
+    *,
+    known: bool = True,
+    preview: bool = False,
+    cluster_id: str = "id-1",
 ) -> OutputValue:
-    """What comes of the registry's endpoint in a run; unknown: the registry is yet to be result."""
+    """The registry's endpoint in a run; not `known`: the registry is yet to be created.
+
+    `cluster_id`: the stack's cluster after the run.
+    """
 
     def program() -> dict[str, Any]:
         value: Any = ENDPOINT if known else pulumi.UNKNOWN
         endpoint: pulumi.Output[str] = pulumi.Output.from_input(value)
-        return {"endpoint": integration.restore_integration(stack, account, endpoint)}
+        cluster = pulumi.Output.from_input(cluster_id)
+        return {"endpoint": integration.allow_pulls(stack, account, endpoint, cluster)}
 
     return run(program, preview=preview).outputs["endpoint"]
 
@@ -87,13 +96,39 @@ def test_running_cluster_that_may_not_pull_is_allowed_to(
 
 
 @pytest.mark.parametrize(
-    "fields", [{"registry_enabled": True}, {"state": "provisioning"}, {"name": "other"}]
+    "fields", [{"registry_enabled": True}, {"state": "provisioning"}, {"id": "id-2"}]
 )
 def test_any_other_cluster_is_left_alone(
     stack: settings.Settings, calls: list[tuple[str, ...]], fields: dict[str, Any]
 ) -> None:
     assert restored(stack, team(**fields)).value == ENDPOINT
     assert not calls
+
+
+def test_cluster_that_the_run_replaces_is_left_alone(
+    stack: settings.Settings, calls: list[tuple[str, ...]]
+) -> None:
+    assert restored(stack, team(region="fra1"), cluster_id="id-of-the-new-one").value == ENDPOINT
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("registries", "by_provider"),
+    [((), True), (("team",), True), (("team", "other"), False), (("other",), False)],
+)
+def test_new_cluster_is_allowed_to_pull_by_the_provider_if_there_is_one_registry(
+    stack: settings.Settings,
+    calls: list[tuple[str, ...]],
+    warnings: list[str],
+    registries: tuple[str, ...],
+    by_provider: bool,
+) -> None:
+    """The API refuses the provider's request if there are several."""
+    account = Account((), (), (), (), registries)
+    assert integration.provider_allows_pulls(stack, account) is by_provider
+    assert restored(stack, account, cluster_id="id-new").value == ENDPOINT
+    assert [call[2:] for call in calls] == ([] if by_provider else [("id-new", "team")])
+    assert not warnings
 
 
 def test_preview_changes_nothing_and_warns(

@@ -7,9 +7,8 @@ import pulumi
 import pytest
 
 from doks_gitops import account
-from doks_gitops.account import Account, RunningCluster, Version, Vpc, integration
+from doks_gitops.account import Account, RunningCluster, Version, Vpc
 from doks_gitops.settings import Settings, SettingsError
-from tests.unit.mocked import run
 from tests.unit.stackfiles import CLUSTER, parsed
 
 OWN = Vpc("vpc-1", "demo", "nyc1", "10.10.0.0/20", default=False)
@@ -104,25 +103,6 @@ def test_vpc_of_its_own_replaces_a_cluster_in_another_vpc() -> None:
 def test_new_cluster_gets_the_newest_version_that_is_offered() -> None:
     assert account.resolve_version(stack(), team()) == "1.34.1-do.0"
     assert account.resolve_version(stack(region="fra1"), team()) == "1.34.2-do.0"
-
-
-def test_registry_integration_of_a_cluster_that_is_replaced_is_not_restored(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """DigitalOcean refuses it with 409 as soon as the cluster is being deleted."""
-
-    def fail(*_: object) -> None:
-        raise AssertionError("the account was changed")
-
-    monkeypatch.setattr(integration, "DigitalOceanClient", fail)
-    disconnected = team(cluster=replace(RUNNING, registry_enabled=False))
-    endpoint = pulumi.Output.from_input
-
-    def program() -> dict[str, Any]:
-        moved = stack(region="fra1")
-        return {"e": account.restore_integration(moved, disconnected, endpoint("registry"))}
-
-    assert run(program).outputs["e"].value == "registry"
 
 
 @pytest.mark.parametrize(

@@ -276,7 +276,7 @@ def test_settings_of_the_cluster_become_arguments() -> None:
     team = Account(("nyc1",), (), (Version.parse("1.34.1-do.0"),), (), ())
 
     def program() -> dict[str, Any]:
-        args = arguments.cluster_args(stack, team, "registry.digitalocean.com/shop", "mark")
+        args = arguments.cluster_args(stack, team, "mark")
         assert (args.cluster_name, args.version) == ("demo", "1.34.1-do.0")
         assert args.auto_upgrade is True
         assert args.tags == ["team", "mark"]

@@ -78,6 +78,12 @@ def test_settings_reach_the_cluster() -> None:
     }
 
 
+def test_registry_integration_of_an_existing_cluster_is_never_removed_by_an_update() -> None:
+    first = run(program(registry_integration=True))
+    second = run(program(registry_integration=False), previous=first)
+    assert second.one("KubernetesCluster").inputs["registryIntegration"] is True
+
+
 def test_control_plane_is_highly_available_only_if_the_arguments_say_so() -> None:
     # From Kubernetes 1.36, DigitalOcean's default is high availability, which costs money.
     assert run(program()).one("KubernetesCluster").inputs["ha"] is False

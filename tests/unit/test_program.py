@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from doks_gitops import account, settings
-from doks_gitops.account import Account, RunningCluster, Version, Vpc
+from doks_gitops.account import Account, RunningCluster, Version, Vpc, verification
+from doks_gitops.account.model import RunningPool
 from tests.unit.mocked import Run, registered, run
 from tests.unit.stackfiles import ROOT, STACKS, configuration, own_files
 from tests.unit.test_ssh_key import private
@@ -77,9 +78,12 @@ def platform(
     *,
     config: Mapping[str, Any] = CONFIG,
     team: Account = TEAM,
+    after: tuple[RunningCluster, ...] = (),
     **options: Any,
 ) -> Run:
-    """A run of the program with this configuration in this account."""
+    """A run of the program with this configuration in this account, which has the clusters `after`
+    when everything is deployed."""
+    monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
     monkeypatch.setattr(settings, "load", lambda: settings.parse("dev", config, {}))
     monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
 
@@ -100,6 +104,26 @@ def test_registry_is_integrated_before_argocd_is_installed(result: Run) -> None:
     assert cluster.inputs["registryIntegration"] is True
     assert registry.urn in result.dependencies(cluster)
     assert cluster.urn in result.dependencies(result.one("Namespace"))
+
+
+def test_images_can_be_pulled_before_argocd_is_installed_in_an_account_with_several_registries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    requests: list[tuple[str, str]] = []
+
+    def allow_pulls(_: object, cluster_id: str, registry: str) -> None:
+        requests.append((cluster_id, registry))
+        raise account.AccountError("refused")
+
+    monkeypatch.setattr(account.DigitalOceanClient, "allow_pulls", allow_pulls)
+    types = registered(monkeypatch)
+    config = {**CONFIG, "doks-gitops:registry": {"name": "team"}}
+    several = replace(TEAM, registries=("other", "team"))
+    with pytest.raises(account.AccountError, match="refused"):
+        platform(monkeypatch, config=config, team=several)
+    assert requests == [("cluster-id", "team")]
+    assert "digitalocean:index/kubernetesCluster:KubernetesCluster" in types
+    assert not [kind for kind in types if kind.startswith("kubernetes:helm")]
 
 
 def test_destroy_deletes_applications_before_argo_cd_which_removes_their_finalizers(
@@ -297,6 +321,37 @@ def test_vpc_that_can_not_be_deleted_does_not_make_destroy_fail(
     config = {**CONFIG, "doks-gitops:cluster": cluster}
     result = platform(monkeypatch, config=config, team=replace(TEAM, vpcs=(vpc,)))
     assert result.one("Vpc").retain_on_delete is default
+
+
+def test_deployment_fails_at_its_end_if_the_cluster_lacks_what_the_stack_file_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verification, "PAUSE_SECONDS", 0)
+    pools = {
+        "default": RunningPool("p1", "s-2vcpu-4gb", 3),
+        "burst": RunningPool(
+            "p2", "s-4vcpu-8gb", 1, (1, 5), taints=frozenset({("burst", "yes", "NoSchedule")})
+        ),
+    }
+    complete = RunningCluster(
+        id="cluster-id",
+        name="demo",
+        region="nyc1",
+        version=TEAM.versions[0],
+        ha=False,
+        state="running",
+        registry_enabled=True,
+        surge_upgrade=True,
+        pools=pools,
+    )
+    platform(monkeypatch, after=(complete,))
+    refused = replace(complete, pools=pools | {"default": replace(pools["default"], count=2)})
+    platform(monkeypatch, after=(refused,), preview=True)
+    types = registered(monkeypatch)
+    with pytest.raises(account.AccountError, match=r"nodePools\[0\].count") as failure:
+        platform(monkeypatch, after=(refused,))
+    assert failure.value.fix == "pulumi up --refresh --stack dev"
+    assert types[-1] == "doks-gitops:index:Protection", "everything is deployed before"
 
 
 def test_nothing_is_created_if_the_account_does_not_match_the_settings(

@@ -1,4 +1,4 @@
-"""ContainerRegistry: created by the stack that owns it, looked up by the others."""
+"""ContainerRegistry: created by the stack that owns it, named by the others."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,8 +21,10 @@ def program(**changes: Any) -> Callable[[], Mapping[str, Any]]:
     return body
 
 
-def test_registry_of_another_stack_is_only_looked_up() -> None:
+def test_registry_of_another_stack_needs_no_lookup_by_the_provider() -> None:
+    """The mocked provider has no lookup; that of the real one returns no values."""
     result = run(program())
+    assert result.outputs["name"].value == "team"
     assert result.outputs["endpoint"].value == "registry.digitalocean.com/team"
     # Only the component, without a resource of DigitalOcean.
     assert result.one("ContainerRegistry").type == "doks-gitops:index:ContainerRegistry"

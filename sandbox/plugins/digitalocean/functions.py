@@ -1,4 +1,5 @@
-"""The lookups."""
+"""The lookups, without `getContainerRegistry`, which returns no values:
+https://github.com/digitalocean/terraform-provider-digitalocean/issues/1535"""
 
 import time
 from collections.abc import Mapping
@@ -14,18 +15,9 @@ from sandbox.plugins.bridge.schema import (
 from sandbox.plugins.common import Failure
 from sandbox.plugins.digitalocean.api import Api, failing
 from sandbox.plugins.digitalocean.cluster import SWITCHES, KubernetesCluster, describe_cluster
-from sandbox.plugins.digitalocean.container_registry import ContainerRegistry
 from sandbox.plugins.digitalocean.node_pool import CLUSTERS
 from sandbox.plugins.digitalocean.vpc import PATH as VPCS
 from sandbox.plugins.digitalocean.vpc import describe as describe_vpc
-
-
-async def _container_registry(api: Api, args: Properties) -> Properties:
-    name = args["name"]
-    outputs = await ContainerRegistry().read(api, name, {})
-    if outputs is None:
-        raise Failure(f"Error retrieving container registry: the account has none named {name}")
-    return {"id": name, **outputs}
 
 
 async def _kubernetes_cluster(api: Api, args: Properties) -> Properties:
@@ -91,9 +83,6 @@ def _token(name: str) -> str:
 
 
 FUNCTIONS: Mapping[str, Function[Api]] = {
-    _token("getContainerRegistry"): Function(
-        {"name": string(required=True, rule=not_empty)}, _container_registry
-    ),
     _token("getKubernetesCluster"): Function(
         {
             "name": string(required=True, rule=not_empty),

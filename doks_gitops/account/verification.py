@@ -1,0 +1,230 @@
+"""Whether a cluster has what the stack file says, after an update.
+
+DigitalOcean's provider keeps the values of an update that the API has refused in the state. The
+next `pulumi up` then sees no difference and sends nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.output import contains_unknowns
+from semver import Version
+
+from doks_gitops.account.check import resolve_version
+from doks_gitops.account.client import AccountError, DigitalOceanClient
+from doks_gitops.account.model import Account, RunningCluster, RunningPool
+from doks_gitops.account.replacement import replacement
+from doks_gitops.settings import Settings
+from doks_gitops.settings.base import Path
+from doks_gitops.settings.errors import key_of, stack_file
+from doks_gitops.settings.model import NAMESPACE, NodePool
+
+ATTEMPTS = 10
+"""How often the account is read until it has what the stack file says."""
+PAUSE_SECONDS = 3
+_OWN_DOMAIN = "digitalocean.com/"
+"""Domain of the labels that DigitalOcean sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting that the cluster does not have."""
+
+    path: Path
+    desired: object
+    actual: object
+    command: str | None = None
+    """The command that sets the value, if the provider never sends it."""
+
+
+def verify(
+    settings: Settings,
+    account: Account,
+    cluster_id: pulumi.Output[str],
+    *,
+    after: pulumi.Output[Any],
+) -> None:
+    """Let the run fail if, when `after` is resolved, the cluster lacks what the stack file says.
+
+    `account`: as it was before the update. A preview verifies nothing. Needs the scope
+    `kubernetes:read`. Raises `AccountError` in the run.
+    """
+    if pulumi.runtime.is_dry_run():
+        return
+    version = Version.parse(resolve_version(settings, account))
+
+    # Not blocking: meanwhile, Pulumi saves the outputs of the stack.
+    async def compare(resolved: list[str]) -> str:
+        cluster_id = resolved[0]
+        token = settings.digitalocean.token.get_secret_value()
+        with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+            for attempt in range(ATTEMPTS):
+                if attempt:
+                    await asyncio.sleep(PAUSE_SECONDS)
+                account_clusters = await asyncio.to_thread(client.clusters)
+                clusters = [cluster for cluster in account_clusters if cluster.id == cluster_id]
+                if not any(differences(settings, version, cluster) for cluster in clusters):
+                    return cluster_id
+        [cluster] = clusters
+        raise _error(settings, cluster, differences(settings, version, cluster))
+
+    # The annotation is for mypy, which infers no type for a coroutine.
+    _verified: pulumi.Output[str] = pulumi.Output.all(cluster_id, after).apply(compare)
+
+
+def refuse_downgrade(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:
+    """Let a preview fail if it replaces the cluster that is to be upgraded.
+
+    After a refused upgrade, the state has the newer version. For Pulumi, the upgrade to a version
+    between the two is a downgrade, for which the provider replaces the cluster. In a preview, the
+    ID of a new cluster is unknown. Raises `AccountError` in the run.
+    """
+    clusters = account.clusters_named(settings.cluster.name)
+    if not pulumi.runtime.is_dry_run() or settings.adopt is not None or len(clusters) != 1:
+        return
+    [cluster] = clusters
+    version = resolve_version(settings, account)
+    if version == str(cluster.version) or replacement(settings, account) is not None:
+        return
+
+    def refuse(cluster_id: str) -> None:
+        if contains_unknowns(cluster_id):
+            raise AccountError(
+                f"This update would make a new cluster in place of {cluster.name} ({cluster.id}),"
+                f" instead of upgrading it from {cluster.version} to {version}: Pulumi's state has"
+                " a newer version, which an earlier upgrade did not reach. Nothing was changed.",
+                f"pulumi up --refresh --stack {settings.stack}\n"
+                "If the state does not contain the cluster:"
+                f" bin/platform recover --stack {settings.stack}",
+            )
+
+    cluster_id.apply(refuse, run_with_unknowns=True)
+
+
+def differences(
+    settings: Settings, version: Version, cluster: RunningCluster
+) -> tuple[Difference, ...]:
+    """Returns what `cluster` lacks of the settings, `version` or a newer one included.
+
+    Nothing while DigitalOcean still changes the cluster.
+    """
+    if cluster.state != "running":
+        return ()
+    return tuple(_differences(settings, version, cluster))
+
+
+def _differences(
+    settings: Settings, version: Version, running: RunningCluster
+) -> Iterator[Difference]:
+    desired = settings.cluster
+    if running.version < version:
+        yield Difference(("cluster", "version"), str(version), str(running.version))
+    # The client of the provider leaves out what is empty or false.
+    command = _put(
+        settings,
+        running.id,
+        name=desired.name,
+        auto_upgrade=desired.auto_upgrade,
+        surge_upgrade=desired.surge_upgrade,
+    )
+    if desired.high_availability and not running.ha:
+        yield Difference(("cluster", "highAvailability"), True, False)
+    if desired.auto_upgrade != running.auto_upgrade:
+        path = ("cluster", "autoUpgrade")
+        yield Difference(path, desired.auto_upgrade, running.auto_upgrade)
+    if desired.surge_upgrade != running.surge_upgrade:
+        path = ("cluster", "surgeUpgrade")
+        surge = desired.surge_upgrade
+        yield Difference(path, surge, running.surge_upgrade, None if surge else command)
+    # The mark of the owner is always among the tags, so they are never empty.
+    tags = sorted(_tags(running.tags) - {running.mark})
+    if sorted(_tags(desired.tags)) != tags:
+        yield Difference(("cluster", "tags"), list(desired.tags), tags)
+    for index, pool in enumerate(desired.node_pools):
+        pool_path: Path = ("cluster", "nodePools", index)
+        if (running_pool := running.pools.get(pool.name)) is None:
+            yield Difference((*pool_path, "name"), pool.name, f"only {', '.join(running.pools)}")
+            continue
+        command = _put(settings, f"{running.id}/node_pools/{running_pool.id}", **_request(pool))
+        for name, value, actual in _pool_values(pool, running_pool):
+            if value != actual:
+                # The first pool always has the tag of the provider, so its tags are never empty.
+                left_out = not value and (name == "labels" or (name == "tags" and index > 0))
+                yield Difference((*pool_path, name), value, actual, command if left_out else None)
+
+
+def _pool_values(pool: NodePool, running: RunningPool) -> Iterator[tuple[str, object, object]]:
+    """Yields the name of each setting, its value in the stack file, and that in the account."""
+    yield "size", pool.size, running.size
+    bounds = [*running.autoscale] if running.autoscale else None
+    if pool.autoscale is not None:
+        yield "autoscale", [pool.autoscale.min, pool.autoscale.max], bounds
+    else:
+        yield "count", pool.count, running.count if bounds is None else f"{bounds}, autoscaled"
+    labels = {key: value for key, value in running.labels.items() if _OWN_DOMAIN not in key}
+    yield "labels", dict(pool.labels), labels
+    taints = {(taint.key, taint.value, taint.effect) for taint in pool.taints}
+    yield "taints", sorted(taints), sorted(running.taints)
+    yield "tags", sorted(_tags(pool.tags)), sorted(running.tags)
+
+
+def _tags(tags: tuple[str, ...]) -> frozenset[str]:
+    """Returns the tags in lower case: their case has no meaning."""
+    return frozenset(tag.lower() for tag in tags)
+
+
+def _request(pool: NodePool) -> dict[str, object]:
+    """Returns the request that sets everything that a pool can be changed to."""
+    size: dict[str, object] = {"count": pool.count}
+    if pool.autoscale is not None:
+        size = {"min_nodes": pool.autoscale.min, "max_nodes": pool.autoscale.max}
+    return {
+        "name": pool.name,
+        "auto_scale": pool.autoscale is not None,
+        **size,
+        "labels": dict(pool.labels),
+        "tags": list(pool.tags),
+    }
+
+
+def _put(settings: Settings, path: str, **body: object) -> str:
+    """Returns the command that sends `body` to the cluster or node pool at `path`.
+
+    doctl leaves out empty values as the provider does.
+    https://docs.digitalocean.com/reference/api/reference/kubernetes/
+    """
+    url = f"{settings.digitalocean.api_endpoint.rstrip('/')}/v2/kubernetes/clusters/{path}"
+    return (
+        'curl --fail -X PUT -H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
+        f' -H "Content-Type: application/json" -d {shlex.quote(json.dumps(body))} {url}'
+    )
+
+
+def _error(
+    settings: Settings, cluster: RunningCluster, lacking: tuple[Difference, ...]
+) -> AccountError:
+    lines = [
+        f"  {key_of(NAMESPACE, difference.path)}: {json.dumps(difference.actual)},"
+        f" but {json.dumps(difference.desired)} in {stack_file(settings.stack)}"
+        for difference in lacking
+    ]
+    commands = dict.fromkeys(difference.command for difference in lacking if difference.command)
+    refresh = f"pulumi up --refresh --stack {settings.stack}"
+    reason = (
+        "The provider never sends some of these values, because they are empty or false."
+        if commands
+        else "An earlier update was refused, or the cluster was changed by hand. Pulumi's state"
+        " does not show it without a refresh, which sends the update again."
+    )
+    return AccountError(
+        f"The cluster {cluster.name} ({cluster.id}) does not have what the stack file says:\n"
+        + "\n".join([*lines, reason]),
+        "\n".join([*commands, refresh]),
+    )

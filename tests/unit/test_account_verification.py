@@ -1,0 +1,212 @@
+"""What a cluster lacks of the stack file is found after an update, with the next command."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pulumi
+import pytest
+
+from doks_gitops.account import (
+    Account,
+    AccountError,
+    DigitalOceanClient,
+    RunningCluster,
+    Version,
+    verification,
+)
+from doks_gitops.account.model import RunningPool
+from tests.unit.mocked import run
+from tests.unit.stackfiles import parsed
+
+VERSIONS = (Version.parse("1.35.2-do.0"), Version.parse("1.34.10-do.0"))
+CLUSTER: dict[str, Any] = {
+    "name": "demo",
+    "region": "nyc1",
+    "version": "1.34",
+    "highAvailability": True,
+    "autoUpgrade": True,
+    "tags": ["Team"],
+    "nodePools": [
+        {"name": "default", "size": "s-2vcpu-4gb", "count": 3},
+        {
+            "name": "burst",
+            "size": "s-4vcpu-8gb",
+            "autoscale": {"min": 1, "max": 5},
+            "labels": {"kind": "burst"},
+            "taints": [{"key": "burst", "value": "yes", "effect": "NoSchedule"}],
+            "tags": ["burst"],
+        },
+    ],
+}
+DEFAULT = RunningPool("p1", "s-2vcpu-4gb", 3, labels={"doks.digitalocean.com/managed": "true"})
+BURST = RunningPool(
+    "p2",
+    "s-4vcpu-8gb",
+    4,
+    autoscale=(1, 5),
+    labels={"kind": "burst"},
+    taints=frozenset({("burst", "yes", "NoSchedule")}),
+    tags=frozenset({"burst"}),
+)
+COMPLETE = RunningCluster(
+    id="id-1",
+    name="demo",
+    region="nyc1",
+    version=VERSIONS[1],
+    ha=True,
+    state="running",
+    registry_enabled=True,
+    pools={"default": DEFAULT, "burst": BURST},
+    auto_upgrade=True,
+    surge_upgrade=True,
+    tags=("team", "doks-gitops-owner:a:b:c"),
+    mark="doks-gitops-owner:a:b:c",
+)
+"""A cluster as the section says."""
+
+
+def lacking(cluster: RunningCluster, **changes: Any) -> dict[str, verification.Difference]:
+    """What `cluster` lacks of the section with `changes`, by the key below `cluster`."""
+    settings = parsed(cluster=CLUSTER | changes)
+    found = verification.differences(settings, VERSIONS[1], cluster)
+    return {".".join(map(str, difference.path[1:])): difference for difference in found}
+
+
+def pools(**changes: RunningPool) -> RunningCluster:
+    return replace(COMPLETE, pools={"default": DEFAULT, "burst": BURST} | changes)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "key", "desired", "actual"),
+    [
+        (replace(COMPLETE, version=Version.parse("1.34.9-do.0")), "version", "1.34.10-do.0", None),
+        (replace(COMPLETE, ha=False), "highAvailability", True, False),
+        (replace(COMPLETE, auto_upgrade=False), "autoUpgrade", True, False),
+        (replace(COMPLETE, surge_upgrade=False), "surgeUpgrade", True, False),
+        (replace(COMPLETE, tags=("old",)), "tags", ["Team"], ["old"]),
+        (pools(default=replace(DEFAULT, count=2)), "nodePools.0.count", 3, 2),
+        (pools(default=replace(DEFAULT, autoscale=(1, 3))), "nodePools.0.count", 3, None),
+        (pools(default=replace(DEFAULT, size="s-1")), "nodePools.0.size", "s-2vcpu-4gb", "s-1"),
+        (pools(burst=replace(BURST, autoscale=(1, 4))), "nodePools.1.autoscale", [1, 5], [1, 4]),
+        (pools(burst=replace(BURST, autoscale=None)), "nodePools.1.autoscale", [1, 5], None),
+        (pools(burst=replace(BURST, labels={})), "nodePools.1.labels", {"kind": "burst"}, {}),
+        (pools(burst=replace(BURST, taints=frozenset())), "nodePools.1.taints", None, []),
+        (pools(burst=replace(BURST, tags=frozenset())), "nodePools.1.tags", ["burst"], []),
+        (replace(COMPLETE, pools={"default": DEFAULT}), "nodePools.1.name", "burst", None),
+    ],
+)
+def test_each_setting_that_the_cluster_does_not_have_is_found(
+    cluster: RunningCluster, key: str, desired: object, actual: object
+) -> None:
+    differences = lacking(cluster)
+    assert set(differences) == {key}
+    assert desired in (None, differences[key].desired)
+    assert actual in (None, differences[key].actual)
+
+
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        COMPLETE,
+        replace(COMPLETE, version=Version.parse("1.34.11-do.0")),
+        replace(COMPLETE, version=Version.parse("1.33.1-do.0"), state="upgrading"),
+        pools(by_hand=DEFAULT),
+        pools(burst=replace(BURST, count=1)),
+    ],
+)
+def test_cluster_that_has_everything_or_more_is_accepted(cluster: RunningCluster) -> None:
+    """A newer version, an upgrade in progress, another pool, an autoscaled number of nodes."""
+    assert not lacking(cluster)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "words"),
+    [
+        ({"surgeUpgrade": False}, "surgeUpgrade", ["clusters/id-1", '"surge_upgrade": false']),
+        (
+            {"nodePools": [CLUSTER["nodePools"][0], CLUSTER["nodePools"][1] | {"labels": {}}]},
+            "nodePools.1.labels",
+            ["clusters/id-1/node_pools/p2", '"labels": {}', '"min_nodes": 1'],
+        ),
+        (
+            {"nodePools": [CLUSTER["nodePools"][0], CLUSTER["nodePools"][1] | {"tags": []}]},
+            "nodePools.1.tags",
+            ["clusters/id-1/node_pools/p2", '"tags": []'],
+        ),
+    ],
+)
+def test_value_that_the_provider_never_sends_has_the_command_that_sets_it(
+    changes: dict[str, Any], key: str, words: Sequence[str]
+) -> None:
+    [(name, difference)] = lacking(COMPLETE, **changes).items()
+    assert name == key
+    assert difference.command is not None
+    assert all(word in difference.command for word in words), difference.command
+
+
+def verified(monkeypatch: pytest.MonkeyPatch, *reads: RunningCluster, preview: bool = False) -> int:
+    """How often a run reads the clusters, which are another one each time, at its end."""
+    monkeypatch.setattr(verification, "PAUSE_SECONDS", 0)
+    pending = list(reads)
+
+    def clusters(_: object) -> tuple[RunningCluster, ...]:
+        return (pending.pop(0) if len(pending) > 1 else pending[0],)
+
+    monkeypatch.setattr(DigitalOceanClient, "clusters", clusters)
+    account = Account((), (), VERSIONS, (), ())
+
+    def program() -> None:
+        cluster_id, after = pulumi.Output.from_input("id-1"), pulumi.Output.from_input("urn")
+        verification.verify(parsed(cluster=CLUSTER), account, cluster_id, after=after)
+
+    run(program, preview=preview)
+    return len(reads) - len(pending)
+
+
+def previewed(
+    cluster: RunningCluster, *, cluster_id: Any = pulumi.UNKNOWN, preview: bool = True, **cfg: Any
+) -> None:
+    """Preview the stack after an upgrade that was refused, in an account with `cluster`."""
+    account = Account((), (), VERSIONS, (cluster,), ())
+
+    def program() -> None:
+        output: pulumi.Output[str] = pulumi.Output.from_input(cluster_id)
+        verification.refuse_downgrade(parsed(cluster=CLUSTER | cfg), account, output)
+
+    run(program, preview=preview)
+
+
+OLDER = replace(COMPLETE, version=Version.parse("1.34.9-do.0"), default_pool_size="s-2vcpu-4gb")
+
+
+def test_version_that_goes_back_after_a_refused_upgrade_never_replaces_the_cluster() -> None:
+    with pytest.raises(AccountError, match=r"1\.34\.9-do\.0 to 1\.34\.10-do\.0") as failure:
+        previewed(OLDER, upgrade=True)
+    assert failure.value.fix is not None
+    assert failure.value.fix.startswith("pulumi up --refresh --stack dev")
+
+
+def test_upgrade_in_place_and_replacements_by_other_settings_are_previewed() -> None:
+    previewed(OLDER, upgrade=True, cluster_id="id-1")
+    previewed(OLDER, upgrade=True, region="fra1")
+    previewed(OLDER, upgrade=False)
+    previewed(OLDER, upgrade=True, preview=False)
+
+
+def test_error_names_both_values_and_the_command_that_sends_the_update_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(AccountError) as failure:
+        verified(monkeypatch, pools(default=replace(DEFAULT, count=2)))
+    assert "nodePools[0].count: 2, but 3 in Pulumi.dev.yaml" in failure.value.problem
+    assert failure.value.fix == "pulumi up --refresh --stack dev"
+
+
+def test_account_that_shows_an_update_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = pools(default=replace(DEFAULT, count=2))
+    assert verified(monkeypatch, late, late, COMPLETE) == 2
+
+
+def test_preview_verifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    verified(monkeypatch, replace(COMPLETE, ha=False), preview=True)
