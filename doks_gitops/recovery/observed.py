@@ -117,18 +117,23 @@ def remove_deleted(
         and resource.get("delete")
         and resource["inputs"].get("clusterIdentifier") not in clusters
     }
-    urns = {resource["urn"] for resource in resources}
     kept: list[Mapping[str, Any]] = []
+    kept_urns: set[str] = set()
+    removed: list[str] = []
     for resource in resources:
-        reference = f"{resource['urn']}::{resource.get('id')}"
+        urn = resource["urn"]
         if (
-            not resource.get("pendingReplacement")
-            and replaced_providers.isdisjoint((reference, resource.get("provider")))
-            and _needed(resource) & urns <= {needed["urn"] for needed in kept}
+            resource.get("pendingReplacement")
+            or not replaced_providers.isdisjoint(
+                (f"{urn}::{resource.get('id')}", resource.get("provider"))
+            )
+            or _needed(resource) & set(removed) - kept_urns
         ):
+            removed.append(urn)
+        else:
             kept.append(resource)
-    removed = tuple(resource["urn"] for resource in resources if resource not in kept)
-    return {**export, "deployment": {**deployment, "resources": kept}}, removed
+            kept_urns.add(urn)
+    return {**export, "deployment": {**deployment, "resources": kept}}, tuple(removed)
 
 
 @dataclass(frozen=True)
