@@ -57,7 +57,7 @@ class HelmParameter:
     """A value, set by its path as with `helm --set`."""
 
     name: str
-    value: str
+    value: pulumi.Input[str]
     force_string: bool = False
     """As with `helm --set-string`."""
 
@@ -196,6 +196,8 @@ class GitOpsApplication(pulumi.ComponentResource):
     ) -> None:
         super().__init__("doks-gitops:index:GitOpsApplication", name, {}, opts)
         full_name = f"{args.project_name}-{args.application_name}"
+        # Argo CD copies the source into the status.
+        copies = ["status", "operation"] if _holds_outputs(_options(args)) else None
         CustomResource(
             name,
             api_version="argoproj.io/v1alpha1",
@@ -209,7 +211,10 @@ class GitOpsApplication(pulumi.ComponentResource):
             opts=child_options(
                 self,
                 opts,
-                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="10m")),
+                pulumi.ResourceOptions(
+                    custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+                    additional_secret_outputs=copies,
+                ),
             ),
         )
         self.full_name = pulumi.Output.from_input(full_name)
@@ -223,9 +228,7 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "path": args.path,
         "targetRevision": args.revision,
     }
-    for kind in ("kustomize", "directory", "helm"):
-        if (options := getattr(args, kind)) is not None:
-            source[kind] = _as_argo(options)
+    source |= _options(args)
     policy: dict[str, Any] = {"retry": _as_argo(args.sync.retry)}
     if args.sync.options:
         policy["syncOptions"] = list(args.sync.options)
@@ -240,6 +243,23 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     if args.ignore_differences:
         spec["ignoreDifferences"] = _as_argo(args.ignore_differences)
     return spec
+
+
+def _options(args: GitOpsApplicationArgs) -> dict[str, Any]:
+    """The options of the source's kind."""
+    return {
+        kind: _as_argo(options)
+        for kind in ("kustomize", "directory", "helm")
+        if (options := getattr(args, kind)) is not None
+    }
+
+
+def _holds_outputs(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        return any(map(_holds_outputs, value))
+    return isinstance(value, pulumi.Output)
 
 
 def _as_argo(value: Any) -> Any:

@@ -18,7 +18,8 @@ from doks_gitops.policy.rules import RULES, Resource
 
 CONFIG = Path(__file__).with_name("config.json")
 """The pack's configuration, as `pulumi preview --policy-pack-config` takes it."""
-_SECRET = "[secret]"  # noqa: S105 (Pulumi's placeholder for a secret)
+SECRET = "[secret]"  # noqa: S105 (no secret itself)
+"""Pulumi's placeholder for a secret."""
 _DELETED = ("delete", "delete-replaced", "discard", "discard-replaced")
 
 
@@ -75,4 +76,4 @@ def _secrets_unknown(value: Any) -> Any:
         return {key: _secrets_unknown(element) for key, element in value.items()}
     if isinstance(value, list):
         return [_secrets_unknown(element) for element in value]
-    return UNKNOWN_STRING_VALUE if value == _SECRET else value
+    return UNKNOWN_STRING_VALUE if value == SECRET else value

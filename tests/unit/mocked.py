@@ -37,6 +37,7 @@ class Resource:
     protect: bool
     delete_before_replace: bool
     delete_timeout: str
+    secret_outputs: frozenset[str]
     raw: Struct
     """The inputs in the form of the engine's protocol."""
 
@@ -113,6 +114,7 @@ class _Monitor(mocks.MockMonitor):
             protect=request.protect,
             delete_before_replace=request.deleteBeforeReplace,
             delete_timeout=request.customTimeouts.delete,
+            secret_outputs=frozenset(request.additionalSecretOutputs),
             raw=request.object,
         )
         return response

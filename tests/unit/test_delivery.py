@@ -58,6 +58,15 @@ def test_preview_names_what_changes_from_what_to_what() -> None:
     assert (preview.count, preview.unchanged, preview.error) == ({"update": 1}, 15, None)
 
 
+def test_preview_hides_the_old_value_of_what_has_become_a_secret() -> None:
+    old = {"spec": {"list": [{"token": "hush", "user": "ada"}]}, "data": "hush"}
+    new = {"spec": {"list": [{"token": "[secret]", "user": "ada"}]}, "data": "[secret]"}
+    preview = Preview.from_json("dev", preview_json(step("update", old, new, "spec", "data")))
+    assert "hush" not in report.comment([preview], "Preview")
+    preview = Preview.from_json("dev", preview_json(step("update", new, old, "spec", "data")))
+    assert "hush" not in report.comment([preview], "Preview")
+
+
 def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -> None:
     operations = ("refresh", "same", "create-replacement", "replace", "delete-replaced")
     steps = [step(operation) for operation in operations]
