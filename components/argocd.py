@@ -138,7 +138,9 @@ class ArgoCdArgs:
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
     webhook_secret: pulumi.Input[str] | None = None
-    """Secret that the Git host signs its webhooks with. None: webhooks are not verified."""
+    """Secret that GitHub signs its webhooks with. None: Argo CD does not verify GitHub's webhooks,
+    so whoever can reach it can make it look for new commits at any time.
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/"""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
     cluster_id: pulumi.Input[str] | None = None

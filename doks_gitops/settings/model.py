@@ -313,7 +313,9 @@ class Argocd(Model):
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
     webhook_secret: scalars.WebhookSecret | None = Field(
-        default=None, description="Secret that the Git host signs its webhooks with."
+        default=None,
+        description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "
+        "unsigned ones.",
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",
