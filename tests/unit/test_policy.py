@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from pulumi.runtime import rpc
 from pulumi_policy import EnforcementLevel, ResourceValidationPolicy
 
 from doks_gitops import arguments
@@ -15,10 +17,13 @@ from doks_gitops.policy import rules
 from doks_gitops.policy.pack import POLICIES
 from doks_gitops.policy.preview import check
 from doks_gitops.policy.rules import RULES, Resource
+from tests.unit.mocked import Run
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import STACKS, configuration, own_files
 from tests.unit.test_program import platform
 
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Pulumi's mark of a value that only the deployment will know."""
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
@@ -273,10 +278,8 @@ def test_every_rule_is_tested_both_ways_and_is_a_policy_of_its_level() -> None:
         assert mandatory == rule.mandatory
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_the_repositorys_own_stacks_keep_all_rules(
-    stack: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def own_stack(stack: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Run:
+    """A run of the program with one of the repository's own stack files."""
     files = own_files()
     config, _ = configuration(files[f"Pulumi.{stack}.yaml"])
     config["doks-gitops:environment"] = stack
@@ -289,13 +292,50 @@ def test_the_repositorys_own_stacks_keep_all_rules(
         clusters=(),
         registries=("microservices-demo",),
     )
+    return platform(monkeypatch, config=config, team=team, stack=stack, **options)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_repositorys_own_stacks_keep_all_rules(
+    stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resources = {
         res.type: Resource(res.urn, res.type, res.inputs, protect=res.protect, environment=stack)
-        for res in platform(monkeypatch, config=config, team=team, stack=stack).resources.values()
+        for res in own_stack(stack, monkeypatch).resources.values()
     }
     for rule in RULES:
         for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:
             assert list(rule.violations(resources[type])) == [], rule.name
+
+
+def shown(value: Any) -> Any:
+    """Inputs as a preview's JSON shows them."""
+    if rpc.is_rpc_secret(value):
+        return "[secret]"
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items()}
+    return [shown(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_rule_needs_a_secret_of_the_repositorys_own_stacks(
+    stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [
+        {
+            "op": "create",
+            "newState": {
+                "urn": resource.urn,
+                "type": resource.type,
+                "inputs": shown(json_format.MessageToDict(resource.raw)),
+                "protect": resource.protect,
+            },
+        }
+        for resource in own_stack(stack, monkeypatch, preview=True).resources.values()
+    ]
+    assert "[secret]" in json.dumps(steps)
+    preview = {"config": {rules.ENVIRONMENT: stack}, "steps": steps}
+    assert check(stack, preview).violations == ()
 
 
 def step(resource: Resource, op: str = "create", **state: Any) -> dict[str, Any]:
@@ -328,7 +368,7 @@ def test_a_resource_that_is_deleted_is_not_checked() -> None:
     assert check("prod", preview).violations == ()
 
 
-@pytest.mark.parametrize("hidden", ["[secret]", "04da6b54-80e4-46f7-96ec-b56ff0331ba9"])
+@pytest.mark.parametrize("hidden", ["[secret]", UNKNOWN])
 def test_a_rule_that_needs_a_hidden_value_counts_as_broken(hidden: str) -> None:
     verdict = check("prod", {"steps": [step(changed(RELEASE, values=hidden))]})
     first, second = verdict.violations
@@ -342,17 +382,11 @@ def test_a_rule_that_needs_a_hidden_value_counts_as_broken(hidden: str) -> None:
     assert not verdict.forbidden
 
 
-UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-
-
 def test_what_a_first_deployment_cannot_know_forbids_nothing() -> None:
     first = (
         changed(CLUSTER, vpcUuid=UNKNOWN, registryIntegration=UNKNOWN),
         changed(PROVIDER, kubeconfig="[secret]", clusterIdentifier=UNKNOWN),
-        values(
-            server={"replicas": 2},
-            configs={"secret": {"argocdServerAdminPassword": "[secret]", "githubSecret": UNKNOWN}},
-        ),
+        values(server={"replicas": 2}, configs={"secret": {"githubSecret": UNKNOWN}}),
         changed(PROJECT, metadata={"name": "prod", "uid": UNKNOWN}),
         spec(APPLICATION, project=UNKNOWN),
     )
