@@ -37,6 +37,7 @@ A value that is encrypted inside `argocd.values`, or inside an application's `he
 `directory` or `ignoreDifferences`, stays encrypted in the state and hidden in previews. In the
 cluster, an Application has its values in plain text. If such a key comes from another source than
 the stack file and holds a secret, all its texts and numbers in these places count as secrets.
+Encrypting a value later does not remove it from the backend's history: replace the secret too.
 
 A **required** key is required if the stack file has the object that it belongs to.
 """
