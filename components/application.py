@@ -9,7 +9,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from pydantic.alias_generators import to_camel
 
-from components.options import child_options
+from components.options import child_options, holds_outputs
 from components.project import FINALIZER, IN_CLUSTER
 
 
@@ -196,8 +196,9 @@ class GitOpsApplication(pulumi.ComponentResource):
     ) -> None:
         super().__init__("doks-gitops:index:GitOpsApplication", name, {}, opts)
         full_name = f"{args.project_name}-{args.application_name}"
-        # Argo CD copies the source into the status.
-        copies = ["status", "operation"] if _holds_outputs(_options(args)) else None
+        # Argo CD copies the source into the status. The spec is one of them for a value that the
+        # state already has in plain text: an unchanged resource keeps its outputs.
+        copies = ["spec", "status", "operation"] if holds_outputs(_options(args)) else None
         CustomResource(
             name,
             api_version="argoproj.io/v1alpha1",
@@ -252,14 +253,6 @@ def _options(args: GitOpsApplicationArgs) -> dict[str, Any]:
         for kind in ("kustomize", "directory", "helm")
         if (options := getattr(args, kind)) is not None
     }
-
-
-def _holds_outputs(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        return any(map(_holds_outputs, value))
-    return isinstance(value, pulumi.Output)
 
 
 def _as_argo(value: Any) -> Any:

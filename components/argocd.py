@@ -20,7 +20,7 @@ from components.chart_values import (
 )
 from components.dependencies import with_dependencies
 from components.names import ADMIN_SECRET, RELEASE_NAME
-from components.options import child_options
+from components.options import child_options, holds_outputs
 from components.password import password_hash
 from components.project import IN_CLUSTER
 
@@ -278,6 +278,9 @@ class ArgoCd(pulumi.ComponentResource):
                 opts,
                 pulumi.ResourceOptions(
                     depends_on=prerequisites,
+                    # For a value that the state already has in plain text: an unchanged release
+                    # keeps its outputs.
+                    additional_secret_outputs=["values"] if holds_outputs(args.values) else None,
                     ignore_changes=["chart", "version", "repositoryOpts", "values", "timeout"]
                     if args.managed_by_git
                     else None,

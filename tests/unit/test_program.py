@@ -397,8 +397,11 @@ def test_value_that_is_encrypted_in_the_stack_file_is_a_secret_wherever_it_goes(
     }
     assert added("Application", "cart") == {(*source, "kustomize", "commonAnnotations", "note")}
     # Argo CD copies the source into the status, which is in the state too.
-    assert result.one("Application", "shop").secret_outputs == {"status", "operation"}
-    assert plain.one("Application", "shop").secret_outputs == set()
+    assert result.one("Application", "shop").secret_outputs == {"spec", "status", "operation"}
+    # What the state already has in plain text is encrypted too, though nothing is updated.
+    assert result.one("Release").secret_outputs == {"values"}
+    for kind in ("Application", "Release"):
+        assert not any(resource.secret_outputs for resource in plain.all(kind))
     changed = {"argocd", "shop", "cart"}
     for urn, resource in result.resources.items():
         if resource.name not in changed or resource.type.startswith("doks-gitops"):
