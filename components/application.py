@@ -9,7 +9,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from pydantic.alias_generators import to_camel
 
-from components.options import child_options
+from components.options import child_options, holds_outputs
 from components.project import FINALIZER, IN_CLUSTER
 
 
@@ -57,7 +57,7 @@ class HelmParameter:
     """A value, set by its path as with `helm --set`."""
 
     name: str
-    value: str
+    value: pulumi.Input[str]
     force_string: bool = False
     """As with `helm --set-string`."""
 
@@ -196,6 +196,9 @@ class GitOpsApplication(pulumi.ComponentResource):
     ) -> None:
         super().__init__("doks-gitops:index:GitOpsApplication", name, {}, opts)
         full_name = f"{args.project_name}-{args.application_name}"
+        # Argo CD copies the source into the status. The spec is one of them for a value that the
+        # state already has in plain text: an unchanged resource keeps its outputs.
+        copies = ["spec", "status", "operation"] if holds_outputs(_options(args)) else None
         CustomResource(
             name,
             api_version="argoproj.io/v1alpha1",
@@ -209,7 +212,10 @@ class GitOpsApplication(pulumi.ComponentResource):
             opts=child_options(
                 self,
                 opts,
-                pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(delete="10m")),
+                pulumi.ResourceOptions(
+                    custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+                    additional_secret_outputs=copies,
+                ),
             ),
         )
         self.full_name = pulumi.Output.from_input(full_name)
@@ -223,9 +229,7 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "path": args.path,
         "targetRevision": args.revision,
     }
-    for kind in ("kustomize", "directory", "helm"):
-        if (options := getattr(args, kind)) is not None:
-            source[kind] = _as_argo(options)
+    source |= _options(args)
     policy: dict[str, Any] = {"retry": _as_argo(args.sync.retry)}
     if args.sync.options:
         policy["syncOptions"] = list(args.sync.options)
@@ -240,6 +244,15 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     if args.ignore_differences:
         spec["ignoreDifferences"] = _as_argo(args.ignore_differences)
     return spec
+
+
+def _options(args: GitOpsApplicationArgs) -> dict[str, Any]:
+    """The options of the source's kind."""
+    return {
+        kind: _as_argo(options)
+        for kind in ("kustomize", "directory", "helm")
+        if (options := getattr(args, kind)) is not None
+    }
 
 
 def _as_argo(value: Any) -> Any:

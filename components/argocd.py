@@ -20,7 +20,7 @@ from components.chart_values import (
 )
 from components.dependencies import with_dependencies
 from components.names import ADMIN_SECRET, RELEASE_NAME
-from components.options import child_options
+from components.options import child_options, holds_outputs
 from components.password import password_hash
 from components.project import IN_CLUSTER
 
@@ -138,7 +138,9 @@ class ArgoCdArgs:
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
     webhook_secret: pulumi.Input[str] | None = None
-    """Secret that the Git host signs its webhooks with. None: webhooks are not verified."""
+    """Secret that GitHub signs its webhooks with. None: Argo CD does not verify GitHub's webhooks,
+    so whoever can reach it can make it look for new commits at any time.
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/"""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
     cluster_id: pulumi.Input[str] | None = None
@@ -276,6 +278,9 @@ class ArgoCd(pulumi.ComponentResource):
                 opts,
                 pulumi.ResourceOptions(
                     depends_on=prerequisites,
+                    # For a value that the state already has in plain text: an unchanged release
+                    # keeps its outputs.
+                    additional_secret_outputs=["values"] if holds_outputs(args.values) else None,
                     ignore_changes=["chart", "version", "repositoryOpts", "values", "timeout"]
                     if args.managed_by_git
                     else None,

@@ -29,7 +29,7 @@ class ArgoCdOptions:
     admin_password_set_at: str | None = None
     """RFC 3339. Argo CD ends older sessions."""
     webhook_secret: pulumi.Input[str] | None = None
-    """The secret of GitHub's webhook."""
+    """The secret of GitHub's webhook. None: Argo CD accepts unsigned ones."""
     separate_secret: bool = False
     """The chart does not create the Secret `argocd-secret`, which holds the admin password and the
     webhook's secret."""

@@ -1,5 +1,8 @@
 """Resource options of a component's children."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pulumi
 
 
@@ -23,3 +26,12 @@ def child_options(
         ),
         own,
     )
+
+
+def holds_outputs(value: Any) -> bool:
+    """Whether there is an output, such as a secret, anywhere in `value`."""
+    if isinstance(value, Mapping):
+        return any(map(holds_outputs, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(holds_outputs, value))
+    return isinstance(value, pulumi.Output)

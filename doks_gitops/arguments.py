@@ -1,7 +1,8 @@
 """Converts a stack's settings into the arguments of the components.
 
 Settings and arguments have the same names, so that most fields are copied by name (`convert`). A
-setting that reaches no argument is an error. Secrets become secret outputs.
+setting that reaches no argument is an error. Secrets become secret outputs, and so do the encrypted
+values inside chart values and Applications (`Settings.encrypted`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from components.cluster import DoksClusterArgs, Existing
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
-from doks_gitops.settings.base import Model
+from doks_gitops.settings.base import Model, Paths, below
 from doks_gitops.settings.ssh_key import public_key
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def argocd_args(
         argocd,
         ArgoCdArgs,
         not_copied=("managed_by",),
+        encrypted=below(settings.encrypted, "argocd"),
         cluster_id=cluster_id,
         kube_context=kube_context,
         chart=(
@@ -176,6 +178,7 @@ def applications_args(
             application,
             GitOpsApplicationArgs,
             not_copied=("repository",),
+            encrypted=below(below(settings.encrypted, "applications"), name),
             application_name=name,
             project_name=project.name,
             argocd_namespace=argocd_namespace,
@@ -237,13 +240,21 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
 
 
 def convert(
-    model: Model, target: type[Arguments], *, not_copied: tuple[str, ...] = (), **arguments: Any
+    model: Model,
+    target: type[Arguments],
+    *,
+    not_copied: tuple[str, ...] = (),
+    encrypted: Paths = frozenset(),
+    **arguments: Any,
 ) -> Arguments:
     """A `target` with the fields of `model`, copied by name, and other `arguments`.
 
     `not_copied`: fields of `model` that `target` does not have: `arguments` are made of them, or
     another part of the program uses them. Raises TypeError for other fields that `target` does not
     have, so that no setting is lost.
+
+    `encrypted`: paths below `model`, in the stack file's spelling, of the values that become secret
+    outputs.
     """
     types = {field.name: field.type for field in fields(target)}
     names = set(type(model).model_fields)
@@ -251,21 +262,32 @@ def convert(
     if lost:
         raise TypeError(f"{target.__name__} has no {', '.join(sorted(lost))}")
     copied = names.intersection(types).difference(arguments)
-    values = {name: convert_value(getattr(model, name), types[name]) for name in copied}
+    keys = {name: field.alias or name for name, field in type(model).model_fields.items()}
+    values = {
+        name: convert_value(getattr(model, name), types[name], below(encrypted, keys[name]))
+        for name in copied
+    }
     return target(**values, **arguments)
 
 
-def convert_value(value: object, target: object) -> object:
-    """`value` in the type `target`."""
+def convert_value(value: object, target: object, encrypted: Paths = frozenset()) -> object:
+    """`value` in the type `target`, with secret outputs at the paths `encrypted`."""
     if isinstance(value, SecretStr):
         return secret(value)
+    if () in encrypted:
+        return pulumi.Output.secret(value)
     if isinstance(value, Model):
         [dataclass] = dataclasses_in(target)
-        return convert(value, dataclass)
-    if isinstance(value, tuple):
-        return tuple(convert_value(item, target) for item in value)
+        return convert(value, dataclass, encrypted=encrypted)
+    if isinstance(value, list | tuple):
+        items = (
+            convert_value(item, target, below(encrypted, index)) for index, item in enumerate(value)
+        )
+        return type(value)(items)
     if isinstance(value, Mapping):
-        return {key: convert_value(item, target) for key, item in value.items()}
+        return {
+            key: convert_value(item, target, below(encrypted, key)) for key, item in value.items()
+        }
     if isinstance(value, int) and target == TEXT_INPUT:
         # The id of a GitHub App goes into a Secret, which holds only texts.
         return str(value)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import requests
 from github import Auth, Github, GithubException
 from github.Issue import Issue
+from github.IssueComment import IssueComment
 from github.Requester import (
     HTTPRequestsConnectionClass,
     HTTPSRequestsConnectionClass,
@@ -24,7 +26,9 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.settings.scalars import is_api_endpoint
 
 MARKER = "<!-- doks-gitops: {name} -->"
-"""Invisible first line by which an earlier comment or issue is found again."""
+"""Invisible first line by which an earlier comment or issue of the same author is found again."""
+ACTIONS = "github-actions[bot]"
+"""Author of what a workflow writes with its GITHUB_TOKEN."""
 LARGEST_PAGE = 100
 
 _FIXES = {
@@ -68,6 +72,7 @@ class Repository:
             # Without a request for the repository itself, which a token may not be allowed.
             lazy=True,
         )
+        self._github = github
         self._repository = github.get_repo(name)
 
     @classmethod
@@ -83,19 +88,20 @@ class Repository:
         return cls(os.environ["GITHUB_REPOSITORY"], os.environ["GITHUB_TOKEN"], api_url)
 
     def comment(self, pull_request: int, name: str, text: str) -> str:
-        """Write the comment `name` on a pull request, or rewrite it; returns its URL."""
+        """Write the comment `name` on a pull request, or rewrite the token's own; returns its
+        URL."""
         marker = MARKER.format(name=name)
         body = f"{marker}\n{text}"
         with self._errors(f"comment on pull request {pull_request}"):
             issue = self._repository.get_issue(pull_request)
             for comment in issue.get_comments():
-                if (comment.body or "").startswith(marker):
+                if self._is_own(comment, marker):
                     comment.edit(body)
                     return comment.html_url
             return issue.create_comment(body).html_url
 
     def issue(self, name: str, title: str, text: str) -> str:
-        """Open the issue `name`, or rewrite the open one; returns its URL."""
+        """Open the issue `name`, or rewrite the token's own open one; returns its URL."""
         body = f"{MARKER.format(name=name)}\n{text}"
         with self._errors("write an issue"):
             if issue := self._open_issue(name):
@@ -125,7 +131,33 @@ class Repository:
     def _open_issue(self, name: str) -> Issue | None:
         marker = MARKER.format(name=name)
         issues = self._repository.get_issues(state="open")
-        return next((issue for issue in issues if (issue.body or "").startswith(marker)), None)
+        # GitHub lists pull requests as issues.
+        return next(
+            (
+                issue
+                for issue in issues
+                if self._is_own(issue, marker) and issue.pull_request is None
+            ),
+            None,
+        )
+
+    def _is_own(self, text: Issue | IssueComment, marker: str) -> bool:
+        """Whether this token's user wrote it, as this program does. Anybody can write the marker,
+        so an issue or a comment of someone else is never changed."""
+        if not (text.body or "").startswith(marker):
+            return False
+        return text.user is not None and text.user.login == self._login
+
+    @cached_property
+    def _login(self) -> str:
+        """The token's user. The token of a workflow may not ask for it."""
+        try:
+            return self._github.get_user().login
+        except GithubException as error:
+            # https://docs.github.com/en/rest/users/users#get-the-authenticated-user
+            if error.status == 403 and "by integration" in _message(error):
+                return ACTIONS
+            raise
 
     @contextmanager
     def _errors(self, action: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from doks_gitops.policy.preview import check
+from doks_gitops.policy.preview import SECRET, check
 from doks_gitops.stack import PulumiError, Stack
 
 OPERATIONS = ("create", "update", "delete", "replace", "import", "read")
@@ -120,7 +120,22 @@ def _name(urn: str) -> str:
 def _fields(step: Mapping[str, Any]) -> Iterator[Field]:
     states = [(step.get(key) or {}).get("inputs") or {} for key in ("oldState", "newState")]
     for path in sorted(step.get("detailedDiff") or {}):
-        yield Field(path, *(_value_at(state, path) for state in states))
+        old, new = (_value_at(state, path) for state in states)
+        yield Field(path, _masked(old, new), _masked(new, old))
+
+
+def _masked(value: object, other: object) -> object:
+    """`value` with `[secret]` where `other` has a secret: it was one before, or is one now."""
+    if other == SECRET:
+        return SECRET
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        return {key: _masked(item, other.get(key)) for key, item in value.items()}
+    if isinstance(value, list) and isinstance(other, list):
+        return [
+            _masked(item, other[index] if index < len(other) else None)
+            for index, item in enumerate(value)
+        ]
+    return value
 
 
 def _value_at(value: object, path: str) -> object:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
+from html import escape
 
 from doks_gitops.ci.preview import Change, Field, Preview
 
@@ -30,7 +32,8 @@ def comment(previews: Sequence[Preview], title: str) -> str:
 def _text(previews: Sequence[Preview], title: str, details: dict[str, str]) -> str:
     lines = [f"### {title}", "", "| stack | result | policies |", "| --- | --- | --- |"]
     lines += [
-        f"| `{preview.stack}` | {_result(preview)} | {_policies(preview)} |" for preview in previews
+        f"| `{_cell(preview.stack)}` | {_result(preview)} | {_policies(preview)} |"
+        for preview in previews
     ]
     return "\n".join([*lines, "", *(text for text in details.values() if text)])
 
@@ -60,14 +63,14 @@ def _policies(preview: Preview) -> str:
 def _details(preview: Preview) -> str:
     if not (preview.error or preview.changes or preview.violations or preview.warnings):
         return ""
-    lines = [f"<details><summary><code>{preview.stack}</code></summary>", ""]
+    lines = [f"<details><summary><code>{escape(preview.stack)}</code></summary>", ""]
     if preview.error:
-        lines += ["```text", preview.error, "```"]
-    lines += [f"- ⚠️ {_one_line(warning)}" for warning in preview.warnings]
-    lines += [f"- {_one_line(violation)}" for violation in preview.violations]
+        lines.append(_fenced("text", preview.error))
+    lines += [f"- ⚠️ {_prose(warning)}" for warning in preview.warnings]
+    lines += [f"- {_prose(violation)}" for violation in preview.violations]
     if preview.changes:
         changes = [line for change in preview.changes for line in _change(change)]
-        lines += ["```diff", *changes, "```"]
+        lines.append(_fenced("diff", "\n".join(changes)))
     return "\n".join([*lines, "", "</details>", ""])
 
 
@@ -76,9 +79,10 @@ _SIGN = {"create": "+", "delete": "-", "replace": "!", "update": "!"}
 
 
 def _change(change: Change) -> Iterator[str]:
-    yield f"{_SIGN.get(change.operation, ' ')} {change.operation} {change.type} {change.name}"
+    words = f"{change.operation} {change.type} {_one_line(change.name)}"
+    yield f"{_SIGN.get(change.operation, ' ')} {words}"
     for field in change.fields:
-        yield f"    {_field(field)}"
+        yield f"    {_one_line(_field(field))}"
 
 
 def _field(field: Field) -> str:
@@ -91,6 +95,24 @@ def _field(field: Field) -> str:
 def _value(value: object) -> str:
     text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _fenced(language: str, text: str) -> str:
+    """A code block that no line of the text can end."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _prose(text: str) -> str:
+    """The text as one line without HTML, code and links."""
+    line = _one_line(text).replace("<", "&lt;").replace("`", "&#96;")
+    return line.replace("](", "]&#40;")
+
+
+def _cell(text: str) -> str:
+    """The text inside backticks in a table."""
+    return _one_line(text).replace("`", "'").replace("|", r"\|")
 
 
 def _one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from pulumi import Config
 from pulumi_policy import (
     EnforcementLevel,
     PolicyConfigSchema,
@@ -9,13 +10,16 @@ from pulumi_policy import (
     ResourceValidationArgs,
     ResourceValidationPolicy,
 )
+from pulumi_policy.proxy import UnknownValueError
 
-from doks_gitops.policy.rules import RULES, Resource, Rule
+from doks_gitops.policy.rules import ENVIRONMENT, RULES, Resource, Rule, unknown
 
 NAME = "doks-gitops"
 
 
 def _validation(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation], None]:
+    project, _, name = ENVIRONMENT.partition(":")
+
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
         if args.resource_type in rule.types:
             resource = Resource(
@@ -24,8 +28,14 @@ def _validation(rule: Rule) -> Callable[[ResourceValidationArgs, ReportViolation
                 args.props,
                 protect=args.opts.protect,
                 config=args.get_config(),
+                environment=Config(project).get(name),
             )
-            for violation in rule.violations(resource):
+            try:
+                violations = list(rule.violations(resource))
+            except UnknownValueError as error:
+                # The engine only advises then, whatever the rule's level is.
+                violations = [unknown(error.message)]
+            for violation in violations:
                 report(violation, None)
 
     return validate

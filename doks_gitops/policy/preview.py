@@ -14,11 +14,13 @@ from typing import Any
 
 from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown_checking_proxy
 
-from doks_gitops.policy.rules import RULES, Resource
+from doks_gitops.policy.rules import ENVIRONMENT, RULES, Resource, unknown
 
 CONFIG = Path(__file__).with_name("config.json")
 """The pack's configuration, as `pulumi preview --policy-pack-config` takes it."""
-_SECRET = "[secret]"  # noqa: S105 (Pulumi's placeholder for a secret)
+SECRET = "[secret]"  # noqa: S105 (no secret itself)
+"""Pulumi's placeholder for a secret."""
+_REPLACING = ("replace", "create-replacement")
 _DELETED = ("delete", "delete-replaced", "discard", "discard-replaced")
 
 
@@ -39,8 +41,9 @@ def check(stack: str, preview: Mapping[str, Any]) -> Verdict:
     unchanged ones too, as in the engine.
 
     A rule that needs a secret, or a value that only the deployment will know, is reported as not
-    checked and forbids nothing, as in the engine.
+    checked: a mandatory one forbids the deployment.
     """
+    environment = (preview.get("config") or {}).get(ENVIRONMENT)
     config: dict[str, dict[str, Any]] = json.loads(CONFIG.read_text())
     mandatory: list[str] = []
     advisory: list[str] = []
@@ -58,15 +61,19 @@ def check(stack: str, preview: Mapping[str, Any]) -> Verdict:
                 properties,
                 protect=bool(state.get("protect")),
                 config=config.get(rule.name, {}),
+                environment=environment,
+                replaced=step["op"] in _REPLACING,
             )
             label = f"{rule.name} ({stack}, {state['urn'].rpartition('::')[2]})"
             try:
-                violations = [f"{label}: {text}" for text in rule.violations(resource)]
+                violations = list(rule.violations(resource))
             except UnknownValueError as error:
-                advisory.append(f"{label}: not checked, because of a {error.message}")
-            else:
-                (mandatory if rule.mandatory else advisory).extend(violations)
-    return Verdict((*mandatory, *advisory), bool(mandatory))
+                violations = [unknown(error.message)]
+            (mandatory if rule.mandatory else advisory).extend(
+                f"{label}: {text}" for text in violations
+            )
+    # A replaced resource has several steps with the same new state.
+    return Verdict(tuple(dict.fromkeys((*mandatory, *advisory))), bool(mandatory))
 
 
 def _secrets_unknown(value: Any) -> Any:
@@ -75,4 +82,4 @@ def _secrets_unknown(value: Any) -> Any:
         return {key: _secrets_unknown(element) for key, element in value.items()}
     if isinstance(value, list):
         return [_secrets_unknown(element) for element in value]
-    return UNKNOWN_STRING_VALUE if value == _SECRET else value
+    return UNKNOWN_STRING_VALUE if value == SECRET else value

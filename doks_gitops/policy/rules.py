@@ -7,7 +7,10 @@ brings from Git are reviewed there.
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
+
+from doks_gitops.environments import ENVIRONMENTS
 
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
 NODE_POOL = "digitalocean:index/kubernetesNodePool:KubernetesNodePool"
@@ -17,6 +20,10 @@ RELEASE = "kubernetes:helm.sh/v3:Release"
 PROJECT = "kubernetes:argoproj.io/v1alpha1:AppProject"
 APPLICATION = "kubernetes:argoproj.io/v1alpha1:Application"
 
+ENVIRONMENT = "doks-gitops:environment"
+"""The key of a stack's configuration with its environment, if that is not the stack's name."""
+PLATFORM_PROJECT = "platform"
+"""The project that brings an App of Apps (`doks_gitops.arguments.PLATFORM`)."""
 PROTECTED_BRANCHES = ("main",)
 """Branches that take reviewed commits only. The pack's config may name others."""
 _EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
@@ -33,6 +40,11 @@ class Resource:
     protect: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     """The pack's configuration of the rule that checks it."""
+    environment: str | None = None
+    """The stack's setting `environment`; None if it has none, and so is named after it."""
+    replaced: bool = False
+    """Whether the preview replaces it. Pulumi does not tell policy packs; it refuses to replace a
+    protected resource."""
 
     @property
     def stack(self) -> str:
@@ -40,8 +52,8 @@ class Resource:
 
     @property
     def in_production(self) -> bool:
-        """A stack is production if its name begins with prod."""
-        return self.stack.startswith("prod")
+        """As in the settings. An environment that can't be told is production."""
+        return (self.environment or self.stack) not in set(ENVIRONMENTS) - {"prod"}
 
     def at(self, *path: str) -> Any:
         """Returns the property at `path`; None if it, or an object on the path, does not exist."""
@@ -66,6 +78,11 @@ class Rule:
     """JSON schema of each key of the pack's config."""
 
 
+def unknown(message: str) -> str:
+    """The violation of a rule that needs a value which the preview does not show."""
+    return f"It was not checked, because a {message}; set it to a plain value."
+
+
 def prod_cluster_is_highly_available(cluster: Resource) -> Iterator[str]:
     if cluster.in_production and not cluster.at("ha"):
         yield "The control plane is one machine; set cluster.highAvailability: true."
@@ -74,6 +91,14 @@ def prod_cluster_is_highly_available(cluster: Resource) -> Iterator[str]:
 def prod_cluster_is_protected(cluster: Resource) -> Iterator[str]:
     if cluster.in_production and not cluster.protect:
         yield "Pulumi would destroy or replace it when told to; set cluster.protect: true."
+
+
+def prod_cluster_is_not_replaced(cluster: Resource) -> Iterator[str]:
+    if cluster.in_production and cluster.replaced:
+        yield (
+            "A new cluster would take the place of the one that runs everything; take the change "
+            "back, or make it by hand with `pulumi up` once nothing needs the old cluster."
+        )
 
 
 def prod_cluster_keeps_its_data(cluster: Resource) -> Iterator[str]:
@@ -91,7 +116,7 @@ def cluster_is_tagged(cluster: Resource) -> Iterator[str]:
     if "environment" not in prefixes:
         yield (
             "The bill does not show what it is for; add "
-            f"environment:{cluster.stack} to cluster.tags."
+            f"environment:{cluster.environment or cluster.stack} to cluster.tags."
         )
 
 
@@ -152,12 +177,31 @@ def argocd_is_not_public_without_tls_and_sso(release: Resource) -> Iterator[str]
     settings = ("values", "configs", "cm")
     if not (release.at(*settings, "dex.config") or release.at(*settings, "oidc.config")):
         yield f"It is public ({exposed}) without single sign-on; set configs.cm of argocd.values."
-    if str(release.at("values", "configs", "params", "server.insecure")).lower() == "true":
+    # With an ingress, TLS may end there: Argo CD then serves plain HTTP inside the cluster.
+    # https://argo-cd.readthedocs.io/en/stable/operator-manual/ingress/
+    ingresses = {f"server.{kind}": kind for kind in ("ingress", "ingressGrpc")}
+    insecure = str(release.at("values", "configs", "params", "server.insecure")).lower() == "true"
+    if insecure and not set(exposures) <= set(ingresses):
         yield f"It is public ({exposed}) with plain HTTP; take server.insecure away."
-    for kind in ("ingress", "ingressGrpc"):
-        ingress = release.at("values", "server", kind) or {}
-        if ingress.get("enabled") and not (ingress.get("tls") or ingress.get("extraTls")):
-            yield f"Its server.{kind} has no TLS; set server.{kind}.tls of argocd.values."
+    for exposure in exposures:
+        ingress = release.at("values", "server", ingresses.get(exposure, "")) or {}
+        if exposure in ingresses and not (ingress.get("tls") or ingress.get("extraTls")):
+            yield f"Its {exposure} has no TLS; set {exposure}.tls of argocd.values."
+
+
+def chart_adds_no_objects_and_arguments(release: Resource) -> Iterator[str]:
+    values = release.at("values") or {}
+    allowed = release.config.get("allowed", ())
+    paths = ["extraObjects"] if values.get("extraObjects") else []
+    for part in values:
+        if isinstance(values[part], Mapping) and values[part].get("extraArgs"):
+            paths.append(f"{part}.extraArgs")
+    for path in paths:
+        if path not in allowed:
+            yield (
+                f"{path} of argocd.values can lift every limit that Argo CD sets; take it away, or "
+                "add it to `allowed` of this rule in doks_gitops/policy/config.json."
+            )
 
 
 def _exposures(release: Resource) -> Iterator[str]:
@@ -171,9 +215,52 @@ def _exposures(release: Resource) -> Iterator[str]:
 
 
 def project_has_no_wildcard(project: Resource) -> Iterator[str]:
-    for path, value in _texts("spec", project.at("spec") or {}):
-        if "*" in value and path.split(".")[1].partition("[")[0] in _LIMITS:
-            yield f'{path} is "{value}"; name each one that the environment needs.'
+    for limit in _LIMITS:
+        for path, value in _texts(f"spec.{limit}", project.at("spec", limit)):
+            # In a URL, `?` and `[` are no patterns. `!` excludes, which allows all others.
+            is_url = limit == "sourceRepos" or path.endswith(".server")
+            if value.startswith("!") or not set("*" if is_url else "*?[{").isdisjoint(value):
+                yield f'{path} is "{value}"; name each one that the environment needs.'
+
+
+def project_stays_out_of_the_platform(project: Resource) -> Iterator[str]:
+    if _brings_an_app_of_apps(project):
+        return
+    for destination in project.at("spec", "destinations") or ():
+        namespace = str(destination.get("namespace"))
+        for owned in (project.at("metadata", "namespace") or "argocd", "kube-system"):
+            if fnmatchcase(owned, namespace):
+                yield (
+                    f"Its applications may deploy to {owned}, and so become administrators of the "
+                    "cluster; take it away from project.namespaces."
+                )
+
+
+def _brings_an_app_of_apps(project: Resource) -> bool:
+    """Whether it is the platform's own project, which may deploy only Argo CD's own kinds."""
+    kinds = project.at("spec", "namespaceResourceWhitelist") or ()
+    return (
+        project.at("metadata", "name") == PLATFORM_PROJECT
+        and not project.at("spec", "clusterResourceWhitelist")
+        and len(kinds) > 0
+        and all(kind.get("group") == "argoproj.io" for kind in kinds)
+    )
+
+
+def project_makes_no_cluster_roles(project: Resource) -> Iterator[str]:
+    allowed = project.config.get("allowed", ())
+    for resource in project.at("spec", "clusterResourceWhitelist") or ():
+        kind = resource.get("kind")
+        if (
+            resource.get("group") in ("rbac.authorization.k8s.io", "*")
+            and kind in ("ClusterRole", "ClusterRoleBinding")
+            and kind not in allowed
+        ):
+            yield (
+                f"Its applications may give themselves every permission by a {kind}; take the kind "
+                "away from project.clusterResources, or add it to `allowed` of this rule in "
+                "doks_gitops/policy/config.json."
+            )
 
 
 _LIMITS = (
@@ -220,6 +307,11 @@ def application_heals_itself(application: Resource) -> Iterator[str]:
         yield "Changes by hand are not reverted; set sync.automated and sync.selfHeal."
 
 
+_ALLOWED: Mapping[str, Mapping[str, Any]] = {
+    "allowed": {"type": "array", "items": {"type": "string"}, "default": []}
+}
+"""The pack's config of a rule with exceptions."""
+
 RULES = (
     Rule(
         "prod-cluster-is-highly-available",
@@ -232,6 +324,12 @@ RULES = (
         "A production cluster is neither destroyed nor replaced by mistake.",
         (CLUSTER,),
         prod_cluster_is_protected,
+    ),
+    Rule(
+        "prod-cluster-is-not-replaced",
+        "A change of the settings does not replace the production cluster.",
+        (CLUSTER,),
+        prod_cluster_is_not_replaced,
     ),
     Rule(
         "prod-cluster-keeps-its-data",
@@ -281,6 +379,26 @@ RULES = (
         "A public Argo CD has single sign-on and encrypted connections.",
         (RELEASE,),
         argocd_is_not_public_without_tls_and_sso,
+    ),
+    Rule(
+        "chart-adds-no-objects-and-arguments",
+        "Argo CD is what its chart makes of it, without further objects and arguments.",
+        (RELEASE,),
+        chart_adds_no_objects_and_arguments,
+        config=_ALLOWED,
+    ),
+    Rule(
+        "project-stays-out-of-the-platform",
+        "Applications do not deploy to the namespaces of Argo CD and of Kubernetes.",
+        (PROJECT,),
+        project_stays_out_of_the_platform,
+    ),
+    Rule(
+        "project-makes-no-cluster-roles",
+        "Applications do not change who may do what in the cluster.",
+        (PROJECT,),
+        project_makes_no_cluster_roles,
+        config=_ALLOWED,
     ),
     Rule(
         "project-has-no-wildcard",

@@ -21,11 +21,12 @@ from doks_gitops.promotion.layout import (
 from doks_gitops.promotion.proposal import Proposal
 from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.settings import defaults
-from doks_gitops.settings.errors import stack_file
+from doks_gitops.settings.errors import key_of, stack_file
 from doks_gitops.settings.model import NAMESPACE, Argocd
+from doks_gitops.settings.stackfile import encrypted
 
 PUBLIC_ARGOCD_KEYS = ("namespace", "chart", "highAvailability", "url", "values")
-"""The keys of `argocd` that Git may know: none of them holds a secret."""
+"""The keys of `argocd` that Git may know, unless they hold an encrypted value."""
 
 _Named = TypeVar("_Named", App, Source)
 
@@ -71,7 +72,7 @@ def scaffold(
     message = f"Lay out the GitOps folder of {environment}"
     proposal = Proposal(tree, missing, message, f"layout/{environment}")
     repositories = sections.get("repositories") or {}
-    if not missing or layout.repository in {entry.get("url") for entry in repositories.values()}:
+    if not missing or layout.repository in [entry.get("url") for entry in repositories.values()]:
         return proposal, None
     return proposal, (
         f"Argo CD can read {layout.repository} only after the stack file has exactly this URL under"
@@ -102,6 +103,12 @@ def read_sections(folder: Path, stack: str) -> dict[str, Any]:
 def read_argocd(section: Mapping[str, Any]) -> Argocd:
     """The settings of Argo CD without its secrets. Raises `LayoutError`."""
     public = {key: section[key] for key in PUBLIC_ARGOCD_KEYS if key in section}
+    for path in encrypted(public):
+        raise LayoutError(
+            f"{key_of(NAMESPACE, ('argocd', *path))} is encrypted in the stack file, and Git must"
+            " not know it.",
+            "Keep it in a Secret of the cluster, and name that Secret in argocd.values.",
+        )
     enabled = (section.get("admin") or {}).get("enabled", True)
     try:
         argocd = Argocd.model_validate({**public, "admin": {"enabled": enabled}})

@@ -22,6 +22,8 @@ VIOLATIONS = "violations"
 
 Path = tuple[str | int, ...]
 
+Paths = frozenset[Path]
+
 Item = TypeVar("Item")
 
 # Strict mode takes tuples only, but YAML has lists.
@@ -104,6 +106,11 @@ def one_of(keys: frozenset[str], *choices: str, required: bool = True) -> Iterat
             got=f"both {' and '.join(present)}" if present else f"none of {', '.join(choices)}",
             expected=f"{'exactly' if required else 'at most'} one of {', '.join(choices)}",
         )
+
+
+def below(paths: Paths, key: str | int) -> Paths:
+    """Those of `paths` that begin with `key`, relative to it."""
+    return frozenset(path[1:] for path in paths if path[:1] == (key,))
 
 
 def _carrier(violations: list[Violation]) -> PydanticCustomError:

@@ -141,7 +141,7 @@ def parse(
     findings += map(report.of_violation, rules.between_stacks(stack, sections, stack_files))
     if findings or settings is None:
         raise SettingsError(findings)
-    return settings
+    return settings.with_encrypted(frozenset(report.encrypted_values()))
 
 
 def billable_sections(stack: str, text: str) -> tuple[Cluster, Registry]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, PrivateAttr
 
 from doks_gitops.environments import Environment
 from doks_gitops.settings import scalars
-from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Violation, one_of
+from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Violation, one_of
 from doks_gitops.settings.github import GitHub
 from doks_gitops.settings.scalars import is_ssh_url
 
@@ -313,7 +313,9 @@ class Argocd(Model):
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
     webhook_secret: scalars.WebhookSecret | None = Field(
-        default=None, description="Secret that the Git host signs its webhooks with."
+        default=None,
+        description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "
+        "unsigned ones.",
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",
@@ -672,6 +674,19 @@ class Settings(Model):
     )
     github: GitHub | None = Field(default=None, description="The repository's settings on GitHub.")
     adopt: Adopt | None = Field(default=None, description="Existing resources to import.")
+    _encrypted: Paths = PrivateAttr(default=frozenset())
+
+    @property
+    def encrypted(self) -> Paths:
+        """Paths, in the stack file's spelling, of the encrypted values that have no secret type and
+        go into chart values or Applications. They become secret outputs."""
+        return self._encrypted
+
+    def with_encrypted(self, paths: Paths) -> Self:
+        """These settings with the `encrypted` paths."""
+        settings = self.model_copy()
+        settings._encrypted = paths
+        return settings
 
     @classmethod
     def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:

@@ -33,6 +33,11 @@ with the expected value. Text that looks like a number (`"1.34"`) needs quotes.
 
 Values marked *secret* must be encrypted; `pulumi config set --secret --path
 '{NAMESPACE}:argocd.admin.password'` prompts for one and encrypts it.
+A value that is encrypted inside `argocd.values`, or inside an application's `helm`, `kustomize`,
+`directory` or `ignoreDifferences`, stays encrypted in the state and hidden in previews. In the
+cluster, an Application has its values in plain text. If such a key comes from another source than
+the stack file and holds a secret, all its texts and numbers in these places count as secrets.
+Encrypting a value later does not remove it from the backend's history: replace the secret too.
 
 A **required** key is required if the stack file has the object that it belongs to.
 """

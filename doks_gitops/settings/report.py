@@ -28,6 +28,17 @@ RESERVED = ("stack", ACCOUNT, "adopt")
 SECTIONS = tuple(key for key in schema.fields(Settings) if key not in RESERVED)
 """The keys of the program's own namespace."""
 
+ANY = "*"
+FREE_FORM: tuple[Path, ...] = (
+    ("argocd", "values"),
+    *(
+        ("applications", ANY, options)
+        for options in ("kustomize", "directory", "helm", "ignoreDifferences")
+    ),
+)
+"""Sections without a type of their own for secrets, whose values go into chart values and into
+Applications. `ANY` stands for each name."""
+
 LONGEST_SHOWN = 80
 """Characters of a value that an error shows."""
 
@@ -106,6 +117,31 @@ class Report:
         for path in schema.secrets(ROOT, self.raw):
             if self._storage(path) is Storage.PLAIN and isinstance(self._value(path), str):
                 yield self._finding(path, "a secret in plain text", "the same, encrypted")
+
+    def encrypted_values(self) -> Iterator[Path]:
+        """Paths of the texts and numbers below `FREE_FORM` that are encrypted.
+
+        If the value of a key comes from another source than the stack file, Pulumi tells only that
+        there is a secret somewhere below the key: then all of them are taken for secrets.
+        """
+        for pattern in FREE_FORM:
+            yield from self._encrypted(pattern, self.raw, ())
+
+    def _encrypted(self, pattern: Path, value: object, path: Path) -> Iterator[Path]:
+        entries: Iterator[tuple[str | int, object]]
+        if isinstance(value, Mapping):
+            entries = iter(value.items())
+        elif isinstance(value, list | tuple):
+            entries = iter(enumerate(value))
+        else:
+            is_text_or_number = isinstance(value, str | int | float) and not isinstance(value, bool)
+            # An empty text or a boolean hides nothing, and Argo CD removes empty texts.
+            if is_text_or_number and value != "" and self._storage(path) is Storage.ENCRYPTED:
+                yield path
+            return
+        for key, item in entries:
+            if not pattern or pattern[0] in (ANY, key):
+                yield from self._encrypted(pattern[1:], item, (*path, key))
 
     def _finding(self, path: Path, got: str, expected: str, example: str | None = None) -> Finding:
         setting = schema.at(ROOT, path)

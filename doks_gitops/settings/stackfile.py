@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 import yaml
@@ -52,6 +52,18 @@ class StackFile:
         for part in path:
             value = _child(value, part)
         return value if isinstance(value, str) else None
+
+
+def encrypted(value: object, path: Path = ()) -> Iterator[Path]:
+    """Paths of the encrypted values in a part of a stack file."""
+    if _is_encrypted(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from encrypted(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from encrypted(item, (*path, index))
 
 
 def _child(value: object, part: str | int) -> object:

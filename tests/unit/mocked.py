@@ -40,6 +40,7 @@ class Resource:
     delete_before_replace: bool
     delete_timeout: str
     retain_on_delete: bool
+    secret_outputs: frozenset[str]
     raw: Struct
     """The inputs in the form of the engine's protocol."""
 
@@ -120,6 +121,7 @@ class _Monitor(mocks.MockMonitor):
             delete_before_replace=request.deleteBeforeReplace,
             delete_timeout=request.customTimeouts.delete,
             retain_on_delete=request.retainOnDelete,
+            secret_outputs=frozenset(request.additionalSecretOutputs),
             raw=request.object,
         )
         return response

@@ -58,6 +58,15 @@ def test_preview_names_what_changes_from_what_to_what() -> None:
     assert (preview.count, preview.unchanged, preview.error) == ({"update": 1}, 15, None)
 
 
+def test_preview_hides_the_old_value_of_what_has_become_a_secret() -> None:
+    old = {"spec": {"list": [{"token": "hush", "user": "ada"}]}, "data": "hush"}
+    new = {"spec": {"list": [{"token": "[secret]", "user": "ada"}]}, "data": "[secret]"}
+    preview = Preview.from_json("dev", preview_json(step("update", old, new, "spec", "data")))
+    assert "hush" not in report.comment([preview], "Preview")
+    preview = Preview.from_json("dev", preview_json(step("update", new, old, "spec", "data")))
+    assert "hush" not in report.comment([preview], "Preview")
+
+
 def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -> None:
     operations = ("refresh", "same", "create-replacement", "replace", "delete-replaced")
     steps = [step(operation) for operation in operations]
@@ -262,7 +271,75 @@ def test_every_page_is_searched_for_an_issue(api: FakeApi) -> None:
     api.answer(f"{path}#1", (200, others), Link=f'<{api.url}{path}?page=2>; rel="next"')
     body = "<!-- doks-gitops: drift -->\nold"
     issue = {"number": 100, "body": body, "url": f"{api.url}{path}/100", "html_url": "the issue"}
+    issue |= {"user": {"login": "bot"}, "pull_request": None}
+    api.answer("/user", (200, {"login": "bot"}))
     api.answer(f"{path}#2", (200, [issue]))
     api.answer(f"{path}/100", (200, issue))
     assert repository(api).issue("drift", "Drift", "new") == "the issue"
     assert api.bodies == [{"title": "Drift", "body": "<!-- doks-gitops: drift -->\nnew"}]
+
+
+INTEGRATION = {"message": "Resource not accessible by integration"}
+
+
+@pytest.mark.parametrize(
+    ("user", "author"),
+    [((200, {"login": "bot"}), "bot"), ((403, INTEGRATION), "github-actions[bot]")],
+)
+def test_only_the_tokens_own_comment_is_rewritten(
+    api: FakeApi, user: tuple[int, Any], author: str
+) -> None:
+    path = "/repos/team/demo/issues"
+    body = "<!-- doks-gitops: preview -->\nold"
+    comments = [
+        {"body": text, "user": {"login": login}, "url": f"{api.url}/{number}"}
+        for number, (text, login) in enumerate(
+            [(body, "mallory"), (f"> {body}", author), (body, author)]
+        )
+    ]
+    for number, comment in enumerate(comments):
+        comment["html_url"] = f"comment {number}"
+    api.answer("/user", user)
+    api.answer(f"{path}/7/comments", (200, comments))
+    api.answer("/2", (200, comments[2]))
+    assert repository(api).comment(7, "preview", "new") == "comment 2"
+
+
+def test_pull_request_or_issue_of_someone_else_is_never_taken_for_the_drift_issue(
+    api: FakeApi,
+) -> None:
+    body = "<!-- doks-gitops: drift -->\nmine"
+    issues = [
+        {"number": 1, "body": body, "user": {"login": "bot"}, "pull_request": {"url": "x"}},
+        {"number": 2, "body": body, "user": {"login": "mallory"}, "pull_request": None},
+        {"number": 3, "body": body, "user": None, "pull_request": None},
+    ]
+    api.answer("/user", (200, {"login": "bot"}))
+    api.answer("/repos/team/demo/issues", (200, issues))
+    assert repository(api).close_issue("drift", "") is None
+    assert api.bodies == []
+
+
+def test_refused_look_at_the_tokens_user_is_an_error(api: FakeApi) -> None:
+    issue = {"number": 2, "body": "<!-- doks-gitops: drift -->", "user": {"login": "bot"}}
+    api.answer("/user", (403, {"message": "Forbidden"}))
+    api.answer("/repos/team/demo/issues", (200, [issue | {"pull_request": None}]))
+    with pytest.raises(GitHubError, match="403 Forbidden"):
+        repository(api).close_issue("drift", "")
+
+
+def test_text_from_outside_never_leaves_its_place_in_the_comment() -> None:
+    change = Change("update", "Secret", "a\n```\n# b", (Field("x\ny", "````", "\n```\n<b>"),))
+    text = report.comment(
+        [
+            Preview("dev", (change,), violations=("a `b` </details>\n# c [d](e)",)),
+            Preview("a|b`", error="one\n```\n<script>\n`````\ntwo"),
+        ],
+        "Preview",
+    )
+    lines = text.splitlines()
+    fences = [line for line in lines if line.startswith("```")]
+    assert fences == ["`````diff", "`````", "``````text", "```", "`````", "``````"]
+    assert r'    x y: "````" → "\n```\n<b>"' in lines
+    assert "- a &#96;b&#96; &lt;/details> # c [d]&#40;e)" in lines
+    assert "| `a\\|b'` | ❌ failed | not checked |" in lines

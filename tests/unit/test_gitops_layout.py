@@ -115,6 +115,14 @@ def test_argo_cd_s_values_in_git_have_no_secret() -> None:
     assert values["server"]["replicas"] == 3
 
 
+def test_value_that_is_encrypted_in_the_stack_file_is_never_written_into_git() -> None:
+    values = {"configs": {"secret": {"extra": {"token": {"secure": "v1:x"}}}}}
+    with pytest.raises(
+        LayoutError, match=r":argocd\.values\.configs\.secret\.extra\.token is encrypted"
+    ):
+        read_argocd({"chart": {"version": "1.2.3"}, "values": values})
+
+
 def test_chart_that_argo_cd_can_t_read_is_refused() -> None:
     with pytest.raises(LayoutError, match=r"path \./chart on this machine"):
         read_argocd({"chart": {"path": "./chart"}})

@@ -1,21 +1,29 @@
 """The policies: each with what it allows and what it forbids."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pulumi_policy import EnforcementLevel
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from pulumi.runtime import rpc
+from pulumi_policy import EnforcementLevel, ResourceValidationPolicy
 
+from doks_gitops import arguments
 from doks_gitops.account import Account, Version
 from doks_gitops.policy import rules
 from doks_gitops.policy.pack import POLICIES
 from doks_gitops.policy.preview import check
 from doks_gitops.policy.rules import RULES, Resource
+from tests.unit.mocked import Run
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import STACKS, configuration, own_files
 from tests.unit.test_program import platform
 
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+"""Pulumi's mark of a value that only the deployment will know."""
 BY_NAME = {rule.name: rule for rule in RULES}
 
 
@@ -85,10 +93,24 @@ def values(**chart_values: Any) -> Resource:
     return changed(RELEASE, values=chart_values)
 
 
+def cluster_kind(kind: str, group: str) -> Resource:
+    return spec(PROJECT, clusterResourceWhitelist=[{"group": group, "kind": kind}])
+
+
+BOOTSTRAP = changed(
+    PROJECT,
+    metadata={"name": arguments.PLATFORM, "namespace": "argocd"},
+    spec={
+        "destinations": [{"namespace": "argocd"}],
+        "clusterResourceWhitelist": [],
+        "namespaceResourceWhitelist": [{"group": "argoproj.io", "kind": "Application"}],
+    },
+)
 INGRESS = {"server": {"ingress": {"enabled": True, "tls": True}}}
 BROKEN = [
     ("prod-cluster-is-highly-available", changed(CLUSTER, ha=False)),
     ("prod-cluster-is-protected", replace(CLUSTER, protect=False)),
+    ("prod-cluster-is-not-replaced", replace(CLUSTER, replaced=True)),
     ("prod-cluster-keeps-its-data", changed(CLUSTER, destroyAllAssociatedResources=True)),
     ("prod-cluster-has-a-maintenance-window", changed(CLUSTER, maintenancePolicy=None)),
     ("prod-cluster-has-a-maintenance-window", changed(CLUSTER, maintenancePolicy={"day": "any"})),
@@ -125,12 +147,45 @@ BROKEN = [
     ("project-has-no-wildcard", in_dev(spec(PROJECT, sourceRepos=["*"]))),
     ("project-has-no-wildcard", spec(PROJECT, sourceRepos=["https://git.example.com/team/*"])),
     ("project-has-no-wildcard", spec(PROJECT, destinations=[{"server": "*", "namespace": "a"}])),
-    ("project-has-no-wildcard", spec(PROJECT, destinations=[{"namespace": "shop-*"}])),
+    ("project-has-no-wildcard", spec(PROJECT, sourceRepos=["!https://git.example.com/a"])),
+    *(
+        ("project-has-no-wildcard", spec(PROJECT, destinations=[{"namespace": namespace}]))
+        for namespace in ("shop-*", "sho?", "[a-z]hop", "!shop", "{a,b}")
+    ),
     (
         "project-has-no-wildcard",
         spec(PROJECT, clusterResourceWhitelist=[{"group": "apps", "kind": "*"}]),
     ),
+    ("chart-adds-no-objects-and-arguments", in_dev(values(extraObjects=[{"kind": "Pod"}]))),
+    ("chart-adds-no-objects-and-arguments", values(server={"extraArgs": ["--disable-auth"]})),
+    (
+        "chart-adds-no-objects-and-arguments",
+        replace(values(extraObjects=["x"]), config={"allowed": ["server.extraArgs"]}),
+    ),
+    *(
+        (
+            "project-stays-out-of-the-platform",
+            spec(PROJECT, destinations=[{"namespace": namespace}]),
+        )
+        for namespace in ("argocd", "kube-system", "kube-*")
+    ),
+    (
+        "project-stays-out-of-the-platform",
+        changed(spec(PROJECT, destinations=[{"namespace": "cd"}]), metadata={"namespace": "cd"}),
+    ),
+    ("project-stays-out-of-the-platform", spec(BOOTSTRAP, namespaceResourceWhitelist=[])),
+    ("project-stays-out-of-the-platform", changed(BOOTSTRAP, metadata={"name": "shop"})),
+    *(
+        ("project-makes-no-cluster-roles", in_dev(cluster_kind(kind, group)))
+        for kind, group in (
+            ("ClusterRole", "rbac.authorization.k8s.io"),
+            ("ClusterRoleBinding", "rbac.authorization.k8s.io"),
+            ("ClusterRoleBinding", "*"),
+        )
+    ),
     ("prod-revision-is-pinned", source("HEAD")),
+    ("prod-revision-is-pinned", replace(in_dev(source("HEAD")), environment="prod")),
+    ("prod-revision-is-pinned", replace(in_dev(source("HEAD")), environment="[secret]")),
     ("prod-revision-is-pinned", source("a-branch")),
     ("prod-revision-is-pinned", source("v1.*")),
     ("prod-revision-is-pinned", source("5f3c2a1")),
@@ -149,6 +204,7 @@ ALLOWED = [
     *((rule.name, good) for rule in RULES for good in KEPT if good.type in rule.types),
     ("prod-cluster-is-highly-available", in_dev(changed(CLUSTER, ha=False))),
     ("prod-cluster-is-protected", in_dev(replace(CLUSTER, protect=False))),
+    ("prod-cluster-is-not-replaced", in_dev(replace(CLUSTER, replaced=True))),
     ("prod-cluster-keeps-its-data", in_dev(changed(CLUSTER, destroyAllAssociatedResources=True))),
     ("prod-cluster-has-a-maintenance-window", in_dev(changed(CLUSTER, maintenancePolicy=None))),
     ("cluster-is-tagged", changed(CLUSTER, tags=["team:shop", "environment:blue"])),
@@ -166,6 +222,31 @@ ALLOWED = [
         values(**SSO, server={"service": {"type": "LoadBalancer"}}),
     ),
     ("argocd-is-not-public-without-tls-and-sso", changed(RELEASE, values=None)),
+    # TLS ends at the load balancer: Argo CD's documented set-up.
+    (
+        "argocd-is-not-public-without-tls-and-sso",
+        values(configs={**SSO["configs"], "params": {"server.insecure": True}}, **INGRESS),
+    ),
+    ("chart-adds-no-objects-and-arguments", values(server={"extraArgs": []}, extraObjects=[])),
+    (
+        "chart-adds-no-objects-and-arguments",
+        replace(
+            values(server={"extraArgs": ["--x"]}, extraObjects=["x"]),
+            config={"allowed": ["server.extraArgs", "extraObjects"]},
+        ),
+    ),
+    ("project-stays-out-of-the-platform", BOOTSTRAP),
+    (
+        "project-makes-no-cluster-roles",
+        replace(
+            cluster_kind("ClusterRole", "rbac.authorization.k8s.io"),
+            config={"allowed": ["ClusterRole"]},
+        ),
+    ),
+    ("project-has-no-wildcard", spec(PROJECT, sourceRepos=["https://git.example.com/a?b=[c]"])),
+    ("project-has-no-wildcard", spec(PROJECT, destinations=[{"server": "https://[::1]"}])),
+    ("prod-revision-is-pinned", replace(source("HEAD"), environment="dev")),
+    ("prod-revision-is-pinned", replace(source("HEAD"), environment="staging")),
     ("prod-revision-is-pinned", source("v1.2.3")),
     ("prod-revision-is-pinned", source("5f3c2a1b" * 5)),
     ("prod-revision-is-pinned", in_dev(source("HEAD"))),
@@ -197,10 +278,8 @@ def test_every_rule_is_tested_both_ways_and_is_a_policy_of_its_level() -> None:
         assert mandatory == rule.mandatory
 
 
-@pytest.mark.parametrize("stack", STACKS)
-def test_the_repositorys_own_stacks_keep_all_rules(
-    stack: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def own_stack(stack: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Run:
+    """A run of the program with one of the repository's own stack files."""
     files = own_files()
     config, _ = configuration(files[f"Pulumi.{stack}.yaml"])
     config["doks-gitops:environment"] = stack
@@ -213,13 +292,50 @@ def test_the_repositorys_own_stacks_keep_all_rules(
         clusters=(),
         registries=("microservices-demo",),
     )
+    return platform(monkeypatch, config=config, team=team, stack=stack, **options)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_repositorys_own_stacks_keep_all_rules(
+    stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     resources = {
-        res.type: Resource(res.urn, res.type, res.inputs, protect=res.protect)
-        for res in platform(monkeypatch, config=config, team=team, stack=stack).resources.values()
+        res.type: Resource(res.urn, res.type, res.inputs, protect=res.protect, environment=stack)
+        for res in own_stack(stack, monkeypatch).resources.values()
     }
     for rule in RULES:
         for type in set(rule.types) - {rules.REGISTRY, rules.NODE_POOL}:
             assert list(rule.violations(resources[type])) == [], rule.name
+
+
+def shown(value: Any) -> Any:
+    """Inputs as a preview's JSON shows them."""
+    if rpc.is_rpc_secret(value):
+        return "[secret]"
+    if isinstance(value, dict):
+        return {key: shown(item) for key, item in value.items()}
+    return [shown(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_no_rule_needs_a_secret_of_the_repositorys_own_stacks(
+    stack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = [
+        {
+            "op": "create",
+            "newState": {
+                "urn": resource.urn,
+                "type": resource.type,
+                "inputs": shown(json_format.MessageToDict(resource.raw)),
+                "protect": resource.protect,
+            },
+        }
+        for resource in own_stack(stack, monkeypatch, preview=True).resources.values()
+    ]
+    assert "[secret]" in json.dumps(steps)
+    preview = {"config": {rules.ENVIRONMENT: stack}, "steps": steps}
+    assert check(stack, preview).violations == ()
 
 
 def step(resource: Resource, op: str = "create", **state: Any) -> dict[str, Any]:
@@ -252,13 +368,70 @@ def test_a_resource_that_is_deleted_is_not_checked() -> None:
     assert check("prod", preview).violations == ()
 
 
-@pytest.mark.parametrize("hidden", ["[secret]", "04da6b54-80e4-46f7-96ec-b56ff0331ba9"])
-def test_a_rule_that_needs_a_hidden_value_is_reported_and_forbids_nothing(hidden: str) -> None:
+@pytest.mark.parametrize("hidden", ["[secret]", UNKNOWN])
+def test_a_rule_that_needs_a_hidden_value_counts_as_broken(hidden: str) -> None:
     verdict = check("prod", {"steps": [step(changed(RELEASE, values=hidden))]})
+    first, second = verdict.violations
+    assert first.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): It was not check")
+    assert second.startswith("chart-adds-no-objects-and-arguments (prod, it): It was not checked")
+    assert ".values" in first
+    assert verdict.forbidden
+    verdict = check("prod", {"steps": [step(spec(APPLICATION, syncPolicy=hidden))]})
     [message] = verdict.violations
-    assert message.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): not checked")
-    assert ".values" in message
+    assert message.startswith("application-heals-itself (prod, it): It was not checked")
     assert not verdict.forbidden
+
+
+def test_what_a_first_deployment_cannot_know_forbids_nothing() -> None:
+    first = (
+        changed(CLUSTER, vpcUuid=UNKNOWN, registryIntegration=UNKNOWN),
+        changed(PROVIDER, kubeconfig="[secret]", clusterIdentifier=UNKNOWN),
+        values(server={"replicas": 2}, configs={"secret": {"githubSecret": UNKNOWN}}),
+        changed(PROJECT, metadata={"name": "prod", "uid": UNKNOWN}),
+        spec(APPLICATION, project=UNKNOWN),
+    )
+    steps = [step(new, protect=new.protect) for new in first]
+    assert check("prod", {"steps": steps}).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("stack", "environment", "forbidden"),
+    [("live", "prod", True), ("prod-copy", "dev", False), ("dev", "[secret]", True)],
+)
+def test_production_is_what_the_stacks_configuration_calls_production(
+    stack: str, environment: str, forbidden: bool
+) -> None:
+    urn = CLUSTER.urn.replace(":prod:", f":{stack}:")
+    preview = {
+        "config": {"doks-gitops:environment": environment},
+        "steps": [step(replace(CLUSTER, urn=urn))],
+    }
+    assert check(stack, preview).forbidden is forbidden
+
+
+@pytest.mark.parametrize(("environment", "found"), [("prod", True), ("dev", False)])
+def test_the_pack_reads_the_environment_of_the_stacks_configuration(
+    environment: str, found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages: list[str] = []
+    [policy] = [policy for policy in POLICIES if policy.name == "prod-cluster-is-protected"]
+    assert isinstance(policy, ResourceValidationPolicy)
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps({rules.ENVIRONMENT: environment}))
+    args: Any = SimpleNamespace(
+        urn=CLUSTER.urn.replace(":prod:", ":live:"),
+        resource_type=CLUSTER.type,
+        props=CLUSTER.properties,
+        opts=SimpleNamespace(protect=False),
+        get_config=dict,
+    )
+    policy.validate(args, lambda text, urn: messages.append(text))
+    assert bool(messages) is found
+
+
+def test_a_cluster_that_a_preview_replaces_is_named_once() -> None:
+    steps = [step(CLUSTER, op, protect=True) for op in ("create-replacement", "replace")]
+    [violation] = check("prod", {"steps": steps}).violations
+    assert violation.startswith("prod-cluster-is-not-replaced (prod, it): ")
 
 
 def test_a_deployed_and_unchanged_resource_is_checked_too(

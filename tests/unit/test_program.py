@@ -3,14 +3,17 @@
 import copy
 import json
 import runpy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import yaml
+from google.protobuf import json_format  # type: ignore[import-untyped]
+from pulumi.runtime import rpc
 
 from doks_gitops import account, settings
 from doks_gitops.account import Account, RunningCluster, Version, Vpc, verification
@@ -79,12 +82,15 @@ def platform(
     config: Mapping[str, Any] = CONFIG,
     team: Account = TEAM,
     after: tuple[RunningCluster, ...] = (),
+    files: Mapping[str, str] = MappingProxyType({}),
+    secret_keys: Collection[str] | None = None,
     **options: Any,
 ) -> Run:
     """A run of the program with this configuration in this account, which has the clusters `after`
     when everything is deployed."""
+    stack = settings.parse("dev", config, files, secret_keys=secret_keys)
     monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
-    monkeypatch.setattr(settings, "load", lambda: settings.parse("dev", config, {}))
+    monkeypatch.setattr(settings, "load", lambda: stack)
     monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
 
     def program() -> None:
@@ -424,3 +430,111 @@ def test_resources_keep_their_urns(
     urns = {urn.split("::", 2)[2] for urn in resources if not urn.endswith("::doks-gitops-dev")}
     expected = yaml.safe_load(URNS.read_text())
     assert sorted(urns) == expected["own" if name in STACKS else name]
+
+
+def secret_paths(value: Any, path: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
+    """Paths of the secrets in what a program has sent to the engine."""
+    if rpc.is_rpc_secret(value):
+        return {path}
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return {
+        found
+        for key, item in items
+        if isinstance(item, Mapping | list)
+        for found in secret_paths(item, (*path, key))
+    }
+
+
+NESTED: dict[str, Any] = {
+    "argocd": {"values": {"configs": {"secret": {"extra": {"token": "hush", "user": "ada"}}}}},
+    "applications": {
+        "shop": {
+            "helm": {
+                "valuesObject": {"list": [{"key": "hush"}, {"key": "open"}], "on": True},
+                "parameters": [{"name": "a", "value": "open"}, {"name": "b", "value": "hush"}],
+            }
+        },
+        "cart": {"kustomize": {"commonAnnotations": {"note": "hush", "team": "cart"}}},
+    },
+}
+
+
+def with_nested(encrypted: bool) -> tuple[dict[str, Any], str]:
+    """`CONFIG` with `NESTED`, and its stack file, where each `hush` may be encrypted."""
+    config = copy.deepcopy(CONFIG)
+    config["doks-gitops:argocd"] |= NESTED["argocd"]
+    place = {"path": "kustomize/dev", "namespace": "shop-dev"}
+    config["doks-gitops:applications"] = {
+        name: place | options for name, options in NESTED["applications"].items()
+    }
+    text = json.dumps({"config": {**config, "digitalocean:token": {"secure": "v1:x"}}})
+    for plain in ("a webhook secret", "git token", *(["hush"] if encrypted else [])):
+        text = text.replace(json.dumps(plain), '{"secure": "v1:x"}')
+    return config, text
+
+
+def test_value_that_is_encrypted_in_the_stack_file_is_a_secret_wherever_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nested(encrypted: bool, previous: Run | None = None) -> Run:
+        config, text = with_nested(encrypted)
+        files = {"Pulumi.dev.yaml": text}
+        return platform(
+            monkeypatch, config=config, files=files, secret_keys=[*config], previous=previous
+        )
+
+    plain = nested(False)
+    result = nested(True, plain)
+    assert result.inputs == plain.inputs
+
+    def added(kind: str, name: str) -> set[tuple[str | int, ...]]:
+        return secret_paths(json_format.MessageToDict(result.one(kind, name).raw)) - secret_paths(
+            json_format.MessageToDict(plain.one(kind, name).raw)
+        )
+
+    assert added("Release", "argocd") == {("values", "configs", "secret", "extra", "token")}
+    source = ("spec", "source")
+    assert added("Application", "shop") == {
+        (*source, "helm", "valuesObject", "list", 0, "key"),
+        (*source, "helm", "parameters", 1, "value"),
+    }
+    assert added("Application", "cart") == {(*source, "kustomize", "commonAnnotations", "note")}
+    # Argo CD copies the source into the status, which is in the state too.
+    assert result.one("Application", "shop").secret_outputs == {"spec", "status", "operation"}
+    # What the state already has in plain text is encrypted too, though nothing is updated.
+    assert result.one("Release").secret_outputs == {"values"}
+    for kind in ("Application", "Release"):
+        assert not any(resource.secret_outputs for resource in plain.all(kind))
+    changed = {"argocd", "shop", "cart"}
+    for urn, resource in result.resources.items():
+        if resource.name not in changed or resource.type.startswith("doks-gitops"):
+            assert resource.raw == plain.resources[urn].raw, urn
+
+
+def test_texts_of_a_key_whose_secret_could_be_anywhere_are_all_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config, _ = with_nested(False)
+    # The keys come from a Pulumi environment: the stack file does not have them.
+    secret_keys = {*config} - {"doks-gitops:argocd"}
+    config["doks-gitops:argocd"].pop("webhookSecret")
+    run = platform(monkeypatch, config=config, secret_keys=secret_keys)
+    shop = secret_paths(json_format.MessageToDict(run.one("Application", "shop").raw))
+    helm = ("spec", "source", "helm")
+    assert shop == {
+        *((*helm, "valuesObject", "list", index, "key") for index in (0, 1)),
+        *((*helm, "parameters", index, key) for index in (0, 1) for key in ("name", "value")),
+    }
+    release = secret_paths(json_format.MessageToDict(run.one("Release").raw))
+    assert ("values", "configs", "secret", "extra", "token") not in release
+
+
+def test_encrypted_field_of_a_fixed_type_is_used_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = json.dumps({"config": {"doks-gitops:cluster": {"name": {"secure": "v1:x"}}}})
+    plain = platform(monkeypatch)
+    run = platform(monkeypatch, files={"Pulumi.dev.yaml": text}, previous=plain)
+    assert {urn: resource.raw for urn, resource in run.resources.items()} == {
+        urn: resource.raw for urn, resource in plain.resources.items()
+    }
