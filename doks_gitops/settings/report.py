@@ -159,10 +159,7 @@ class Report:
         if isinstance(value, bool):
             return str(value).lower()
         if not isinstance(value, str):
-            try:
-                return f"the number {value}"
-            except ValueError:  # Python writes no number of more than 4,300 digits
-                return "a number of many digits"
+            return f"the number {value}"
         shown = value if len(value) <= LONGEST_SHOWN else f"{value[:LONGEST_SHOWN]}..."
         return f'"{shown}"'
 

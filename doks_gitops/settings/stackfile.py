@@ -61,8 +61,11 @@ def values(text: str) -> dict[str, object]:
     config = document.get("config") if isinstance(document, Mapping) else None
     if not isinstance(config, Mapping):
         return {}
-    # Pulumi passes the configuration on as JSON, whose keys are texts.
-    return cast(dict[str, object], json.loads(json.dumps(config)))
+    try:
+        # Pulumi passes the configuration on as JSON, whose keys are texts.
+        return cast(dict[str, object], json.loads(json.dumps(config)))
+    except TypeError as error:
+        raise ValueError(f"YAML that Pulumi can't read: {error}") from None
 
 
 class StackFile:
