@@ -307,7 +307,7 @@ class Argocd(Model):
     high_availability: bool = Field(
         default=False,
         description="Several replicas of Argo CD's parts, and Redis with failover. Needs at least "
-        "3 nodes.",
+        "3 nodes without taints (or `redis-ha.tolerations` in `values`).",
     )
     url: scalars.HostUrl | None = Field(
         default=None,
