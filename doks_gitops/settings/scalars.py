@@ -167,7 +167,7 @@ def _is_repository(url: str) -> bool:
     return _is_web_url(url) and urlsplit(url).path.strip("/") != ""
 
 
-_GLOB = r"(\*|\[[^\[\]{}\s]+\]|\{[^\[\]{}\s]+\}|[!$-;=?-Z_a-z~])+"
+_GLOB = r"(\[[^\[\]{}\s]+\]|\{[^\[\]{}\s]+\}|[!$-;=?-Z_a-z~])+"
 
 
 def _is_repository_pattern(text: str) -> bool:
@@ -194,7 +194,7 @@ def _is_host_url(url: str) -> bool:
     if not _is_web_url(url):
         return False
     host = urlsplit(url).netloc
-    return not host.endswith(":") and url.removesuffix("/") == f"https://{host}"
+    return not host.endswith(":") and "_" not in host and url.removesuffix("/") == f"https://{host}"
 
 
 def is_api_endpoint(url: str) -> bool:
