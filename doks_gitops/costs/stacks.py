@@ -91,10 +91,7 @@ def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:
 
 def _owner(folder: Path, registry_name: str) -> tuple[str, Registry] | None:
     """The stack whose file creates the registry of that name."""
-    files, findings = read_all(folder)
-    if findings:
-        raise SettingsError(findings)
-    for name, text in files.items():
+    for name, text in read_all(folder).items():
         stack = name.split(".", 1)[1].removesuffix(".yaml")
         try:
             file = StackFile(text)

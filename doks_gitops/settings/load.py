@@ -66,13 +66,10 @@ def load() -> Settings:
     directory, and the environment variables of `ENVIRONMENT_VARIABLES`.
     """
     config = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
-    files, findings = read_all(FilePath.cwd())
-    if findings:
-        raise SettingsError(findings)
     settings = parse(
         pulumi.get_stack(),
         {key: decoded(key, value) for key, value in config.items()},
-        files,
+        read_all(FilePath.cwd()),
         environ=os.environ,
         secret_keys=[key for key in config if pulumi_config.is_config_secret(key)],
     )
@@ -84,9 +81,8 @@ def load() -> Settings:
     return settings
 
 
-def read_all(folder: FilePath) -> tuple[dict[str, str], list[Finding]]:
-    """The texts of the stack files in `folder` by name, and a finding for each one that can't be
-    read."""
+def read_all(folder: FilePath) -> dict[str, str]:
+    """The texts of the stack files in `folder` by name. Raises `SettingsError`."""
     files: dict[str, str] = {}
     findings = []
     for path in sorted(folder.glob("Pulumi.*.yaml")):
@@ -94,7 +90,9 @@ def read_all(folder: FilePath) -> tuple[dict[str, str], list[Finding]]:
             files[path.name] = stackfile.read(path)
         except ValueError as error:
             findings.append(broken_file(path.name, error))
-    return files, findings
+    if findings:
+        raise SettingsError(findings)
+    return files
 
 
 def decoded(key: str, value: str) -> object:
