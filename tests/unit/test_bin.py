@@ -51,6 +51,13 @@ def test_a_machine_without_a_python_that_fits_is_told_which_one_does(
     assert "python3 here: Python 3.9.2" in done.stderr
 
 
+def test_part_that_the_checks_do_not_have_is_wrong_usage(clone: Path) -> None:
+    done = run(clone, "bin/test", "static", "integration")
+    assert done.returncode == 2
+    assert "error: integration is no part of the checks" in done.stderr
+    assert done.stdout == "", "nothing has run"
+
+
 def test_a_python_without_pip_of_its_own_is_not_taken(clone: Path) -> None:
     """As Debian's is without python3-venv."""
     (modules := clone.parent / "modules").mkdir()
