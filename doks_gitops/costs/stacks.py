@@ -9,9 +9,14 @@ from pathlib import Path
 from doks_gitops import account
 from doks_gitops.costs import bill
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings import DigitalOcean, Registry
+from doks_gitops.settings import DigitalOcean, Registry, SettingsError, stackfile
 from doks_gitops.settings.errors import stack_file
-from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, billable_sections
+from doks_gitops.settings.load import (
+    ENVIRONMENT_VARIABLES,
+    billable_sections,
+    broken_file,
+    read_all,
+)
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
@@ -48,14 +53,16 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
 
 def _read(folder: Path, stack: str) -> str:
     path = folder / stack_file(stack)
-    try:
-        return path.read_text()
-    except OSError as error:
+    if not path.exists():
         raise CostsError(
-            f"{path} can't be read: {error.strerror}.",
+            f"{path} can't be read: No such file.",
             "Run this in the project's folder (or with -C FOLDER), for stacks that have a file in"
             " it.",
-        ) from None
+        )
+    try:
+        return stackfile.read(path)
+    except ValueError as error:
+        raise SettingsError([broken_file(path.name, error)]) from None
 
 
 def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:
@@ -84,9 +91,13 @@ def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:
 
 def _owner(folder: Path, registry_name: str) -> tuple[str, Registry] | None:
     """The stack whose file creates the registry of that name."""
-    for path in sorted(folder.glob(stack_file("*"))):
-        stack, text = path.name.split(".", 1)[1].removesuffix(".yaml"), path.read_text()
-        if StackFile(text).text(f"{NAMESPACE}:registry", "create") == "true":
+    for name, text in read_all(folder).items():
+        stack = name.split(".", 1)[1].removesuffix(".yaml")
+        try:
+            file = StackFile(text)
+        except ValueError as error:
+            raise SettingsError([broken_file(name, error)]) from None
+        if file.is_true(f"{NAMESPACE}:registry", "create"):
             _, registry = billable_sections(stack, text)
             if registry.name == registry_name:
                 return stack, registry

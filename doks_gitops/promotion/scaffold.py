@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from doks_gitops.environments import ENVIRONMENTS
@@ -20,7 +19,7 @@ from doks_gitops.promotion.layout import (
 )
 from doks_gitops.promotion.proposal import Proposal
 from doks_gitops.promotion.repository import WorkingTree
-from doks_gitops.settings import defaults
+from doks_gitops.settings import defaults, stackfile
 from doks_gitops.settings.errors import key_of, stack_file
 from doks_gitops.settings.model import NAMESPACE, Argocd
 from doks_gitops.settings.stackfile import encrypted
@@ -83,13 +82,15 @@ def scaffold(
 def read_sections(folder: Path, stack: str) -> dict[str, Any]:
     """The settings in a stack file, without decrypting secrets. Raises `LayoutError`."""
     path = folder / stack_file(stack.rpartition("/")[2])
-    try:
-        config = yaml.safe_load(path.read_text())["config"]
-    except OSError as error:
+    if not path.exists():
         raise LayoutError(
-            f"{path}: {error.strerror}.", "Name the folder of the stack files with -C."
-        ) from None
-    except (yaml.YAMLError, TypeError, KeyError) as error:
+            f"{path}: No such file or directory.", "Name the folder of the stack files with -C."
+        )
+    try:
+        config = stackfile.values(stackfile.read(path))
+        if not config:
+            raise ValueError("it has no config")
+    except ValueError as error:
         raise LayoutError(
             f"{path} is not a stack file: {error}.", f"pulumi preview --stack {stack}"
         ) from None
@@ -97,7 +98,7 @@ def read_sections(folder: Path, stack: str) -> dict[str, Any]:
     sections = {
         key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)
     }
-    return defaults.complete(sections, sections.get("environment", stack))
+    return defaults.complete(sections, str(sections.get("environment", stack)))
 
 
 def read_argocd(section: Mapping[str, Any]) -> Argocd:

@@ -36,7 +36,7 @@ from doks_gitops.recovery.plan import (
     plan,
 )
 from doks_gitops.settings import Settings, parse
-from doks_gitops.settings.load import ADOPT, billable_sections, decoded
+from doks_gitops.settings.load import ADOPT, billable_sections, decoded, read_all
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.stack import Stack, StackNotFound
 
@@ -158,7 +158,7 @@ class Recovery:
             # Without the organization that the stack may be in.
             self._stack.name.rpartition("/")[2],
             {key: decoded(key, value) for key, value in config.items()},
-            {path.name: path.read_text() for path in self._stack.folder.glob("Pulumi.*.yaml")},
+            read_all(self._stack.folder),
             environ=os.environ,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, LiteralString, Self, TypeVar
+from typing import Annotated, ClassVar, LiteralString, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -14,7 +14,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 VIOLATIONS = "violations"
@@ -61,8 +61,15 @@ class Model(BaseModel):
 
     The types check single values, `key_violations` checks which keys are given, and `violations`
     compares values with each other. All violations are reported together; only `violations` is not
-    called while a value has the wrong type.
+    called while a value has the wrong type. A list has each item once.
+
+    - `IDENTITY`: the fields that no two items of a list share; by default all fields
+    - `CASELESS`: the lists of texts that differ only if they differ in more than upper and lower
+      case
     """
+
+    IDENTITY: ClassVar[tuple[str, ...]] = ()
+    CASELESS: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, alias_generator=to_camel, populate_by_name=True
@@ -91,10 +98,43 @@ class Model(BaseModel):
             details = [_init_details(detail) for detail in error.errors(include_url=False)]
             details.append(InitErrorDetails(type=_carrier(violations), loc=(), input=raw))
             raise ValidationError.from_exception_data(cls.__name__, details) from None
+        violations += model._repeated_items()
         violations += model.violations()
         if violations:
             raise _carrier(violations)
         return model
+
+    def _repeated_items(self) -> Iterator[Violation]:
+        """A violation for each item of a list that is there already."""
+        for field, info in type(self).model_fields.items():
+            items = getattr(self, field)
+            if not isinstance(items, tuple):
+                continue
+            key, identities = info.alias or field, [*map(self._identity, items)]
+            if field in self.CASELESS:
+                identities = [str(identity).casefold() for identity in identities]
+            for index, item in enumerate(items):
+                first = identities.index(identities[index])
+                if first < index:
+                    yield _repeated(key, index, first, item)
+
+    @staticmethod
+    def _identity(item: object) -> object:
+        if isinstance(item, Model) and item.IDENTITY:
+            return [getattr(item, field) for field in item.IDENTITY]
+        return item
+
+
+def _repeated(key: str, index: int, first: int, item: object) -> Violation:
+    if not isinstance(item, Model):
+        return Violation((key, index), "each item once", f'"{item}", as in {key}[{first}]')
+    kind = to_snake(type(item).__name__).replace("_", " ")
+    fields = [to_camel(field) for field in item.IDENTITY]
+    if len(fields) == 1:
+        got = f'"{getattr(item, item.IDENTITY[0])}", as in {key}[{first}]'
+        return Violation((key, index, *fields), f"a {fields[0]} that no other {kind} has", got)
+    same = f"the same {' and '.join(fields)} as" if fields else "the same as"
+    return Violation((key, index), f"each {kind} once", f"{same} {key}[{first}]")
 
 
 def one_of(keys: frozenset[str], *choices: str, required: bool = True) -> Iterator[Violation]:

@@ -27,6 +27,11 @@ class Finding:
     fix: str | None = None
     """The command that fixes it; None if there is no single command."""
 
+    def __post_init__(self) -> None:
+        for name in ("source", "key", "got", "expected", "fix"):
+            text = getattr(self, name)
+            object.__setattr__(self, name, text and _visible(text))
+
     def __str__(self) -> str:
         lines = [
             f"{self.source}: {self.key}",
@@ -36,6 +41,14 @@ class Finding:
         if self.fix:
             lines.append(f"  fix:      {self.fix}")
         return "\n".join(lines)
+
+
+def _visible(text: str) -> str:
+    """`text` with its control and invisible characters as escapes."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 class SettingsError(pulumi.RunError, PlatformError):

@@ -6,7 +6,7 @@ https://docs.github.com/en/rest, https://www.pulumi.com/registry/packages/github
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ from doks_gitops.settings.base import ListOf, Model, Violation, one_of
 MOST_REVIEWERS = 6
 """Most reviewers of an environment, users and teams together
 (https://docs.github.com/en/actions/reference/workflows-and-actions/deployments-and-environments)."""
+
+LARGEST_ID = 2**53 - 1
+"""Largest id of an app: Pulumi passes numbers on as floating-point numbers."""
 
 LONGEST_WAIT = 43200
 """Longest wait before a deployment in minutes: 30 days."""
@@ -34,9 +37,11 @@ class Webhook(Model):
 class Bypass(Model):
     """Who may bypass the ruleset: exactly one of `user`, `team`, `app` and `organizationAdmins`."""
 
+    IDENTITY: ClassVar = ("user", "team", "app", "organization_admins")
+
     user: scalars.Login | None = Field(default=None, description="Login of a user or bot.")
     team: scalars.TeamSlug | None = Field(default=None, description="Slug of a team.")
-    app: Annotated[int, Field(ge=1)] | None = Field(
+    app: Annotated[int, Field(ge=1, le=LARGEST_ID)] | None = Field(
         default=None, description="Id of a GitHub App, such as the one that commits image tags."
     )
     organization_admins: bool = Field(default=False, description="The organization's owners.")
@@ -60,9 +65,7 @@ class Ruleset(Model):
     """Protects branches: they change by pull requests only, and can't be deleted or force-pushed.
     The first push may create a branch, so that a new repository needs no exception."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
-        default="doks-gitops", description="Name of the ruleset."
-    )
+    name: scalars.RulesetName = Field(default="doks-gitops", description="Name of the ruleset.")
     branches: Annotated[ListOf[scalars.BranchPattern], Field(min_length=1)] = Field(
         default=("~DEFAULT_BRANCH",),
         description="Names or patterns of branches; `~DEFAULT_BRANCH` is the default branch.",
@@ -70,7 +73,7 @@ class Ruleset(Model):
     approvals: Annotated[int, Field(ge=0, le=10)] = Field(
         default=1, description="Number of approving reviews that a pull request needs."
     )
-    checks: ListOf[str] = Field(
+    checks: ListOf[scalars.Line] = Field(
         default=(), description="Names of the checks (jobs or statuses) that must pass."
     )
     bypass: ListOf[Bypass] = Field(default=(), description="Who may bypass the ruleset.")
@@ -78,6 +81,8 @@ class Ruleset(Model):
 
 class Environment(Model):
     """A deployment environment of the repository's workflows. One stack at most owns it."""
+
+    CASELESS: ClassVar = ("users",)
 
     users: ListOf[scalars.Login] = Field(
         default=(), description="Users who may approve a deployment; one approval is required."
@@ -94,7 +99,7 @@ class Environment(Model):
     secrets: Mapping[scalars.ActionsName, scalars.ActionsSecret] = Field(
         default_factory=dict, description="Secrets of the environment."
     )
-    variables: Mapping[scalars.ActionsName, str] = Field(
+    variables: Mapping[scalars.ActionsName, scalars.ActionsVariable] = Field(
         default_factory=dict, description="Variables of the environment."
     )
 
@@ -141,6 +146,6 @@ class GitHub(Model):
     secrets: Mapping[scalars.ActionsName, scalars.ActionsSecret] = Field(
         default_factory=dict, description="Secrets of all workflows of the repository."
     )
-    variables: Mapping[scalars.ActionsName, str] = Field(
+    variables: Mapping[scalars.ActionsName, scalars.ActionsVariable] = Field(
         default_factory=dict, description="Variables of all workflows of the repository."
     )

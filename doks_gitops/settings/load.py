@@ -11,11 +11,10 @@ from typing import TypeVar, cast
 
 import pulumi
 import pulumi.runtime.config as pulumi_config
-import yaml
 from pydantic import ValidationError
 
 from doks_gitops.environments import ENVIRONMENTS
-from doks_gitops.settings import rules
+from doks_gitops.settings import rules, stackfile
 from doks_gitops.settings.base import Model, Path
 from doks_gitops.settings.defaults import complete
 from doks_gitops.settings.errors import Finding, SettingsError, closest, remove_command, stack_file
@@ -67,13 +66,33 @@ def load() -> Settings:
     directory, and the environment variables of `ENVIRONMENT_VARIABLES`.
     """
     config = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
-    return parse(
+    settings = parse(
         pulumi.get_stack(),
         {key: decoded(key, value) for key, value in config.items()},
-        {path.name: path.read_text() for path in FilePath.cwd().glob("Pulumi.*.yaml")},
+        read_all(FilePath.cwd()),
         environ=os.environ,
         secret_keys=[key for key in config if pulumi_config.is_config_secret(key)],
     )
+    chart = settings.argocd.chart.path
+    if chart is not None and not FilePath(chart).exists():
+        source, key = stack_file(settings.stack), f"{NAMESPACE}:argocd.chart.path"
+        expected = "a folder or .tgz file that exists, relative to the project"
+        raise SettingsError([Finding(source, key, f'"{chart}", which does not exist', expected)])
+    return settings
+
+
+def read_all(folder: FilePath) -> dict[str, str]:
+    """The texts of the stack files in `folder` by name. Raises `SettingsError`."""
+    files: dict[str, str] = {}
+    findings = []
+    for path in sorted(folder.glob("Pulumi.*.yaml")):
+        try:
+            files[path.name] = stackfile.read(path)
+        except ValueError as error:
+            findings.append(broken_file(path.name, error))
+    if findings:
+        raise SettingsError(findings)
+    return files
 
 
 def decoded(key: str, value: str) -> object:
@@ -82,9 +101,26 @@ def decoded(key: str, value: str) -> object:
     if namespace != NAMESPACE or name == "environment":
         return value
     try:
-        return cast(object, json.loads(value))
-    except ValueError:
+        content = cast(object, json.loads(value))
+    except (ValueError, RecursionError):
         return value
+    return value if is_deep(content) else content
+
+
+def is_deep(content: object) -> bool:
+    """Whether lists and objects are nested more than `stackfile.DEEPEST` deep."""
+    level = [content]
+    for _ in range(stackfile.DEEPEST + 1):
+        inner: list[object] = []
+        for value in level:
+            if isinstance(value, Mapping):
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def parse(
@@ -109,7 +145,9 @@ def parse(
         try:
             stack_files[name] = StackFile(text)
         except ValueError as broken:
-            findings.append(_broken_file(name, broken))
+            findings.append(broken_file(name, broken))
+    if stack_file(stack) in files and stack_file(stack) not in stack_files:
+        raise SettingsError(findings)
     findings += _unknown_namespaces(stack, config)
 
     raw: dict[str, object] = dict(_namespace(config, NAMESPACE))
@@ -150,10 +188,9 @@ def billable_sections(stack: str, text: str) -> tuple[Cluster, Registry]:
     Nothing is decrypted, and the other sections may be invalid. Raises `SettingsError`.
     """
     try:
-        file = StackFile(text)
+        file, config = StackFile(text), stackfile.values(text)
     except ValueError as error:
-        raise SettingsError([_broken_file(stack_file(stack), error)]) from None
-    config = (yaml.safe_load(text) or {}).get("config") or {}
+        raise SettingsError([broken_file(stack_file(stack), error)]) from None
     raw = dict(_namespace(config, NAMESPACE))
     raw = complete(raw, str(raw.get("environment", stack)))
     report = Report(stack, raw, file, {}, None)
@@ -174,8 +211,10 @@ def billable_sections(stack: str, text: str) -> tuple[Cluster, Registry]:
     return cluster, registry
 
 
-def _broken_file(name: str, error: ValueError) -> Finding:
-    return Finding(name, "the whole file", f"broken YAML: {error}", "YAML")
+def broken_file(name: str, error: ValueError) -> Finding:
+    """The finding for a stack file that can't be read."""
+    expected = "a file of YAML in UTF-8, without merge keys, aliases and tags"
+    return Finding(name, "the whole file", str(error), expected)
 
 
 def _namespace(config: Mapping[str, object], namespace: str) -> Iterator[tuple[str, object]]:

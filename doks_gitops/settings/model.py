@@ -7,16 +7,15 @@ Defaults that depend on the environment are in `defaults.py`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, JsonValue, PrivateAttr
 
 from doks_gitops.environments import Environment
 from doks_gitops.settings import scalars
 from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Violation, one_of
-from doks_gitops.settings.github import GitHub
+from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.scalars import is_ssh_url
 
 NAMESPACE = "doks-gitops"
@@ -24,6 +23,9 @@ NAMESPACE = "doks-gitops"
 
 NODES = 512
 """Most nodes of a DOKS cluster (https://docs.digitalocean.com/products/kubernetes/details/limits/)."""
+
+INT32 = 2**31 - 1
+"""Largest number of replicas and retries: Kubernetes keeps them in 32 bits."""
 
 Nodes = Annotated[int, Field(ge=1, le=NODES)]
 
@@ -68,6 +70,9 @@ class Autoscale(Model):
 class Taint(Model):
     """Keeps pods off a pool's nodes unless they tolerate it."""
 
+    # A node does not join its cluster with two taints of one key and effect.
+    IDENTITY: ClassVar = ("key", "effect")
+
     key: scalars.LabelKey = Field(description="Key of the taint.")
     value: scalars.LabelValue = Field(default="", description="Value of the taint.")
     effect: scalars.Effect = Field(description="What happens to pods that don't tolerate it.")
@@ -75,6 +80,8 @@ class Taint(Model):
 
 class NodePool(Model):
     """Worker nodes of one size. Give `count` or `autoscale`, not both."""
+
+    IDENTITY: ClassVar = ("name",)
 
     name: scalars.PoolName = Field(description="Name, unique in the cluster.", examples=["default"])
     size: scalars.Size = Field(
@@ -87,11 +94,13 @@ class NodePool(Model):
     autoscale: Autoscale | None = Field(
         default=None, description="Bounds of the number of nodes, if it follows the load."
     )
-    labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
+    labels: Mapping[scalars.PoolLabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Kubernetes labels of its nodes."
     )
     taints: ListOf[Taint] = Field(default=(), description="Kubernetes taints of its nodes.")
     tags: ListOf[scalars.Tag] = Field(default=(), description="DigitalOcean tags of its Droplets.")
+
+    CASELESS: ClassVar = ("tags",)
 
     @classmethod
     def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
@@ -103,6 +112,11 @@ class NodePool(Model):
         if self.autoscale is not None:
             return self.autoscale.min
         return self.count or 0
+
+    @property
+    def repels_pods(self) -> bool:
+        """Whether the taints keep all pods off that don't tolerate them."""
+        return any(taint.effect != "PreferNoSchedule" for taint in self.taints)
 
     @property
     def most(self) -> int:
@@ -161,6 +175,8 @@ class Cluster(Model):
         description="Node pools, at least one. The first is the cluster's default pool."
     )
 
+    CASELESS: ClassVar = ("tags",)
+
     @property
     def creates_vpc(self) -> bool:
         """Whether the stack creates a VPC, which has the name of the cluster."""
@@ -175,15 +191,6 @@ class Cluster(Model):
                 expected="a minor version: automatic upgrades don't stay at one patch version",
                 example=minor,
             )
-        names = [pool.name for pool in self.node_pools]
-        for name, times in Counter(names).items():
-            if times > 1:
-                second = names.index(name, names.index(name) + 1)
-                yield Violation(
-                    at=("nodePools", second, "name"),
-                    got=f'"{name}", as in nodePools[{names.index(name)}]',
-                    expected="a name that no other node pool has",
-                )
         if self.fewest_nodes > NODES:
             yield Violation(
                 at=("nodePools",),
@@ -295,12 +302,12 @@ class Admin(Model):
 class Argocd(Model):
     """Argo CD, installed by its Helm chart."""
 
-    namespace: scalars.Namespace = Field(default="argocd", description="Namespace of Argo CD.")
+    namespace: scalars.OwnNamespace = Field(default="argocd", description="Namespace of Argo CD.")
     chart: Chart = Field(description="Helm chart.")
     high_availability: bool = Field(
         default=False,
         description="Several replicas of Argo CD's parts, and Redis with failover. Needs at least "
-        "3 nodes.",
+        "3 nodes without taints (or `redis-ha.tolerations` in `values`).",
     )
     url: scalars.HostUrl | None = Field(
         default=None,
@@ -327,8 +334,8 @@ class Argocd(Model):
 class GithubApp(Model):
     """A GitHub App with read access to the repository."""
 
-    id: Annotated[int, Field(ge=1)] = Field(description="App id.", examples=[12345])
-    installation_id: Annotated[int, Field(ge=1)] = Field(
+    id: Annotated[int, Field(ge=1, le=LARGEST_ID)] = Field(description="App id.", examples=[12345])
+    installation_id: Annotated[int, Field(ge=1, le=LARGEST_ID)] = Field(
         description="Id of the app's installation in the organization.", examples=[67890]
     )
     private_key: scalars.PrivateKey = Field(description="The app's private key, PEM.")
@@ -337,7 +344,7 @@ class GithubApp(Model):
 class Credentials(Model):
     """Credentials for a private repository; exactly one kind."""
 
-    username: str = Field(default="git", description="User name, with `password`.")
+    username: scalars.Line = Field(default="git", description="User name, with `password`.")
     password: scalars.Password | None = Field(
         default=None, description="Password or access token, for an https URL."
     )
@@ -405,7 +412,9 @@ class Project(Model):
     name: Annotated[scalars.Name, DefaultFrom("the environment")] = Field(
         description="Name; applications are `<project>-<name>`."
     )
-    description: str = Field(default="", description="Description, shown by Argo CD.")
+    description: scalars.Description = Field(
+        default="", description="Description, shown by Argo CD."
+    )
     namespaces: Annotated[ListOf[scalars.NamespacePattern], Field(min_length=1)] = Field(
         description="Namespaces of the cluster that the applications may deploy to."
     )
@@ -434,9 +443,10 @@ class Project(Model):
         }
         for key, entries in lists.items():
             # In a URL, `?` and `[` are no patterns.
-            pattern_characters = "*" if key == "sourceRepos" else "*?[!"
+            pattern_characters = "*{" if key == "sourceRepos" else "*?[!"
             for index, entry in enumerate(entries):
-                if any(character in entry for character in pattern_characters):
+                is_excluded = entry.startswith("!")
+                if is_excluded or any(character in entry for character in pattern_characters):
                     yield Violation(
                         at=(key, index),
                         got=f'"{entry}", without allowAny',
@@ -447,27 +457,33 @@ class Project(Model):
 class Replicas(Model):
     """Number of replicas of a workload, for Kustomize."""
 
+    IDENTITY: ClassVar = ("name",)
+
     name: scalars.Name = Field(description="Name of the workload.")
-    count: Annotated[int, Field(ge=0)] = Field(description="Number of replicas.")
+    count: Annotated[int, Field(ge=0, le=INT32)] = Field(description="Number of replicas.")
 
 
 class Kustomize(Model):
     """Kustomize options of Argo CD
     (https://argo-cd.readthedocs.io/en/stable/user-guide/kustomize/)."""
 
-    name_prefix: str | None = Field(default=None, description="Prefix of every name.")
-    name_suffix: str | None = Field(default=None, description="Suffix of every name.")
-    images: ListOf[str] = Field(
+    name_prefix: scalars.NamePrefix | None = Field(
+        default=None, description="Prefix of every name."
+    )
+    name_suffix: scalars.NameSuffix | None = Field(
+        default=None, description="Suffix of every name."
+    )
+    images: ListOf[scalars.Image] = Field(
         default=(), description="Image overrides, `image=newname:tag` or `image:tag`."
     )
     replicas: ListOf[Replicas] = Field(default=(), description="Replicas of workloads.")
-    components: ListOf[str] = Field(
+    components: ListOf[scalars.Line] = Field(
         default=(), description="Kustomize components to add, relative to the folder."
     )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )
-    common_annotations: Mapping[scalars.LabelKey, str] = Field(
+    common_annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
         default_factory=dict, description="Annotations of every object."
     )
 
@@ -477,10 +493,10 @@ class Directory(Model):
     (https://argo-cd.readthedocs.io/en/stable/user-guide/directory/)."""
 
     recurse: bool = Field(default=False, description="Include subfolders.")
-    include: str | None = Field(
+    include: scalars.Line | None = Field(
         default=None, description="Only files that match this glob pattern."
     )
-    exclude: str | None = Field(
+    exclude: scalars.Line | None = Field(
         default=None, description="Without files that match this glob pattern."
     )
 
@@ -488,8 +504,10 @@ class Directory(Model):
 class HelmParameter(Model):
     """A Helm value, set by its path."""
 
-    name: str = Field(description="Path of the value, such as image.tag.")
-    value: str = Field(description="The value, as text.")
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="Path of the value, such as image.tag.")
+    value: scalars.FreeText = Field(description="The value, as text.")
     force_string: bool = Field(
         default=False, description="The value is text, even if it looks like a number."
     )
@@ -502,7 +520,9 @@ class Helm(Model):
     release_name: scalars.ReleaseName | None = Field(
         default=None, description="Release name. Default: the application's name."
     )
-    value_files: ListOf[str] = Field(default=(), description="Value files, relative to the chart.")
+    value_files: ListOf[scalars.Line] = Field(
+        default=(), description="Value files, relative to the chart."
+    )
     ignore_missing_value_files: bool = Field(
         default=False, description="Ignore value files that don't exist."
     )
@@ -515,7 +535,7 @@ class Backoff(Model):
     """Delays between the retries of a sync."""
 
     duration: scalars.Duration = Field(default="5s", description="Delay before the first retry.")
-    factor: Annotated[int, Field(ge=1)] = Field(
+    factor: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=2, description="Growth from retry to retry."
     )
     max_duration: scalars.Duration = Field(default="3m", description="Longest delay.")
@@ -524,7 +544,7 @@ class Backoff(Model):
 class Retry(Model):
     """Retries of a failed sync."""
 
-    limit: Annotated[int, Field(ge=-1)] = Field(
+    limit: Annotated[int, Field(ge=-1, le=INT32)] = Field(
         default=5, description="Number of retries. -1: without limit; 0: none."
     )
     backoff: Backoff = Field(default_factory=Backoff, description="Delays between retries.")
@@ -549,22 +569,36 @@ class IgnoreDifference(Model):
 
     group: scalars.Group = Field(default="", description="API group of the resources.")
     kind: scalars.Kind = Field(description="Kind of the resources.", examples=["Deployment"])
-    name: str | None = Field(default=None, description="Name. Default: any.")
-    namespace: str | None = Field(default=None, description="Namespace. Default: any.")
-    json_pointers: ListOf[str] = Field(default=(), description="Fields, as JSON pointers.")
-    jq_path_expressions: ListOf[str] = Field(default=(), description="Fields, as jq paths.")
-    managed_fields_managers: ListOf[str] = Field(
+    name: scalars.Line | None = Field(default=None, description="Name. Default: any.")
+    namespace: scalars.Line | None = Field(default=None, description="Namespace. Default: any.")
+    json_pointers: ListOf[scalars.JsonPointer] = Field(
+        default=(), description="Fields, as JSON pointers."
+    )
+    jq_path_expressions: ListOf[scalars.FreeText] = Field(
+        default=(), description="Fields, as jq paths."
+    )
+    managed_fields_managers: ListOf[scalars.Line] = Field(
         default=(), description="Fields owned by these field managers."
     )
 
     @classmethod
     def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
         if keys.isdisjoint({"jsonPointers", "jqPathExpressions", "managedFieldsManagers"}):
-            yield Violation(
-                at=(),
-                got="no fields to ignore",
-                expected="jsonPointers, jqPathExpressions or managedFieldsManagers",
-            )
+            yield cls._nothing_to_ignore()
+
+    def violations(self) -> Iterator[Violation]:
+        if {"json_pointers", "jq_path_expressions", "managed_fields_managers"} & (
+            self.model_fields_set
+        ) and not (self.json_pointers or self.jq_path_expressions or self.managed_fields_managers):
+            yield self._nothing_to_ignore()
+
+    @staticmethod
+    def _nothing_to_ignore() -> Violation:
+        return Violation(
+            at=(),
+            got="no fields to ignore",
+            expected="jsonPointers, jqPathExpressions or managedFieldsManagers",
+        )
 
 
 class Application(Model):

@@ -30,6 +30,7 @@ INTRODUCTION = f"""\
 The settings of a stack are in `Pulumi.<stack>.yaml`, under `config`. The program checks them as a
 whole before it creates anything: it reports all unknown, missing and invalid keys at once, each
 with the expected value. Text that looks like a number (`"1.34"`) needs quotes.
+Merge keys (`<<`), aliases and tags of YAML are refused: each value is written where it is used.
 
 Values marked *secret* must be encrypted; `pulumi config set --secret --path
 '{NAMESPACE}:argocd.admin.password'` prompts for one and encrypts it.

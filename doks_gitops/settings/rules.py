@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Network
 
 from doks_gitops.settings.base import Violation
 from doks_gitops.settings.errors import closest, stack_file
@@ -23,6 +24,7 @@ from doks_gitops.settings.model import (
     Registry,
     Repository,
 )
+from doks_gitops.settings.scalars import CLUSTER_NAMESPACES
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 
@@ -57,6 +59,9 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     """Violations between the sections of one stack file."""
     yield from _applications(sections)
     yield from _app_of_apps(sections)
+    yield from _namespaces_to_create(sections)
+    yield from _argocds_own_namespace(sections)
+    yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
@@ -81,6 +86,26 @@ def between_stacks(
                     got=f'"{sections.cluster.name}", as in {name}',
                     expected="a name that no other stack's cluster has",
                 )
+        yield from _overlapping_ranges(sections.cluster, others)
+
+
+def _overlapping_ranges(cluster: Cluster, others: Mapping[str, StackFile]) -> Iterator[Violation]:
+    own = cluster.vpc.ip_range if cluster.vpc is not None else None
+    if own is None:
+        return
+    for name, file in sorted(others.items()):
+        other = file.text(f"{NAMESPACE}:cluster", "vpc", "ipRange")
+        try:
+            overlaps = other is not None and IPv4Network(own).overlaps(IPv4Network(other))
+        except ValueError:
+            continue
+        if overlaps:
+            yield Violation(
+                at=("cluster", "vpc", "ipRange"),
+                got=f'"{own}", which overlaps "{other}" in {name}',
+                expected="a range that overlaps no other stack's: DigitalOcean takes each address "
+                "once in an account",
+            )
 
 
 def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterator[Violation]:
@@ -88,7 +113,7 @@ def _second_owner(registry: Registry, others: Mapping[str, StackFile]) -> Iterat
     owners = [
         name
         for name, file in sorted(others.items())
-        if file.text(key, "create") == "true" and file.text(key, "name") == registry.name
+        if file.is_true(key, "create") and file.text(key, "name") == registry.name
     ]
     if registry.create and owners:
         yield Violation(
@@ -171,14 +196,20 @@ def _deploy_key(name: str, sections: ValidSections) -> Iterator[Violation]:
 
 
 def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Violation]:
-    if not argocd.high_availability or cluster.fewest_nodes >= REDIS_NODES:
+    if not argocd.high_availability:
         return
-    redis = argocd.values.get("redis-ha")
+    redis, common = argocd.values.get("redis-ha"), argocd.values.get("global")
     if isinstance(redis, Mapping) and False in map(redis.get, ("enabled", "hardAntiAffinity")):
         return
+    tolerations = [x.get("tolerations") for x in (redis, common) if isinstance(x, Mapping)]
+    tainted = 0 if any(tolerations) else sum(x.fewest for x in cluster.node_pools if x.repels_pods)
+    nodes = cluster.fewest_nodes - tainted
+    if nodes >= REDIS_NODES:
+        return
+    pools = "all pools without taints" if tainted else "all pools"
     yield Violation(
         at=("argocd", "highAvailability"),
-        got=f"true (fewest nodes in all pools: {cluster.fewest_nodes})",
+        got=f"true (fewest nodes in {pools}: {nodes})",
         expected=f"at least {REDIS_NODES} nodes in {NAMESPACE}:cluster.nodePools (count, or "
         "autoscale.min): each replica of Redis needs a node of its own; or false",
         example="false",
@@ -237,6 +268,60 @@ def _namespace(
         expected=_one_of_names(application.namespace, project.namespaces)
         + f"; or add it to {NAMESPACE}:project.namespaces",
     )
+
+
+def _namespaces_to_create(sections: ValidSections) -> Iterator[Violation]:
+    project = sections.project
+    if project is None or any(
+        entry.kind in ("Namespace", "*") and entry.group in ("", "*")
+        for entry in project.cluster_resources
+    ):
+        return
+    argocd = sections.argocd.namespace if sections.argocd is not None else None
+    for name, application in sections.applications.items():
+        if application.namespace in (*CLUSTER_NAMESPACES, argocd):
+            continue
+        if "CreateNamespace=true" in application.sync.options:
+            yield Violation(
+                at=("project", "clusterResources"),
+                got=f'no kind Namespace, but applications.{name} creates "{application.namespace}" '
+                "(CreateNamespace=true)",
+                expected="{kind: Namespace}; or CreateNamespace=false in the application's "
+                "sync.options, and a namespace that exists",
+            )
+            return
+
+
+def _argocds_own_namespace(sections: ValidSections) -> Iterator[Violation]:
+    """Who may deploy to Argo CD's namespace controls Argo CD, and can delete it."""
+    project, argocd = sections.project, sections.argocd
+    if project is None or argocd is None or project.allow_any:
+        return
+    for index, namespace in enumerate(project.namespaces):
+        if namespace == argocd.namespace:
+            yield Violation(
+                at=("project", "namespaces", index),
+                got=f'"{namespace}", the namespace of Argo CD, without allowAny',
+                expected="a namespace of the applications; or allowAny: true in the project",
+            )
+
+
+def _same_application_twice(sections: ValidSections) -> Iterator[Violation]:
+    """Two applications that deploy the same objects take them from each other."""
+    objects = ("repository", "path", "namespace", "kustomize", "directory", "helm")
+    seen: list[tuple[str, list[object]]] = []
+    for name, application in sorted(sections.applications.items()):
+        identity = [getattr(application, field) for field in objects]
+        first = next((other for other, same in seen if same == identity), None)
+        if first is not None:
+            yield Violation(
+                at=("applications", name, "path"),
+                got=f'"{application.path}" for "{application.namespace}", as in '
+                f"applications.{first}",
+                expected="each folder once in a namespace: both applications would own the same "
+                "objects",
+            )
+        seen.append((name, identity))
 
 
 def _permits(patterns: tuple[str, ...], namespace: str) -> bool:

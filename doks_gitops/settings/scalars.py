@@ -10,15 +10,18 @@ declarative setup (https://argo-cd.readthedocs.io/en/stable/operator-manual/decl
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import GetCoreSchemaHandler, SecretStr
+from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 RULE_VIOLATION = "rule_violation"
@@ -72,6 +75,7 @@ class Pattern:
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 _LABEL_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+_NUMBER = "(0|[1-9][0-9]{0,2})"
 _LOWERCASE = "lowercase letters, digits and '-', starting and ending with a letter or digit"
 
 
@@ -89,9 +93,10 @@ def _is_private(host: str) -> bool:
     if is_loopback(host):
         return True
     try:
-        return ipaddress.ip_address(host).is_private
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_private and not address.is_unspecified
 
 
 def _may_hold_password(url: str) -> bool:
@@ -99,35 +104,86 @@ def _may_hold_password(url: str) -> bool:
     return bool(re.match(r"(https?|oci)://[^/]*@|[a-z]+://[^/]*:[^/]*@", url)) or "?" in url
 
 
-def _is_web_url(url: str, schemes: tuple[str, ...] = ("https",)) -> bool:
-    """Whether `url` is absolute and has no user or password. Plain http is allowed only to a
-    loopback or private address."""
-    if re.search(r"\s", url):
+LONGEST_URL = 2048
+"""Most characters of a URL: servers and proxies refuse longer ones."""
+
+_HOST = r"(?=[A-Za-z0-9._-]{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST += rf"(\.{_HOST.partition('$)')[2]})*"
+
+
+def _is_host(host: str) -> bool:
+    """Whether `host` is a DNS name or an IP address. A name in another script has a form in ASCII
+    (`xn--...`), which does not look like another name."""
+    if re.fullmatch(_HOST, host):
+        return True
+    try:
+        return ipaddress.ip_address(host).version == 6 and "%" not in host
+    except ValueError:
+        return False
+
+
+def _is_web_url(
+    url: str, schemes: tuple[str, ...] = ("https",), *, with_query: bool = False
+) -> bool:
+    """Whether `url` is absolute, in lower case up to the host's name, has no user or password, no
+    fragment, and a query only `with_query`. Plain http is allowed only to a loopback or private
+    address."""
+    if len(url) > LONGEST_URL or not re.fullmatch(r"[a-z]+://[!$-;=?-Z_a-z~\[\]]+", url):
         return False
     try:
         parts = urlsplit(url)
         host = parts.hostname
-        _ = parts.port
+        port = parts.port
     except ValueError:
         return False
-    if not host or "@" in parts.netloc:
+    if not host or not _is_host(host) or port == 0 or "@" in parts.netloc:
+        return False
+    if "[" in parts.path or "]" in parts.path or ("?" in url and not with_query):
         return False
     return parts.scheme in schemes or (parts.scheme == "http" and _is_private(host))
 
 
-_SSH_URL = re.compile(r"ssh://([A-Za-z0-9._-]+@)?[A-Za-z0-9._-]+(:\d+)?/\S+")
-_SCP_URL = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9._-]+:[^/\s:]\S*")
+_SSH_USER = r"[A-Za-z0-9._][A-Za-z0-9._-]*@"
+_PATH_CHARACTER = r"[!-~]"
+_SSH_URL = re.compile(
+    rf"ssh://({_SSH_USER})?(?P<host>[A-Za-z0-9._-]+)(:(?P<port>[0-9]{{1,5}}))?/{_PATH_CHARACTER}+"
+)
+# Git refuses a path that begins with '-': SSH would take it for an option.
+_SCP_URL = re.compile(rf"{_SSH_USER}(?P<host>[A-Za-z0-9._-]+):(?![-:]){_PATH_CHARACTER}+")
 
 
 def is_ssh_url(url: str) -> bool:
     """Whether Git reaches `url` over SSH: `ssh://git@host/path` or `git@host:path`."""
-    return bool(_SSH_URL.fullmatch(url) or _SCP_URL.fullmatch(url))
+    match = _SSH_URL.fullmatch(url) or _SCP_URL.fullmatch(url)
+    if match is None or len(url) > LONGEST_URL or not _is_host(match["host"]):
+        return False
+    port = match.groupdict().get("port")
+    return port is None or 0 < int(port) < 65536
 
 
 def _is_repository(url: str) -> bool:
     if is_ssh_url(url):
         return True
     return _is_web_url(url) and urlsplit(url).path.strip("/") != ""
+
+
+_GLOB = r"(\[[^\[\]{}\s]+\]|\{[^\[\]{}\s]+\}|[!$-;=?-Z_a-z~])+"
+
+
+def _is_repository_pattern(text: str) -> bool:
+    """Whether Argo CD can match `text` with the URL of a Git repository, a Helm repository or a
+    registry of charts, which has no scheme (https://argo-cd.readthedocs.io/en/stable/user-guide/projects/).
+    """
+    if _is_repository(text) or _is_chart_repository(text) or _is_registry(text):
+        return True
+    is_pattern = any(character in text for character in "*{[") or text.startswith("!")
+    return is_pattern and len(text) <= LONGEST_URL and bool(re.fullmatch(rf"!?{_GLOB}", text))
+
+
+def _is_registry(text: str) -> bool:
+    """Whether `text` is a registry of charts without a scheme, such as ghcr.io/team/charts."""
+    host, _, _ = text.partition("/")
+    return "." in host.strip(".") and "@" not in text and _is_web_url(f"https://{text}")
 
 
 def _is_chart_repository(url: str) -> bool:
@@ -138,7 +194,7 @@ def _is_host_url(url: str) -> bool:
     if not _is_web_url(url):
         return False
     host = urlsplit(url).netloc
-    return not host.endswith(":") and url.removesuffix("/") == f"https://{host}"
+    return not host.endswith(":") and "_" not in host and url.removesuffix("/") == f"https://{host}"
 
 
 def is_api_endpoint(url: str) -> bool:
@@ -159,7 +215,7 @@ def _is_vpc_range(text: str) -> bool:
         return False
     rfc1918 = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     return (
-        "/" in text
+        re.fullmatch(r"[0-9.]+/[0-9]{2}", text) is not None
         and 16 <= network.prefixlen <= 28
         and any(network.subnet_of(ipaddress.IPv4Network(block)) for block in rfc1918)
         and not any(network.overlaps(ipaddress.IPv4Network(block)) for block in _DOKS_RANGES)
@@ -173,7 +229,16 @@ def _is_label_key(text: str) -> bool:
     )
 
 
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_RESERVED_DOMAINS = ("kubernetes.io", "k8s.io", "doks.digitalocean.com")
+
+
+def _is_pool_label_key(text: str) -> bool:
+    domain = text.rpartition("/")[0]
+    reserved = any(f".{domain}".endswith(f".{name}") for name in _RESERVED_DOMAINS)
+    return _is_label_key(text) and not reserved
+
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _is_rfc3339(text: str) -> bool:
@@ -186,13 +251,75 @@ def _is_rfc3339(text: str) -> bool:
     return True
 
 
+def is_visible(text: str) -> bool:
+    """Whether `text` has no control character, no invisible character (such as a zero-width space
+    or a mark that changes the direction of the text) and no lone surrogate."""
+    return not any(unicodedata.category(x) in ("Cc", "Cf", "Cs", "Zl", "Zp") for x in text)
+
+
+def _is_line(text: str) -> bool:
+    return bool(text.strip()) and is_visible(text)
+
+
+def _is_text(text: str) -> bool:
+    return is_visible(re.sub(r"[\n\r\t]", "", text))
+
+
 def _is_folder(path: str) -> bool:
-    return bool(path.strip()) and not path.startswith("/") and ".." not in path.split("/")
+    """Whether Git can check `path` out on every system."""
+    return (
+        _is_line(path)
+        and not path.startswith("/")
+        and not re.search(r'[\\:*?"<>|]', path)
+        and all(part != ".." and part == part.strip() for part in path.split("/"))
+    )
+
+
+def _is_reference(text: str, *, with_pattern: bool = False) -> bool:
+    """Whether Git takes `text` as the name of a branch or tag
+    (https://git-scm.com/docs/git-check-ref-format), or as a pattern of them."""
+    forbidden = r"[\s~^:\\]" if with_pattern else r"[\s~^:\\?*\[]"
+    return (
+        len(text) <= 255
+        and _is_line(text)
+        and not re.search(rf"{forbidden}|\.\.|@{{|//", text)
+        and not text.startswith(("-", "/"))
+        and not text.endswith(("/", "."))
+        and not any(x.startswith(".") or x.endswith(".lock") for x in text.split("/"))
+        and text != "@"
+    )
+
+
+def _is_branch_pattern(text: str) -> bool:
+    if text in ("~DEFAULT_BRANCH", "~ALL"):
+        return True
+    return not text.startswith("refs/") and _is_reference(text, with_pattern=True)
 
 
 def _is_private_key(text: str) -> bool:
-    begin = re.match(r"\s*-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----\n", text)
-    return begin is not None and f"-----END {begin[1]}-----" in text and "ENCRYPTED" not in text
+    key = re.fullmatch(
+        r"\s*-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----\n(.*)-----END \1-----\s*", text, re.DOTALL
+    )
+    if key is None or "ENCRYPTED" in text:
+        return False
+    try:
+        return bool(base64.b64decode("".join(key[2].split()), validate=True))
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _with_unix_line_ends(secret: SecretStr) -> SecretStr:
+    """OpenSSH does not take a key with the line ends of Windows."""
+    return SecretStr(secret.get_secret_value().replace("\r\n", "\n"))
+
+
+LONGEST_ON_GITHUB = 48 * 1024
+"""Most bytes of a secret and of a variable
+(https://docs.github.com/en/actions/reference/workflows-and-actions/variables)."""
+
+
+def _fits_on_github(text: str) -> bool:
+    return text != "" and len(text.encode(errors="replace")) <= LONGEST_ON_GITHUB
 
 
 SYNC_OPTIONS = (
@@ -229,7 +356,9 @@ ADMIN_PASSWORD_LENGTH = range(12, 73)
 
 def _is_admin_password(text: str) -> bool:
     shortest, longest = ADMIN_PASSWORD_LENGTH[0], ADMIN_PASSWORD_LENGTH[-1]
-    return len(text) >= shortest and len(text.encode()) <= longest
+    return (
+        is_visible(text) and len(text) >= shortest and len(text.encode(errors="replace")) <= longest
+    )
 
 
 def _label(kind: str, longest: int = 63) -> Rule:
@@ -247,11 +376,20 @@ Manager = Literal["pulumi", "git"]
 
 ClusterName = Annotated[str, _label("a cluster name")]
 PoolName = Annotated[
-    # The name of a node, <pool>-<five characters>, is a label value: at most 63 characters.
-    str, _label("a node pool name", longest=57)
+    # The name of a node, <pool>-<seven characters>, is a label value: at most 63 characters.
+    str, _label("a node pool name", longest=55)
+]
+Line = Annotated[str, Rule("one line of text, without control or invisible characters", _is_line)]
+FreeText = Annotated[str, Rule("text without control or invisible characters", _is_text)]
+Description = Annotated[
+    str,
+    Rule(
+        "at most 255 characters, without control or invisible characters",
+        lambda text: len(text) <= 255 and _is_text(text),
+    ),
 ]
 Region = Annotated[
-    str, Rule("a region slug: three letters and a digit, such as nyc1", Pattern(r"[a-z]{3}\d"))
+    str, Rule("a region slug: three letters and a digit, such as nyc1", Pattern(r"[a-z]{3}[0-9]"))
 ]
 Size = Annotated[
     str,
@@ -262,11 +400,11 @@ VersionPrefix = Annotated[
     Rule(
         'a Kubernetes version in quotes: "1.34" (its newest patch), "1.34.1" or a full slug '
         'such as "1.34.1-do.0"; never "latest"',
-        Pattern(r"1\.\d+(\.\d+(-do\.\d+)?)?"),
+        Pattern(rf"1\.{_NUMBER}(\.{_NUMBER}(-do\.{_NUMBER})?)?"),
     ),
 ]
 StartTime = Annotated[
-    str, Rule('a time in UTC, in quotes: "HH:MM"', Pattern(r"([01]\d|2[0-3]):[0-5]\d"))
+    str, Rule('a time in UTC, in quotes: "HH:MM"', Pattern(r"([01][0-9]|2[0-3]):[0-5][0-9]"))
 ]
 Tag = Annotated[
     str,
@@ -278,6 +416,15 @@ LabelKey = Annotated[
         "a label key: an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' "
         "and '.', starting and ending with a letter or digit",
         _is_label_key,
+    ),
+]
+PoolLabelKey = Annotated[
+    str,
+    Rule(
+        "a label key: an optional DNS prefix and '/', then at most 63 letters, digits, '-', '_' "
+        "and '.', starting and ending with a letter or digit; no prefix of Kubernetes or DOKS "
+        f"itself ({', '.join(_RESERVED_DOMAINS)})",
+        _is_pool_label_key,
     ),
 ]
 LabelValue = Annotated[
@@ -306,11 +453,22 @@ VpcRange = Annotated[
 RegistryName = Annotated[
     str,
     Rule(
-        "a registry name: at most 63 lowercase letters, digits and '-'",
-        Pattern(r"[a-z0-9-]+", 63),
+        f"a registry name: at most 63 {_LOWERCASE}",
+        # A name of an image can't have a '-' at an end of one of its parts.
+        Pattern(_DNS_LABEL, 63),
     ),
 ]
 Namespace = Annotated[str, _label("a namespace")]
+CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+"""The namespaces that each cluster has from the start."""
+OwnNamespace = Annotated[
+    str,
+    Rule(
+        f"a namespace: at most 63 {_LOWERCASE}; one that the stack creates, so none of "
+        f"{', '.join(CLUSTER_NAMESPACES)}",
+        lambda text: text not in CLUSTER_NAMESPACES and Pattern(_DNS_LABEL, 63)(text),
+    ),
+]
 NamespacePattern = Annotated[
     # Refuses `!*`, as Argo CD does, and what Argo CD matches in another way than fnmatch: `{a,b}`,
     # backslashes and `[a-z0-9]` (https://argo-cd.readthedocs.io/en/stable/user-guide/projects/).
@@ -334,7 +492,9 @@ ChartVersion = Annotated[
     Rule(
         'one exact chart version, such as 1.2.3; no range, no "v", never "latest", so that the '
         "same stack file installs the same thing on any day",
-        Pattern(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"),
+        Pattern(
+            r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
+        ),
     ),
 ]
 ChartRepository = Annotated[
@@ -356,8 +516,9 @@ RepositoryUrl = Annotated[
 RepositoryPattern = Annotated[
     str,
     _url(
-        "a Git repository's URL (or a pattern with '*', with allowAny: true)",
-        lambda text: "*" in text or _is_repository(text),
+        "the URL of a Git or chart repository, oci://host/path, or host/path of a registry (or a "
+        "pattern such as https://github.com/team/*, with allowAny: true)",
+        _is_repository_pattern,
     ),
 ]
 HostUrl = Annotated[
@@ -376,15 +537,23 @@ WebhookUrl = Annotated[
     str,
     _url(
         "an https:// URL without a password in it (http:// only to a loopback or private address)",
-        _is_web_url,
+        lambda url: _is_web_url(url, with_query=True),
     ),
 ]
 Login = Annotated[
     str,
     Rule(
-        "a GitHub login: at most 39 letters, digits and '-', starting and ending with a letter "
-        "or digit (a bot's ends in [bot])",
-        Pattern(r"[A-Za-z0-9]([A-Za-z0-9-]{0,37}[A-Za-z0-9])?(\[bot\])?"),
+        "a GitHub login: at most 39 letters, digits, '-' and '_', starting and ending with a "
+        "letter or digit (a bot's ends in [bot])",
+        # An enterprise's managed users have a '_' before the enterprise's short code.
+        Pattern(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,37}[A-Za-z0-9])?(\[bot\])?"),
+    ),
+]
+RulesetName = Annotated[
+    str,
+    Rule(
+        "one line of at most 100 characters, without control or invisible characters",
+        lambda text: len(text) <= 100 and _is_line(text),
     ),
 ]
 TeamSlug = Annotated[
@@ -394,21 +563,21 @@ GitHubRepository = Annotated[
     str,
     Rule(
         "a repository's name without its owner: at most 100 letters, digits, '-', '_' and '.'",
-        Pattern(r"[A-Za-z0-9._-]+", 100),
+        Pattern(r"(?!\.{1,2}$)[A-Za-z0-9._-]+", 100),
     ),
 ]
 EnvironmentName = Annotated[
     str,
     Rule(
         "an environment's name: at most 255 letters, digits, '-', '_' and '.'",
-        Pattern(r"[A-Za-z0-9._-]+"),
+        Pattern(r"(?!\.{1,2}$)[A-Za-z0-9._-]+"),
     ),
 ]
 BranchPattern = Annotated[
     str,
     Rule(
         "a branch, a pattern such as release/*, or ~DEFAULT_BRANCH; not starting with refs/",
-        Pattern(r"~DEFAULT_BRANCH|~ALL|(?!refs/)[^\s~^:\\]+"),
+        _is_branch_pattern,
     ),
 ]
 ActionsName = Annotated[
@@ -423,18 +592,55 @@ Rfc3339 = Annotated[
 ]
 Revision = Annotated[
     str,
-    Rule("a branch, tag or commit, such as main", Pattern(r"[^\s~^:?*\[\\]+")),
+    Rule("a branch, tag or commit, such as main, as Git takes it", _is_reference),
 ]
 Folder = Annotated[
     str,
     Rule(
-        "a folder inside the repository, such as kustomize/dev: relative, without '..'", _is_folder
+        "a folder inside the repository, such as kustomize/dev: relative, with '/', without '..'",
+        _is_folder,
     ),
 ]
-LocalPath = Annotated[
-    str, Rule("a chart's folder or .tgz file, relative to the project", lambda text: text != "")
+LocalPath = Annotated[str, Rule("a chart's folder or .tgz file, relative to the project", _is_line)]
+Duration = Annotated[
+    str, Rule("a duration, such as 5s, 3m or 1h", Pattern(r"([0-9]{1,5}(ms|s|m|h))+", 40))
 ]
-Duration = Annotated[str, Rule("a duration, such as 5s, 3m or 1h", Pattern(r"(\d+(ms|s|m|h))+"))]
+_IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?"
+_IMAGE_TAG = r":[A-Za-z0-9_$*{][A-Za-z0-9_.${}-]{0,127}"
+_IMAGE_DIGEST = r"@sha256:[0-9a-f]{64}"
+Image = Annotated[
+    str,
+    Rule(
+        "an image override of Kustomize: name:tag, name@digest or name=new-name:tag",
+        Pattern(
+            rf"{_IMAGE}=(\*|{_IMAGE})({_IMAGE_TAG})?({_IMAGE_DIGEST})?"
+            rf"|{_IMAGE}({_IMAGE_TAG}({_IMAGE_DIGEST})?|{_IMAGE_DIGEST})",
+            longest=1024,
+        ),
+    ),
+]
+NamePrefix = Annotated[
+    str,
+    Rule(
+        "the beginning of a name: lowercase letters, digits, '-' and '.', starting with a letter "
+        "or digit",
+        Pattern(r"([a-z0-9][-a-z0-9.]*)?"),
+    ),
+]
+NameSuffix = Annotated[
+    str,
+    Rule(
+        "the end of a name: lowercase letters, digits, '-' and '.', ending with a letter or digit",
+        Pattern(r"([-a-z0-9.]*[a-z0-9])?"),
+    ),
+]
+JsonPointer = Annotated[
+    str,
+    Rule(
+        "a JSON pointer, such as /spec/replicas ('/' in a key as ~1, '~' as ~0)",
+        lambda text: is_visible(text) and Pattern(r"(/([^/~]|~[01])*)+", 1024)(text),
+    ),
+]
 SyncOption = Annotated[
     str,
     Rule(
@@ -452,13 +658,40 @@ Group = Annotated[
     ),
 ]
 Token = Annotated[
-    SecretStr, Rule("an API token, without spaces or line ends", Pattern(r"\S+", 4096))
+    # A header of HTTP takes nothing else.
+    SecretStr,
+    Rule("an API token: ASCII characters, without spaces or line ends", Pattern(r"[!-~]+", 4096)),
 ]
-Password = Annotated[SecretStr, Rule("a password or access token", lambda text: text != "")]
-ActionsSecret = Annotated[SecretStr, Rule("a text that is not empty", lambda text: text != "")]
-WebhookSecret = Annotated[SecretStr, Rule("at least 16 characters", lambda text: len(text) >= 16)]
+Password = Annotated[
+    SecretStr,
+    Rule(
+        "a password or access token, without line ends, control or invisible characters",
+        lambda text: text != "" and is_visible(text),
+    ),
+]
+ActionsSecret = Annotated[
+    SecretStr,
+    Rule(f"a text that is not empty, at most {LONGEST_ON_GITHUB} bytes", _fits_on_github),
+]
+ActionsVariable = Annotated[
+    str,
+    Rule(
+        # For a workflow, an empty variable is one that does not exist.
+        f"a text that is not empty, at most {LONGEST_ON_GITHUB} bytes, without control or "
+        "invisible characters",
+        lambda text: _fits_on_github(text) and _is_text(text),
+    ),
+]
+WebhookSecret = Annotated[
+    SecretStr,
+    Rule(
+        "at least 16 characters, without line ends, control or invisible characters",
+        lambda text: len(text) >= 16 and is_visible(text),
+    ),
+]
 PrivateKey = Annotated[
     SecretStr,
+    AfterValidator(_with_unix_line_ends),
     Rule(
         "a private key in PEM form without a passphrase: -----BEGIN ... PRIVATE KEY----- to "
         "-----END ... PRIVATE KEY-----, line ends kept",
@@ -469,7 +702,8 @@ AdminPassword = Annotated[
     SecretStr,
     Rule(
         f"at least {ADMIN_PASSWORD_LENGTH[0]} characters and at most "
-        f"{ADMIN_PASSWORD_LENGTH[-1]} bytes (bcrypt reads no more)",
+        f"{ADMIN_PASSWORD_LENGTH[-1]} bytes (bcrypt reads no more), without line ends, control or "
+        "invisible characters",
         _is_admin_password,
     ),
 ]

@@ -1,0 +1,167 @@
+"""Unusual values of stack files that are valid, each with the reason: what takes it."""
+
+from typing import Any
+
+import pytest
+
+from doks_gitops.settings.github import GitHub
+from tests.unit.stackfiles import CLUSTER, parsed
+
+KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+TAINT = {"key": "gpu", "effect": "NoSchedule"}
+OTHER = {"kustomize": {"namePrefix": "b-"}}
+
+
+def application(**keys: Any) -> dict[str, Any]:
+    return {"applications": {"shop": {"path": "shop", "namespace": "shop-dev", **keys}}}
+
+
+def repository(url: str, **keys: Any) -> dict[str, Any]:
+    return {"repositories": {"monorepo": {"url": url, **keys}}}
+
+
+def project(**keys: Any) -> dict[str, Any]:
+    return {"project": {"namespaces": ["shop-dev"], **keys}}
+
+
+def github(**keys: Any) -> dict[str, Any]:
+    return {"github": {"owner": "team", "repository": "shop", "token": "github_pat_1", **keys}}
+
+
+ACCEPTED: dict[str, dict[str, Any]] = {
+    "the autoscaler stops at DOKS's limit, which the pools share": {
+        "cluster": CLUSTER
+        | {
+            "nodePools": [
+                {"name": name, "size": "c-2", "autoscale": {"min": 1, "max": 400}}
+                for name in ("one", "two")
+            ]
+        }
+    },
+    "Kubernetes and DOKS take a taint of one key with two effects": {
+        "cluster": CLUSTER
+        | {
+            "nodePools": [
+                {
+                    "name": "p" * 55,
+                    "size": "c-2",
+                    "count": 1,
+                    "taints": [
+                        {"key": "gpu", "effect": "NoSchedule"},
+                        {"key": "gpu", "effect": "NoExecute"},
+                    ],
+                    "labels": {"example.com/tier": "web", "my-k8s.io/tier": "web"},
+                }
+            ]
+        }
+    },
+    "a password of spaces is one for bcrypt": {
+        "argocd": {
+            "chart": {"version": "1.2.3"},
+            "admin": {"password": " " * 12, "passwordSetAt": "2026-01-31T12:00:00Z"},
+        }
+    },
+    "Git sends any password on": repository(
+        "https://git.example.com/team/shop", credentials={"password": "   "}
+    ),
+    "the sandbox's Git server is on this machine": repository("http://localhost/shop"),
+    "a Git server decides what two slashes mean": repository("https://git.example.com//shop"),
+    "DNS has names in other scripts in this form": repository("https://xn--gthub-n4a.com/shop"),
+    "a path over SSH may be absolute": repository("git@git.example.com:/srv/git/shop.git"),
+    "the owner of a project may give Argo CD's own namespace away": project(
+        namespaces=["argocd", "shop-dev"], allowAny=True
+    ),
+    "Argo CD deploys to kube-system, if its project says so": {
+        **project(namespaces=["kube-system"], clusterResources=[]),
+        **application(namespace="kube-system"),
+    },
+    "no namespace is created": {
+        **project(clusterResources=[]),
+        **application(sync={"options": ["CreateNamespace=false"]}),
+    },
+    "Kubernetes counts characters, and takes lines": project(description="\u00e4\n" * 127),
+    "Argo CD takes charts from a registry, with and without a scheme": project(
+        sourceRepos=[
+            "oci://ghcr.io/team/charts",
+            "ghcr.io/team/charts",
+            "registry-1.docker.io/team",
+            "https://charts.example.com",
+        ]
+    ),
+    "Argo CD takes patterns": project(
+        sourceRepos=["https://github.com/{a,b}/*", "!https://github.com/team/old"], allowAny=True
+    ),
+    "Argo CD compares the full name of a reference as well": application(
+        revision="refs/heads/main"
+    ),
+    "no shell reads a revision": application(revision="`id`"),
+    "the folder is the repository's own": application(path="."),
+    "a path with two slashes is the same folder": application(path="a//b"),
+    "no shell reads a folder": application(path="$HOME"),
+    "two applications of one folder make different objects": {
+        "applications": {
+            "shop": {"path": "shop", "namespace": "shop-dev"},
+            "twin": {"path": "shop", "namespace": "shop-dev", **OTHER},
+        }
+    },
+    "Kustomize takes each of these overrides": application(
+        kustomize={
+            "images": [
+                "shop:v1",
+                "localhost:5000/team/shop=registry.example.com/shop:v2",
+                f"shop@sha256:{'0' * 64}",
+                "front=*:v1",
+                "back=shop:$ARGOCD_APP_REVISION",
+            ],
+            "commonLabels": {"app.kubernetes.io/part-of": "shop"},
+        }
+    ),
+    "a JSON pointer has '/' and '~' as escapes": application(
+        ignoreDifferences=[
+            {"kind": "Service", "jsonPointers": ["/metadata/labels/app.kubernetes.io~1name"]}
+        ]
+    ),
+    "GitHub distinguishes the names of two checks by case": github(
+        ruleset={"checks": ["test", "Test"]}
+    ),
+    "an enterprise's managed users have '_' in their logins": github(
+        environments={"prod": {"users": ["ada_shop"]}}
+    ),
+}
+
+
+@pytest.mark.parametrize("reason", ACCEPTED)
+def test_value_is_accepted_because(reason: str) -> None:
+    parsed(**ACCEPTED[reason])
+
+
+def test_private_key_with_the_line_ends_of_windows_gets_those_of_unix() -> None:
+    settings = parsed(
+        **repository(
+            "git@git.example.com:team/shop.git",
+            credentials={"sshPrivateKey": KEY.replace("\n", "\r\n")},
+        )
+    )
+    credentials = settings.repositories["monorepo"].credentials
+    assert credentials is not None
+    assert credentials.ssh_private_key is not None
+    assert credentials.ssh_private_key.get_secret_value() == KEY
+
+
+def test_highly_available_argo_cd_runs_on_tainted_nodes_that_it_tolerates() -> None:
+    tainted = {"name": "gpu", "size": "c-2", "count": 3, "taints": [TAINT]}
+    cluster = CLUSTER | {"nodePools": [{"name": "default", "size": "c-2", "count": 1}, tainted]}
+    argocd = {
+        "chart": {"version": "1.2.3"},
+        "highAvailability": True,
+        "values": {"redis-ha": {"tolerations": [{"operator": "Exists"}]}},
+    }
+    assert parsed(cluster=cluster, argocd=argocd).argocd.high_availability
+
+
+def test_secret_larger_than_github_takes_is_refused() -> None:
+    section = github(secrets={"KEY": "x" * (48 * 1024)})["github"]
+    assert GitHub.model_validate(section).secrets
+    section["secrets"] = {"KEY": "x" * (48 * 1024 + 1)}
+    with pytest.raises(ValueError, match="at most 49152 bytes"):
+        GitHub.model_validate(section)
