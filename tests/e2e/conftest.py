@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.box import REPOSITORY, Sandbox, temporary
 
-LONGEST_FIRST = ("test_drills.py", "test_day_two.py", "test_docs.py", "test_faults.py")
+LONGEST_FIRST = ("test_docs.py", "test_drills.py", "test_faults.py", "test_day_two.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
