@@ -304,8 +304,8 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
             "give either vpc_id, to join a VPC, or vpc_ip_range, to make one",
         ),
         (
-            {"tags": ["${registry.endpoint}"]},
-            "tags[0]: it must be known at once",
+            {"nodePools": [{"name": "${registry.endpoint}", "size": "s-2vcpu-4gb", "count": 1}]},
+            "nodePools[0].name: it must be known at once",
         ),
     ],
 )
