@@ -44,7 +44,7 @@ def test_a_preview_lists_unchanged_and_changed_resources_without_secrets(
     for namespace, operation in (("one", "same"), ("two", "update")):
         real.program(PROGRAM % namespace)
         preview = stack.preview()
-        [step] = [each for each in preview["steps"] if each["urn"].split("::")[2] == KUBERNETES]
+        [step] = [entry for entry in preview["steps"] if entry["urn"].split("::")[2] == KUBERNETES]
         assert step["op"] == operation
         assert step["oldState"]["inputs"]["namespace"] == "one"
         assert step["newState"]["inputs"]["namespace"] == namespace
@@ -77,4 +77,4 @@ def test_a_stack_is_created_without_becoming_the_current_one(
     other.create()
     assert other.config() == {}
     stacks = json.loads(real.run("stack", "ls", "--json").output)
-    assert {each["name"]: each["current"] for each in stacks} == {"dev": True, "other": False}
+    assert {entry["name"]: entry["current"] for entry in stacks} == {"dev": True, "other": False}

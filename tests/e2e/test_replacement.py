@@ -53,13 +53,16 @@ def holdings(sandbox: Sandbox) -> tuple[list[str], list[str], list[str]]:
     with sandbox.api() as api:
 
         def get(kind: str, path: str) -> list[dict[str, Any]]:
-            found: list[dict[str, Any]] = api.get(f"/v2/{path}").raise_for_status().json()[kind]
-            return found
+            resources: list[dict[str, Any]] = api.get(f"/v2/{path}").raise_for_status().json()[kind]
+            return resources
 
         return (
-            [each["id"] for each in get("kubernetes_clusters", "kubernetes/clusters")],
-            [each["tag"].removeprefix("k8s:") for each in get("load_balancers", "load_balancers")],
-            sorted(each["name"] for each in get("vpcs", "vpcs") if not each["default"]),
+            [resource["id"] for resource in get("kubernetes_clusters", "kubernetes/clusters")],
+            [
+                resource["tag"].removeprefix("k8s:")
+                for resource in get("load_balancers", "load_balancers")
+            ],
+            sorted(resource["name"] for resource in get("vpcs", "vpcs") if not resource["default"]),
         )
 
 

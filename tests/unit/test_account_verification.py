@@ -69,8 +69,8 @@ COMPLETE = RunningCluster(
 def lacking(cluster: RunningCluster, **changes: Any) -> dict[str, verification.Difference]:
     """What `cluster` lacks of the section with `changes`, by the key below `cluster`."""
     settings = parsed(cluster=CLUSTER | changes)
-    found = verification.differences(settings, VERSIONS[1], cluster)
-    return {".".join(map(str, difference.path[1:])): difference for difference in found}
+    differences = verification.differences(settings, VERSIONS[1], cluster)
+    return {".".join(map(str, difference.path[1:])): difference for difference in differences}
 
 
 def pools(**changes: RunningPool) -> RunningCluster:

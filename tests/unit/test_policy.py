@@ -409,9 +409,9 @@ def test_production_is_what_the_stacks_configuration_calls_production(
     assert check(stack, preview).forbidden is forbidden
 
 
-@pytest.mark.parametrize(("environment", "found"), [("prod", True), ("dev", False)])
+@pytest.mark.parametrize(("environment", "protected"), [("prod", True), ("dev", False)])
 def test_the_pack_reads_the_environment_of_the_stacks_configuration(
-    environment: str, found: bool, monkeypatch: pytest.MonkeyPatch
+    environment: str, protected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     messages: list[str] = []
     [policy] = [policy for policy in POLICIES if policy.name == "prod-cluster-is-protected"]
@@ -425,7 +425,7 @@ def test_the_pack_reads_the_environment_of_the_stacks_configuration(
         get_config=dict,
     )
     policy.validate(args, lambda text, urn: messages.append(text))
-    assert bool(messages) is found
+    assert bool(messages) is protected
 
 
 def test_a_cluster_that_a_preview_replaces_is_named_once() -> None:

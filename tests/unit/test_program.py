@@ -438,10 +438,10 @@ def secret_paths(value: Any, path: tuple[str | int, ...] = ()) -> set[tuple[str 
         return {path}
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
     return {
-        found
+        secret_path
         for key, item in items
         if isinstance(item, Mapping | list)
-        for found in secret_paths(item, (*path, key))
+        for secret_path in secret_paths(item, (*path, key))
     }
 
 

@@ -149,7 +149,7 @@ def paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int,
         children = value.items()
     elif isinstance(value, list):
         children = enumerate(value)
-    return [path, *(found for key, child in children for found in paths(child, (*path, key)))]
+    return [path, *(below for key, child in children for below in paths(child, (*path, key)))]
 
 
 EXAMPLES: list[dict[str, Any]] = [FILE["base"]]
