@@ -142,7 +142,10 @@ class WorkingTree:
         )
         if done.returncode:
             raise GitError(
-                f"`git {' '.join(words)}` failed in {self.folder}: {done.stderr.strip()}"
+                f"`git {' '.join(words)}` failed in {self.folder}: {done.stderr.strip()}",
+                "Name a clone of the monorepo, or its URL, with --repo."
+                if "not a git repository" in done.stderr
+                else None,
             )
         return done.stdout
 

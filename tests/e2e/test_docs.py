@@ -248,18 +248,18 @@ def test_an_application_is_added_by_the_stack_file(reader: Reader) -> None:
     reader.follow(steps(DOCS / "add-application.md", "The folder", section), inside=True)
 
 
-def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
-    config = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
-    pinned = config["doks-gitops:argocd"]["chart"]["version"]
-    reader.values["NEW-VERSION"] = next_patch(pinned)
-    reader.follow(steps(DOCS / "upgrade.md"), inside=True)
-
-
 def test_costs_are_those_of_the_page_to_the_cent(reader: Reader) -> None:
     [step] = steps(DOCS / "costs.md")
     reader.follow([step], inside=True)
     output = reader.sandbox("run", "bin/platform", "costs", cwd=reader.clone)
     assert "\n".join(step.shown) in output
+
+
+def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
+    config = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
+    pinned = config["doks-gitops:argocd"]["chart"]["version"]
+    reader.values["NEW-VERSION"] = next_patch(pinned)
+    reader.follow(steps(DOCS / "upgrade.md"), inside=True)
 
 
 def test_the_examples_of_the_commands_work(reader: Reader) -> None:

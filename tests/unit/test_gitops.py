@@ -291,3 +291,12 @@ def test_dry_run_shows_and_changes_nothing(clone: Path, bin_platform: BinPlatfor
     assert code == 0
     assert "+    newTag: v1.1.0" in shown
     assert pushed(clone, "staging") == OVERLAY
+
+
+def test_a_folder_that_is_no_clone_is_refused_with_the_option_that_names_one(
+    bin_platform: BinPlatform, tmp_path: Path
+) -> None:
+    code, _, errors = bin_platform(*PROMOTE, "--repo", str(tmp_path))
+    assert code == 1
+    assert "not a git repository" in errors
+    assert "next:  Name a clone of the monorepo, or its URL, with --repo." in errors
