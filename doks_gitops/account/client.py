@@ -88,11 +88,13 @@ class DigitalOceanClient:
         self._session.close()
 
     def team(self) -> str:
-        """UUID of the team that the token is of. Scope: account:read.
+        """UUID of the team that the token is of, or of the account if it is in no team.
+        Scope: account:read.
 
         https://docs.digitalocean.com/reference/api/reference/account/
         """
-        return self._get("/v2/account", "account:read", responses.AccountResponse).account.team.uuid
+        info = self._get("/v2/account", "account:read", responses.AccountResponse).account
+        return info.team.uuid if info.team else info.uuid
 
     def options(self) -> responses.Options:
         """Regions, sizes and versions that are offered for clusters. Scope: kubernetes:read."""
@@ -214,13 +216,16 @@ class DigitalOceanClient:
             )
 
     def tag_cluster(self, cluster: RunningCluster, tags: Iterable[str]) -> None:
-        """Replace the cluster's own tags. Scope: kubernetes:update.
+        """Replace the cluster's own tags.
+
+        Scopes: kubernetes:update, tag:read, tag:create; where a tag is removed, tag:delete.
 
         https://docs.digitalocean.com/reference/api/reference/kubernetes/
         """
         path = f"/v2/kubernetes/clusters/{cluster.id}"
         body = {"name": cluster.name, "tags": [*tags]}
-        response = self._request("PUT", path, "kubernetes:update", body)
+        scopes = "kubernetes:update, tag:read, tag:create or tag:delete"
+        response = self._request("PUT", path, scopes, body)
         if response.status_code >= 300:
             raise AccountError(
                 f"DigitalOcean does not change the tags of the cluster {cluster.id}"

@@ -47,12 +47,12 @@ def allow_pulls(
     def allow(endpoint_and_id: list[str]) -> str:
         endpoint, cluster_id = endpoint_and_id
         cluster = known.get(cluster_id)
-        if cluster is None:
-            if not provider_allows_pulls(settings, account):
-                _allow(settings, cluster_id)
-        elif _may_not_pull(cluster):
+        if cluster is not None and _may_not_pull(cluster):
             _allow(settings, cluster_id)
             pulumi.warn(f"{_problem(settings, cluster)}; it has been allowed again.")
+        elif not provider_allows_pulls(settings, account):
+            # The account tells whether a cluster may pull, but not from which of its registries.
+            _allow(settings, cluster_id)
         return endpoint
 
     return pulumi.Output.all(registry_endpoint, cluster_id).apply(allow)

@@ -67,7 +67,9 @@ def check_team(stack: str, owner: Owner, team: str) -> None:
             f" team {owner.team}, and the token is of the team {team}. Nothing was"
             " changed.",
             f"Use a token of the team {owner.team} (doctl account get shows the team of a token)."
-            " To deploy to another team, create another stack: pulumi stack init NAME",
+            " To deploy to another team, create another stack: pulumi stack init NAME. If only the"
+            f" stack's first run had the wrong token, take the resource {RESOURCE} out of the"
+            f" state, and the next run records the team anew: pulumi state delete --stack {stack}",
         )
 
 

@@ -49,7 +49,9 @@ class Team(BaseModel):
 
 
 class AccountInfo(BaseModel):
-    team: Team
+    uuid: str = ""
+    team: Team | None = None
+    """None: the account is in no team."""
 
 
 class AccountResponse(BaseModel):

@@ -239,11 +239,15 @@ def project_stays_out_of_the_platform(project: Resource) -> Iterator[str]:
 def _brings_an_app_of_apps(project: Resource) -> bool:
     """Whether it is the platform's own project, which may deploy only Argo CD's own kinds."""
     kinds = project.at("spec", "namespaceResourceWhitelist") or ()
+    destinations = project.at("spec", "destinations") or ()
+    namespace = project.at("metadata", "namespace")
     return (
         project.at("metadata", "name") == PLATFORM_PROJECT
         and not project.at("spec", "clusterResourceWhitelist")
         and len(kinds) > 0
         and all(kind.get("group") == "argoproj.io" for kind in kinds)
+        and len(project.at("spec", "sourceRepos") or ()) == 1
+        and all(destination.get("namespace") == namespace for destination in destinations)
     )
 
 

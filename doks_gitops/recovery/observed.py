@@ -106,7 +106,9 @@ def remove_deleted(
     - resources in a cluster that the account does not have, if their provider has been replaced
     - everything that depends on these
 
-    Pulumi would try to delete them again, which fails: there is no cluster any more.
+    Pulumi would try to delete them again, which fails: there is no cluster any more. If the cluster
+    is there, such as after an interrupted replacement of a node pool, nothing is removed: Pulumi
+    completes that by itself.
     """
     deployment = export.get("deployment") or {}
     resources = deployment.get("resources") or []
@@ -117,6 +119,11 @@ def remove_deleted(
         and resource.get("delete")
         and resource["inputs"].get("clusterIdentifier") not in clusters
     }
+    cluster_deleted = any(
+        resource["type"] == CLUSTER and resource.get("pendingReplacement") for resource in resources
+    )
+    if not cluster_deleted and not replaced_providers:
+        return dict(export), ()
     kept: list[Mapping[str, Any]] = []
     kept_urns: set[str] = set()
     removed: list[str] = []

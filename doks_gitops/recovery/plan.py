@@ -207,6 +207,7 @@ def _steps(observed: Observed) -> list[Step]:
     if cluster.state != "provisioning" and observed.cluster_state is None:
         raise _unreachable(observed, cluster)
     steps: list[Step] = []
+    deletions: list[Step] = []
     mark = state.owner.mark if state.owner else observed.mark
     marked = cluster.mark == mark.lower()
     # An unmarked cluster of the state is tagged by the deployment.
@@ -215,17 +216,18 @@ def _steps(observed: Observed) -> list[Step]:
         # The state has resources of a cluster that does not exist any more.
         if urn := state.cluster_urn or state.provider:
             reason = f"its cluster {state.cluster} is gone from the account"
-            steps.append(DeleteFromState(urn, reason, state.dependents.get(urn, ())))
+            deletions.append(DeleteFromState(urn, reason, state.dependents.get(urn, ())))
         state = replace(state, cluster=None, cluster_urn=None, provider=None, ids=frozenset())
         observed = replace(observed, state=state)
     if cluster.state == "provisioning":
         steps.append(WaitForCluster(cluster))
     adopted = _adopted(observed, cluster)
     if takes_over:
+        # Before anything is deleted: the token may lack the scope for it.
         steps.append(MarkCluster(cluster, mark))
         if state.owner is None:
             adopted["mark"] = mark
-    return [*steps, *_repair(observed), Deploy(adopted)]
+    return [*steps, *deletions, *_repair(observed), Deploy(adopted)]
 
 
 def _check_team(observed: Observed) -> None:

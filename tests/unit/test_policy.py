@@ -101,6 +101,7 @@ BOOTSTRAP = changed(
     PROJECT,
     metadata={"name": arguments.PLATFORM, "namespace": "argocd"},
     spec={
+        "sourceRepos": ["https://git.example.com/team/monorepo"],
         "destinations": [{"namespace": "argocd"}],
         "clusterResourceWhitelist": [],
         "namespaceResourceWhitelist": [{"group": "argoproj.io", "kind": "Application"}],
@@ -174,6 +175,7 @@ BROKEN = [
         changed(spec(PROJECT, destinations=[{"namespace": "cd"}]), metadata={"namespace": "cd"}),
     ),
     ("project-stays-out-of-the-platform", spec(BOOTSTRAP, namespaceResourceWhitelist=[])),
+    ("project-stays-out-of-the-platform", spec(BOOTSTRAP, sourceRepos=["a", "b"])),
     ("project-stays-out-of-the-platform", changed(BOOTSTRAP, metadata={"name": "shop"})),
     *(
         ("project-makes-no-cluster-roles", in_dev(cluster_kind(kind, group)))

@@ -13,6 +13,7 @@ from doks_gitops.account import (
     RunningCluster,
     Version,
 )
+from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
 from doks_gitops.recovery.observed import (
     ClusterState,
     Consent,
@@ -345,7 +346,7 @@ def test_what_pulumi_has_deleted_and_not_created_again_is_removed_with_its_depen
     pending = {"pendingReplacement": True}
     assert removed(
         resource("registry"),
-        resource("cluster", **pending),
+        resource("cluster", type=CLUSTER_TYPE, **pending),
         kubernetes("old", ID) | {"dependencies": ["cluster"]},
         resource("namespace", provider=f"{PROVIDER}::old", **pending),
         resource("component", "registry"),
@@ -365,6 +366,16 @@ def test_what_is_in_a_cluster_that_was_replaced_is_removed_even_before_it_is_rep
     assert removed(*resources, clusters=(OTHER,)) == (PROVIDER, "namespace", "release")
     # Not if the account has that cluster, whatever its state is.
     assert removed(*resources, clusters=(ID, OTHER)) == ()
+
+
+def test_an_interrupted_replacement_in_a_living_cluster_is_left_to_pulumi() -> None:
+    assert not removed(
+        resource("cluster", type=CLUSTER_TYPE),
+        resource("pool", "cluster", pendingReplacement=True),
+        kubernetes("x", ID) | {"dependencies": ["cluster", "pool"]},
+        resource("release", provider=f"{PROVIDER}::x"),
+        clusters=(ID,),
+    )
 
 
 def test_a_state_without_a_replacement_is_left_as_it_is() -> None:

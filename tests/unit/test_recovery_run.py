@@ -209,7 +209,8 @@ def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
 def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
     bin_platform: BinPlatform, pulumi: PulumiCommand
 ) -> None:
-    deleted = {"type": "t", "urn": "urn::t::deleted", "id": "1", "pendingReplacement": True}
+    kind = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+    deleted = {"type": kind, "urn": "urn::t::deleted", "id": "1", "pendingReplacement": True}
     owner = {"output": {"team": "", "mark": "m"}}
     kept = {"type": "pulumi:index:Stash", "urn": "urn::t::kept", "id": "2", "outputs": owner}
     state = json.dumps({"version": 3, "deployment": {"resources": [deleted, kept]}})

@@ -350,13 +350,15 @@ async def remove_registries(call: Call) -> Response:
 _CLUSTERS = "/kubernetes/clusters"
 _CLUSTER = f"{_CLUSTERS}/{{cluster_id}}"
 _INTEGRATE = ("kubernetes:create", "kubernetes:update")
+_TAGS = ("tag:read", "tag:create")
+"""For the tags of a cluster, which the program always sends."""
 
 OPERATIONS = (
     Operation("GET", "/kubernetes/options", get_options, ("kubernetes:read",)),
     Operation("GET", _CLUSTERS, list_clusters, ("kubernetes:read",)),
-    Operation("POST", _CLUSTERS, create_cluster, ("kubernetes:create",)),
+    Operation("POST", _CLUSTERS, create_cluster, ("kubernetes:create", *_TAGS)),
     Operation("GET", _CLUSTER, get_cluster, ("kubernetes:read",)),
-    Operation("PUT", _CLUSTER, update_cluster, ("kubernetes:update",)),
+    Operation("PUT", _CLUSTER, update_cluster, ("kubernetes:update", *_TAGS)),
     Operation("DELETE", _CLUSTER, delete_cluster, ("kubernetes:delete",)),
     Operation("GET", f"{_CLUSTER}/upgrades", list_upgrades, ("kubernetes:read",)),
     Operation("POST", f"{_CLUSTER}/upgrade", upgrade_cluster, ("kubernetes:update",)),
