@@ -116,7 +116,6 @@ class DigitalOceanClient:
                 endpoint=cluster.endpoint,
                 message=cluster.status.message,
                 vpc=cluster.vpc_uuid,
-                node_pools={pool.name: pool.id for pool in cluster.node_pools},
                 default_pool_size=cluster.default_pool_size,
                 tags=cluster.own_tags,
                 mark=mark_in(cluster.tags),

@@ -48,8 +48,6 @@ class RunningCluster:
     """DigitalOcean's explanation of the state."""
     vpc: str | None = None
     """ID of its VPC."""
-    node_pools: Mapping[str, str] = field(default_factory=dict)
-    """IDs of its node pools by name."""
     default_pool_size: str | None = None
     """Droplet size of the node pool that the cluster was created with; None if no pool is tagged
     as that."""

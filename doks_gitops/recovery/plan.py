@@ -376,9 +376,9 @@ def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[
         if state.cluster != cluster.id:
             adopted["cluster"] = cluster.id
         pools = {
-            pool.name: cluster.node_pools[pool.name]
+            pool.name: cluster.pools[pool.name].id
             for pool in settings.cluster.node_pools[1:]
-            if pool.name in cluster.node_pools
+            if pool.name in cluster.pools
         }
         if unknown := {name: id for name, id in pools.items() if id not in state.ids}:
             adopted["nodePools"] = unknown

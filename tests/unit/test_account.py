@@ -102,7 +102,7 @@ def test_account_is_read_from_the_api(api: FakeApi) -> None:
     assert only.version == Version.parse("1.34.9-do.0")
     assert only.registry_enabled
     assert (only.vpc, only.default_pool_size) == ("vpc-of-shop", "s-2vcpu-4gb")
-    assert only.node_pools == {"burst": "b", "default": "d"}
+    assert {pool.id for pool in only.pools.values()} == {"b", "d"}
     assert only.pools == {
         "default": RunningPool("d", "s-2vcpu-4gb", 3),
         "burst": RunningPool(

@@ -13,6 +13,7 @@ from doks_gitops.account import (
     RunningCluster,
     Version,
 )
+from doks_gitops.account.model import RunningPool
 from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
 from doks_gitops.recovery.observed import (
     ClusterState,
@@ -88,7 +89,10 @@ def running(**changes: Any) -> RunningCluster:
             "ha": False,
             "state": "running",
             "registry_enabled": True,
-            "node_pools": {"default": OTHER, "burst": POOL},
+            "pools": {
+                name: RunningPool(id, "s-2vcpu-4gb", 1)
+                for name, id in (("default", OTHER), ("burst", POOL))
+            },
             "endpoint": "https://cluster.test",
             "tags": ("shop", MARK),
             "mark": MARK,
