@@ -11,8 +11,8 @@ child.wait()
 """
 CHILD = """\
 import time
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(600)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
