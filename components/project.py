@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
@@ -92,23 +93,28 @@ class GitOpsProject(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(
                 name=args.project_name, namespace=args.argocd_namespace, finalizers=[FINALIZER]
             ),
-            spec={
-                "description": args.description,
-                "sourceRepos": list(args.source_repos),
-                "destinations": [
-                    {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
-                ],
-                "clusterResourceWhitelist": _kinds(args.cluster_resources),
-                **(
-                    {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
-                    if args.namespace_resources
-                    else {}
-                ),
-            },
+            spec=project_spec(args),
             opts=child_options(self, opts),
         )
         self.project_name = pulumi.Output.from_input(args.project_name)
         self.register_outputs({"projectName": self.project_name})
+
+
+def project_spec(args: GitOpsProjectArgs) -> dict[str, Any]:
+    """The AppProject's `spec`."""
+    return {
+        "description": args.description,
+        "sourceRepos": list(args.source_repos),
+        "destinations": [
+            {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
+        ],
+        "clusterResourceWhitelist": _kinds(args.cluster_resources),
+        **(
+            {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
+            if args.namespace_resources
+            else {}
+        ),
+    }
 
 
 def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:

@@ -192,7 +192,7 @@ def test_comment_shows_a_changed_secret_as_such_and_shortens_long_values() -> No
 def test_comment_is_never_longer_than_github_takes() -> None:
     many = tuple(Change("create", "Application", f"app-{number}") for number in range(5000))
     text = report.comment([Preview("dev", many), Preview("prod", many[:3])], "Preview")
-    assert len(text) <= report.LONGEST
+    assert len(text) <= markdown.LONGEST
     assert "5000 to create" in text
     assert "app-2\n" in text
 
