@@ -258,8 +258,17 @@ _GENERATORS: Mapping[str, Callable[[_Evaluation, Mapping[str, Any]], Iterator[Pa
 def _own_template(generator: Mapping[str, Any]) -> Mapping[str, Any]:
     for content in generator.values():
         if isinstance(content, Mapping) and isinstance(content.get("template"), Mapping):
-            return dict(content["template"])
+            filled = _filled(content["template"])
+            return filled if isinstance(filled, Mapping) else {}
     return {}
+
+
+def _filled(value: Any) -> Any:
+    """Without empty values, which stand for those of the ApplicationSet's own template."""
+    if isinstance(value, Mapping):
+        items = {key: _filled(item) for key, item in value.items()}
+        return {key: item for key, item in items.items() if item not in ("", None, {}, [])}
+    return value
 
 
 def _matches(path: PurePosixPath, pattern: str) -> bool:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from doks_gitops import markdown
 from doks_gitops.ci import report
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
