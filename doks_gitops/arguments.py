@@ -66,9 +66,11 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
-    cluster = settings.cluster
+    cluster, running = settings.cluster, account.running_cluster(settings, team)
     version = account.resolve_version(settings, team)
-    running = {str(running.version) for running in team.clusters_named(cluster.name)}
+    first = account.first_pool(settings, running)
+    others = (pool for index, pool in enumerate(cluster.node_pools) if index != first)
+    cluster = cluster.model_copy(update={"node_pools": (cluster.node_pools[first], *others)})
     return convert(
         cluster,
         DoksClusterArgs,
@@ -76,7 +78,11 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
         cluster_name=cluster.name,
         version=version,
         tags=[*cluster.tags, mark],
-        hold_version=version in running and account.replacement(settings, team) is None,
+        hold_version=(
+            running is not None
+            and version == str(running.version)
+            and account.replacement(settings, team) is None
+        ),
         access_token=secret(settings.digitalocean.token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
