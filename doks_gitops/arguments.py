@@ -5,8 +5,9 @@ setting that reaches no argument is an error. Secrets become secret outputs, and
 values inside chart values and Applications (`Settings.encrypted`).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pulumi
@@ -179,6 +180,7 @@ def applications_args(
         return {BOOTSTRAP: _app_of_apps(settings, settings.app_of_apps, argocd_namespace)}
     project = settings.project
     assert project is not None
+    source_name = _fingerprint(project_args(settings, argocd_namespace=""))
     return {
         name: convert(
             application,
@@ -189,9 +191,17 @@ def applications_args(
             project_name=project.name,
             argocd_namespace=argocd_namespace,
             repo_url=settings.repositories[application.repository].url,
+            # Syncs that the project refused are tried again after it has changed.
+            source_name=source_name,
         )
         for name, application in sorted(settings.applications.items())
     }
+
+
+def _fingerprint(project: GitOpsProjectArgs) -> str:
+    """Returns a name that changes with what the project allows."""
+    allowed = replace(project, description="")
+    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 
 def _app_of_apps(
