@@ -40,6 +40,12 @@ from pulumi.automation import (
 from doks_gitops.errors import PlatformError
 
 INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
+REFRESH = ("--refresh", "--run-program")
+"""Options that read every resource anew, with the credentials that the program has now. Without the
+second one, those in the state are used, which may have been revoked since the last deployment.
+
+https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
+"""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
 _TAIL = 20
 """Lines of standard output that an error repeats when standard error is empty."""
@@ -108,13 +114,13 @@ class Stack:
         """Returns what `pulumi up` would do: the JSON of `pulumi preview --json --show-sames`.
 
         It lists unchanged resources too. Pulumi has replaced each secret by `[secret]`. With
-        `refresh`, changes made outside of Pulumi are part of it.
+        `refresh`, changes made outside of Pulumi are part of it (see `REFRESH`).
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_preview/
 
         Raises `PulumiError` with the engine's messages. A command that fails gives no preview,
         whatever it has printed.
         """
-        options = ["--json", "--show-sames", *(["--refresh"] if refresh else [])]
+        options = ["--json", "--show-sames", *(REFRESH if refresh else ())]
         command = shlex.join(["pulumi", "preview", "--stack", self.name])
         try:
             output = self._run("preview", *options)
@@ -185,8 +191,9 @@ class Stack:
             self._run("stack", "import", "--file", file.name, live=True)
 
     def up(self, *, refresh: bool = False, env: Mapping[str, str] | None = None) -> None:
-        """Deploy the stack. `env`: further environment variables of the program."""
-        options = ["--refresh"] if refresh else []
+        """Deploy the stack. `refresh`: see `REFRESH`. `env`: further environment variables of the
+        program."""
+        options = REFRESH if refresh else ()
         self._run("up", *options, "--yes", "--skip-preview", live=True, env=env)
 
     def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:

@@ -36,7 +36,7 @@ READS = [
     "--non-interactive config --show-secrets --json --stack dev",
     "--non-interactive stack export --stack dev",
 ]
-UP = "--non-interactive up --refresh --yes --skip-preview --stack dev"
+UP = "--non-interactive up --refresh --run-program --yes --skip-preview --stack dev"
 
 BinPlatform = Callable[..., tuple[int, str, str]]
 

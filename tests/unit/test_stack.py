@@ -104,6 +104,15 @@ def test_every_command_names_its_stack_and_none_is_selected(pulumi: PulumiComman
         assert ("--no-select" in words) == ("init" in words)
 
 
+def test_a_refresh_uses_the_credentials_of_the_program_and_not_those_in_the_state(
+    pulumi: PulumiCommand,
+) -> None:
+    pulumi.prints(PREVIEW)
+    Stack("dev").preview(refresh=True)
+    Stack("dev").up(refresh=True)
+    assert all({"--refresh", "--run-program"} <= set(call.split()) for call in pulumi.calls)
+
+
 def test_configuration_is_read_with_its_secrets(pulumi: PulumiCommand) -> None:
     pulumi.prints({"digitalocean:token": {"value": "dop_v1", "secret": True}})
     assert Stack("dev").config() == {"digitalocean:token": "dop_v1"}
