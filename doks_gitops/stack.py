@@ -190,11 +190,30 @@ class Stack:
             file.flush()
             self._run("stack", "import", "--file", file.name, live=True)
 
-    def up(self, *, refresh: bool = False, env: Mapping[str, str] | None = None) -> None:
-        """Deploy the stack. `refresh`: see `REFRESH`. `env`: further environment variables of the
-        program."""
-        options = REFRESH if refresh else ()
-        self._run("up", *options, "--yes", "--skip-preview", live=True, env=env)
+    def up(
+        self,
+        *,
+        policy_pack: Path,
+        preview: bool = False,
+        refresh: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Deploy the stack, unless it breaks a mandatory policy.
+
+        - `policy_pack`: folder of the policies and of their `config.json`. They check each resource
+          before it is created or updated
+        - `preview`: preview first, so that a broken policy stops the deployment before it begins
+        - `refresh`: see `REFRESH`
+        - `env`: further environment variables of the program
+
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
+        """
+        config = policy_pack / "config.json"
+        self._run(
+            "up", *(REFRESH if refresh else ()), "--yes", *(() if preview else ["--skip-preview"]),
+            "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
+            live=True, env=env,
+        )  # fmt: skip
 
     def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:
         """Run `pulumi WORDS --stack STACK`; returns its standard output.
