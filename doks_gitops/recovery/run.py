@@ -14,6 +14,7 @@ from typing import Any
 
 from doks_gitops import account
 from doks_gitops.errors import PlatformError
+from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import (
     ClusterState,
@@ -232,7 +233,7 @@ class Recovery:
                         api.delete_revision(namespace, revision)
             case Deploy(adopt):
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
-                self._stack.up(refresh=True, env=env)
+                self._stack.up(policy_pack=PACK, preview=True, refresh=True, env=env)
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
