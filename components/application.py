@@ -1,14 +1,14 @@
 """An Argo CD Application, which keeps folders of Git repositories and charts deployed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
-from pydantic.alias_generators import to_camel
 
+from components.manifest import as_argo
 from components.options import child_options, holds_outputs
 from components.project import FINALIZER, IN_CLUSTER
 
@@ -251,7 +251,7 @@ class GitOpsApplication(pulumi.ComponentResource):
 def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     """The Application's `spec`."""
     sources = [_source(source) for source in args.sources]
-    policy: dict[str, Any] = {"retry": _as_argo(args.sync.retry)}
+    policy: dict[str, Any] = {"retry": as_argo(args.sync.retry)}
     if args.sync.options:
         policy["syncOptions"] = list(args.sync.options)
     if args.sync.automated:
@@ -264,7 +264,7 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "syncPolicy": policy,
     }
     if args.ignore_differences:
-        spec["ignoreDifferences"] = _as_argo(args.ignore_differences)
+        spec["ignoreDifferences"] = as_argo(args.ignore_differences)
     return spec
 
 
@@ -283,26 +283,7 @@ def _source(source: Source) -> dict[str, Any]:
 def _options(source: Source) -> dict[str, Any]:
     """The options of the source's kind."""
     return {
-        kind: _as_argo(options)
+        kind: as_argo(options)
         for kind in ("kustomize", "directory", "helm")
         if (options := getattr(source, kind)) is not None
     }
-
-
-def _as_argo(value: Any) -> Any:
-    """A dataclass in the form of Argo CD's API: camelCase names, without empty fields.
-
-    Argo CD removes empty fields from an Application, which Pulumi would report as drift.
-    """
-    if is_dataclass(value):
-        properties = {to_camel(x.name): _as_argo(getattr(value, x.name)) for x in fields(value)}
-        return {
-            name: content
-            for name, content in properties.items()
-            if content is not False and content not in (None, "", [], {})
-        }
-    if isinstance(value, Mapping):
-        return {key: _as_argo(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_as_argo(item) for item in value]
-    return value

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, JsonValue, PrivateAttr
 
 from doks_gitops.environments import Environment
-from doks_gitops.settings import scalars
+from doks_gitops.settings import cron, scalars
 from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Violation, one_of
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.scalars import is_ssh_url
@@ -487,6 +487,104 @@ class ResourceKind(Model):
     kind: scalars.Kind = Field(description="Kind.", examples=["Namespace"])
 
 
+class JwtToken(Model):
+    """A token of a project's role, as `argocd proj role create-token` prints it. Argo CD refuses
+    the tokens that the project does not list."""
+
+    IDENTITY: ClassVar = ("id",)
+
+    id: scalars.Line = Field(description="Id of the token (`jti`).")
+    iat: Annotated[int, Field(ge=1)] = Field(description="Time of issue, in seconds since 1970.")
+    exp: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Time of expiry, in seconds since 1970. Default: never."
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.exp is not None and self.exp <= self.iat:
+            yield Violation(("exp",), "a time after iat", f"{self.exp}, not after iat {self.iat}")
+
+
+class Role(Model):
+    """A role in the project (https://argo-cd.readthedocs.io/en/stable/user-guide/projects/)."""
+
+    description: scalars.Description = Field(
+        default="", description="Description, shown by Argo CD."
+    )
+    policies: ListOf[scalars.Policy] = Field(
+        default=(),
+        description="What the role may do.",
+        examples=["p, proj:dev:deployer, applications, sync, dev/*, allow"],
+    )
+    groups: ListOf[scalars.LoginGroup] = Field(
+        default=(), description="Groups of the identity provider that have the role."
+    )
+    jwt_tokens: ListOf[JwtToken] = Field(
+        default=(),
+        description="Tokens of the role. `pulumi up` revokes those that are not listed.",
+    )
+
+
+class SyncWindow(Model):
+    """Times at which syncs are allowed, or denied. An application that an `allow` window applies to
+    is synced at no other time (https://argo-cd.readthedocs.io/en/stable/user-guide/sync_windows/).
+    """
+
+    kind: scalars.WindowKind = Field(description="Whether the window allows or denies syncs.")
+    schedule: scalars.Cron = Field(description="When the window opens.", examples=["0 22 * * 1-5"])
+    duration: scalars.OpenTime = Field(description="How long it stays open.", examples=["8h"])
+    time_zone: scalars.TimeZone = Field(default="UTC", description="Time zone of the schedule.")
+    applications: ListOf[scalars.NamePattern] = Field(
+        default=(),
+        description="Names of applications, or patterns of them. Default: all, unless `namespaces` "
+        "is given.",
+    )
+    namespaces: ListOf[scalars.NamePattern] = Field(
+        default=(), description="Namespaces of applications, or patterns of them."
+    )
+    and_operator: bool = Field(
+        default=False,
+        description="Only applications that `applications` and `namespaces` both match.",
+    )
+    manual_sync: bool = Field(default=False, description="Syncs by hand are always allowed.")
+    sync_overrun: bool = Field(
+        default=False, description="A sync that runs when the window changes is completed."
+    )
+    description: scalars.Description = Field(default="", description="Shown by Argo CD.")
+
+    def violations(self) -> Iterator[Violation]:
+        if not cron.comes(self.schedule):
+            yield Violation(
+                ("schedule",),
+                "a schedule with a day that exists",
+                f'"{self.schedule}", a window that never opens',
+            )
+        if self.and_operator and not (self.applications and self.namespaces):
+            yield Violation(
+                ("andOperator",), "applications and namespaces, or false", "true", "false"
+            )
+
+
+class OrphanedResource(Model):
+    """Objects that are no orphans. At least one of the keys; each may be a pattern."""
+
+    group: scalars.Line | None = Field(default=None, description="API group. Default: any.")
+    kind: scalars.Line | None = Field(default=None, description="Kind. Default: any.")
+    name: scalars.Line | None = Field(default=None, description="Name. Default: any.")
+
+    @classmethod
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        if keys.isdisjoint({"group", "kind", "name"}):
+            yield Violation((), "group, kind or name", "nothing to ignore")
+
+
+class OrphanedResources(Model):
+    """Argo CD looks for objects in the namespaces of the project that belong to no application
+    (https://argo-cd.readthedocs.io/en/stable/user-guide/orphaned-resources/)."""
+
+    warn: bool = Field(default=True, description="Applications get a warning.")
+    ignore: ListOf[OrphanedResource] = Field(default=(), description="Objects that are no orphans.")
+
+
 class Project(Model):
     """Argo CD's project of this stack: the repositories and namespaces of its applications."""
 
@@ -512,8 +610,27 @@ class Project(Model):
         description="More repositories that the applications may use, besides `repositories`.",
     )
     allow_any: bool = Field(default=False, description="Allow patterns such as `*` in the lists.")
+    denied_cluster_resources: ListOf[ResourceKind] = Field(
+        default=(),
+        description="Cluster-scoped kinds that the applications may never create, whatever "
+        "`clusterResources` allows.",
+    )
+    denied_namespace_resources: ListOf[ResourceKind] = Field(
+        default=(), description="Namespaced kinds that the applications may never create."
+    )
+    roles: Mapping[scalars.RoleName, Role] = Field(
+        default_factory=dict, description="Roles of people and tokens in the project, by name."
+    )
+    sync_windows: ListOf[SyncWindow] = Field(
+        default=(), description="Times at which the applications may be synced, or may not."
+    )
+    orphaned_resources: OrphanedResources | None = Field(
+        default=None, description="Look for objects that belong to no application."
+    )
 
     def violations(self) -> Iterator[Violation]:
+        yield from self._denied_and_allowed()
+        yield from self._foreign_policies()
         if self.allow_any:
             return
         lists: dict[str, tuple[str, ...]] = {
@@ -533,6 +650,31 @@ class Project(Model):
                         got=f'"{entry}", without allowAny',
                         expected="what is really needed, by name; or allowAny: true in the project",
                     )
+
+    def _denied_and_allowed(self) -> Iterator[Violation]:
+        for key, allowed, denied in (
+            ("deniedClusterResources", self.cluster_resources, self.denied_cluster_resources),
+            ("deniedNamespaceResources", self.namespace_resources, self.denied_namespace_resources),
+        ):
+            for index, kind in enumerate(denied):
+                if kind in allowed:
+                    yield Violation(
+                        at=(key, index),
+                        got=f'"{kind.group}/{kind.kind}", which the project allows too',
+                        expected="each kind either allowed or denied",
+                    )
+
+    def _foreign_policies(self) -> Iterator[Violation]:
+        for name, role in self.roles.items():
+            for index, policy in enumerate(role.policies):
+                _, subject, _, _, target, _ = (part.strip() for part in policy.split(","))
+                at = ("roles", name, "policies", index)
+                if subject != f"proj:{self.name}:{name}":
+                    expected = f"proj:{self.name}:{name}, the role that has the policy"
+                    yield Violation(at, expected, f'a policy of "{subject}"')
+                if not target.startswith(f"{self.name}/"):
+                    expected = f"objects of the project: {self.name}/<name>"
+                    yield Violation(at, expected, f'a policy for "{target}"')
 
 
 class Replicas(Model):

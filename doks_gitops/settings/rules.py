@@ -25,6 +25,7 @@ from doks_gitops.settings.model import (
     Project,
     Registry,
     Repository,
+    ResourceKind,
     Source,
 )
 from doks_gitops.settings.scalars import CLUSTER_NAMESPACES, is_ssh_url
@@ -56,6 +57,8 @@ class ValidSections:
     applications: dict[str, Application] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
     """All names under `repositories`, those of invalid ones included."""
+    application_names: tuple[str, ...] = ()
+    """All names under `applications`, those of invalid ones included."""
 
 
 def between_sections(sections: ValidSections) -> Iterator[Violation]:
@@ -63,6 +66,7 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _applications(sections)
     yield from _app_of_apps(sections)
     yield from _namespaces_to_create(sections)
+    yield from _windows_without_applications(sections)
     yield from _argocds_own_namespace(sections)
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
@@ -329,10 +333,11 @@ def _namespace(
 
 def _namespaces_to_create(sections: ValidSections) -> Iterator[Violation]:
     project = sections.project
-    if project is None or any(
-        entry.kind in ("Namespace", "*") and entry.group in ("", "*")
-        for entry in project.cluster_resources
-    ):
+    if project is None:
+        return
+    allowed = any(map(_is_namespace, project.cluster_resources))
+    denied = any(map(_is_namespace, project.denied_cluster_resources))
+    if allowed and not denied:
         return
     argocd = sections.argocd.namespace if sections.argocd is not None else None
     for name, application in sections.applications.items():
@@ -340,13 +345,34 @@ def _namespaces_to_create(sections: ValidSections) -> Iterator[Violation]:
             continue
         if "CreateNamespace=true" in application.sync.options:
             yield Violation(
-                at=("project", "clusterResources"),
-                got=f'no kind Namespace, but applications.{name} creates "{application.namespace}" '
-                "(CreateNamespace=true)",
+                at=("project", "deniedClusterResources" if denied else "clusterResources"),
+                got=f"{'the' if denied else 'no'} kind Namespace, but applications.{name} creates "
+                f'"{application.namespace}" (CreateNamespace=true)',
                 expected="{kind: Namespace}; or CreateNamespace=false in the application's "
                 "sync.options, and a namespace that exists",
             )
             return
+
+
+def _is_namespace(entry: ResourceKind) -> bool:
+    return entry.kind in ("Namespace", "*") and entry.group in ("", "*")
+
+
+def _windows_without_applications(sections: ValidSections) -> Iterator[Violation]:
+    """A window for an application or namespace that does not exist has no effect."""
+    namespaces = {application.namespace for application in sections.applications.values()}
+    for number, window in enumerate(sections.project.sync_windows if sections.project else ()):
+        for key, patterns, names in (
+            ("applications", window.applications, sections.application_names),
+            ("namespaces", window.namespaces, tuple(sorted(namespaces))),
+        ):
+            for index, pattern in enumerate(patterns):
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    yield Violation(
+                        at=("project", "syncWindows", number, key, index),
+                        got=f'"{pattern}", which no application has',
+                        expected=_one_of_names(pattern, names),
+                    )
 
 
 def _argocds_own_namespace(sections: ValidSections) -> Iterator[Violation]:

@@ -21,9 +21,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from doks_gitops.settings import cron
 
 RULE_VIOLATION = "rule_violation"
 """Type of the pydantic error for a text that violates its `Rule`."""
@@ -393,6 +396,25 @@ SYNC_OPTIONS = (
 )
 """Argo CD's sync options (https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/)."""
 
+_ACTION = r"(get|create|update|delete|sync|override|rollback|\*|(action|update|delete)/[^\s,]+)"
+_POLICY = (
+    r"p, *proj:[\w-]+:[\w-]+, *(applications|applicationsets|repositories|clusters|logs|exec), *"
+    rf"{_ACTION}, *[\w-]+(/[\w*.-]+){{1,2}}, *(allow|deny)"
+)
+"""A policy of a project's role: `validatePolicy` in
+https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/types.go"""
+
+
+def _is_time_zone(text: str) -> bool:
+    if not Pattern(r"UTC|[A-Za-z]+(/[A-Za-z0-9_+-]+)+", 64)(text):
+        return False
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, LookupError):
+        return False
+    return True
+
+
 ADMIN_PASSWORD_LENGTH = range(12, 73)
 """From 12 characters to 72 bytes: Argo CD stores the password with bcrypt, which reads 72 bytes."""
 
@@ -674,6 +696,57 @@ Folder = Annotated[
 LocalPath = Annotated[str, Rule("a chart's folder or .tgz file, relative to the project", _is_line)]
 Duration = Annotated[
     str, Rule("a duration, such as 5s, 3m or 1h", Pattern(r"([0-9]{1,5}(ms|s|m|h))+", 40))
+]
+OpenTime = Annotated[
+    str,
+    Rule(
+        "a duration of at least one minute, such as 30m or 8h",
+        lambda text: Pattern(r"([1-9][0-9]{0,4}h)?([1-9][0-9]{0,4}m)?", 12)(text) and text != "",
+    ),
+]
+Cron = Annotated[
+    str,
+    Rule(
+        "a schedule of cron in quotes: minute, hour, day, month and weekday (0 to 6), such as "
+        '"0 22 * * 1-5"',
+        cron.is_schedule,
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Rule(
+        "UTC, or a time zone that this machine's database has, such as Europe/Berlin",
+        _is_time_zone,
+    ),
+]
+RoleName = Annotated[
+    str,
+    Rule(
+        "a role's name: letters, digits, '-' and '_', starting and ending with a letter or digit",
+        Pattern(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", 63),
+    ),
+]
+Policy = Annotated[
+    str,
+    Rule(
+        "a policy: p, proj:<project>:<role>, <resource>, <action>, <project>/<object>, allow "
+        "(or deny)",
+        Pattern(_POLICY, 512),
+    ),
+]
+LoginGroup = Annotated[
+    str,
+    Rule(
+        "a group of the identity provider: one line without '\"'; with a ',' only in '\"'",
+        Pattern(r'(?! )([^",\s]| )+(?<! )|"([^"\s]| )+"'),
+    ),
+]
+NamePattern = Annotated[
+    str,
+    Rule(
+        "a name, or a pattern of names with '*' and '?'",
+        Pattern(r"[a-z0-9*?]([a-z0-9*?-]*[a-z0-9*?])?", 63),
+    ),
 ]
 _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?"
 _IMAGE_TAG = r":[A-Za-z0-9_$*{][A-Za-z0-9_.${}-]{0,127}"

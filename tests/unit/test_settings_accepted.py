@@ -139,6 +139,34 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         **project(sourceRepos=["!https://git.example.com/*"], allowAny=True),
         **application(path="shop"),
     },
+    "Argo CD takes roles, windows, orphans and denied kinds": {
+        **application(),
+        **project(
+            roles={
+                "Deployer_1": {
+                    "policies": [
+                        "p, proj:dev:Deployer_1, applications, action/*, dev/*, allow",
+                        "p, proj:dev:Deployer_1, logs, get, dev/shop-dev/shop, deny",
+                    ],
+                    "groups": ["team:deployers", '"cn=deployers,ou=team"'],
+                    "jwtTokens": [{"id": "ci", "iat": 1767225600}],
+                }
+            },
+            syncWindows=[
+                {
+                    "kind": "deny",
+                    "schedule": "0 22 * * FRI",
+                    "duration": "48h30m",
+                    "timeZone": "America/Argentina/Buenos_Aires",
+                    "applications": ["sh*"],
+                    "namespaces": ["shop-*"],
+                    "andOperator": True,
+                }
+            ],
+            orphanedResources={"ignore": [{"kind": "ConfigMap", "name": "kube-root-ca.crt"}]},
+            deniedNamespaceResources=[{"kind": "Secret"}],
+        ),
+    },
     "Argo CD takes patterns": project(
         sourceRepos=["https://github.com/{a,b}/*", "!https://github.com/team/old"], allowAny=True
     ),
