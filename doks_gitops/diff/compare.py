@@ -11,8 +11,7 @@ from doks_gitops.diff import checks, environment, schemas
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
 from doks_gitops.diff.objects import Change, Object, compare
-from doks_gitops.diff.render import Rendered, Renderer, Rendering
-from doks_gitops.diff.repo_server import RepoServer
+from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
 from doks_gitops.diff.revisions import Revisions
 
 PRODUCTION = "prod"
@@ -74,17 +73,24 @@ class Comparison:
 
     def run(self, stacks: Sequence[str]) -> list[EnvironmentDiff]:
         """The differences in each stack. Raises `RenderError` and `SettingsError`."""
+        environments = {stack: self._environments(stack) for stack in stacks}
+        urls = frozenset(
+            url for pair in environments.values() for env in pair if env for url in self._urls(env)
+        )
         results = []
-        with (
-            RepoServer(offline=self.offline) as server,
-            Renderer(server, self.revisions, self.origin) as renderer,
-        ):
-            for stack in dict.fromkeys(stacks):
+        with Renderer(self.revisions, urls, offline=self.offline) as renderer:
+            for stack, (base, head) in environments.items():
                 print(f"diff of {stack} ...", file=sys.stderr, flush=True)
-                base, head = self._environments(stack)
                 old, new = renderer.both(base, head)
                 results.append(self._result(stack, old, new))
         return results
+
+    def _urls(self, env: Environment) -> Collection[str]:
+        """The URLs of the environment's repositories that mean the clone: that of its remote, or
+        the only one."""
+        origin = self.origin
+        same = [url for url in env.monorepos if origin is not None and is_same(url, origin)]
+        return same or (env.monorepos if len(env.monorepos) == 1 else ())
 
     def _environments(self, stack: str) -> tuple[Environment | None, Environment | None]:
         if self.project is None:

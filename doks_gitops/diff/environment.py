@@ -58,7 +58,7 @@ class Environment:
     """`dev`, `staging` or `prod`, as the settings call it."""
     options: Options
     monorepos: frozenset[str]
-    """URLs of the repositories that the stack's Applications name."""
+    """URLs of the Git repositories of the stack file."""
     applications: Mapping[str, Declared]
     """What the stack file declares, by name in Argo CD."""
     projects: Mapping[str, Mapping[str, Any]]
@@ -123,7 +123,11 @@ def _environment(settings: Settings) -> Environment:
             label_key=config.get("application.instanceLabelKey", LABEL_KEY),
             build_options=config.get("kustomize.buildOptions", ""),
         ),
-        monorepos=frozenset(repository.url for repository in settings.repositories.values()),
+        monorepos=frozenset(
+            repository.url
+            for repository in settings.repositories.values()
+            if repository.type == "git"
+        ),
         applications=applications,
         projects={project.project_name: project_spec(project)},
         facts=arguments.cluster_labels(settings),

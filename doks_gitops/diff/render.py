@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import RenderError, RepoServer
 from doks_gitops.diff.revisions import RevisionError, Revisions, Side
-from doks_gitops.diff.sources import is_affected, may_declare
+from doks_gitops.diff.sources import Tree
 
 MOST_APPLICATIONS = 5000
 """Applications of an environment. More are a generator that has no end."""
@@ -38,6 +39,7 @@ class Rendering:
     environment: Environment | None
     """None: its stack file is not there."""
     side: Side
+    tree: Tree
     applications: dict[str, Rendered] = field(default_factory=dict)
     """By name in Argo CD. Those that the change can't affect are left out."""
     projects: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -49,29 +51,46 @@ class Rendering:
 
 
 class Renderer:
-    """Renders with one repo-server. What both commits have in common is rendered once."""
+    """Renders each commit with a repo-server that takes it for the monorepo's newest one. What both
+    commits have in common is rendered once."""
 
-    def __init__(self, server: RepoServer, revisions: Revisions, origin: str | None) -> None:
-        """`origin`: URL of the clone's remote, to tell which sources are in the clone."""
-        self._server, self._revisions, self._origin = server, revisions, origin
+    def __init__(
+        self, revisions: Revisions, clone_urls: Collection[str], *, offline: bool = False
+    ) -> None:
+        """`clone_urls`: URLs that mean the clone. `offline`: see `RepoServer`."""
+        self._revisions, self._clone_urls = revisions, tuple(clone_urls)
         self._threads = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2))
         self._cache: dict[str, Future[list[dict[str, Any]]]] = {}
+        self._servers = {
+            side: RepoServer(offline, dict(self._local(side)))
+            for side in (revisions.base, revisions.head)
+        }
+
+    def _local(self, side: Side) -> Iterator[tuple[str, str]]:
+        for url in self._clone_urls:
+            plain = url.removesuffix(".git")
+            yield from ((name, side.url) for name in (plain, f"{plain}.git"))
 
     def __enter__(self) -> Renderer:
+        with ExitStack() as stack:
+            for server in self._servers.values():
+                stack.enter_context(server)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._stack.close()
 
     def both(
         self, base: Environment | None, head: Environment | None
     ) -> tuple[Rendering, Rendering]:
         """The environment at both commits."""
-        old, new = Rendering(base, self._revisions.base), Rendering(head, self._revisions.head)
+        old, new = (
+            self._rendering(base, self._revisions.base),
+            self._rendering(head, self._revisions.head),
+        )
         waiting = [dict(env.applications) if env else {} for env in (base, head)]
-        for rendering in (old, new):
-            if rendering.environment is not None:
-                rendering.projects |= rendering.environment.projects
         # Each round renders what the one before declared: Applications of Applications.
         while any(waiting):
             names = self._needed(old, new, *waiting)
@@ -96,6 +115,10 @@ class Renderer:
             ]
         return old, new
 
+    def _rendering(self, env: Environment | None, side: Side) -> Rendering:
+        tree = Tree(side.files, self._revisions.changed, self._is_mentioned)
+        return Rendering(env, side, tree, projects=dict(env.projects) if env else {})
+
     def _needed(
         self,
         old: Rendering,
@@ -118,13 +141,10 @@ class Renderer:
 
     def _is_open(self, application: Declared, rendering: Rendering) -> bool:
         return any(
-            self._is_affected(source, rendering) or may_declare(source, rendering.side.files)
+            rendering.tree.is_affected(source) or rendering.tree.may_declare(source)
             for source in application.sources
-            if self._is_clone(str(source.get("repoURL")), rendering)
+            if self._is_clone(str(source.get("repoURL")))
         )
-
-    def _is_affected(self, source: Mapping[str, Any], rendering: Rendering) -> bool:
-        return is_affected(source, rendering.side.files, self._revisions.changed)
 
     def _next(self, rendering: Rendering, round_: Sequence[Rendered]) -> dict[str, Declared]:
         """The Applications that those of this round declare."""
@@ -149,7 +169,7 @@ class Renderer:
         env = rendering.environment
         return applicationsets.Context(
             files=rendering.side.files,
-            is_clone=lambda url: self._is_clone(url, rendering),
+            is_clone=self._is_clone,
             commit=lambda revision: self._revisions.resolve(revision, rendering.side),
             side_commit=rendering.side.commit,
             cluster_labels=env.facts if env else {},
@@ -166,25 +186,35 @@ class Renderer:
             return Rendered(application, error=error.problem)
         return Rendered(application, tuple(objects))
 
+    def _side_of(self, application: Declared, rendering: Rendering) -> Side:
+        """The side to render an Application from: head, if both have the same files for it, so that
+        one rendering does."""
+        sources = [x for x in application.sources if self._is_clone(str(x.get("repoURL")))]
+        affected = any(rendering.tree.is_affected(source) for source in sources)
+        return rendering.side if affected else self._revisions.head
+
     def _start(
         self, application: Declared, rendering: Rendering
     ) -> Sequence[Future[list[dict[str, Any]]]] | str:
         """The renderings of the sources, or why there are none."""
         try:
-            requests = list(self._requests(application, rendering))
+            side = self._side_of(application, rendering)
+            requests = list(self._requests(application, rendering, side))
         except (RenderError, RevisionError) as error:
             return error.problem
-        return [self._cached(request) for request in requests]
+        return [self._cached(request, side) for request in requests]
 
-    def _requests(self, application: Declared, rendering: Rendering) -> Iterator[Mapping[str, Any]]:
+    def _requests(
+        self, application: Declared, rendering: Rendering, side: Side
+    ) -> Iterator[Mapping[str, Any]]:
         """As Argo CD's controller makes them (`GetRepoObjs` in controller/state.go)."""
         env = rendering.environment
         assert env is not None
         options, project = env.options, str(application.spec.get("project", "default"))
         references = {
             f"${source['ref']}": {
-                "repo": self._repository(source, rendering),
-                "targetRevision": self._commit(source, rendering),
+                "repo": self._repository(source, side),
+                "targetRevision": self._commit(source, side),
                 "chart": source.get("chart", ""),
             }
             for source in application.sources
@@ -196,8 +226,8 @@ class Renderer:
             if "plugin" in source:
                 raise RenderError("Config management plugins are off: they run code of Git.")
             yield {
-                "repo": self._repository(source, rendering),
-                "revision": self._commit(source, rendering, application.sources),
+                "repo": self._repository(source, side),
+                "revision": self._commit(source, side),
                 "appLabelKey": options.label_key,
                 "appName": application.name,
                 "namespace": application.namespace,
@@ -212,56 +242,44 @@ class Renderer:
                 "projectSourceRepos": rendering.projects.get(project, {}).get("sourceRepos", []),
             }
 
-    def _repository(self, source: Mapping[str, Any], rendering: Rendering) -> dict[str, Any]:
+    def _repository(self, source: Mapping[str, Any], side: Side) -> dict[str, Any]:
         url = str(source.get("repoURL"))
-        if self._is_clone(url, rendering):
-            return {"repo": self._revisions.url, "type": "git"}
+        if self._is_clone(url):
+            return {"repo": side.url, "type": "git"}
         if urlsplit(url).scheme == "file" or url.startswith(("/", ".")):
             raise RenderError(f"The source {url} is a folder of this machine.")
         if source.get("chart"):
-            is_oci = "://" not in url
-            return {"repo": url, "type": "helm", "enableOCI": is_oci}
+            return {"repo": url, "type": "helm", "enableOCI": "://" not in url}
         return {"repo": url, "type": "oci" if url.startswith("oci://") else "git"}
 
-    def _commit(
-        self,
-        source: Mapping[str, Any],
-        rendering: Rendering,
-        sources: Sequence[Mapping[str, Any]] = (),
-    ) -> str:
+    def _commit(self, source: Mapping[str, Any], side: Side) -> str:
         """The revision to render: a commit, if the source is in the clone."""
         revision = str(source.get("targetRevision") or "")
-        if not self._is_clone(str(source.get("repoURL")), rendering):
-            return revision
-        commit = self._revisions.resolve(revision, rendering.side)
-        affected = any(self._is_affected(other, rendering) for other in (source, *sources))
-        if commit == rendering.side.commit and not affected:
-            # The same files at both commits, so one rendering does.
-            return self._revisions.head.commit
-        return commit
+        if self._is_clone(str(source.get("repoURL"))):
+            return self._revisions.resolve(revision, side)
+        return revision
 
-    def _is_clone(self, url: str, rendering: Rendering) -> bool:
-        """Whether the URL is that of the clone."""
-        env = rendering.environment
-        if env is None:
-            return False
-        if self._origin is not None and is_same(url, self._origin):
-            return True
-        return len(env.monorepos) == 1 and url in env.monorepos
+    def _is_clone(self, url: str) -> bool:
+        return any(is_same(url, known) for known in self._clone_urls)
 
-    def _cached(self, request: Mapping[str, Any]) -> Future[list[dict[str, Any]]]:
+    def _is_mentioned(self, text: str) -> bool:
+        """Whether a text names the clone by its URL."""
+        return any(all(part in text.lower() for part in normal(url)) for url in self._clone_urls)
+
+    def _cached(self, request: Mapping[str, Any], side: Side) -> Future[list[dict[str, Any]]]:
         key = json.dumps(request, sort_keys=True)
         if key not in self._cache:
-            self._cache[key] = self._threads.submit(self._server.render, request)
+            self._cache[key] = self._threads.submit(self._servers[side].render, request)
         return self._cache[key]
 
 
 def is_same(url: str, other: str) -> bool:
     """Whether the URLs name the same repository, by https or by SSH, with or without `.git`."""
-    return _normal(url) == _normal(other)
+    return normal(url) == normal(other)
 
 
-def _normal(url: str) -> tuple[str, str]:
+def normal(url: str) -> tuple[str, str]:
+    """Host and path of a repository's URL, in lower case and without `.git`."""
     if "://" not in url and ":" in url:
         url = "ssh://" + url.replace(":", "/", 1)
     parts = urlsplit(url)

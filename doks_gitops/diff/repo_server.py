@@ -5,9 +5,12 @@ https://argo-cd.readthedocs.io/en/stable/operator-manual/server-commands/argocd-
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -65,6 +68,8 @@ class RepoServer:
 
     offline: bool = False
     """Whether sources outside the clone (charts, remote bases) fail instead of being fetched."""
+    local: Mapping[str, str] = field(default_factory=dict)
+    """URLs of repositories, and where Git fetches them from instead."""
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
@@ -82,7 +87,9 @@ class RepoServer:
         if self._channel is not None:
             self._channel.close()
         if self._process is not None:
-            self._process.kill()
+            # With the programs that it has called.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         if self._folder is not None:
             self._folder.cleanup()
@@ -120,12 +127,11 @@ class RepoServer:
         programs.mkdir()
         # The binary runs as the process that it is named after.
         (programs / "argocd-repo-server").symlink_to(program("argocd"))
-        for name in ("git", "helm", "kustomize"):
+        for name in ("helm", "kustomize"):
             (programs / name).symlink_to(program(name))
+        _script(programs / "git", self._git())
         # Argo CD's image has this script. Signatures are not checked here.
-        verify = programs / "git-verify-wrapper.sh"
-        verify.write_text("#!/bin/sh\nexit 0\n")
-        verify.chmod(0o700)
+        _script(programs / "git-verify-wrapper.sh", "exit 0\n")
         port, metrics = _free_ports(2)
         arguments = [
             "--address", LOOPBACK, "--port", str(port), "--disable-tls", "--client-ca-path", "",
@@ -163,6 +169,15 @@ class RepoServer:
                     f"Argo CD's repo-server did not start: {lines[-1] if lines else 'no message'}",
                     "argocd version --client",
                 ) from None
+
+    def _git(self) -> str:
+        """A Git that takes the clone for the monorepo. Its own setting `insteadOf` would match
+        every URL that begins alike."""
+        cases = "".join(
+            f"    {shlex.quote(url)}) word={shlex.quote(path)} ;;\n"
+            for url, path in self.local.items()
+        )
+        return _GIT.format(cases=cases, git=shlex.quote(program("git")))
 
     def _environment(self, home: Path, programs: Path) -> dict[str, str]:
         environment = {
@@ -204,6 +219,25 @@ def version() -> str:
     if done.returncode:
         raise RenderError(f"`argocd version` failed: {done.stderr.strip()}")
     return done.stdout.removeprefix("argocd: ").strip().partition("+")[0]
+
+
+def _script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}")
+    path.chmod(0o700)
+
+
+_GIT = """\
+count=$#
+while [ "$count" -gt 0 ]; do
+    word=$1
+    shift
+    case $word in
+{cases}    esac
+    set -- "$@" "$word"
+    count=$((count - 1))
+done
+exec {git} "$@"
+"""
 
 
 def program(name: str) -> str:

@@ -27,6 +27,13 @@ class Side:
     commit: str
     files: Path
     """A folder with all files of the commit."""
+    store: Path
+    """A bare repository as the remote will be once this commit is merged."""
+
+    @property
+    def url(self) -> str:
+        """Where Argo CD's repo-server fetches the commits from."""
+        return self.store.as_uri()
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,6 @@ class Revisions:
 
     clone: Path
     """The top folder of the clone."""
-    store: Path
-    """A bare repository with all commits of the clone."""
     base: Side
     """The last commit that the two revisions have in common: what was merged into the base since
     then is not part of the change."""
@@ -44,16 +49,11 @@ class Revisions:
     branch: str | None
     """The branch that `base` is on, if it was named: the commits will be merged into it."""
 
-    @property
-    def url(self) -> str:
-        """Where Argo CD's repo-server fetches the commits from."""
-        return self.store.as_uri()
-
     @cached_property
     def changed(self) -> frozenset[PurePosixPath]:
         """Paths that were added, changed or deleted; both names of a renamed file."""
         names = _git(
-            self.store, "diff", "--name-only", "--no-renames", "-z", self.base.commit,
+            self.head.store, "diff", "--name-only", "--no-renames", "-z", self.base.commit,
             self.head.commit,
         )  # fmt: skip
         return frozenset(PurePosixPath(name) for name in names.split("\0") if name)
@@ -84,26 +84,41 @@ def checked_out(folder: Path, base: str | None, head: str) -> Iterator[Revisions
         base = _git(clone, "rev-parse", "--abbrev-ref", DEFAULT_BASE, missing=_NO_BASE).strip()
     base_commit, head_commit = (_required_commit(clone, name) for name in (base, head))
     common = _git(clone, "merge-base", base_commit, head_commit, missing=_SHALLOW).strip()
+    branch = base.removeprefix("origin/")
+    if not any(
+        _commit(clone, f"{refs}/{branch}") for refs in ("refs/remotes/origin", "refs/heads")
+    ):
+        branch = None
     with tempfile.TemporaryDirectory(prefix="doks-gitops-revisions-") as temporary:
-        store = Path(temporary, "store.git")
-        _git(Path(temporary), "init", "--quiet", "--bare", store.name)
-        objects = _git(clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
-        (store / "objects/info/alternates").write_text(objects)
-        sides = []
-        for name, commit in (("base", common), ("head", head_commit)):
-            _git(store, "update-ref", f"refs/heads/{name}", commit)
-            files = Path(temporary, name)
-            files.mkdir()
-            _git(store, f"--work-tree={files}", "checkout", "--quiet", "--force", commit, "--", ".")
-            sides.append(Side(commit, files))
-        branch = base.removeprefix("origin/")
-        is_branch = _commit(clone, f"refs/remotes/origin/{branch}") or _commit(
-            clone, f"refs/heads/{branch}"
-        )
-        base_side, head_side = sides
-        yield Revisions(clone, store, base_side, head_side, branch if is_branch else None)
+        sides = [
+            _side(clone, Path(temporary, name), commit, branch or "main")
+            for name, commit in (("base", common), ("head", head_commit))
+        ]
+        yield Revisions(clone, sides[0], sides[1], branch)
 
 
+def _side(clone: Path, folder: Path, commit: str, branch: str) -> Side:
+    files, store = folder / "files", folder / "store.git"
+    files.mkdir(parents=True)
+    _git(folder, "init", "--quiet", "--bare", f"--initial-branch={branch}", store.name)
+    objects = _git(clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+    (store / "objects/info/alternates").write_text(objects)
+    # The branches and tags of the remote, for what refers to them by name.
+    listed = _git(clone, "for-each-ref", "--format=%(objectname) %(refname)", *_REMOTE)
+    references = (line.split(" ", 1) for line in listed.splitlines())
+    names = {
+        name.replace("refs/remotes/origin/", "refs/heads/"): value
+        for value, name in references
+        if name != "refs/remotes/origin/HEAD"
+    }
+    names[f"refs/heads/{branch}"] = commit
+    updates = "".join(f"update {name} {value}\n" for name, value in names.items())
+    _git(store, "update-ref", "--stdin", text=updates)
+    _git(store, f"--work-tree={files}", "checkout", "--quiet", "--force", commit, "--", ".")
+    return Side(commit, files, store)
+
+
+_REMOTE = ("refs/remotes/origin", "refs/tags")
 _NO_BASE = "Name the branch that it will be merged into: --base origin/main"
 _SHALLOW = "Fetch the whole history: git fetch --unshallow (fetch-depth: 0 of actions/checkout)"
 
@@ -127,7 +142,7 @@ def _commit(clone: Path, name: str) -> str | None:
         return None
 
 
-def _git(folder: Path, *words: str, missing: str | None = None) -> str:
+def _git(folder: Path, *words: str, missing: str | None = None, text: str | None = None) -> str:
     # Filters and hooks that the user has set up would run for files of the commits.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_")
@@ -135,7 +150,8 @@ def _git(folder: Path, *words: str, missing: str | None = None) -> str:
     # `safe.directory` is a global setting, which protects from hooks and filters of others.
     done = subprocess.run(
         ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words],
-        check=False, text=True, capture_output=True, env=environment,
+        check=False, text=True, capture_output=True, env=environment, input=text,
+        stdin=None if text is not None else subprocess.DEVNULL,
     )  # fmt: skip
     if done.returncode:
         raise RevisionError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -35,27 +36,101 @@ class _Unknown(Exception):
     """It can't be told what is read."""
 
 
-def is_affected(source: Mapping[str, Any], files: Path, changed: frozenset[PurePosixPath]) -> bool:
-    """Whether the rendering of the source can depend on one of the changed files.
+@dataclass(frozen=True)
+class Tree:
+    """The files of one commit."""
 
-    `files`: the files of the commit. True if in doubt.
-    """
-    if not changed:
-        return False
-    try:
-        folders = set(_folders(source, files))
-    except _Unknown:
-        return True
-    return any(path == folder or folder in path.parents for path in changed for folder in folders)
+    files: Path
+    changed: frozenset[PurePosixPath]
+    """Paths that differ from the other commit."""
+    is_mentioned: Callable[[str], bool]
+    """Whether a text names the repository itself by its URL, as remote bases do."""
 
+    def is_affected(self, source: Mapping[str, Any]) -> bool:
+        """Whether the rendering of the source can depend on a changed file. True if in doubt."""
+        if not self.changed:
+            return False
+        try:
+            folders = set(self._read_by(source))
+        except _Unknown:
+            return True
+        return any(
+            path == folder or folder in path.parents for path in self.changed for folder in folders
+        )
 
-def may_declare(source: Mapping[str, Any], files: Path) -> bool:
-    """Whether objects of Argo CD may be among those of the source. True if in doubt."""
-    try:
-        folders = set(_folders(source, files))
-    except _Unknown:
-        return True
-    return any(_ARGO in path.read_bytes() for folder in folders for path in _files(files / folder))
+    def may_declare(self, source: Mapping[str, Any]) -> bool:
+        """Whether objects of Argo CD may be among those of the source. True if in doubt."""
+        try:
+            folders = set(self._read_by(source))
+        except _Unknown:
+            return True
+        paths = (self.files / folder for folder in folders)
+        return any(_ARGO in file.read_bytes() for path in paths for file in _files(path))
+
+    def _read_by(self, source: Mapping[str, Any]) -> Iterator[PurePosixPath]:
+        """The files and folders that the source can read."""
+        folder = _inside(PurePosixPath(), str(source.get("path") or "."))
+        helm = source.get("helm") or {}
+        names = [*helm.get("valueFiles", ()), *(x["path"] for x in helm.get("fileParameters", ()))]
+        yield from (_inside(folder, name) for name in names if not _is_remote(name))
+        seen: set[PurePosixPath] = set()
+        for name in (source.get("kustomize") or {}).get("components", ()):
+            yield from self._kustomization(_inside(folder, name), seen)
+        if (self.files / folder / "Chart.yaml").is_file():
+            yield from self._dependencies(folder)
+        yield from self._kustomization(folder, seen)
+
+    def _dependencies(self, folder: PurePosixPath) -> Iterator[PurePosixPath]:
+        for dependency in _load(self.files / folder / "Chart.yaml").get("dependencies") or ():
+            repository = str(dependency.get("repository") or "")
+            if repository.startswith("file://"):
+                path = _inside(folder, repository.removeprefix("file://"))
+                yield path
+                yield from self._dependencies(path)
+
+    def _kustomization(
+        self, folder: PurePosixPath, seen: set[PurePosixPath]
+    ) -> Iterator[PurePosixPath]:
+        """The folder, and what its Kustomization refers to."""
+        if folder in seen:
+            return
+        seen.add(folder)
+        yield folder
+        self._refuse_links(folder)
+        for name in _KUSTOMIZATIONS:
+            if (self.files / folder / name).is_file():
+                content = _load(self.files / folder / name)
+                for key in _PATHS & content.keys():
+                    for text in _texts(content[key]):
+                        yield from self._named(folder, text, seen)
+
+    def _named(
+        self, folder: PurePosixPath, text: str, seen: set[PurePosixPath]
+    ) -> Iterator[PurePosixPath]:
+        if self.is_mentioned(text):
+            raise _Unknown
+        # A file of a generator is written NAME=PATH.
+        for name in {text, text.partition("=")[2]}:
+            if not name or "\n" in name or _is_remote(name):
+                continue
+            try:
+                path = _inside(folder, name)
+            except _Unknown:
+                # Kustomize refuses it, or it is no path.
+                continue
+            if (self.files / path).is_dir():
+                yield from self._kustomization(path, seen)
+            else:
+                # It may exist at the other commit only.
+                yield path
+
+    def _refuse_links(self, folder: PurePosixPath) -> None:
+        path = self.files / folder
+        if not path.resolve().is_relative_to(self.files.resolve()):
+            raise _Unknown
+        entries: Iterable[Path] = path.rglob("*") if path.is_dir() else ()
+        if any(entry.is_symlink() for entry in entries):
+            raise _Unknown
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -63,64 +138,6 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
     elif path.is_dir():
         yield from (entry for entry in path.rglob("*") if entry.is_file())
-
-
-def _folders(source: Mapping[str, Any], files: Path) -> Iterator[PurePosixPath]:
-    folder = _inside(PurePosixPath(), str(source.get("path") or "."))
-    yield folder
-    helm = source.get("helm") or {}
-    names = [*helm.get("valueFiles", ()), *(x["path"] for x in helm.get("fileParameters", ()))]
-    yield from (_inside(folder, name) for name in names if not _is_remote(name))
-    for name in (source.get("kustomize") or {}).get("components", ()):
-        yield from _kustomization(_inside(folder, name), files, set())
-    if (files / folder / "Chart.yaml").is_file():
-        yield from _chart(folder, files)
-    yield from _kustomization(folder, files, set())
-
-
-def _chart(folder: PurePosixPath, files: Path) -> Iterator[PurePosixPath]:
-    for dependency in _load(files / folder / "Chart.yaml").get("dependencies") or ():
-        repository = str(dependency.get("repository") or "")
-        if repository.startswith("file://"):
-            path = _inside(folder, repository.removeprefix("file://"))
-            yield path
-            yield from _chart(path, files)
-
-
-def _kustomization(
-    folder: PurePosixPath, files: Path, seen: set[PurePosixPath]
-) -> Iterator[PurePosixPath]:
-    """The folder, and what its Kustomization refers to."""
-    if folder in seen:
-        return
-    seen.add(folder)
-    yield folder
-    _refuse_links(files / folder, files)
-    for name in _KUSTOMIZATIONS:
-        if (files / folder / name).is_file():
-            content = _load(files / folder / name)
-            for key in _PATHS & content.keys():
-                for text in _texts(content[key]):
-                    yield from _named(folder, text, files, seen)
-
-
-def _named(
-    folder: PurePosixPath, text: str, files: Path, seen: set[PurePosixPath]
-) -> Iterator[PurePosixPath]:
-    # A file of a generator is written NAME=PATH.
-    for name in {text, text.partition("=")[2]}:
-        if not name or "\n" in name or _is_remote(name):
-            continue
-        try:
-            path = _inside(folder, name)
-        except _Unknown:
-            # Kustomize refuses it, or it is no path.
-            continue
-        if (files / path).is_dir():
-            yield from _kustomization(path, files, seen)
-        else:
-            # It may exist at the other commit only.
-            yield path
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -155,14 +172,6 @@ def _inside(folder: PurePosixPath, name: str) -> PurePosixPath:
         else:
             parts.append(part)
     return PurePosixPath(*parts)
-
-
-def _refuse_links(folder: Path, files: Path) -> None:
-    if not folder.resolve().is_relative_to(files.resolve()):
-        raise _Unknown
-    entries: Iterable[Path] = folder.rglob("*") if folder.is_dir() else ()
-    if any(entry.is_symlink() for entry in entries):
-        raise _Unknown
 
 
 def _load(path: Path) -> Mapping[str, Any]:
