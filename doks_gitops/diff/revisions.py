@@ -84,11 +84,9 @@ def checked_out(folder: Path, base: str | None, head: str) -> Iterator[Revisions
         base = _git(clone, "rev-parse", "--abbrev-ref", DEFAULT_BASE, missing=_NO_BASE).strip()
     base_commit, head_commit = (_required_commit(clone, name) for name in (base, head))
     common = _git(clone, "merge-base", base_commit, head_commit, missing=_SHALLOW).strip()
-    branch = base.removeprefix("origin/")
-    if not any(
-        _commit(clone, f"{refs}/{branch}") for refs in ("refs/remotes/origin", "refs/heads")
-    ):
-        branch = None
+    short = base.removeprefix("origin/")
+    folders = ("refs/remotes/origin", "refs/heads")
+    branch = short if any(_commit(clone, f"{refs}/{short}") for refs in folders) else None
     with tempfile.TemporaryDirectory(prefix="doks-gitops-revisions-") as temporary:
         sides = [
             _side(clone, Path(temporary, name), commit, branch or "main")
