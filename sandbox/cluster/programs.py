@@ -173,11 +173,7 @@ def _arguments(role: Role, port: int, metrics: int, services: Services) -> tuple
 
 def _environment(container_env: Mapping[str, str], context: PodContext) -> dict[str, str]:
     return {
-        **{
-            name: value
-            for name, value in container_env.items()
-            if _VARIABLE.fullmatch(name)
-        },
+        **{name: value for name, value in container_env.items() if _VARIABLE.fullmatch(name)},
         "PATH": f"{context.bin_dir}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(context.folder),
         "TMPDIR": str(_subfolder(context, "tmp")),
