@@ -322,8 +322,8 @@ class Argocd(Model):
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None,
-        description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "
-        "unsigned ones.",
+        description="Secret that GitHub signs its webhooks with. Without it, Argo CD refuses "
+        "GitHub's webhooks. Needed with `url` if `admin` is disabled.",
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",

@@ -74,6 +74,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _github(sections.github, sections)
     if sections.cluster is not None and sections.argocd is not None:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
+    if sections.argocd is not None:
+        yield from _unsigned_webhooks(sections.argocd)
 
 
 def between_stacks(
@@ -152,6 +154,16 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                     got=f"the same as in {name}",
                     expected="one stack at most that owns it",
                 )
+
+
+def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
+    if argocd.url is not None and not argocd.admin.enabled and argocd.webhook_secret is None:
+        yield Violation(
+            at=("argocd", "webhookSecret"),
+            got="nothing, but argocd.url and no admin",
+            expected="a secret; without it and without an admin password to derive one from, Argo"
+            " CD takes any request as a webhook",
+        )
 
 
 def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:
