@@ -7,6 +7,7 @@ import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from components.names import CLUSTER_NAMESPACES, RELEASE_NAME
 from components.options import child_options
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -30,7 +31,10 @@ class GitOpsProjectArgs:
     """Limits of a project. https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
 
     Applications may deploy to `namespaces` only: all namespaced kinds, or those in
-    `namespace_resources`. Of the cluster-scoped kinds they may deploy `cluster_resources` only.
+    `namespace_resources`. Of the cluster-scoped kinds they may deploy `cluster_resources` only; of
+    the kind Namespace only `namespaces`, and nothing that belongs to Argo CD or to the cluster.
+    Argo CD deletes what is taken out of Git, whoever had created it. Names of cluster-scoped
+    objects in a project need Argo CD 3.3 (chart 9.4.2).
     """
 
     project_name: str
@@ -44,7 +48,7 @@ class GitOpsProjectArgs:
     description: str = ""
     """Shown by Argo CD."""
     cluster_resources: Sequence[ResourceKind] = (ResourceKind("Namespace"),)
-    """Cluster-scoped kinds. Default: namespaces."""
+    """Cluster-scoped kinds. Default: namespaces, of which only `namespaces` are allowed."""
     namespace_resources: Sequence[ResourceKind] = ()
     """Namespaced kinds. Default: all."""
     allow_any: bool = False
@@ -98,7 +102,12 @@ class GitOpsProject(pulumi.ComponentResource):
                 "destinations": [
                     {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
                 ],
-                "clusterResourceWhitelist": _kinds(args.cluster_resources),
+                "clusterResourceWhitelist": _allowed_cluster_resources(args),
+                **(
+                    {"clusterResourceBlacklist": _platform_resources(args)}
+                    if args.cluster_resources
+                    else {}
+                ),
                 **(
                     {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
                     if args.namespace_resources
@@ -109,6 +118,39 @@ class GitOpsProject(pulumi.ComponentResource):
         )
         self.project_name = pulumi.Output.from_input(args.project_name)
         self.register_outputs({"projectName": self.project_name})
+
+
+def _allowed_cluster_resources(args: GitOpsProjectArgs) -> list[dict[str, str]]:
+    namespace = ResourceKind("Namespace")
+    # `!` excludes namespaces, which allows all others.
+    excludes = any(pattern.startswith("!") for pattern in args.namespaces)
+    if namespace not in args.cluster_resources or excludes:
+        return _kinds(args.cluster_resources)
+    others = [kind for kind in args.cluster_resources if kind != namespace]
+    return [
+        *({**asdict(namespace), "name": _go_pattern(pattern)} for pattern in args.namespaces),
+        *_kinds(others),
+    ]
+
+
+def _platform_resources(args: GitOpsProjectArgs) -> list[dict[str, pulumi.Input[str]]]:
+    """Cluster-scoped objects that hold Argo CD or the cluster together, and the namespaces that are
+    excluded."""
+    rbac = "rbac.authorization.k8s.io"
+    excluded = [_go_pattern(name[1:]) for name in args.namespaces if name.startswith("!")]
+    namespaces = [args.argocd_namespace, *CLUSTER_NAMESPACES, *excluded]
+    names: list[tuple[str, str, pulumi.Input[str]]] = [
+        *(("", "Namespace", namespace) for namespace in namespaces),
+        ("apiextensions.k8s.io", "CustomResourceDefinition", "*.argoproj.io"),
+        (rbac, "ClusterRole", f"{RELEASE_NAME}-*"),
+        (rbac, "ClusterRoleBinding", f"{RELEASE_NAME}-*"),
+    ]
+    return [{"group": group, "kind": kind, "name": name} for group, kind, name in names]
+
+
+def _go_pattern(pattern: str) -> str:
+    """The pattern as Go's `filepath.Match` reads it: `[^...]` where others write `[!...]`."""
+    return pattern.replace("[!", "[^")
 
 
 def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings.base import Violation
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
@@ -24,7 +25,6 @@ from doks_gitops.settings.model import (
     Registry,
     Repository,
 )
-from doks_gitops.settings.scalars import CLUSTER_NAMESPACES
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from components.names import CLUSTER_NAMESPACES
+
 RULE_VIOLATION = "rule_violation"
 """Type of the pydantic error for a text that violates its `Rule`."""
 
@@ -459,8 +461,6 @@ RegistryName = Annotated[
     ),
 ]
 Namespace = Annotated[str, _label("a namespace")]
-CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-"""The namespaces that each cluster has from the start."""
 OwnNamespace = Annotated[
     str,
     Rule(

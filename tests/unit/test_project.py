@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pulumi import ResourceOptions
 
+from components.names import CLUSTER_NAMESPACES
 from components.project import GitOpsProject, GitOpsProjectArgs, ResourceKind
 from tests.unit.mocked import kubernetes_provider, refused, run
 
@@ -38,8 +39,46 @@ def test_project_is_limited_to_its_repositories_cluster_and_namespaces() -> None
         "description": "Development",
         "sourceRepos": ["https://git.test/monorepo"],
         "destinations": [{"server": "https://kubernetes.default.svc", "namespace": "shop-dev"}],
-        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": "shop-dev"}],
+        "clusterResourceBlacklist": [
+            *(
+                {"group": "", "kind": "Namespace", "name": name}
+                for name in ("argocd", "default", "kube-node-lease", "kube-public", "kube-system")
+            ),
+            {
+                "group": "apiextensions.k8s.io",
+                "kind": "CustomResourceDefinition",
+                "name": "*.argoproj.io",
+            },
+            *(
+                {"group": "rbac.authorization.k8s.io", "kind": kind, "name": "argocd-*"}
+                for kind in ("ClusterRole", "ClusterRoleBinding")
+            ),
+        ],
     }
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "names", "denied"),
+    [
+        (["shop-dev", "blog-dev"], ["shop-dev", "blog-dev"], set()),
+        (["shop-[!ab]"], ["shop-[^ab]"], set()),
+        # Everything is allowed that is not excluded.
+        (["!billing-*"], [None], {"billing-*"}),
+    ],
+)
+def test_project_allows_only_namespaces_that_its_applications_deploy_to(
+    namespaces: list[str], names: list[str | None], denied: set[str]
+) -> None:
+    kinds = (ResourceKind("Namespace"), ResourceKind("StorageClass", group="storage.k8s.io"))
+    args = {"namespaces": namespaces, "cluster_resources": kinds, "allow_any": True}
+    spec = run(program(**args)).one("AppProject").inputs["spec"]
+    *allowed, other = spec["clusterResourceWhitelist"]
+    assert [entry.get("name") for entry in allowed] == names
+    assert {entry["kind"] for entry in allowed} == {"Namespace"}
+    assert other == {"group": "storage.k8s.io", "kind": "StorageClass"}
+    platform = {"argocd", *CLUSTER_NAMESPACES, "*.argoproj.io", "argocd-*"}
+    assert {entry["name"] for entry in spec["clusterResourceBlacklist"]} == platform | denied
 
 
 def test_project_stays_until_no_application_uses_it() -> None:
@@ -70,6 +109,7 @@ def test_patterns_need_allow_any(patterns: dict[str, Any]) -> None:
 def test_project_without_cluster_resources_may_deploy_none() -> None:
     spec = run(program(cluster_resources=[])).one("AppProject").inputs["spec"]
     assert spec["clusterResourceWhitelist"] == []
+    assert "clusterResourceBlacklist" not in spec
 
 
 def test_project_can_be_limited_to_some_kinds() -> None:
