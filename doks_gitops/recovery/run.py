@@ -34,6 +34,7 @@ from doks_gitops.recovery.plan import (
     RemoveDeleted,
     Step,
     WaitForCluster,
+    left_alone,
     plan,
 )
 from doks_gitops.settings import Settings, parse
@@ -86,6 +87,8 @@ class Recovery:
         while True:
             taken = 0
             print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
+            for text in left_alone(observed):
+                _report(text)
             if not self._approved("Carry out the plan"):
                 return
             if len(steps) == 1:
