@@ -26,6 +26,13 @@ class ResourceKind:
     kind: str
 
 
+ARGOCD_KINDS = tuple(
+    ResourceKind(kind, group="argoproj.io")
+    for kind in ("AppProject", "Application", "ApplicationSet")
+)
+"""Who may make these administers Argo CD."""
+
+
 @dataclass(frozen=True)
 class GitOpsProjectArgs:
     """Limits of a project. https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
@@ -50,7 +57,7 @@ class GitOpsProjectArgs:
     cluster_resources: Sequence[ResourceKind] = (ResourceKind("Namespace"),)
     """Cluster-scoped kinds. Default: namespaces, of which only `namespaces` are allowed."""
     namespace_resources: Sequence[ResourceKind] = ()
-    """Namespaced kinds. Default: all."""
+    """Namespaced kinds. Default: all; without `allow_any`, all but `ARGOCD_KINDS`."""
     allow_any: bool = False
     """Allow patterns such as `*` in the lists above."""
 
@@ -108,11 +115,7 @@ class GitOpsProject(pulumi.ComponentResource):
                     if args.cluster_resources
                     else {}
                 ),
-                **(
-                    {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
-                    if args.namespace_resources
-                    else {}
-                ),
+                **_namespace_resources(args),
             },
             opts=child_options(self, opts),
         )
@@ -146,6 +149,12 @@ def _platform_resources(args: GitOpsProjectArgs) -> list[dict[str, pulumi.Input[
         (rbac, "ClusterRoleBinding", f"{RELEASE_NAME}-*"),
     ]
     return [{"group": group, "kind": kind, "name": name} for group, kind, name in names]
+
+
+def _namespace_resources(args: GitOpsProjectArgs) -> dict[str, list[dict[str, str]]]:
+    if args.namespace_resources:
+        return {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
+    return {} if args.allow_any else {"namespaceResourceBlacklist": _kinds(ARGOCD_KINDS)}
 
 
 def _go_pattern(pattern: str) -> str:

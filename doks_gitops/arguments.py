@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from components.application import Directory, GitOpsApplicationArgs, Sync
 from components.argocd import Admin, ArgoCdArgs, ChartSource, GitRepository
 from components.cluster import DoksClusterArgs, Existing
-from components.project import GitOpsProjectArgs, ResourceKind
+from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
 from doks_gitops.settings.base import Model, Paths, below
@@ -152,10 +152,7 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             source_repos=(settings.repositories[settings.app_of_apps.repository].url,),
             namespaces=(settings.argocd.namespace,),
             cluster_resources=(),
-            namespace_resources=tuple(
-                ResourceKind(kind, group="argoproj.io")
-                for kind in ("AppProject", "Application", "ApplicationSet")
-            ),
+            namespace_resources=ARGOCD_KINDS,
         )
     project = settings.project
     assert project is not None

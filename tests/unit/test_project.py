@@ -55,6 +55,10 @@ def test_project_is_limited_to_its_repositories_cluster_and_namespaces() -> None
                 for kind in ("ClusterRole", "ClusterRoleBinding")
             ),
         ],
+        "namespaceResourceBlacklist": [
+            {"group": "argoproj.io", "kind": kind}
+            for kind in ("AppProject", "Application", "ApplicationSet")
+        ],
     }
 
 
@@ -119,5 +123,9 @@ def test_project_can_be_limited_to_some_kinds() -> None:
         {"group": "argoproj.io", "kind": "Application"}
     ]
     assert spec["spec"]["clusterResourceWhitelist"] == []
+    assert "namespaceResourceBlacklist" not in spec["spec"]
+    assert "namespaceResourceBlacklist" not in run(program(allow_any=True)).one(
+        "AppProject"
+    ).inputs["spec"]  # fmt: skip
     with refused("namespace_resources"):
         arguments(namespace_resources=(ResourceKind("*", group="*"),))
