@@ -222,7 +222,11 @@ class ArgoCd(pulumi.ComponentResource):
         self.namespace = with_dependencies(args.namespace, args.cluster_id)
         namespace = Namespace(
             name,
-            metadata=ObjectMetaArgs(name=self.namespace),
+            metadata=ObjectMetaArgs(
+                name=self.namespace,
+                # An Application that has the namespace too does not delete it.
+                annotations={"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+            ),
             opts=child_options(self, opts),
         )
         in_namespace = child_options(self, opts, pulumi.ResourceOptions(depends_on=[namespace]))

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from components.application import Directory, GitOpsApplicationArgs, Source, Sync
 from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
 from components.cluster import DoksClusterArgs, Existing
-from components.project import GitOpsProjectArgs, ResourceKind
+from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
 from doks_gitops.settings import model
@@ -157,10 +157,7 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             source_repos=(settings.repositories[settings.app_of_apps.repository].url,),
             namespaces=(settings.argocd.namespace,),
             cluster_resources=(),
-            namespace_resources=tuple(
-                ResourceKind(kind, group="argoproj.io")
-                for kind in ("AppProject", "Application", "ApplicationSet")
-            ),
+            namespace_resources=ARGOCD_KINDS,
         )
     project = settings.project
     assert project is not None
