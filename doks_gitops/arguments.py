@@ -77,7 +77,7 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
         version=version,
         tags=[*cluster.tags, mark],
         hold_version=version in running and account.replacement(settings, team) is None,
-        access_token=secret(settings.digitalocean.token),
+        access_token=secret(settings.digitalocean.kubernetes_token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,

@@ -22,6 +22,13 @@ URN = "urn:pulumi:dev::doks-gitops::doks-gitops:index:GitOpsApplication$kubernet
 BinPlatform = Callable[..., tuple[int, str, str]]
 
 
+def operations(pulumi: PulumiCommand) -> list[str]:
+    """The commands that `pulumi` was run with, without those that only read the history."""
+    return [
+        words[1] for words in map(str.split, pulumi.calls) if words[1:3] != ["stack", "history"]
+    ]
+
+
 def preview_json(*steps: dict[str, Any]) -> dict[str, Any]:
     """As `pulumi preview --json` prints it."""
     return {"steps": list(steps), "changeSummary": {"same": 15}, "diagnostics": []}
@@ -73,6 +80,13 @@ def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -
     assert Preview.from_json("dev", preview_json(*steps)).count == {"replace": 1}
 
 
+def test_a_resource_that_is_gone_counts_once_and_so_does_a_replaced_one() -> None:
+    gone = [step("delete", {"a": 1}), step("create", None, {"a": 1})]
+    assert Preview.from_json("dev", preview_json(*gone)).count == {"create": 1}
+    replaced = [step("replace", {"a": 1}, {"a": 2}, "a"), step("update", {"a": 1}, {"a": 2}, "a")]
+    assert Preview.from_json("dev", preview_json(*replaced)).count == {"replace": 1}
+
+
 def test_preview_shows_the_warnings_of_the_program_and_not_those_about_the_machine() -> None:
     warning = {"severity": "warning", "message": "warning: This update replaces\nthe cluster\n"}
     machine = {"severity": "warning", "message": "warning: plugin from PATH"}
@@ -108,7 +122,7 @@ def test_a_preview_that_exits_with_an_error_fails_and_nothing_is_deployed(
     assert code == 1
     assert "no changes" not in output
     assert "exit code 255" in errors
-    assert [call.split()[1] for call in pulumi.calls] == ["preview"]
+    assert operations(pulumi) == ["preview"]
 
 
 def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
@@ -118,7 +132,7 @@ def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
     code, output, _ = bin_platform("deploy", "--stack", "dev")
     assert code == 0
     assert "| `dev` | no changes | ✅ kept |" in output
-    assert [call.split()[1] for call in pulumi.calls] == ["preview", "up"]
+    assert operations(pulumi) == ["preview", "up"]
 
 
 def test_a_stack_that_breaks_a_mandatory_policy_is_not_deployed(
@@ -130,7 +144,7 @@ def test_a_stack_that_breaks_a_mandatory_policy_is_not_deployed(
     assert code == 1
     assert "❌ forbidden" in output
     assert "dev breaks a mandatory policy, see above.\nIt was not deployed." in errors
-    assert [call.split()[1] for call in pulumi.calls] == ["preview"]
+    assert operations(pulumi) == ["preview"]
 
 
 def test_previews_and_drift_are_json_for_programs(
@@ -143,8 +157,9 @@ def test_previews_and_drift_are_json_for_programs(
         assert code == 0
         [result] = json.loads(output)
         assert result["changes"][0]["fields"] == [{"path": "count", "old": 1, "new": 2}]
-    assert "--refresh" not in pulumi.calls[0]
-    assert "--refresh" in pulumi.calls[1]
+    preview, _history, drift = pulumi.calls
+    assert "--refresh" not in preview
+    assert "--refresh" in drift
 
 
 def test_the_comment_is_added_to_the_workflows_summary_and_to_a_file(
@@ -283,12 +298,17 @@ INTEGRATION = {"message": "Resource not accessible by integration"}
 
 
 @pytest.mark.parametrize(
-    ("user", "author"),
-    [((200, {"login": "bot"}), "bot"), ((403, INTEGRATION), "github-actions[bot]")],
+    ("user", "app", "author"),
+    [
+        ((200, {"login": "bot"}), "", "bot"),
+        ((403, INTEGRATION), "", "github-actions[bot]"),
+        ((403, INTEGRATION), "our-platform", "our-platform[bot]"),
+    ],
 )
 def test_only_the_tokens_own_comment_is_rewritten(
-    api: FakeApi, user: tuple[int, Any], author: str
+    api: FakeApi, user: tuple[int, Any], app: str, author: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GITHUB_APP_SLUG", app)
     path = "/repos/team/demo/issues"
     body = "<!-- doks-gitops: preview -->\nold"
     comments = [
@@ -343,3 +363,42 @@ def test_text_from_outside_never_leaves_its_place_in_the_comment() -> None:
     assert r'    x y: "````" → "\n```\n<b>"' in lines
     assert "- a &#96;b&#96; &lt;/details> # c [d]&#40;e)" in lines
     assert "| `a\\|b'` | ❌ failed | not checked |" in lines
+
+
+DRIFT = step("update", {"a": 1}, {"a": 2}, "a")
+
+
+@pytest.fixture
+def issues(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    """A repository with an open issue about drift."""
+    for name, value in (
+        ("GITHUB_API_URL", api.url), ("GITHUB_REPOSITORY", "team/demo"), ("GITHUB_TOKEN", "token"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    path = "/repos/team/demo/issues"
+    issue = {"number": 1, "body": "<!-- doks-gitops: drift -->", "user": {"login": "bot"}}
+    issue |= {"pull_request": None, "url": f"{api.url}{path}/1", "html_url": "the issue"}
+    api.answer("/user", (200, {"login": "bot"}))
+    api.answer(path, (200, [issue]))
+    api.answer(f"{path}/1", (200, issue))
+    return api
+
+
+def test_stack_that_cannot_be_compared_is_a_failure_and_neither_drift_nor_its_end(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, issues: FakeApi
+) -> None:
+    pulumi.prints("", exit_code=1)
+    code, output, _ = bin_platform("drift", "--stack", "dev", "--issue")
+    assert code == 1
+    assert "### No drift" in output
+    assert issues.bodies == [], "the issue stays as it is"
+
+
+def test_drift_is_told_in_the_issue_that_is_open(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, issues: FakeApi
+) -> None:
+    changed = {**DRIFT, "newState": {"type": "x", "urn": DRIFT["urn"], **DRIFT["newState"]}}
+    pulumi.prints(preview_json(changed))
+    code, _, _ = bin_platform("drift", "--stack", "dev", "--issue")
+    assert code == 0
+    assert [body["title"] for body in issues.bodies] == ["Drift in dev"]
