@@ -117,6 +117,7 @@ def deploy(
     from doks_gitops.ci.preview import each
     from doks_gitops.ci.preview import preview as run
     from doks_gitops.ci.report import comment
+    from doks_gitops.policy.preview import PACK
     from doks_gitops.stack import Stack
 
     target = Stack(stack, cwd)
@@ -125,7 +126,7 @@ def deploy(
     results = each([stack], cwd, run)
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
-    target.up()
+    target.up(policy_pack=PACK)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
 

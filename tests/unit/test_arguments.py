@@ -98,7 +98,7 @@ ROOTS = (
         model.Application,
         GitOpsApplicationArgs,
         ("repository",),
-        ("application_name", "project_name", "argocd_namespace", "repo_url"),
+        ("application_name", "project_name", "argocd_namespace", "repo_url", "source_name"),
     ),
     Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
     # The default of the address is derived from Argo CD's.
@@ -316,6 +316,21 @@ def test_application_has_the_options_of_its_kind(
     kinds = {"kustomize": args.kustomize, "directory": args.directory, "helm": args.helm}
     assert kinds == {**dict.fromkeys(kinds), **dict.fromkeys(options, source)}
     assert args.sync == Sync()
+
+
+def test_applications_change_with_what_their_project_allows_so_that_failed_syncs_are_repeated() -> (
+    None
+):
+    def source_name(**project: Any) -> str | None:
+        stack = parsed(
+            project={"namespaces": ["shop-dev"], **project},
+            applications={"shop": {"path": "shop", "namespace": "shop-dev"}},
+        )
+        return arguments.applications_args(stack, "argocd")["shop"].source_name
+
+    assert source_name() == source_name(description="another")
+    assert source_name() != source_name(clusterResources=[{"kind": "Namespace"}, {"kind": "Node"}])
+    assert source_name() != source_name(namespaces=["shop-dev", "shop-test"])
 
 
 def test_project_has_the_stack_s_repositories_and_more() -> None:
