@@ -1,7 +1,10 @@
 """Previews as data and as a comment; comments and issues that are updated in place."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from doks_gitops.ci import report
+from doks_gitops.ci.export import Export
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
 from doks_gitops.github import GitHubError, Repository
@@ -409,3 +413,150 @@ def test_drift_is_told_in_the_issue_that_is_open(
     code, _, _ = bin_platform("drift", "--stack", "dev", "--issue")
     assert code == 0
     assert [body["title"] for body in issues.bodies] == ["Drift in dev"]
+
+
+@pytest.fixture
+def platform_repository(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    for name, value in (
+        ("GITHUB_API_URL", api.url), ("GITHUB_REPOSITORY", "team/demo"), ("GITHUB_TOKEN", "token"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return api
+
+
+def has_deployments(api: FakeApi, *deployments: tuple[str, str]) -> None:
+    """Commits and states of the deployments to dev, newest first."""
+    path = "/repos/team/demo/deployments"
+    items = []
+    for number, (commit, status) in enumerate(deployments):
+        statuses = f"{path}/{number}/statuses"
+        items.append({"sha": commit, "url": f"{api.url}{path}/{number}"})
+        items[-1]["statuses_url"] = f"{api.url}{statuses}"
+        api.answer(statuses, (200, [{"state": status}]))
+    api.answer(path, (200, items))
+
+
+def has_artifacts(api: FakeApi, *artifacts: dict[str, Any]) -> None:
+    """Artifacts, newest first, each different from that of a deployment from main."""
+    run = {"head_branch": "main", "repository_id": 1, "head_repository_id": 1}
+    items = [
+        {
+            "expired": False,
+            "url": f"{api.url}/{number}",
+            "archive_download_url": f"{api.url}/{number}/zip",
+            **artifact,
+            "workflow_run": {**run, **artifact.get("workflow_run", {})},
+        }
+        for number, artifact in enumerate(artifacts)
+    ]
+    path = "/repos/team/demo/actions/artifacts"
+    api.answer(path, (200, {"total_count": len(items), "artifacts": items}))
+
+
+def archive(commit: str) -> bytes:
+    """An artifact with the export of dev."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as files:
+        export = Export("dev", commit, {}, {"version": 3, "deployment": {}})
+        files.writestr("export-dev.json", json.dumps(asdict(export)))
+    return content.getvalue()
+
+
+def test_newest_export_of_main_is_downloaded_and_none_of_a_branch_or_a_fork(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    api = platform_repository
+    has_deployments(api, ("waits", "waiting"), ("failed", "failure"), ("works", "success"))
+    has_artifacts(
+        api,
+        {"workflow_run": {"head_branch": "feature"}},
+        {"workflow_run": {"head_repository_id": 2}},
+        {"expired": True},
+        {},
+        {},
+    )
+    api.answer("/3/zip", (302, ""), Location=f"{api.url}/storage")
+    api.answer("/storage", (200, archive("works")))
+    code, _, errors = bin_platform("exports", str(tmp_path), "--stack", "dev")
+    assert code == 0, errors
+    export = Export.read(tmp_path / "export-dev.json")
+    assert (export.commit, export.deployed) == ("works", "failed")
+    assert ("/storage", None) in api.requests, "the other host gets no token"
+
+
+def test_stack_that_was_never_deployed_has_an_empty_export(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    has_deployments(platform_repository)
+    has_artifacts(platform_repository)
+    assert bin_platform("exports", str(tmp_path), "--stack", "dev")[0] == 0
+    assert Export.read(tmp_path / "export-dev.json") == Export("dev", None, {}, None)
+
+
+def test_deployed_stack_without_an_export_is_told(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    has_deployments(platform_repository, ("works", "success"))
+    has_artifacts(platform_repository, {"expired": True})
+    code, _, errors = bin_platform("exports", str(tmp_path), "--stack", "dev")
+    assert code == 1
+    assert "next:  run the workflow deploy again" in errors
+
+
+def test_preview_of_an_export_needs_no_passphrase_and_tells_what_it_cannot_show(
+    bin_platform: BinPlatform,
+    pulumi: PulumiCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "that of the stack")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://that-of-the-stack")
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text("config: {doks-gitops:argocd: {webhookSecret: {secure: v1:new}}}\n")
+    state = {"version": 3, "deployment": {"secrets_providers": {}}}
+    export = Export("dev", "a" * 40, {}, state, deployed="b" * 40)
+    export.write(tmp_path / "export-dev.json")
+    (pulumi.folder / "state").write_text(json.dumps(state))
+    pulumi.prints(preview_json())
+    pulumi.script(
+        f"""echo "$PULUMI_BACKEND_URL $PULUMI_CONFIG_PASSPHRASE" >>'{pulumi.folder}/environment'
+        case "$2 $3" in
+          'stack export') cat '{pulumi.folder}/state' ;;
+          preview*) cat '{pulumi.folder}/output' ;;
+        esac"""
+    )
+    words = ("preview", "--stack", "dev", "--exports", str(tmp_path), "--cwd", str(tmp_path))
+    code, output, errors = bin_platform(*words)
+    assert code == 0, errors
+    assert "| `dev` | no changes |" in output
+    assert "argocd.webhookSecret has another encrypted value than the deployed one" in output
+    assert f"{'b' * 40} has been deployed since" in output
+    assert "that" not in (pulumi.folder / "environment").read_text()
+    assert [call.split()[1:3] for call in pulumi.calls] == [
+        ["stack", "init"], ["config", "set-all"], ["stack", "export"], ["stack", "import"],
+        ["preview", "--json"],
+    ]  # fmt: skip
+    assert file.read_text().count("v1:new") == 1
+
+
+def test_preview_without_the_export_of_a_stack_fails(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, tmp_path: Path
+) -> None:
+    code, output, _ = bin_platform("preview", "--stack", "dev", "--exports", str(tmp_path))
+    assert code == 1
+    assert "| `dev` | ❌ failed | not checked |" in output
+    assert pulumi.calls == []
+
+
+def test_text_of_a_preview_becomes_its_comment(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    path = "/repos/team/demo/issues/7/comments"
+    platform_repository.answer("/user", (200, {"login": "bot"}))
+    platform_repository.answer(path, (200, []), (201, {"html_url": "the comment"}))
+    (file := tmp_path / "preview.md").write_text("x" * 100_000)
+    code, _, errors = bin_platform("comment", "7", str(file))
+    assert (code, errors) == (0, "the comment\n")
+    [body] = platform_repository.bodies
+    assert body["body"].startswith("<!-- doks-gitops: preview -->\nxxx")
+    assert len(body["body"]) < 65_536
