@@ -85,7 +85,7 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
             and version == str(running.version)
             and account.replacement(settings, team) is None
         ),
-        access_token=secret(settings.digitalocean.token),
+        access_token=secret(settings.digitalocean.kubernetes_token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
