@@ -167,6 +167,8 @@ class ArgoCdArgs:
     """Credential templates by a short name, which becomes a part of the Secret's name."""
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories, with the credentials of each one."""
     webhook_secret: pulumi.Input[str] | None = None
     """Secret that GitHub signs its webhooks with. None: Argo CD does not verify GitHub's webhooks,
     so whoever can reach it can make it look for new commits at any time.
@@ -272,6 +274,7 @@ class ArgoCd(pulumi.ComponentResource):
             ),
             admin_password_set_at=args.admin.password_set_at,
             webhook_secret=_secret(args.webhook_secret),
+            git_submodules=args.git_submodules,
             separate_secret=args.managed_by_git,
         )
         prerequisites = [namespace, in_cluster, *repositories]

@@ -30,6 +30,8 @@ class ArgoCdOptions:
     """RFC 3339. Argo CD ends older sessions."""
     webhook_secret: pulumi.Input[str] | None = None
     """The secret of GitHub's webhook. None: Argo CD accepts unsigned ones."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories."""
     separate_secret: bool = False
     """The chart does not create the Secret `argocd-secret`, which holds the admin password and the
     webhook's secret."""
@@ -52,6 +54,7 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
         "configs": {
             "cm": {"admin.enabled": options.admin_enabled},
             **({"secret": secret} if secret else {}),
+            **({} if options.git_submodules else {"params": _WITHOUT_SUBMODULES}),
         },
     }
     return merge(common, _HIGHLY_AVAILABLE if options.high_availability else _SMALL)
@@ -71,6 +74,12 @@ def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
         data["webhook.github.secret"] = options.webhook_secret
     return data
 
+
+_WITHOUT_SUBMODULES = {
+    "reposerver.enable.git.submodule": "false",
+    "applicationsetcontroller.enable.git.submodule": "false",
+}
+"""https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-cmd-params-cm-yaml/"""
 
 _CHART_NAMES = {
     "admin.password": "argocdServerAdminPassword",

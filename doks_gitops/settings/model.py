@@ -319,6 +319,9 @@ class Argocd(Model):
         default_factory=dict, description="Chart values, merged deeply over the program's values."
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
+    git_submodules: bool = Field(
+        default=True, description="Fetch the submodules of Git repositories."
+    )
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None,
         description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "

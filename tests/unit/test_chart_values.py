@@ -172,3 +172,11 @@ def test_merge(base: dict[str, Any], overrides: dict[str, Any], merged: dict[str
     before = (repr(base), repr(overrides))
     assert merge(base, overrides) == merged
     assert (repr(base), repr(overrides)) == before
+
+
+def test_submodules_are_fetched_unless_they_are_switched_off() -> None:
+    assert "params" not in chart_values(ArgoCdOptions())["configs"]
+    assert chart_values(ArgoCdOptions(git_submodules=False))["configs"]["params"] == {
+        "reposerver.enable.git.submodule": "false",
+        "applicationsetcontroller.enable.git.submodule": "false",
+    }
