@@ -244,6 +244,9 @@ class GitOpsApplicationArgs:
     """Past syncs that Argo CD keeps, to roll back to."""
     finalizer: bool = True
     """Deleting the Application deletes the objects that it deployed."""
+    source_name: str | None = None
+    """Name of the first source. After a sync that failed `retry.limit` times, Argo CD tries the
+    same commit again only if a source has changed; this name changes it without another effect."""
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -259,7 +262,8 @@ class GitOpsApplication(pulumi.ComponentResource):
 
     Pulumi sets only `spec`, by server-side apply; Argo CD sets `status` and `operation`. Pulumi
     does not wait until the Application is Healthy: a broken commit must not block updates of the
-    platform. Deleting waits up to 10 minutes until the deployed objects are deleted. After that it
+    platform. Deleting waits up to 20 minutes: until a running sync has ended, for which Argo CD has
+    a limit (`chart_values.SYNC_SECONDS`), and until the deployed objects are deleted. After that it
     fails with the message that the object still exists; see the log of Argo CD's controller.
     """
 
@@ -289,7 +293,7 @@ class GitOpsApplication(pulumi.ComponentResource):
                 self,
                 opts,
                 pulumi.ResourceOptions(
-                    custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+                    custom_timeouts=pulumi.CustomTimeouts(delete="20m"),
                     additional_secret_outputs=copies,
                 ),
             ),
@@ -319,6 +323,9 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "destination": {"server": IN_CLUSTER, "namespace": args.namespace},
         "syncPolicy": policy,
     }
+    if args.source_name is not None:
+        # One changed source is enough.
+        sources[0]["name"] = args.source_name
     if args.ignore_differences:
         spec["ignoreDifferences"] = as_argo(args.ignore_differences)
     if args.info:

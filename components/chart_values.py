@@ -14,6 +14,10 @@ import pulumi
 PORT_FORWARD_DOMAIN = "localhost:8080"
 """Address of an Argo CD without a URL, through `kubectl port-forward`."""
 
+SYNC_SECONDS = 600
+"""How long a sync may take. Argo CD deletes an Application only after its running sync has ended,
+and a sync that waits for something that never becomes healthy would never end."""
+
 
 @dataclass(frozen=True)
 class ArgoCdOptions:
@@ -53,8 +57,11 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
         "crds": {"install": True, "keep": True},
         "configs": {
             "cm": {"admin.enabled": options.admin_enabled},
+            "params": {
+                "controller.sync.timeout.seconds": str(SYNC_SECONDS),
+                **({} if options.git_submodules else _WITHOUT_SUBMODULES),
+            },
             **({"secret": secret} if secret else {}),
-            **({} if options.git_submodules else {"params": _WITHOUT_SUBMODULES}),
         },
     }
     return merge(common, _HIGHLY_AVAILABLE if options.high_availability else _SMALL)

@@ -5,8 +5,9 @@ setting that reaches no argument is an error. Secrets become secret outputs, and
 values inside chart values and Applications (`Settings.encrypted`).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pulumi
@@ -67,9 +68,11 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
-    cluster = settings.cluster
+    cluster, running = settings.cluster, account.running_cluster(settings, team)
     version = account.resolve_version(settings, team)
-    running = {str(running.version) for running in team.clusters_named(cluster.name)}
+    first = account.first_pool(settings, running)
+    others = (pool for index, pool in enumerate(cluster.node_pools) if index != first)
+    cluster = cluster.model_copy(update={"node_pools": (cluster.node_pools[first], *others)})
     return convert(
         cluster,
         DoksClusterArgs,
@@ -77,7 +80,11 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
         cluster_name=cluster.name,
         version=version,
         tags=[*cluster.tags, mark],
-        hold_version=version in running and account.replacement(settings, team) is None,
+        hold_version=(
+            running is not None
+            and version == str(running.version)
+            and account.replacement(settings, team) is None
+        ),
         access_token=secret(settings.digitalocean.token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
@@ -179,6 +186,7 @@ def applications_args(
     project = settings.project
     assert project is not None
     encrypted = below(settings.encrypted, "applications")
+    source_name = _fingerprint(project_args(settings, argocd_namespace=""))
     return {
         name: convert(
             application,
@@ -189,6 +197,8 @@ def applications_args(
             project_name=project.name,
             argocd_namespace=argocd_namespace,
             sources=_sources(settings, application, below(encrypted, name)),
+            # Syncs that the project refused are tried again after it has changed.
+            source_name=source_name,
         )
         for name, application in sorted(settings.applications.items())
     }
@@ -223,6 +233,12 @@ def _source(settings: "Settings", source: model.Source, encrypted: Paths) -> Sou
         path=source.path or ("." if repository.type == "oci" else None),
         revision=source.version or source.revision,
     )
+
+
+def _fingerprint(project: GitOpsProjectArgs) -> str:
+    """Returns a name that changes with what the project allows."""
+    allowed = replace(project, description="", roles={})
+    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 
 def _app_of_apps(

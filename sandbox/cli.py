@@ -252,12 +252,11 @@ def push_image(
 
 @app.command("push-chart")
 def push_chart(
-    package: Annotated[
-        Path,
-        typer.Argument(help="A chart, as `helm package` makes it.", dir_okay=False, exists=True),
-    ],
+    package: Annotated[Path, typer.Argument(help="A chart, as `helm package` makes it.")],
 ) -> None:
     """Push a chart into the team's private Helm repository and registry, and print their URLs."""
+    if not package.is_file():
+        raise SandboxError(f"There is no file {package}. Make it: helm package FOLDER")
     content = base64.b64encode(package.read_bytes()).decode()
     charts = _daemon().post("/sandbox/charts", {"package": content})
     console.print(

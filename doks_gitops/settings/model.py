@@ -172,7 +172,8 @@ class Cluster(Model):
         default=False, description="`pulumi destroy` refuses to delete the cluster."
     )
     node_pools: Annotated[ListOf[NodePool], Field(min_length=1)] = Field(
-        description="Node pools, at least one. The first is the cluster's default pool."
+        description="Node pools, at least one. The first one is created together with the cluster "
+        "and belongs to it; after that, their order has no effect."
     )
 
     CASELESS: ClassVar = ("tags",)

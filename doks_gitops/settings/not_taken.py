@@ -19,8 +19,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "destination.name": _ONE_CLUSTER,
         "sourceHydrator": "It pushes rendered manifests to Git: it needs Argo CD's commit server, "
         "which is not installed by default, and credentials that may write.",
-        "source.name": "It is a label in the web interface; repository and path tell sources "
-        "apart.",
+        "source.name": "The program sets it: it changes with the project, so that Argo CD tries "
+        "failed syncs again.",
         "source.tagPrefix": "It narrows a range of versions down; versions are exact.",
         "source.plugin": "A plugin is a program beside Argo CD's repo server that renders "
         "manifests, with access to all repositories' contents. None is installed.",

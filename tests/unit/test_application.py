@@ -23,6 +23,7 @@ from components.application import (
     Sync,
     application_spec,
 )
+from components.chart_values import SYNC_SECONDS
 from tests.unit.mocked import kubernetes_provider, refused, run
 
 
@@ -227,12 +228,18 @@ def test_deleting_the_application_deletes_its_objects_and_waits_for_it() -> None
     assert application.inputs["metadata"]["finalizers"] == [
         "resources-finalizer.argocd.argoproj.io"
     ]
-    assert application.delete_timeout == "10m"
+    assert application.delete_timeout == "20m"
+    assert SYNC_SECONDS <= 20 * 60 / 2, "a sync that waits for ever ends long before"
 
 
 def test_application_without_the_finalizer_leaves_its_objects() -> None:
     application = run(program(finalizer=False)).one("Application")
     assert "finalizers" not in application.inputs["metadata"]
+
+
+def test_name_of_the_source_changes_it_so_that_argo_cd_tries_a_commit_again() -> None:
+    assert "name" not in application_spec(arguments())["source"]
+    assert application_spec(arguments(source_name="a"))["source"]["name"] == "a"
 
 
 def test_pulumi_sets_nothing_that_argocd_writes() -> None:

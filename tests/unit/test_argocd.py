@@ -244,7 +244,8 @@ def test_disabled_admin_has_no_password_anywhere() -> None:
     assert result.outputs["admin_password"].value is None
     assert secret_names(result) == {"argocd-in-cluster"}
     configs = result.one("Release").inputs["values"]["configs"]
-    assert configs == {"cm": {"admin.enabled": False}}
+    assert set(configs) == {"cm", "params"}
+    assert configs["cm"] == {"admin.enabled": False}
 
 
 def test_labels_and_annotations_of_the_cluster_exist_before_argo_cd_starts() -> None:

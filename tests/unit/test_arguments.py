@@ -109,7 +109,7 @@ ROOTS = (
         model.Application,
         GitOpsApplicationArgs,
         tuple(model.Source.model_fields),
-        ("application_name", "project_name", "argocd_namespace"),
+        ("application_name", "project_name", "argocd_namespace", "source_name"),
         differing=("sources",),
     ),
     Pair(model.PartialSource, Source, ("repository", "version"), ("repo_url",)),
@@ -362,6 +362,21 @@ def test_sources_of_each_type_have_their_url_and_exact_revision() -> None:
         Source("https://git.example.com/team/values", revision="main", ref="values"),
         Source("oci://ghcr.io/team/manifests", path=".", revision="v2.0.0"),
     )
+
+
+def test_applications_change_with_what_their_project_allows_so_that_failed_syncs_are_repeated() -> (
+    None
+):
+    def source_name(**project: Any) -> str | None:
+        stack = parsed(
+            project={"namespaces": ["shop-dev"], **project},
+            applications={"shop": {"path": "shop", "namespace": "shop-dev"}},
+        )
+        return arguments.applications_args(stack, "argocd")["shop"].source_name
+
+    assert source_name() == source_name(description="another")
+    assert source_name() != source_name(clusterResources=[{"kind": "Namespace"}, {"kind": "Node"}])
+    assert source_name() != source_name(namespaces=["shop-dev", "shop-test"])
 
 
 def test_project_has_the_stack_s_repositories_and_more() -> None:
