@@ -1,5 +1,6 @@
 """The sandbox's command line."""
 
+import base64
 import os
 import shlex
 import subprocess
@@ -249,6 +250,25 @@ def push_image(
         raise SandboxError(f"{image!r} is not REPOSITORY:TAG, such as shop/cart:1.4.2")
     pushed = _daemon().post("/sandbox/images", {"repository": repository, "tag": tag})
     console.print(f"Pushed {pushed['image']}.")
+
+
+@app.command("push-chart")
+def push_chart(
+    package: Annotated[Path, typer.Argument(help="A chart, as `helm package` makes it.")],
+) -> None:
+    """Push a chart into the team's private Helm repository and registry, and print their URLs."""
+    if not package.is_file():
+        raise SandboxError(f"There is no file {package}. Make it: helm package FOLDER")
+    content = base64.b64encode(package.read_bytes()).decode()
+    charts = _daemon().post("/sandbox/charts", {"package": content})
+    console.print(
+        f"Pushed {charts['chart']}. In a stack file, of type helm:\n"
+        f"Helm repository:  {charts['helm']}\n"
+        f"Registry:         {charts['registry']}, with plainHttp: true\n"
+        f"Their user is {charts['username']}, the password is in"
+        f" {Home.default().root / 'private-charts' / 'password'}",
+        soft_wrap=True,
+    )
 
 
 @app.command()
