@@ -159,7 +159,7 @@ def exports(
 @app.command(
     epilog=examples(
         ("bin/platform comment 7 preview.md", "Write a preview on pull request 7."),
-        ("bin/platform comment 7 preview.md -C ../platform", "The same, of another checkout."),
+        ("bin/platform comment 8 build/preview.md", "The same, from another folder."),
     )
 )
 def comment(
