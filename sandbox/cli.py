@@ -66,14 +66,17 @@ def up(
     home = Home.default()
     daemon, pulumi = session.start(home, repo, console, webhooks=webhooks, from_source=build)
     for stack in stacks:
-        _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
+        if _release_stale_lock(pulumi, stack):
+            # `pulumi up` alone fails over what the killed run has left.
+            command = _recover_command(stack)
         console.rule(shlex.join(command), align="left")
         code = _run(command, pulumi)
         if code:
             raise SandboxError(
-                f"`pulumi up --stack {stack}` failed (exit code {code}); its message is above."
-                f" After fixing the cause, continue with: bin/sandbox up {stack}"
+                f"`{shlex.join(command)}` failed (exit code {code}); its message is above."
+                f" After fixing the cause, continue with: bin/sandbox up {stack}; if a run was"
+                f" killed or something was lost: bin/sandbox recover {stack}"
             )
     if wait:
         wait_until_healthy(
@@ -93,9 +96,15 @@ def start(repo: Repo = None, build: Build = False) -> None:
     )
 
 
-def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
-    if pulumi.release_stale_lock(stack):
+def _release_stale_lock(pulumi: engine.Engine, stack: str) -> bool:
+    released = pulumi.release_stale_lock(stack)
+    if released:
         console.print(f"Removed the lock that a killed pulumi left on stack {stack}.")
+    return released
+
+
+def _recover_command(stack: str) -> list[str]:
+    return [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"]
 
 
 def _run(command: list[str], pulumi: engine.Engine) -> int:
@@ -212,9 +221,7 @@ def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run(
-        [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"], pulumi
-    )
+    code = _run(_recover_command(stack), pulumi)
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 
