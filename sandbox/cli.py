@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
+from sandbox.arguments import RealProviders
 from sandbox.client import Daemon, SandboxError
 from sandbox.drills.cli import drill
 from sandbox.faults import cli as faults
@@ -47,6 +48,7 @@ def up(
         bool | None,
         typer.Option(help="Notify Argo CD of commits by webhook, as GitHub does; off: it polls."),
     ] = None,
+    real_providers: RealProviders = False,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
@@ -59,7 +61,9 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks)
+    daemon, pulumi = session.start(
+        home, repo, console, real_providers=real_providers, webhooks=webhooks
+    )
     for stack in stacks:
         _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
@@ -80,11 +84,9 @@ def up(
 
 
 @app.command()
-def start(
-    repo: Repo = None,
-) -> None:
+def start(repo: Repo = None, real_providers: RealProviders = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console)
+    session.start(Home.default(), repo, console, real_providers=real_providers)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
@@ -194,7 +196,7 @@ def run(context: typer.Context) -> None:
 
 def _exec(command: list[str], daemon: Daemon) -> NoReturn:
     """Replace this process by the command, run in the sandbox's project folder."""
-    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors), errors)
     os.chdir(pulumi.project)
     try:
         os.execvpe(command[0], command, pulumi.env)
@@ -206,7 +208,7 @@ def _exec(command: list[str], daemon: Daemon) -> NoReturn:
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Restore a stack after a loss (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
-    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors), errors)
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
     code = _run(

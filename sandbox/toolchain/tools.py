@@ -9,12 +9,21 @@ from rich.console import Console
 
 from sandbox import paths
 from sandbox.toolchain import build, machine
-from sandbox.toolchain.recipes import ARGOCD, ARGOCD_ROLES, KWOK, RECIPES, VERIFY_WRAPPER, Recipe
+from sandbox.toolchain.recipes import (
+    ARGOCD,
+    ARGOCD_ROLES,
+    KWOK,
+    PULUMI_GITHUB,
+    RECIPES,
+    VERIFY_WRAPPER,
+    Recipe,
+)
 from sandbox.toolchain.store import Store
 
 BUILT = "built from source"
 MACHINE = "this machine"
 PACKAGE = "Python package"
+GITHUB_PROVIDER = PULUMI_GITHUB.binaries[0].name
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class Tools:
         return path
 
     @property
+    def github_provider(self) -> Path | None:
+        """The plugin of pulumi-github; None unless it was among the recipes."""
+        return next((tool.file for tool in self.all if tool.name == GITHUB_PROVIDER), None)
+
+    @property
     def versions(self) -> Mapping[str, str]:
         """The version of each tool, by name."""
         return {tool.name: tool.version for tool in self.all}
@@ -85,7 +99,8 @@ def ensure(console: Console, recipes: Sequence[Recipe] = RECIPES) -> Tools:
             else:
                 file = artifacts[recipe.name].binary(binary.name)
                 tools.append(Tool(binary.name, str(recipe.version), BUILT, file))
-    files = {tool.name: tool.file for tool in tools}
+    # Not the plugin: the engine warns of one that it finds on PATH.
+    files = {tool.name: tool.file for tool in tools if tool.name != GITHUB_PROVIDER}
     files |= dict.fromkeys(ARGOCD_ROLES, files["argocd"])
     wrapper = artifacts[ARGOCD.name].files / VERIFY_WRAPPER
     files[wrapper.name] = wrapper
