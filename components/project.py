@@ -1,12 +1,14 @@
 """An Argo CD AppProject: the limits of an environment's Applications."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
+from components.manifest import as_argo
 from components.options import child_options
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -26,6 +28,79 @@ class ResourceKind:
 
 
 @dataclass(frozen=True)
+class JwtToken:
+    """A token of a role. Argo CD refuses the tokens that the project does not list."""
+
+    id: str
+    iat: int
+    """Time of issue, in seconds since 1970."""
+    exp: int | None = None
+    """Time of expiry, in seconds since 1970. None: never."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role in the project."""
+
+    description: str = ""
+    policies: Sequence[str] = ()
+    """`p, proj:<project>:<role>, <resource>, <action>, <project>/<object>, allow`."""
+    groups: Sequence[str] = ()
+    """Groups of the identity provider that have the role."""
+    jwt_tokens: Sequence[JwtToken] = ()
+    """All tokens of the role: others are revoked."""
+
+
+@dataclass(frozen=True)
+class SyncWindow:
+    """Times at which syncs are allowed, or denied.
+
+    https://argo-cd.readthedocs.io/en/stable/user-guide/sync_windows/
+    """
+
+    kind: str
+    """`allow` or `deny`."""
+    schedule: str
+    """When the window opens: five fields of cron."""
+    duration: str
+    """How long it stays open, as a Go duration."""
+    time_zone: str = "UTC"
+    applications: Sequence[str] = ()
+    """Names of the project's applications without the project, or patterns of them. Default: all,
+    unless `namespaces` is given."""
+    namespaces: Sequence[str] = ()
+    """Namespaces of applications, or patterns of them."""
+    and_operator: bool = False
+    """Only applications that `applications` and `namespaces` both match."""
+    manual_sync: bool = False
+    """Syncs by hand are always allowed."""
+    sync_overrun: bool = False
+    """A sync that runs when the window changes is completed."""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class OrphanedResource:
+    """Objects that are no orphans. Each value may be a pattern; None: any."""
+
+    group: str | None = None
+    kind: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class OrphanedResources:
+    """Argo CD looks for objects that belong to no Application.
+
+    https://argo-cd.readthedocs.io/en/stable/user-guide/orphaned-resources/
+    """
+
+    warn: bool = True
+    """Applications get a warning."""
+    ignore: Sequence[OrphanedResource] = ()
+
+
+@dataclass(frozen=True)
 class GitOpsProjectArgs:
     """Limits of a project. https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
 
@@ -38,7 +113,7 @@ class GitOpsProjectArgs:
     argocd_namespace: pulumi.Input[str]
     """Namespace of Argo CD, the only one that it reads projects from."""
     source_repos: Sequence[pulumi.Input[str]]
-    """URLs of the Git repositories, written in the same way as in the Applications."""
+    """URLs of the repositories, written in the same way as in the Applications."""
     namespaces: Sequence[str]
     """Namespaces of the cluster that Argo CD runs in."""
     description: str = ""
@@ -49,6 +124,16 @@ class GitOpsProjectArgs:
     """Namespaced kinds. Default: all."""
     allow_any: bool = False
     """Allow patterns such as `*` in the lists above."""
+    denied_cluster_resources: Sequence[ResourceKind] = ()
+    """Cluster-scoped kinds that are denied, whatever `cluster_resources` allows."""
+    denied_namespace_resources: Sequence[ResourceKind] = ()
+    """Namespaced kinds that are denied."""
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    """Roles of people and tokens in the project, by name."""
+    sync_windows: Sequence[SyncWindow] = ()
+    """Times at which the Applications may be synced, or may not."""
+    orphaned_resources: OrphanedResources | None = None
+    """Default: Argo CD does not look for them."""
 
     def __post_init__(self) -> None:
         if self.allow_any:
@@ -99,16 +184,34 @@ class GitOpsProject(pulumi.ComponentResource):
                     {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
                 ],
                 "clusterResourceWhitelist": _kinds(args.cluster_resources),
-                **(
-                    {"namespaceResourceWhitelist": _kinds(args.namespace_resources)}
-                    if args.namespace_resources
-                    else {}
-                ),
+                **_optional(args),
             },
             opts=child_options(self, opts),
         )
         self.project_name = pulumi.Output.from_input(args.project_name)
         self.register_outputs({"projectName": self.project_name})
+
+
+def _optional(args: GitOpsProjectArgs) -> dict[str, Any]:
+    """The parts of the spec that are not empty."""
+    spec = {
+        "namespaceResourceWhitelist": _kinds(args.namespace_resources),
+        "clusterResourceBlacklist": _kinds(args.denied_cluster_resources),
+        "namespaceResourceBlacklist": _kinds(args.denied_namespace_resources),
+        "roles": [{"name": name, **as_argo(role)} for name, role in sorted(args.roles.items())],
+        "syncWindows": [_window(args.project_name, window) for window in args.sync_windows],
+        "orphanedResources": args.orphaned_resources
+        # Without the value, Argo CD warns.
+        and {**as_argo(args.orphaned_resources), "warn": args.orphaned_resources.warn},
+    }
+    return {name: value for name, value in spec.items() if value}
+
+
+def _window(project: str, window: SyncWindow) -> dict[str, Any]:
+    names = window.applications or ([] if window.namespaces else ["*"])
+    # The names of Applications begin with their project's.
+    applications = [f"{project}-{name}" for name in names]
+    return {**as_argo(window)} | ({"applications": applications} if applications else {})
 
 
 def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:

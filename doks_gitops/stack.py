@@ -40,6 +40,12 @@ from pulumi.automation import (
 from doks_gitops.errors import PlatformError
 
 INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
+REFRESH = ("--refresh", "--run-program")
+"""Options that read every resource anew, with the credentials that the program has now. Without the
+second one, those in the state are used, which may have been revoked since the last deployment.
+
+https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
+"""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
 _TAIL = 20
 """Lines of standard output that an error repeats when standard error is empty."""
@@ -108,13 +114,13 @@ class Stack:
         """Returns what `pulumi up` would do: the JSON of `pulumi preview --json --show-sames`.
 
         It lists unchanged resources too. Pulumi has replaced each secret by `[secret]`. With
-        `refresh`, changes made outside of Pulumi are part of it.
+        `refresh`, changes made outside of Pulumi are part of it (see `REFRESH`).
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_preview/
 
         Raises `PulumiError` with the engine's messages. A command that fails gives no preview,
         whatever it has printed.
         """
-        options = ["--json", "--show-sames", *(["--refresh"] if refresh else [])]
+        options = ["--json", "--show-sames", *(REFRESH if refresh else ())]
         command = shlex.join(["pulumi", "preview", "--stack", self.name])
         try:
             output = self._run("preview", *options)
@@ -184,10 +190,30 @@ class Stack:
             file.flush()
             self._run("stack", "import", "--file", file.name, live=True)
 
-    def up(self, *, refresh: bool = False, env: Mapping[str, str] | None = None) -> None:
-        """Deploy the stack. `env`: further environment variables of the program."""
-        options = ["--refresh"] if refresh else []
-        self._run("up", *options, "--yes", "--skip-preview", live=True, env=env)
+    def up(
+        self,
+        *,
+        policy_pack: Path,
+        preview: bool = False,
+        refresh: bool = False,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Deploy the stack, unless it breaks a mandatory policy.
+
+        - `policy_pack`: folder of the policies and of their `config.json`. They check each resource
+          before it is created or updated
+        - `preview`: preview first, so that a broken policy stops the deployment before it begins
+        - `refresh`: see `REFRESH`
+        - `env`: further environment variables of the program
+
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
+        """
+        config = policy_pack / "config.json"
+        self._run(
+            "up", *(REFRESH if refresh else ()), "--yes", *(() if preview else ["--skip-preview"]),
+            "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
+            live=True, env=env,
+        )  # fmt: skip
 
     def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:
         """Run `pulumi WORDS --stack STACK`; returns its standard output.

@@ -37,6 +37,9 @@ Repo = Annotated[
     str | None,
     typer.Option(help="Git repository (folder or URL) to sync from instead of the example."),
 ]
+Build = Annotated[
+    bool, typer.Option("--build", help="Build the tools from source instead of downloading them.")
+]
 Stacks = Annotated[list[str] | None, typer.Argument(help="Stacks to deploy.", metavar="[STACK]...")]
 
 
@@ -52,6 +55,7 @@ def up(
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
+    build: Build = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
     stacks = stacks or ["dev"]
@@ -62,7 +66,12 @@ def up(
             )
     home = Home.default()
     daemon, pulumi = session.start(
-        home, repo, console, real_providers=real_providers, webhooks=webhooks
+        home,
+        repo,
+        console,
+        webhooks=webhooks,
+        real_providers=real_providers,
+        from_source=build,
     )
     for stack in stacks:
         _release_stale_lock(pulumi, stack)
@@ -84,9 +93,9 @@ def up(
 
 
 @app.command()
-def start(repo: Repo = None, real_providers: RealProviders = False) -> None:
+def start(repo: Repo = None, build: Build = False, real_providers: RealProviders = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console, real_providers=real_providers)
+    session.start(Home.default(), repo, console, real_providers=real_providers, from_source=build)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
@@ -277,10 +286,6 @@ def _daemon() -> Daemon:
 def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
     """Write the kubeconfig, and print the commands that can be run next."""
     write_kubeconfig(home, status["clusters"], daemon.token)
-    console.print()
-    for cluster in status["clusters"]:
-        if cluster["argocd_url"]:
-            console.print(f"Argo CD of {cluster['name']}: {cluster['argocd_url']}, user admin")
     console.print(
         "Its password:     bin/sandbox pulumi stack output --stack dev argocdAdminPassword"
         " --show-secrets\n"

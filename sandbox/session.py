@@ -16,18 +16,20 @@ def start(
     repo: str | None,
     console: Console,
     *,
-    real_providers: bool | None = None,
     webhooks: bool | None = None,
+    real_providers: bool | None = None,
+    from_source: bool = False,
 ) -> tuple[Daemon, engine.Engine]:
     """Start the sandbox of that folder and create its monorepo and stacks; deploys nothing.
 
-    `repo`: where a new monorepo is imported from; None: the example. `real_providers`: whether the
-    machine's plugins are used instead of the stand-ins. `webhooks`: whether Argo CD is notified of
-    commits by webhook. None for either: unchanged, initially off.
+    `repo`: where a new monorepo is imported from; None: the example. `webhooks`: whether Argo CD is
+    notified of commits by webhook; `real_providers`: whether the machine's plugins are used instead
+    of the stand-ins; None for either: unchanged, initially off. `from_source`: whether missing
+    tools are built instead of downloaded.
     """
     if real_providers:
         install.machine_plugins(home)
-    tools = toolchain.ensure(console)
+    tools = toolchain.ensure(console, from_source=from_source)
     daemon = client.start(home)
     if webhooks is not None:
         daemon.post("/sandbox/webhooks", {"on": webhooks})

@@ -116,7 +116,7 @@ class DigitalOceanClient:
                 endpoint=cluster.endpoint,
                 message=cluster.status.message,
                 vpc=cluster.vpc_uuid,
-                default_pool_size=cluster.default_pool_size,
+                default_pool=cluster.default_pool,
                 tags=cluster.own_tags,
                 mark=mark_in(cluster.tags),
                 pools={pool.name: _pool(pool) for pool in cluster.node_pools},

@@ -106,8 +106,8 @@ class Cluster(BaseModel):
         return tuple(tag for tag in self.tags if tag.partition(":")[0] != "k8s")
 
     @property
-    def default_pool_size(self) -> str | None:
-        marked = (pool.size for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
+    def default_pool(self) -> str | None:
+        marked = (pool.name for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
         return next(marked, None)
 
 

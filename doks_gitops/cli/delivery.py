@@ -80,12 +80,13 @@ def deploy(stack: options.Stack, cwd: options.Folder = Path()) -> None:
     """Run `pulumi up`, unless its preview fails or breaks a mandatory policy."""
     from doks_gitops.ci.preview import previews
     from doks_gitops.ci.report import comment
+    from doks_gitops.policy.preview import PACK
     from doks_gitops.stack import Stack
 
     results = previews([stack], cwd)
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
-    Stack(stack, cwd).up()
+    Stack(stack, cwd).up(policy_pack=PACK)
 
 
 @app.command(

@@ -266,8 +266,13 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
-        repository_names=tuple(repositories) if isinstance(repositories, Mapping) else (),
+        repository_names=_names(repositories),
+        application_names=_names(raw.get("applications")),
     )
+
+
+def _names(entries: object) -> tuple[str, ...]:
+    return tuple(map(str, entries)) if isinstance(entries, Mapping) else ()
 
 
 def _if_valid(model: type[_Model], value: object) -> _Model | None:

@@ -12,6 +12,7 @@ from doks_gitops.ci import report
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
 from doks_gitops.github import GitHubError, Repository
+from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import CLUSTER
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.pulumi_command import PulumiCommand
@@ -118,7 +119,13 @@ def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
     code, output, _ = bin_platform("deploy", "--stack", "dev")
     assert code == 0
     assert "| `dev` | no changes | ✅ kept |" in output
-    assert [call.split()[1] for call in pulumi.calls] == ["preview", "up"]
+    preview, up = pulumi.calls
+    assert preview.split()[1] == "preview"
+    # The engine checks the policies again, against what it deploys.
+    assert up == (
+        "--non-interactive up --yes --skip-preview"
+        f" --policy-pack {PACK} --policy-pack-config {PACK}/config.json --stack dev"
+    )
 
 
 def test_a_stack_that_breaks_a_mandatory_policy_is_not_deployed(

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 from pulumi import ResourceOptions
 
-from components.project import GitOpsProject, GitOpsProjectArgs, ResourceKind
+from components.project import (
+    GitOpsProject,
+    GitOpsProjectArgs,
+    JwtToken,
+    OrphanedResource,
+    OrphanedResources,
+    ResourceKind,
+    Role,
+    SyncWindow,
+)
 from tests.unit.mocked import kubernetes_provider, refused, run
 
 
@@ -81,3 +90,51 @@ def test_project_can_be_limited_to_some_kinds() -> None:
     assert spec["spec"]["clusterResourceWhitelist"] == []
     with refused("namespace_resources"):
         arguments(namespace_resources=(ResourceKind("*", group="*"),))
+
+
+def test_project_has_roles_windows_and_denied_kinds_in_the_form_of_argo_cd_s_api() -> None:
+    policy = "p, proj:dev:deployer, applications, sync, dev/*, allow"
+    changes = {
+        "denied_cluster_resources": [ResourceKind("Node")],
+        "denied_namespace_resources": [ResourceKind("Ingress", group="networking.k8s.io")],
+        "roles": {
+            "deployer": Role(
+                policies=[policy], groups=["team"], jwt_tokens=[JwtToken("ci", 1, exp=2)]
+            )
+        },
+        "sync_windows": [
+            SyncWindow("deny", "0 22 * * 5", "48h", time_zone="Europe/Berlin"),
+            SyncWindow("allow", "0 8 * * *", "1h", applications=["shop"], manual_sync=True),
+            SyncWindow("allow", "0 8 * * *", "1h", namespaces=["shop-dev"]),
+        ],
+        "orphaned_resources": OrphanedResources(
+            warn=False, ignore=[OrphanedResource(kind="ConfigMap")]
+        ),
+    }
+    spec = run(program(**changes)).one("AppProject").inputs["spec"]
+    window = {"kind": "allow", "schedule": "0 8 * * *", "duration": "1h", "timeZone": "UTC"}
+    plain_spec = run(program()).one("AppProject").inputs["spec"]
+    assert {key: spec[key] for key in spec.keys() - plain_spec.keys()} == {
+        "clusterResourceBlacklist": [{"group": "", "kind": "Node"}],
+        "namespaceResourceBlacklist": [{"group": "networking.k8s.io", "kind": "Ingress"}],
+        "roles": [
+            {
+                "name": "deployer",
+                "policies": [policy],
+                "groups": ["team"],
+                "jwtTokens": [{"id": "ci", "iat": 1, "exp": 2}],
+            }
+        ],
+        "syncWindows": [
+            {
+                "kind": "deny",
+                "schedule": "0 22 * * 5",
+                "duration": "48h",
+                "timeZone": "Europe/Berlin",
+                "applications": ["dev-*"],
+            },
+            {**window, "applications": ["dev-shop"], "manualSync": True},
+            {**window, "namespaces": ["shop-dev"]},
+        ],
+        "orphanedResources": {"warn": False, "ignore": [{"kind": "ConfigMap"}]},
+    }
