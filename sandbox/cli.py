@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
+from sandbox.arguments import RealProviders
 from sandbox.client import Daemon, SandboxError
 from sandbox.drills.cli import drill
 from sandbox.faults import cli as faults
@@ -51,6 +52,7 @@ def up(
         bool | None,
         typer.Option(help="Notify Argo CD of commits by webhook, as GitHub does; off: it polls."),
     ] = None,
+    real_providers: RealProviders = False,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
@@ -64,7 +66,14 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks, from_source=build)
+    daemon, pulumi = session.start(
+        home,
+        repo,
+        console,
+        webhooks=webhooks,
+        real_providers=real_providers,
+        from_source=build,
+    )
     for stack in stacks:
         command = ["pulumi", "up", "--stack", stack, "--yes"]
         if _release_stale_lock(pulumi, stack):
@@ -88,9 +97,9 @@ def up(
 
 
 @app.command()
-def start(repo: Repo = None, build: Build = False) -> None:
+def start(repo: Repo = None, build: Build = False, real_providers: RealProviders = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console, from_source=build)
+    session.start(Home.default(), repo, console, real_providers=real_providers, from_source=build)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
@@ -206,7 +215,7 @@ def run(context: typer.Context) -> None:
 
 def _exec(command: list[str], daemon: Daemon) -> NoReturn:
     """Replace this process by the command, run in the sandbox's project folder."""
-    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors), errors)
     os.chdir(pulumi.project)
     try:
         os.execvpe(command[0], command, pulumi.env)
@@ -218,7 +227,7 @@ def _exec(command: list[str], daemon: Daemon) -> NoReturn:
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Restore a stack after a loss (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
-    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors), errors)
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
     code = _run(_recover_command(stack), pulumi)
