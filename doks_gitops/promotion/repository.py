@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -136,6 +137,8 @@ class WorkingTree:
         """The output of a Git command."""
         done = subprocess.run(
             ["git", "-C", str(self.folder), *words],
+            # Messages are in English.
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
             check=False,
             text=True,
             capture_output=True,

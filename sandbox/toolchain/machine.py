@@ -9,6 +9,7 @@ from pathlib import Path
 
 from semver import Version
 
+from doks_gitops import variables
 from sandbox import paths
 from sandbox.toolchain import versions
 from sandbox.toolchain.errors import ToolchainError
@@ -78,7 +79,7 @@ def version_of(path: Path, question: Question) -> Version | None:
     try:
         process = subprocess.run(
             [path, *question.arguments],
-            env={**os.environ, **question.env},
+            env={**variables.restricted(os.environ, deployment=False), **question.env},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
