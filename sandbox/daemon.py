@@ -116,6 +116,7 @@ class Sandbox:
             Route("/clock", self._move_clock, methods=["POST"]),
             Route("/images", self._push_image, methods=["POST"]),
             Route("/tokens", self._add_token, methods=["POST"]),
+            Route("/tokens/revoke", self._revoke_token, methods=["POST"]),
             Route("/requests", self._follow_requests),
             Route("/faults", self._get_faults),
             Route("/faults", self._add_fault, methods=["POST"]),
@@ -295,6 +296,11 @@ class Sandbox:
         self._authorize(request)
         scopes = [str(scope) for scope in (await request.json())["scopes"]]
         return JSONResponse({"token": self.account.add_token(" ".join(scopes), scopes)})
+
+    async def _revoke_token(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        self.account.revoke_token((await request.json())["token"])
+        return JSONResponse({})
 
     async def _follow_requests(self, request: Request) -> StreamingResponse:
         """Stream the requests that the account answers, one JSON object a line. The first line is

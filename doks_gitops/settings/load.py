@@ -36,11 +36,13 @@ from doks_gitops.settings.stackfile import StackFile
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "token": ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"),
+        "clusterToken": ("DIGITALOCEAN_CLUSTER_TOKEN",),
         "apiEndpoint": ("DIGITALOCEAN_API_URL",),
     }
 )
 """Sources of the account's keys that the stack does not have, as in DigitalOcean's provider
-(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
+(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/), and of the
+token for the cluster."""
 
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -266,8 +268,13 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
-        repository_names=tuple(repositories) if isinstance(repositories, Mapping) else (),
+        repository_names=_names(repositories),
+        application_names=_names(raw.get("applications")),
     )
+
+
+def _names(entries: object) -> tuple[str, ...]:
+    return tuple(map(str, entries)) if isinstance(entries, Mapping) else ()
 
 
 def _if_valid(model: type[_Model], value: object) -> _Model | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_origin
@@ -49,8 +50,9 @@ def reference() -> str:
     blocks = [INTRODUCTION]
     sections = {key: setting for key in SECTIONS if (setting := ROOT.child(key)) is not None}
     blocks.append(f"## {NAMESPACE}\n\n" + _table(sections, (), NAMESPACE))
+    described: dict[type[Model], str] = {}
     for key, setting in sections.items():
-        blocks += _objects(setting, (key,))
+        blocks += _objects(setting, (key,), described)
     variables = "; ".join(
         f"`{key}`: {' or '.join(f'`{name}`' for name in names)}"
         for key, names in ENVIRONMENT_VARIABLES.items()
@@ -63,8 +65,11 @@ def reference() -> str:
     return "\n".join(blocks)
 
 
-def _objects(setting: SettingType, path: tuple[str, ...]) -> Iterator[str]:
-    """A block for each object at or below `setting`."""
+def _objects(
+    setting: SettingType, path: tuple[str, ...], described: dict[type[Model], str]
+) -> Iterator[str]:
+    """A block for each object at or below `setting`. `described`: headings of the objects that have
+    a block already, by their type."""
     suffix = ""
     while setting.model is None:
         if get_origin(setting.kind) is tuple:
@@ -77,10 +82,15 @@ def _objects(setting: SettingType, path: tuple[str, ...]) -> Iterator[str]:
             return
         setting = item
     path = (*path[:-1], path[-1] + suffix)
-    fields = schema.fields(setting.model)
-    yield f"## `{'.'.join(path)}`\n\n{_description(setting.model)}\n\n" + _table(fields, path)
+    fields, heading = schema.fields(setting.model), ".".join(path)
+    if same := described.get(setting.model):
+        anchor = re.sub(r"[^\w-]", "", same).lower()
+        yield f"## `{heading}`\n\nThe same keys as [`{same}`](#{anchor}).\n"
+        return
+    described[setting.model] = heading
+    yield f"## `{heading}`\n\n{_description(setting.model)}\n\n" + _table(fields, path)
     for key, field in fields.items():
-        yield from _objects(field, (*path, key))
+        yield from _objects(field, (*path, key), described)
 
 
 def _table(

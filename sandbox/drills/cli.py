@@ -26,6 +26,7 @@ MODULES = (
     "lost_registry",
     "bad_deployment",
     "expired_credentials",
+    "rotated_token",
     "lost_state",
     "lost_cluster",
     "lost_region",
