@@ -152,6 +152,8 @@ class WorkingTree:
         """The output of a Git command."""
         done = subprocess.run(
             ["git", "-C", str(self.folder), *words],
+            # Messages are in English.
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
             check=False,
             text=True,
             capture_output=True,
