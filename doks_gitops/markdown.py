@@ -13,6 +13,36 @@ LONGEST = 65_000
 _LEFT_OUT = "*The details of {count} more are left out: GitHub takes no longer comment.*"
 
 
+def together(texts: Sequence[str]) -> str:
+    """Several texts of `fit` as one, of which the longest details are left out if need be."""
+    summaries, details = [], []
+    for text in texts:
+        summary, blocks = _split(text)
+        summaries.append(summary.strip())
+        details += blocks
+    return fit("\n\n".join(summaries), details)
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    """What is outside the `<details>` of a text, and each of these that is in no other one."""
+    outside: list[str] = []
+    blocks: list[list[str]] = []
+    depth, fence = 0, ""
+    for line in text.splitlines():
+        if fence:
+            fence = "" if line == fence else fence
+        elif line.startswith("```"):
+            fence = line[: len(line) - len(line.lstrip("`"))]
+        elif line.startswith("<details>"):
+            if depth == 0:
+                blocks.append([])
+            depth += 1
+        (blocks[-1] if depth else outside).append(line)
+        if not fence and line == "</details>" and depth:
+            depth -= 1
+    return "\n".join(outside), ["\n".join([*block, ""]) for block in blocks]
+
+
 def fit(summary: str, details: Sequence[str]) -> str:
     """The summary, and the details below it. If that is too long for GitHub, the longest details
     are left out as a whole."""

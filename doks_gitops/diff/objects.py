@@ -63,7 +63,7 @@ class Change:
     def diff(self) -> list[str]:
         """The lines that differ, with some around them, in the form of `diff -u`. Values of
         Secrets and the hashes of generated names are not in them."""
-        old, new = _shown(self.old, self.new), _shown(self.new, self.old)
+        old, new = _shown(self.old), _shown(self.new, self.old)
         if self.old is not None and self.new is not None:
             new = _folded(old, new)
         lines = difflib.unified_diff(_lines(old), _lines(new), n=CONTEXT, lineterm="")
@@ -159,19 +159,20 @@ def _plain(item: Object) -> dict[str, Any]:
     return {**item, "metadata": metadata}
 
 
-def _shown(item: Object | None, other: Object | None) -> dict[str, Any] | None:
-    """The object as it may be shown: without the values of a Secret."""
+def _shown(item: Object | None, before: Object | None = None) -> dict[str, Any] | None:
+    """The object as it may be shown: without the values of a Secret, but whether they differ from
+    those of `before`."""
     if item is None:
         return None
     shown = _plain(item)
     if shown.get("kind") != "Secret":
         return shown
     for field in ("data", "stringData"):
-        values, others = shown.get(field), (other or {}).get(field)
+        values, others = shown.get(field), (before or {}).get(field)
         if isinstance(values, Mapping):
-            same = others if isinstance(others, Mapping) else {}
+            known = others if isinstance(others, Mapping) else {}
             shown[field] = {
-                key: HIDDEN_CHANGED if other and same.get(key) != value else HIDDEN
+                key: HIDDEN_CHANGED if key in known and known[key] != value else HIDDEN
                 for key, value in values.items()
             }
     return shown
