@@ -55,6 +55,9 @@ def drill(
     moments: Annotated[
         int, typer.Option(help="killed-up: moments to kill at, in a first deployment and in all.")
     ] = 20,
+    replacements: Annotated[
+        int, typer.Option(help="killed-up: moments to kill at, in replacements of the cluster.")
+    ] = 10,
     limits: Annotated[
         bool,
         typer.Option(
@@ -77,7 +80,9 @@ def drill(
         choices = ", ".join([*available, ALL])
         raise SandboxError(f"There is no drill {name!r}; choose from {choices}.")
     chosen = list(available.values()) if name == ALL else [available[name]]
-    results = run(chosen, {"moments": moments, "limits": limits}, keep=keep)
+    results = run(
+        chosen, {"moments": moments, "replacements": replacements, "limits": limits}, keep=keep
+    )
     console.print(_table(results))
     if json_file:
         json_file.write_text(json.dumps(results, indent=2))
