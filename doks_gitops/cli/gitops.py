@@ -160,6 +160,10 @@ def revert_images(
 @app.command(
     cls=_LayoutCommand,
     epilog=examples(
+        (
+            "bin/platform layout --stack dev --app shop kustomize/dev shop-dev --dry-run",
+            "Only show the files for one application.",
+        ),
         ("bin/platform layout --stack dev --check", "Check what is in Git already."),
     ),
 )
