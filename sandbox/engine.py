@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from doks_gitops import variables
 from sandbox.paths import REPOSITORY, Home, write_private
 
 PROJECT = "doks-gitops"
@@ -61,6 +62,7 @@ def environment(
         "DIGITALOCEAN_TOKEN": token,
         "DIGITALOCEAN_API_URL": api_url,
         "KUBECONFIG": str(home.root / "kubeconfig"),
+        **variables.no_proxy(os.environ),
         **(
             {
                 "GITHUB_API_URL": github["api"],
@@ -109,8 +111,8 @@ class Engine:
     """The `pulumi` command, run in the sandbox's project folder.
 
     `config` is added to the stack files, by stack: `values` (config of the program's namespace,
-    without the prefix), and `secrets` by the path of their key. `env` is added to the environment
-    of this process.
+    without the prefix), and `secrets` by the path of their key. `env` is added to what child
+    processes need of this process's environment.
     """
 
     def __init__(
@@ -121,7 +123,7 @@ class Engine:
     ) -> None:
         self.project = home.folder("project")
         self._state = home.folder("state")
-        self.env = {**os.environ, **env}
+        self.env = {**variables.restricted(os.environ, deployment=False), **env}
         self._config = config
 
     def prepare(self) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
@@ -28,7 +29,7 @@ from doks_gitops.settings.model import (
     ResourceKind,
     Source,
 )
-from doks_gitops.settings.scalars import CLUSTER_NAMESPACES, is_ssh_url
+from doks_gitops.settings.scalars import is_ssh_url
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 

@@ -31,6 +31,8 @@ MODULES = (
     "lost_state",
     "lost_cluster",
     "lost_region",
+    "second_pool",
+    "new_region",
     "killed_up",
 )
 ALL = "all"

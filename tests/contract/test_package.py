@@ -204,10 +204,14 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
                     "applicationName": "shop",
                     "projectName": "dev",
                     "argocdNamespace": "${argocd.namespace}",
-                    "repoUrl": "https://git.test/shop",
-                    "path": "kustomize/dev",
+                    "sources": [
+                        {
+                            "repoUrl": "https://git.test/shop",
+                            "path": "kustomize/dev",
+                            "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
+                        }
+                    ],
                     "namespace": "shop-dev",
-                    "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
                     "sync": {"selfHeal": False, "retry": {"limit": 3}},
                 },
                 "project",

@@ -14,7 +14,9 @@ from components.application import (
     Helm,
     HelmParameter,
     IgnoreDifference,
+    Info,
     Kustomize,
+    NamespaceMetadata,
     Replicas,
     Retry,
     Source,
@@ -192,6 +194,23 @@ def test_sync_policy_has_the_form_of_argo_cd_s_api() -> None:
     }
 
 
+def test_application_has_what_argo_cd_shows_and_keeps_of_it() -> None:
+    spec = application_spec(
+        arguments(
+            info=[Info("On call", "https://team.test")],
+            revision_history_limit=0,
+            sync=Sync(
+                allow_empty=True,
+                managed_namespace_metadata=NamespaceMetadata(labels={"team": "shop"}),
+            ),
+        )
+    )
+    assert spec["info"] == [{"name": "On call", "value": "https://team.test"}]
+    assert spec["revisionHistoryLimit"] == 0
+    assert spec["syncPolicy"]["automated"]["allowEmpty"] is True
+    assert spec["syncPolicy"]["managedNamespaceMetadata"] == {"labels": {"team": "shop"}}
+
+
 def test_ignored_differences_have_the_form_of_argo_cd_s_api() -> None:
     differences = [
         IgnoreDifference("Deployment", group="apps", json_pointers=["/spec/replicas"]),
@@ -220,7 +239,7 @@ def test_application_without_the_finalizer_leaves_its_objects() -> None:
 
 def test_name_of_the_source_changes_it_so_that_argo_cd_tries_a_commit_again() -> None:
     assert "name" not in application_spec(arguments())["source"]
-    assert application_spec(arguments(sources=[source(name="a")]))["source"]["name"] == "a"
+    assert application_spec(arguments(source_name="a"))["source"]["name"] == "a"
 
 
 def test_pulumi_sets_nothing_that_argocd_writes() -> None:

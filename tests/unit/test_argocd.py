@@ -64,7 +64,10 @@ def test_release_waits_until_it_is_ready_and_stays_installed_if_it_is_not() -> N
 def test_namespace_is_a_resource_of_its_own() -> None:
     result = run(program(namespace="gitops"))
     namespace, release = result.one("Namespace"), result.one("Release")
-    assert namespace.inputs["metadata"]["name"] == "gitops"
+    assert namespace.inputs["metadata"] == {
+        "name": "gitops",
+        "annotations": {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+    }
     assert release.inputs["namespace"] == "gitops"
     assert release.inputs["createNamespace"] is False
     assert namespace.urn in result.dependencies(release)
