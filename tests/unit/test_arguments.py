@@ -14,9 +14,18 @@ from components.application import (
     HelmParameter,
     Kustomize,
     Replicas,
+    Source,
     Sync,
 )
-from components.argocd import Admin, ArgoCdArgs, ChartSource, Credentials, GitHubApp, GitRepository
+from components.argocd import (
+    Admin,
+    ArgoCdArgs,
+    ChartSource,
+    Credentials,
+    CredentialTemplate,
+    GitHubApp,
+    Repository,
+)
 from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool
 from components.github import GitHubDeliveryArgs, Webhook
 from components.project import GitOpsProjectArgs, ResourceKind
@@ -75,6 +84,7 @@ ROOTS = (
         ("managed_by",),
         (
             "repositories",
+            "credential_templates",
             "cluster_id",
             "kube_context",
             "timeout",
@@ -85,7 +95,8 @@ ROOTS = (
     ),
     # The settings have the public repository as default; a component has none.
     Pair(model.Chart, ChartSource, differing=("repository",)),
-    Pair(model.Repository, GitRepository),
+    Pair(model.Repository, Repository),
+    Pair(model.CredentialTemplate, CredentialTemplate),
     Pair(model.Admin, Admin, (), ("adopt",)),
     Pair(
         model.Project,
@@ -98,9 +109,11 @@ ROOTS = (
     Pair(
         model.Application,
         GitOpsApplicationArgs,
-        ("repository",),
-        ("application_name", "project_name", "argocd_namespace", "repo_url", "source_name"),
+        tuple(model.Source.model_fields),
+        ("application_name", "project_name", "argocd_namespace", "source_name"),
+        differing=("sources",),
     ),
+    Pair(model.PartialSource, Source, ("repository", "version"), ("repo_url",)),
     Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
     # The default of the address is derived from Argo CD's.
     Pair(github.Webhook, Webhook, (), ("secret",), differing=("url",)),
@@ -325,9 +338,42 @@ def test_application_has_the_options_of_its_kind(
     shop = {"path": "shop", "namespace": "shop-dev", **options}
     stack = parsed(applications={"shop": shop})
     args = arguments.applications_args(stack, "argocd")["shop"]
-    kinds = {"kustomize": args.kustomize, "directory": args.directory, "helm": args.helm}
+    [shop_source] = args.sources
+    kinds = {kind: getattr(shop_source, kind) for kind in ("kustomize", "directory", "helm")}
     assert kinds == {**dict.fromkeys(kinds), **dict.fromkeys(options, source)}
     assert args.sync == Sync()
+
+
+REPOSITORIES = {
+    "git": {"url": "https://git.example.com/team/values"},
+    "charts": {"url": "ghcr.io/team/charts", "type": "helm"},
+    "artifacts": {"url": "oci://ghcr.io/team/manifests", "type": "oci"},
+}
+
+
+def test_sources_of_each_type_have_their_url_and_exact_revision() -> None:
+    sources = [
+        {
+            "repository": "charts",
+            "chart": "redis",
+            "version": "1.2.3",
+            "helm": {"valueFiles": ["$values/redis.yaml"]},
+        },
+        {"repository": "git", "revision": "main", "ref": "values"},
+        {"repository": "artifacts", "version": "v2.0.0"},
+    ]
+    shop = {"namespace": "shop-dev", "sources": sources}
+    stack = parsed(repositories=REPOSITORIES, applications={"shop": shop})
+    assert arguments.applications_args(stack, "argocd")["shop"].sources == (
+        Source(
+            "ghcr.io/team/charts",
+            chart="redis",
+            revision="1.2.3",
+            helm=Helm(value_files=("$values/redis.yaml",)),
+        ),
+        Source("https://git.example.com/team/values", revision="main", ref="values"),
+        Source("oci://ghcr.io/team/manifests", path=".", revision="v2.0.0"),
+    )
 
 
 def test_applications_change_with_what_their_project_allows_so_that_failed_syncs_are_repeated() -> (
@@ -379,9 +425,15 @@ def test_app_of_apps_is_an_application_that_may_deploy_only_argo_cd_s_own_kinds(
         "ApplicationSet",
     }
     [(name, application)] = arguments.applications_args(stack, "argocd").items()
-    assert (name, application.revision, application.namespace) == ("bootstrap", "main", "argocd")
+    assert (name, application.namespace) == ("bootstrap", "argocd")
     folder = "gitops/dev" if managed_by == "git" else "argocd/dev"
-    assert application.path == f"{folder}/bootstrap"
     # Argo CD has one owner: the stack or Git.
-    assert application.directory == source
+    assert application.sources == (
+        Source(
+            "https://git.example.com/team/monorepo",
+            path=f"{folder}/bootstrap",
+            revision="main",
+            directory=source,
+        ),
+    )
     assert arguments.argocd_args(stack, "id", "c", "r").managed_by_git == (managed_by == "git")
