@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from components.application import Directory, GitOpsApplicationArgs, Source, Sync
 from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
 from components.cluster import DoksClusterArgs, Existing
-from components.project import GitOpsProjectArgs, ResourceKind
+from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
 from doks_gitops.settings import model
@@ -85,7 +85,7 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
             and version == str(running.version)
             and account.replacement(settings, team) is None
         ),
-        access_token=secret(settings.digitalocean.token),
+        access_token=secret(settings.digitalocean.kubernetes_token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
@@ -157,10 +157,7 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             source_repos=(settings.repositories[settings.app_of_apps.repository].url,),
             namespaces=(settings.argocd.namespace,),
             cluster_resources=(),
-            namespace_resources=tuple(
-                ResourceKind(kind, group="argoproj.io")
-                for kind in ("AppProject", "Application", "ApplicationSet")
-            ),
+            namespace_resources=ARGOCD_KINDS,
         )
     project = settings.project
     assert project is not None
@@ -186,6 +183,7 @@ def applications_args(
     project = settings.project
     assert project is not None
     encrypted = below(settings.encrypted, "applications")
+    # Syncs that the project refused are tried again after it has changed.
     source_name = _fingerprint(project_args(settings, argocd_namespace=""))
     return {
         name: convert(
@@ -196,12 +194,21 @@ def applications_args(
             application_name=name,
             project_name=project.name,
             argocd_namespace=argocd_namespace,
-            sources=_sources(settings, application, below(encrypted, name)),
-            # Syncs that the project refused are tried again after it has changed.
-            source_name=source_name,
+            sources=_named(_sources(settings, application, below(encrypted, name)), source_name),
         )
         for name, application in sorted(settings.applications.items())
     }
+
+
+def _named(sources: tuple[Source, ...], name: str) -> tuple[Source, ...]:
+    """The sources; the first one with a name, so that the Application changes with it."""
+    return (replace(sources[0], name=name), *sources[1:])
+
+
+def _fingerprint(project: GitOpsProjectArgs) -> str:
+    """Returns a name that changes with what the project allows."""
+    allowed = replace(project, description="", roles={})
+    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 
 def _sources(
@@ -233,12 +240,6 @@ def _source(settings: "Settings", source: model.Source, encrypted: Paths) -> Sou
         path=source.path or ("." if repository.type == "oci" else None),
         revision=source.version or source.revision,
     )
-
-
-def _fingerprint(project: GitOpsProjectArgs) -> str:
-    """Returns a name that changes with what the project allows."""
-    allowed = replace(project, description="", roles={})
-    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 
 def _app_of_apps(

@@ -37,6 +37,9 @@ Repo = Annotated[
     str | None,
     typer.Option(help="Git repository (folder or URL) to sync from instead of the example."),
 ]
+Build = Annotated[
+    bool, typer.Option("--build", help="Build the tools from source instead of downloading them.")
+]
 Stacks = Annotated[list[str] | None, typer.Argument(help="Stacks to deploy.", metavar="[STACK]...")]
 
 
@@ -51,6 +54,7 @@ def up(
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
+    build: Build = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
     stacks = stacks or ["dev"]
@@ -60,7 +64,7 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks)
+    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks, from_source=build)
     for stack in stacks:
         _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
@@ -81,11 +85,9 @@ def up(
 
 
 @app.command()
-def start(
-    repo: Repo = None,
-) -> None:
+def start(repo: Repo = None, build: Build = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console)
+    session.start(Home.default(), repo, console, from_source=build)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
@@ -295,10 +297,6 @@ def _daemon() -> Daemon:
 def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
     """Write the kubeconfig, and print the commands that can be run next."""
     write_kubeconfig(home, status["clusters"], daemon.token)
-    console.print()
-    for cluster in status["clusters"]:
-        if cluster["argocd_url"]:
-            console.print(f"Argo CD of {cluster['name']}: {cluster['argocd_url']}, user admin")
     console.print(
         "Its password:     bin/sandbox pulumi stack output --stack dev argocdAdminPassword"
         " --show-secrets\n"

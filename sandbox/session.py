@@ -10,14 +10,20 @@ from sandbox.paths import Home, remove_tree
 
 
 def start(
-    home: Home, repo: str | None, console: Console, *, webhooks: bool | None = None
+    home: Home,
+    repo: str | None,
+    console: Console,
+    *,
+    webhooks: bool | None = None,
+    from_source: bool = False,
 ) -> tuple[Daemon, engine.Engine]:
     """Start the sandbox of that folder and create its monorepo and stacks; deploys nothing.
 
     `repo`: where a new monorepo is imported from; None: the example. `webhooks`: whether Argo CD is
-    notified of commits by webhook; None: unchanged, initially off.
+    notified of commits by webhook; None: unchanged, initially off. `from_source`: whether missing
+    tools are built instead of downloaded.
     """
-    tools = toolchain.ensure(console)
+    tools = toolchain.ensure(console, from_source=from_source)
     daemon = client.start(home)
     if webhooks is not None:
         daemon.post("/sandbox/webhooks", {"on": webhooks})

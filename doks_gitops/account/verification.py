@@ -17,6 +17,7 @@ import pulumi
 from pulumi.output import contains_unknowns
 from semver import Version
 
+from doks_gitops.account import messages
 from doks_gitops.account.check import resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster, RunningPool
@@ -85,7 +86,9 @@ def verify(
 def _warn(settings: Settings, cluster: RunningCluster) -> None:
     for name in unknown_pools(settings, cluster):
         text = unknown_pool_text(settings, cluster, name)
-        pulumi.warn(f"Pulumi's state does not have {text}. It stays in the account and is billed.")
+        messages.warn(
+            f"Pulumi's state does not have {text}. It stays in the account and is billed."
+        )
 
 
 def refuse_unexpected(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:

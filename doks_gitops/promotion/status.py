@@ -11,7 +11,7 @@ from pathlib import Path
 
 from doks_gitops.errors import PlatformError
 from doks_gitops.images import ImageReference
-from doks_gitops.promotion.cluster import Application, applications
+from doks_gitops.promotion.cluster import Application, Delivery, delivery
 
 CommitsBetween = Callable[[str, str], int | None]
 """Number of commits that the second revision has and the first has not; None: a clone lacks one."""
@@ -46,6 +46,8 @@ class Status:
     rows: Sequence[Row]
     unreachable: Mapping[str, str] = field(default_factory=dict)
     """Why the others could not be read, by environment."""
+    errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Why an ApplicationSet creates no new Application, by environment and its name."""
 
 
 def read(environments: Sequence[str], folder: Path, commits_between: CommitsBetween) -> Status:
@@ -53,15 +55,18 @@ def read(environments: Sequence[str], folder: Path, commits_between: CommitsBetw
 
     `folder`: the project's folder.
     """
-    by_environment, unreachable = {}, {}
+    deliveries: dict[str, Delivery] = {}
+    unreachable = {}
     with ThreadPoolExecutor(max_workers=max(1, len(environments))) as threads:
-        requests = {name: threads.submit(applications, name, folder) for name in environments}
+        requests = {name: threads.submit(delivery, name, folder) for name in environments}
     for environment, request in requests.items():
         try:
-            by_environment[environment] = request.result()
+            deliveries[environment] = request.result()
         except PlatformError as error:
             unreachable[environment] = str(error)
-    return Status(rows(by_environment, commits_between), unreachable)
+    by_environment = {name: content.applications for name, content in deliveries.items()}
+    errors = {name: content.errors for name, content in deliveries.items() if content.errors}
+    return Status(rows(by_environment, commits_between), unreachable, errors)
 
 
 def rows(
@@ -127,9 +132,16 @@ def table(status: Status) -> str:
         for cells in lines
     ]
     text += [
-        f"{row.name} in {row.environment}: {_explained(error)}"
-        for row in status.rows
-        for error in row.application.errors
+        *(
+            f"{row.name} in {row.environment}: {_explained(error)}"
+            for row in status.rows
+            for error in row.application.errors
+        ),
+        *(
+            f"{environment}: the ApplicationSet {name} creates no new application: {reason}"
+            for environment, errors in status.errors.items()
+            for name, reason in errors.items()
+        ),
     ]
     text += [f"{name} can't be read: {reason}" for name, reason in status.unreachable.items()]
     return "\n".join(text)
@@ -174,6 +186,7 @@ def as_json(status: Status) -> dict[str, object]:
             }
             for row in status.rows
         ],
+        "applicationSetErrors": status.errors,
         "unreachable": status.unreachable,
     }
 

@@ -240,7 +240,7 @@ def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
     [cluster] = observed.clusters
     with _account(observed.settings) as client:
         authority = client.certificate_authority(cluster.id)
-    token = observed.settings.digitalocean.token.get_secret_value()
+    token = observed.settings.digitalocean.kubernetes_token.get_secret_value()
     return kubernetes.connect(cluster.endpoint, authority, token)
 
 

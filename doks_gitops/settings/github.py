@@ -73,6 +73,10 @@ class Ruleset(Model):
     approvals: Annotated[int, Field(ge=0, le=10)] = Field(
         default=1, description="Number of approving reviews that a pull request needs."
     )
+    code_owners: bool = Field(
+        default=True,
+        description="A file with owners in `CODEOWNERS` needs an approval by one of them.",
+    )
     checks: ListOf[scalars.Line] = Field(
         default=(), description="Names of the checks (jobs or statuses) that must pass."
     )

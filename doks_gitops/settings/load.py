@@ -37,11 +37,13 @@ from doks_gitops.settings.stackfile import StackFile
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "token": ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"),
+        "clusterToken": ("DIGITALOCEAN_CLUSTER_TOKEN",),
         "apiEndpoint": ("DIGITALOCEAN_API_URL",),
     }
 )
 """Sources of the account's keys that the stack does not have, as in DigitalOcean's provider
-(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
+(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/), and of the
+token for the cluster."""
 
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(

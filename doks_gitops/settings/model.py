@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, JsonValue, PrivateAttr
+from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
 from doks_gitops.settings import cron, scalars
@@ -325,8 +325,8 @@ class Argocd(Model):
     )
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None,
-        description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "
-        "unsigned ones.",
+        description="Secret that GitHub signs its webhooks with. Without it, Argo CD refuses "
+        "GitHub's webhooks. Needed with `url` if `admin` is disabled.",
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",
@@ -1055,11 +1055,22 @@ class DigitalOcean(Model):
     token: scalars.Token = Field(
         description="API token. Default: the environment variable DIGITALOCEAN_TOKEN."
     )
+    cluster_token: scalars.Token | None = Field(
+        default=None,
+        description="API token for the kubeconfig, with the scope `kubernetes:access_cluster` and "
+        "no other. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; without it, "
+        "`token`, which can change the account too.",
+    )
     api_endpoint: scalars.ApiEndpoint = Field(
         default="https://api.digitalocean.com",
         description="Base URL of the API. The environment variable DIGITALOCEAN_API_URL replaces "
         "the default.",
     )
+
+    @property
+    def kubernetes_token(self) -> SecretStr:
+        """The token for the cluster's own API."""
+        return self.cluster_token or self.token
 
 
 class Adopt(Model):

@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 
 from pydantic.alias_generators import to_camel
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
@@ -31,7 +32,7 @@ from doks_gitops.settings.model import (
     ResourceKind,
     Source,
 )
-from doks_gitops.settings.scalars import CLUSTER_NAMESPACES, is_ssh_url
+from doks_gitops.settings.scalars import is_ssh_url
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 
@@ -79,6 +80,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _github(sections.github, sections)
     if sections.cluster is not None and sections.argocd is not None:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
+    if sections.argocd is not None:
+        yield from _unsigned_webhooks(sections.argocd)
 
 
 def between_stacks(
@@ -157,6 +160,16 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                     got=f"the same as in {name}",
                     expected="one stack at most that owns it",
                 )
+
+
+def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
+    if argocd.url is not None and not argocd.admin.enabled and argocd.webhook_secret is None:
+        yield Violation(
+            at=("argocd", "webhookSecret"),
+            got="nothing, but argocd.url and no admin",
+            expected="a secret; without it and without an admin password to derive one from, Argo"
+            " CD takes any request as a webhook",
+        )
 
 
 def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:

@@ -20,7 +20,7 @@ from doks_gitops.arguments import dataclasses_in
 from sandbox import paths
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.paths import REPOSITORY
-from sandbox.toolchain import build
+from sandbox.toolchain.artifacts import Artifacts
 from sandbox.toolchain.recipes import PULUMI_YAML
 from sandbox.toolchain.store import Store
 from tests.contract import github_api
@@ -48,10 +48,10 @@ def example(language: str) -> str:
 
 def language_host() -> Path:
     """The folder of `pulumi-language-yaml`; skips the test where there is none."""
-    artifacts = build.Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
-    if not artifacts.has_binaries:
+    programs = Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools")).programs()
+    if not programs:
         pytest.skip("not built here; python -m sandbox.toolchain --for-tests builds it")
-    return artifacts.binary("pulumi-language-yaml").parent
+    return programs
 
 
 @pytest.fixture

@@ -86,8 +86,11 @@ def test_an_application_comes_and_goes_by_commits_alone(team: Team) -> None:
     (folder / "greeting.yaml").write_text(json.dumps(greeting))
     project = team.clone / "argocd" / "dev" / "projects" / "dev.yaml"
     destination = f"    - {{server: https://kubernetes.default.svc, namespace: {APP}-dev}}\n"
-    added = destination.replace(f"{APP}-dev", "greeting")
-    project.write_text(project.read_text().replace(destination, destination + added))
+    kind = f'    - {{group: "", kind: Namespace, name: {APP}-dev}}\n'
+    text = project.read_text()
+    for line in (destination, kind):
+        text = text.replace(line, line + line.replace(f"{APP}-dev", "greeting"))
+    project.write_text(text)
     revision = team.push("A namespace for the greeting")
     root = ("microservices-demo-dev", "root")
     until(

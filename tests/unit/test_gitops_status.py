@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from doks_gitops.promotion import status
-from doks_gitops.promotion.cluster import Application, ClusterUnreachable, applications
+from doks_gitops.promotion.cluster import Application, ClusterUnreachable, Delivery, delivery
 from doks_gitops.promotion.status import Behind, Status, as_json, read, rows, table
 
 COMMITS = {("b", "a"): 2, ("a", "a"): 0}
@@ -87,6 +87,7 @@ def test_table_has_a_line_for_each_application_and_environment() -> None:
     status_of_all = Status(
         rows({"dev": [DEV], "staging": [STAGING]}, between),
         {"prod": "The stack prod is not deployed."},
+        {"dev": {"dev": "config.json: no JSON"}},
     )
     assert [re.split("  +", line) for line in table(status_of_all).splitlines()] == [
         ["APPLICATION", "ENVIRONMENT", "REVISION", "IMAGES", "SYNC", "HEALTH", "BEHIND"],
@@ -95,6 +96,7 @@ def test_table_has_a_line_for_each_application_and_environment() -> None:
             *("shop", "staging", "b", "v1 (2), redis:latest", "Synced", "Healthy"),
             "dev: 2 commits, cart v1 → v2",
         ],
+        ["dev: the ApplicationSet dev creates no new application: config.json: no JSON"],
         ["prod can't be read: The stack prod is not deployed."],
     ]
     assert len({line.index("  Synced") for line in table(status_of_all).splitlines()[1:3]}) == 1
@@ -108,18 +110,19 @@ def test_table_has_a_line_for_each_application_and_environment() -> None:
 def test_environment_that_can_t_be_read_hides_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read_applications(environment: str, folder: Path) -> list[Application]:
+    def read_delivery(environment: str, folder: Path) -> Delivery:
         if environment == "staging":
             raise ClusterUnreachable("no route")
-        return [application(environment, "a")]
+        return Delivery([application(environment, "a")])
 
-    monkeypatch.setattr(status, "applications", read_applications)
+    monkeypatch.setattr(status, "delivery", read_delivery)
     result = read(["dev", "staging", "prod"], Path(), between)
     assert [row.environment for row in result.rows] == ["dev", "prod"]
     assert result.unreachable == {"staging": "no route"}
 
 
 MANIFEST = {
+    "kind": "Application",
     "metadata": {"name": "dev-shop", "namespace": "argocd"},
     "spec": {"project": "dev"},
     "status": {
@@ -132,7 +135,26 @@ MANIFEST = {
         ],
     },
 }
-NEW_MANIFEST = {"metadata": {"name": "dev-new", "namespace": "argocd"}, "spec": {"project": "dev"}}
+NEW_MANIFEST = {
+    "kind": "Application",
+    "metadata": {"name": "dev-new", "namespace": "argocd"},
+    "spec": {"project": "dev"},
+}
+SET = {
+    "kind": "ApplicationSet",
+    "metadata": {"name": "dev"},
+    "status": {
+        "conditions": [
+            {"type": "ErrorOccurred", "status": "True", "message": "config.json:\n no JSON"},
+            {"type": "ResourcesUpToDate", "status": "False", "message": "config.json: no JSON"},
+        ]
+    },
+}
+HEALTHY_SET = {
+    "kind": "ApplicationSet",
+    "metadata": {"name": "cluster-resources"},
+    "status": {"conditions": [{"type": "ErrorOccurred", "status": "False", "message": "fine"}]},
+}
 
 Command = Callable[[str, str], None]
 
@@ -154,10 +176,14 @@ def test_cluster_is_reached_as_the_stack_says(command: Command, tmp_path: Path) 
     command(
         "pulumi", f"test \"$5 $6 $7\" = '--show-secrets --stack dev' || exit 1\necho '{outputs}'"
     )
-    items = json.dumps({"items": [MANIFEST, NEW_MANIFEST]})
-    command("kubectl", f'cat "$2" >kubeconfig; echo "$4" >namespace\necho \'{items}\'')
-    new, deployed = applications("dev", tmp_path)
+    (tmp_path / "items").write_text(
+        json.dumps({"items": [MANIFEST, NEW_MANIFEST, SET, HEALTHY_SET]})
+    )
+    command("kubectl", 'cat "$2" >kubeconfig; echo "$4" >namespace; cat items')
+    result = delivery("dev", tmp_path)
+    new, deployed = result.applications
     assert deployed == replace(DEV, errors=("no such path",))
+    assert result.errors == {"dev": "config.json: no JSON"}
     assert (new.revision, new.sync, new.is_synced_and_healthy) == (None, "Unknown", False)
     assert (tmp_path / "kubeconfig").read_text() == "the kubeconfig"
     assert (tmp_path / "namespace").read_text() == "gitops\n"
@@ -170,7 +196,7 @@ def test_error_for_a_stack_that_is_not_deployed_names_the_command(
     with pytest.raises(
         ClusterUnreachable, match=r"dev is not deployed\.\nnext: pulumi up --stack dev"
     ):
-        applications("dev", tmp_path)
+        delivery("dev", tmp_path)
     command("pulumi", "echo 'error: no stack named dev found' >&2; exit 1")
     with pytest.raises(ClusterUnreachable, match=r"^no stack named dev found"):
-        applications("dev", tmp_path)
+        delivery("dev", tmp_path)

@@ -56,7 +56,7 @@ PROJECT = resource(
         "description": "All * of it",
         "sourceRepos": ["https://git.example.com/team/monorepo"],
         "destinations": [{"server": "https://kubernetes.default.svc", "namespace": "shop"}],
-        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": "shop"}],
     },
 )
 APPLICATION = resource(
@@ -174,6 +174,21 @@ BROKEN = [
         "project-stays-out-of-the-platform",
         changed(spec(PROJECT, destinations=[{"namespace": "cd"}]), metadata={"namespace": "cd"}),
     ),
+    *(
+        (
+            "project-stays-out-of-the-platform",
+            spec(PROJECT, clusterResourceWhitelist=[{"group": "", "kind": "Namespace", **name}]),
+        )
+        for name in ({}, {"name": "argocd"}, {"name": "kube-*"}, {"name": "[^x]*"})
+    ),
+    (
+        "project-stays-out-of-the-platform",
+        spec(
+            PROJECT,
+            clusterResourceWhitelist=[{"group": "", "kind": "Namespace"}],
+            clusterResourceBlacklist=[{"group": "", "kind": "Namespace", "name": "argocd"}],
+        ),
+    ),
     ("project-stays-out-of-the-platform", spec(BOOTSTRAP, namespaceResourceWhitelist=[])),
     ("project-stays-out-of-the-platform", spec(BOOTSTRAP, sourceRepos=["a", "b"])),
     ("project-stays-out-of-the-platform", changed(BOOTSTRAP, metadata={"name": "shop"})),
@@ -238,6 +253,17 @@ ALLOWED = [
         ),
     ),
     ("project-stays-out-of-the-platform", BOOTSTRAP),
+    (
+        "project-stays-out-of-the-platform",
+        spec(
+            PROJECT,
+            clusterResourceWhitelist=[{"group": "", "kind": "Namespace"}],
+            clusterResourceBlacklist=[
+                {"group": "", "kind": "Namespace", "name": name}
+                for name in ("argocd", "default", "kube-*")
+            ],
+        ),
+    ),
     (
         "project-makes-no-cluster-roles",
         replace(

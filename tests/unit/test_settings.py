@@ -120,6 +120,14 @@ def test_secrets_are_not_in_the_representation() -> None:
     assert TOKEN["DIGITALOCEAN_TOKEN"] not in repr(parsed)
 
 
+def test_clusters_token_comes_from_the_environment_and_by_default_is_that_of_the_account() -> None:
+    own = {**TOKEN, "DIGITALOCEAN_CLUSTER_TOKEN": "dop_v1_of_the_cluster"}
+    for environ, token in ((own, "dop_v1_of_the_cluster"), (TOKEN, TOKEN["DIGITALOCEAN_TOKEN"])):
+        parsed = settings.parse("dev", own_config("dev"), own_files(), environ=environ)
+        assert parsed.digitalocean.kubernetes_token.get_secret_value() == token
+        assert parsed.digitalocean.token.get_secret_value() == TOKEN["DIGITALOCEAN_TOKEN"]
+
+
 def test_token_of_the_stack_overrides_the_environment() -> None:
     parsed = own("dev", **{"digitalocean:token": "dop_v1_own"})
     assert parsed.digitalocean.token.get_secret_value() == "dop_v1_own"
