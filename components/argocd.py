@@ -167,6 +167,8 @@ class ArgoCdArgs:
     """Credential templates by a short name, which becomes a part of the Secret's name."""
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories, with the credentials of each one."""
     webhook_secret: pulumi.Input[str] | None = None
     """Secret that GitHub signs its webhooks with. None: Argo CD refuses GitHub's webhooks, as it
     refuses those of the other Git hosts that have no secret in `values`. None without a user
@@ -284,6 +286,7 @@ class ArgoCd(pulumi.ComponentResource):
                 if known_secret is not None
                 else None
             ),
+            git_submodules=args.git_submodules,
             separate_secret=args.managed_by_git,
         )
         prerequisites = [namespace, in_cluster, *repositories]

@@ -207,7 +207,7 @@ def _named(sources: tuple[Source, ...], name: str) -> tuple[Source, ...]:
 
 def _fingerprint(project: GitOpsProjectArgs) -> str:
     """Returns a name that changes with what the project allows."""
-    allowed = replace(project, description="")
+    allowed = replace(project, description="", roles={})
     return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 

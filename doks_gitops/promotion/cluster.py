@@ -34,6 +34,8 @@ class Application:
     """References of the images that its Pods run, as their manifests have them."""
     sync: str
     health: str
+    errors: tuple[str, ...] = ()
+    """What Argo CD can't do, in its own words, such as reading a repository."""
 
     @property
     def short_name(self) -> str:
@@ -123,4 +125,10 @@ def _application(manifest: Mapping[str, Any]) -> Application:
         images=tuple((status.get("summary") or {}).get("images") or ()),
         sync=sync.get("status", "Unknown"),
         health=(status.get("health") or {}).get("status", "Unknown"),
+        errors=tuple(
+            condition["message"]
+            for condition in status.get("conditions") or ()
+            # The others are warnings.
+            if condition["type"].endswith("Error")
+        ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -92,9 +93,13 @@ def rows(
 def _behind(application: Application, before: Row, commits_between: CommitsBetween) -> Behind:
     revision, target = application.revision, before.application.revision
     tags, target_tags = _tags(application), _tags(before.application)
+    # The revision of a chart is its version, which no clone has.
+    commits = 0 if revision and revision == target else None
+    if commits is None and revision and target:
+        commits = commits_between(revision, target)
     return Behind(
         before.environment,
-        commits_between(revision, target) if revision and target else None,
+        commits,
         {
             image: (tags[image], target_tags[image])
             for image in sorted(tags.keys() & target_tags.keys())
@@ -127,12 +132,36 @@ def table(status: Status) -> str:
         for cells in lines
     ]
     text += [
-        f"{environment}: the ApplicationSet {name} creates no new application: {reason}"
-        for environment, errors in status.errors.items()
-        for name, reason in errors.items()
+        *(
+            f"{row.name} in {row.environment}: {_explained(error)}"
+            for row in status.rows
+            for error in row.application.errors
+        ),
+        *(
+            f"{environment}: the ApplicationSet {name} creates no new application: {reason}"
+            for environment, errors in status.errors.items()
+            for name, reason in errors.items()
+        ),
     ]
     text += [f"{name} can't be read: {reason}" for name, reason in status.unreachable.items()]
     return "\n".join(text)
+
+
+_REFUSED = re.compile(
+    r"\b401\b|unauthorized|authentication (failed|required)|invalid username", re.IGNORECASE
+)
+
+
+def _explained(error: str) -> str:
+    """The error in one line, and what to do if a repository refuses its credentials."""
+    text = " ".join(error.split())
+    if not _REFUSED.search(text):
+        return text
+    return (
+        f"the repository refuses Argo CD's user or password ({text})\n"
+        "next: set the credentials of the repository (doks-gitops:repositories, or"
+        " credentialTemplates), then pulumi up"
+    )
 
 
 def as_json(status: Status) -> dict[str, object]:
@@ -147,6 +176,7 @@ def as_json(status: Status) -> dict[str, object]:
                 "images": row.application.images,
                 "sync": row.application.sync,
                 "health": row.application.health,
+                "errors": row.application.errors,
                 "behind": row.behind
                 and {
                     "environment": row.behind.environment,

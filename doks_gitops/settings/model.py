@@ -320,6 +320,9 @@ class Argocd(Model):
         default_factory=dict, description="Chart values, merged deeply over the program's values."
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
+    git_submodules: bool = Field(
+        default=True, description="Fetch the submodules of Git repositories."
+    )
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None,
         description="Secret that GitHub signs its webhooks with. Without it, Argo CD refuses "
@@ -707,8 +710,21 @@ class Kustomize(Model):
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )
+    label_without_selector: bool = Field(
+        default=False, description="`commonLabels` are in no selector."
+    )
+    label_include_templates: bool = Field(
+        default=False, description="With `labelWithoutSelector`: they are in templates of Pods."
+    )
+    force_common_labels: bool = Field(
+        default=False, description="`commonLabels` replace labels that the folder sets itself."
+    )
     common_annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
         default_factory=dict, description="Annotations of every object."
+    )
+    force_common_annotations: bool = Field(
+        default=False,
+        description="`commonAnnotations` replace annotations that the folder sets itself.",
     )
 
 
@@ -722,6 +738,9 @@ class Directory(Model):
     )
     exclude: scalars.Line | None = Field(
         default=None, description="Without files that match this glob pattern."
+    )
+    disable_extension_filter: bool = Field(
+        default=False, description="Files of all names, not only .yaml, .yml and .json."
     )
 
 
@@ -737,22 +756,39 @@ class HelmParameter(Model):
     )
 
 
+class HelmFileParameter(Model):
+    """A Helm value, read from a file."""
+
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="Path of the value, such as nginx.conf.")
+    path: scalars.Line = Field(description="File, relative to the chart, or `$<ref>/<path>`.")
+
+
 class Helm(Model):
-    """Helm options of a chart that is in Git
+    """Helm options of a chart
     (https://argo-cd.readthedocs.io/en/stable/user-guide/helm/)."""
 
     release_name: scalars.ReleaseName | None = Field(
         default=None, description="Release name. Default: the application's name."
     )
     value_files: ListOf[scalars.Line] = Field(
-        default=(), description="Value files, relative to the chart."
+        default=(),
+        description="Value files, relative to the chart, or `$<ref>/<path>` of another source.",
     )
     ignore_missing_value_files: bool = Field(
         default=False, description="Ignore value files that don't exist."
     )
     values_object: Mapping[str, JsonValue] = Field(default_factory=dict, description="Values.")
     parameters: ListOf[HelmParameter] = Field(default=(), description="Values, set by their paths.")
+    file_parameters: ListOf[HelmFileParameter] = Field(
+        default=(), description="Values, read from files."
+    )
     skip_crds: bool = Field(default=False, description="Don't install the chart's CRDs.")
+    skip_tests: bool = Field(default=False, description="Don't install the chart's tests.")
+    skip_schema_validation: bool = Field(
+        default=False, description="Don't check the values with the chart's schema."
+    )
 
 
 class Backoff(Model):
@@ -771,7 +807,21 @@ class Retry(Model):
     limit: Annotated[int, Field(ge=-1, le=INT32)] = Field(
         default=5, description="Number of retries. -1: without limit; 0: none."
     )
+    refresh: bool = Field(
+        default=False, description="Retry with the newest commit instead of the one that failed."
+    )
     backoff: Backoff = Field(default_factory=Backoff, description="Delays between retries.")
+
+
+class NamespaceMetadata(Model):
+    """Labels and annotations of a namespace."""
+
+    labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
+        default_factory=dict, description="Labels, such as those of Pod Security."
+    )
+    annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
+        default_factory=dict, description="Annotations."
+    )
 
 
 class Sync(Model):
@@ -781,10 +831,26 @@ class Sync(Model):
     automated: bool = Field(default=True, description="Deploy every new commit.")
     prune: bool = Field(default=True, description="Delete objects that Git no longer has.")
     self_heal: bool = Field(default=True, description="Revert manual changes in the cluster.")
+    allow_empty: bool = Field(
+        default=False,
+        description="With `prune`: also delete all objects, if Git has none any more.",
+    )
     retry: Retry = Field(default_factory=Retry, description="Retries of a failed sync.")
     options: ListOf[scalars.SyncOption] = Field(
         default=("CreateNamespace=true",), description="Argo CD's sync options."
     )
+    managed_namespace_metadata: NamespaceMetadata | None = Field(
+        default=None,
+        description="Labels and annotations of the namespace that `CreateNamespace=true` creates.",
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.managed_namespace_metadata and "CreateNamespace=true" not in self.options:
+            yield Violation(
+                ("managedNamespaceMetadata",),
+                "CreateNamespace=true in the options, or no metadata",
+                "metadata of a namespace that Argo CD does not create",
+            )
 
 
 class IgnoreDifference(Model):
@@ -832,7 +898,8 @@ class Source(Model):
     the kind of the folder."""
 
     repository: Annotated[
-        scalars.RepositoryKey | None, DefaultFrom("the only repository, or required")
+        scalars.RepositoryKey | None,
+        DefaultFrom("the only repository, or the only one of the type"),
     ] = Field(default=None, description="A name under `repositories`.")
     revision: scalars.Revision = Field(
         default="HEAD",
@@ -899,6 +966,15 @@ class PartialSource(Source):
         yield from super().key_violations(keys)
 
 
+class Info(Model):
+    """A line about an application, shown by Argo CD."""
+
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="What it is.", examples=["On call"])
+    value: scalars.Line = Field(description="Text or URL.", examples=["https://example.com/team"])
+
+
 class Application(Source):
     """An application: one source, or several (`sources`), deployed to a namespace."""
 
@@ -914,6 +990,10 @@ class Application(Source):
     sync: Sync = Field(default_factory=Sync, description="Sync policy.")
     ignore_differences: ListOf[IgnoreDifference] = Field(
         default=(), description="Fields that Argo CD does not compare with Git."
+    )
+    info: ListOf[Info] = Field(default=(), description="Lines about it, shown by Argo CD.")
+    revision_history_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=10, description="Past syncs that Argo CD keeps, to roll back to."
     )
     finalizer: bool = Field(
         default=True, description="Deleting the application deletes the objects that it deployed."
@@ -958,7 +1038,7 @@ class AppOfApps(Model):
     which defines the rest. Replaces `project` and `applications`.
     """
 
-    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
+    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only Git repository")] = Field(
         description="A name under `repositories`."
     )
     revision: scalars.Revision = Field(

@@ -17,6 +17,7 @@ from doks_gitops.settings.base import Model
 from doks_gitops.settings.defaults import BY_ENVIRONMENT
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.model import NAMESPACE, DigitalOcean
+from doks_gitops.settings.not_taken import REASONS
 from doks_gitops.settings.report import ACCOUNT, ROOT, SECTIONS
 from doks_gitops.settings.schema import SettingType
 
@@ -45,6 +46,17 @@ A **required** key is required if the stack file has the object that it belongs 
 """
 
 
+NOT_TAKEN = """\
+## What an application does not take
+
+Argo CD's [Application](https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml)
+has more fields. These can't be set in a stack file, each for a reason; an Application that comes
+from Git by `appOfApps` may have them.
+
+| field of `spec` | reason |
+| --- | --- |"""
+
+
 def reference() -> str:
     """The text of docs/config.md."""
     blocks = [INTRODUCTION]
@@ -62,6 +74,8 @@ def reference() -> str:
         f"from environment variables ({variables}).\n\n"
         + _table(schema.fields(DigitalOcean), (), ACCOUNT)
     )
+    lines = [f"| `{field}` | {reason} |" for field, reason in sorted(REASONS.items())]
+    blocks.append("\n".join([NOT_TAKEN, *lines, ""]))
     return "\n".join(blocks)
 
 

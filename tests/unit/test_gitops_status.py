@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,25 @@ def test_commits_that_can_t_be_counted_are_not_called_none() -> None:
         [_, row] = rows({"dev": [DEV], "staging": [staging]}, between)
         assert row.behind == Behind("dev", None, {})
         assert "dev: unknown commits" in table(Status([row]))
+
+
+def test_charts_of_one_version_are_level() -> None:
+    there, here = (application(environment, "1.2.3") for environment in ("dev", "staging"))
+    [_, row] = rows({"dev": [there], "staging": [here]}, between)
+    assert row.behind == Behind("dev", 0, {})
+
+
+def test_refused_password_is_told_in_words() -> None:
+    failure = "failed to fetch chart: GET /v2/:\n  response status code 401: Unauthorized"
+    refused = replace(DEV, sync="Unknown", errors=(failure, "no such path"))
+    lines = table(Status(rows({"dev": [refused]}, between))).splitlines()
+    assert lines[2:] == [
+        "shop in dev: the repository refuses Argo CD's user or password (failed to fetch chart: GET"
+        " /v2/: response status code 401: Unauthorized)",
+        "next: set the credentials of the repository (doks-gitops:repositories, or"
+        " credentialTemplates), then pulumi up",
+        "shop in dev: no such path",
+    ]
 
 
 def test_port_of_a_registry_is_no_tag() -> None:
@@ -109,6 +129,10 @@ MANIFEST = {
         "sync": {"status": "Synced", "revision": "a"},
         "health": {"status": "Healthy"},
         "summary": {"images": ["reg/team/cart:v2", "reg/team/web:v1"]},
+        "conditions": [
+            {"type": "ComparisonError", "message": "no such path"},
+            {"type": "OrphanedResourceWarning", "message": "1 orphaned resource"},
+        ],
     },
 }
 NEW_MANIFEST = {
@@ -158,7 +182,7 @@ def test_cluster_is_reached_as_the_stack_says(command: Command, tmp_path: Path) 
     command("kubectl", 'cat "$2" >kubeconfig; echo "$4" >namespace; cat items')
     result = delivery("dev", tmp_path)
     new, deployed = result.applications
-    assert deployed == DEV
+    assert deployed == replace(DEV, errors=("no such path",))
     assert result.errors == {"dev": "config.json: no JSON"}
     assert (new.revision, new.sync, new.is_synced_and_healthy) == (None, "Unknown", False)
     assert (tmp_path / "kubeconfig").read_text() == "the kubeconfig"

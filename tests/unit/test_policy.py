@@ -126,6 +126,7 @@ BROKEN = [
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=None)),
     ("chart-is-pinned", in_dev(changed(RELEASE, version=None))),
     ("chart-is-pinned", changed(RELEASE, version="10.x")),
+    ("chart-is-pinned", changed(RELEASE, version="\u0661.2.3")),
     ("chart-is-pinned", changed(RELEASE, version=">=1.2.3")),
     ("chart-is-pinned", resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd")),
     ("argocd-is-not-public-without-tls-and-sso", in_dev(values(**INGRESS))),
@@ -277,6 +278,8 @@ ALLOWED = [
     ("prod-revision-is-pinned", replace(source("HEAD"), environment="staging")),
     ("prod-revision-is-pinned", source("v1.2.3")),
     ("prod-revision-is-pinned", source("5f3c2a1b" * 5)),
+    ("prod-revision-is-pinned", source("1.2.3")),
+    ("prod-revision-is-pinned", source(f"sha256:{'5f3c2a1b' * 8}")),
     ("prod-revision-is-pinned", in_dev(source("HEAD"))),
     (
         "prod-revision-is-pinned",
