@@ -24,6 +24,7 @@ from doks_gitops.recovery.observed import (
     StackState,
     clusters_of,
     remove_deleted,
+    without,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -31,6 +32,7 @@ from doks_gitops.recovery.plan import (
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
+    ForgetPool,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -212,9 +214,27 @@ def test_the_pool_that_belongs_to_the_cluster_is_not_adopted_by_itself() -> None
 def test_a_pool_that_has_become_the_first_one_changes_places_with_the_former_one() -> None:
     retagged = running(default_pool="burst")
     [delete, deploy] = plan(observed(clusters=(retagged,)))
-    assert isinstance(delete, DeleteFromState)
-    assert delete.urn == "n"
+    assert delete == ForgetPool("n", "burst")
     assert deploy == Deploy({"nodePools": {"default": OTHER}})
+    export = {
+        "version": 3,
+        "deployment": {
+            "resources": [
+                {"urn": "n"},
+                {
+                    "urn": "namespace",
+                    "dependencies": ["cluster", "n"],
+                    "propertyDependencies": {"metadata": ["n"], "spec": None},
+                },
+            ]
+        },
+    }
+    [namespace] = without(export, "n")["deployment"]["resources"]
+    assert namespace == {
+        "urn": "namespace",
+        "dependencies": ["cluster"],
+        "propertyDependencies": {"metadata": [], "spec": []},
+    }
 
 
 def test_a_pool_that_neither_state_nor_stack_file_has_is_named() -> None:
