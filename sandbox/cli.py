@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import typer
 from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
-from sandbox.client import Daemon, SandboxError
+from sandbox.client import Daemon
 from sandbox.drills.cli import drill
+from sandbox.errors import SandboxError
 from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home, write_private
@@ -31,6 +33,8 @@ app.add_typer(faults.app, name="fault")
 app.command()(drill)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+_LEAST_FREE = 64
+"""MiB. With less, the processes of a sandbox can't write their files."""
 
 Repo = Annotated[
     str | None,
@@ -296,13 +300,27 @@ def _errors_as_messages() -> Iterator[None]:
         yield
     except (SandboxError, toolchain.ToolchainError) as error:
         errors.print(f"[red]error:[/] {error}")
-        sys.exit(1)
     except subprocess.CalledProcessError as error:
         errors.print(
             f"[red]error:[/] {shlex.join(map(str, error.cmd))} failed:\n{error.stderr}",
             error.stdout,
         )
-        sys.exit(1)
+    except OSError as error:
+        errors.print(f"[red]error:[/] {error}. The sandbox's folder: {Home.default().root}")
+    else:
+        return
+    _warn_of_a_full_disk(Home.default().root)
+    sys.exit(1)
+
+
+def _warn_of_a_full_disk(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**20
+    if free < _LEAST_FREE:
+        errors.print(
+            f"The disk of {existing} is full ({free:.0f} MiB are free), which may be the cause."
+            " Make room, then: bin/sandbox up"
+        )
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-import psutil
 import uvicorn
 import yaml
 from pydantic import ValidationError
@@ -52,9 +51,9 @@ from sandbox.github.host import BASE, GitHub
 from sandbox.github.operations import PREFIX
 from sandbox.github.state import OWNER
 from sandbox.ingress import webhook_of_argocd, webhook_url
-from sandbox.paths import REPOSITORY, Home, write_private
+from sandbox.paths import DAEMON_LOCK, REPOSITORY, Home, write_private
 from sandbox.plugins import loaded
-from sandbox.processes import Process, free_port
+from sandbox.processes import Process, free_port, started_at
 from sandbox.seed import images_in
 from sandbox.status import clusters_of, status_of
 from sandbox.tasks import BackgroundTask
@@ -172,7 +171,7 @@ class Sandbox:
         choice = self._home.root / "chart"
         if not choice.exists():
             public = await can_be_reached(PUBLIC_CHARTS)
-            choice.write_text("public" if public else "stand-in")
+            write_private(choice, b"public" if public else b"stand-in")
         return choice.read_text() == "public"
 
     def _ensure_charts(self) -> None:
@@ -365,11 +364,11 @@ def _chart_versions() -> set[str]:
 def _listen(home: Home) -> socket.socket:
     """A socket on the sandbox's port of the last time, or on a free one if that port is taken."""
     path = home.root / "port"
-    for port in [int(path.read_text())] if path.exists() else []:
-        with contextlib.suppress(OSError):
-            return _bind(port)
+    # ValueError: the file is not a number.
+    with contextlib.suppress(OSError, OverflowError, ValueError):
+        return _bind(int(path.read_text()))
     listener = _bind(free_port())
-    path.write_text(str(listener.getsockname()[1]))
+    write_private(path, str(listener.getsockname()[1]).encode())
     return listener
 
 
@@ -391,11 +390,14 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home = Home.default()
-    with (home.folder() / "daemon.lock").open("w") as lock:
+    # Opened without emptying it: the file may be that of a running daemon.
+    with (home.folder() / DAEMON_LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"a daemon is already running for {home.root}")
+        lock.truncate(0)
+        print(os.getpid(), started_at(os.getpid()), file=lock, flush=True)
         tools = toolchain.ensure(Console(file=sys.stderr))
         os.environ["PATH"] = os.pathsep.join([str(tools.bin_dir), os.environ["PATH"]])
         listener = _listen(home)
@@ -410,10 +412,8 @@ def main() -> None:
 
 
 def _announce(home: Home, sandbox: Sandbox) -> None:
-    process = psutil.Process()
     record = {
-        "pid": process.pid,
-        "started": process.create_time(),
+        "pid": os.getpid(),
         "url": sandbox.url,
         "token": sandbox.token,
         "github": {

@@ -189,7 +189,7 @@ class Engine:
             if not digest_file.exists() or digest_file.read_text() != digest:
                 digest_file.unlink(missing_ok=True)
                 self._create_stack(stack, source)
-                digest_file.write_text(digest)
+                write_private(digest_file, digest.encode())
 
     def _create_stack(self, stack: str, source: Path) -> None:
         target = self.project / source.name
@@ -197,9 +197,7 @@ class Engine:
         content: dict[str, object] = {"config": _derive(source, self._config[stack]["values"])}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt
-        new = target.with_suffix(".new")
-        new.write_text(yaml.safe_dump(content, sort_keys=False))
-        new.replace(target)
+        write_private(target, yaml.safe_dump(content, sort_keys=False).encode())
         self.run("stack", "select", "--create", stack)
         for key, value in self._config[stack]["secrets"].items():
             self.run(
