@@ -54,6 +54,9 @@ def up(
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before recovering from a killed run.")
+    ] = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
     stacks = stacks or ["dev"]
@@ -67,11 +70,14 @@ def up(
     for stack in stacks:
         _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
+        if unfinished := pulumi.unfinished(stack):
+            _ask_to_recover(stack, unfinished, yes=yes)
+            command = _recovery(stack)
         console.rule(shlex.join(command), align="left")
         code = _run(command, pulumi)
         if code:
             raise SandboxError(
-                f"`pulumi up --stack {stack}` failed (exit code {code}); its message is above."
+                f"`{shlex.join(command)}` failed (exit code {code}); its message is above."
                 f" After fixing the cause, continue with: bin/sandbox up {stack}"
             )
     if wait:
@@ -92,6 +98,25 @@ def start(
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
+
+
+def _ask_to_recover(stack: str, unfinished: list[str], *, yes: bool) -> None:
+    """Raises typer.Abort if the user does not want it, SandboxError if nobody can be asked."""
+    console.print(
+        f"An earlier run on stack {stack} was killed while it changed {', '.join(unfinished)}."
+        " `pulumi up` can't complete that; bin/platform recover can."
+    )
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise SandboxError(
+            f"Recover the stack with bin/sandbox recover {stack}, or bin/sandbox up {stack} --yes"
+        )
+    typer.confirm(f"Recover the stack {stack}?", default=True, abort=True)
+
+
+def _recovery(stack: str) -> list[str]:
+    return [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"]
 
 
 def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
@@ -213,9 +238,7 @@ def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run(
-        [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"], pulumi
-    )
+    code = _run(_recovery(stack), pulumi)
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 

@@ -225,17 +225,34 @@ class Engine:
         name: str = content["config"][f"{PROJECT}:cluster"]["name"]
         return name
 
+    def unfinished(self, stack: str) -> list[str]:
+        """The names of the resources that a killed `pulumi` was changing. `pulumi up` fails then:
+        the state does not say whether they exist."""
+        state = self._state / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+        if not state.exists():
+            return []
+        latest = json.loads(state.read_text())["checkpoint"].get("latest") or {}
+        return [
+            operation["resource"]["urn"].rpartition("::")[2]
+            for operation in latest.get("pending_operations") or []
+        ]
+
     def release_stale_lock(self, stack: str) -> bool:
         """Remove the lock that a killed `pulumi` left on the stack; true if there was one.
 
         A lock whose process still runs on this machine is kept.
         """
         locks = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"))
-        if not locks or any(_is_alive(json.loads(lock.read_text())["pid"]) for lock in locks):
+        if not locks or any(map(_is_held, locks)):
             return False
         self.run("cancel", "--stack", stack, "--yes")
         return True
 
 
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _is_held(lock: Path) -> bool:
+    """Whether the process that made the lock still runs. One that was killed while it wrote the
+    lock, or that found no room on the disk, left it empty."""
+    try:
+        return Path(f"/proc/{json.loads(lock.read_text())['pid']}").exists()
+    except (FileNotFoundError, ValueError):
+        return False
