@@ -27,10 +27,13 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox import toolchain
 from sandbox.chart import build_chart, can_be_reached, next_patch, repository
@@ -65,6 +68,20 @@ REGISTRY = "microservices-demo"
 
 _TOKEN_FILE = "token"  # noqa: S105 (a file's name)
 _GITHUB_TOKEN_FILE = "github-token"  # noqa: S105 (a file's name)
+
+
+class TokenRequired:
+    """Middleware that answers only requests with the sandbox's own token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._authorization = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorization = Headers(scope=scope).get("authorization", "")
+        answers = hmac.compare_digest(authorization.encode(), self._authorization)
+        refusal = PlainTextResponse("the sandbox's own token is needed", 401)
+        await (self._app if answers else refusal)(scope, receive, send)
 
 
 class Sandbox:
@@ -108,7 +125,7 @@ class Sandbox:
             Route("/status", self._get_status),
             Route("/clusters", self._get_clusters),
             Route("/config", self._get_config),
-            Mount("/github", routes=control_routes(self.github.state, self._authorize)),
+            Mount("/github", routes=control_routes(self.github.state)),
             Route("/webhooks", self._set_webhooks, methods=["POST"]),
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
@@ -122,7 +139,11 @@ class Sandbox:
         ]
         return Starlette(
             routes=[
-                Mount("/sandbox", routes=control),
+                Mount(
+                    "/sandbox",
+                    routes=control,
+                    middleware=[Middleware(TokenRequired, token=self.token)],
+                ),
                 Mount("/git", self.git.app),
                 Mount(BASE, create_github(self.github)),
                 Mount("/charts", repository(self.charts)),
@@ -178,29 +199,20 @@ class Sandbox:
         for version in _chart_versions():
             build_chart(self.tools.argocd_manifests, version, self.charts)
 
-    def _authorize(self, request: Request) -> None:
-        authorization = request.headers.get("authorization", "")
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
-            raise HTTPException(401, "the sandbox's own token is needed")
-
     async def _get_ready(self, request: Request) -> JSONResponse:
         """Answers when every cluster that ran before runs again."""
-        self._authorize(request)
         await self._ready.wait()
         return JSONResponse({})
 
     async def _get_status(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         return JSONResponse(await status_of(self.account, self.backend))
 
     async def _get_clusters(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         return JSONResponse(await clusters_of(self.account, self.backend))
 
     async def _get_config(self, request: Request) -> JSONResponse:
         """What the stack files have in the sandbox besides their own content. By stack: `values`,
         the config of the program's namespace, and `secrets`, by the path of their key."""
-        self._authorize(request)
         return JSONResponse({stack: self._config_of(stack) for stack in STACKS})
 
     def _config_of(self, stack: str) -> dict[str, object]:
@@ -236,7 +248,6 @@ class Sandbox:
 
     async def _set_webhooks(self, request: Request) -> JSONResponse:
         """Turn Argo CD's webhooks on or off, from the next `pulumi up` on."""
-        self._authorize(request)
         if not (await request.json())["on"]:
             self._webhook_secret.unlink(missing_ok=True)
         elif not self._webhook_secret.exists():
@@ -244,7 +255,6 @@ class Sandbox:
         return JSONResponse({})
 
     async def _get_repository(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         access = self.git.access(MONOREPO)
         return JSONResponse(
             {
@@ -256,7 +266,6 @@ class Sandbox:
 
     async def _set_repository(self, request: Request) -> JSONResponse:
         """Create the monorepo from `source` (null: the example) unless it exists."""
-        self._authorize(request)
         source = (await request.json())["source"]
         if source is None:
             await self.git.ensure_example(MONOREPO)
@@ -280,25 +289,21 @@ class Sandbox:
 
     async def _push_image(self, request: Request) -> JSONResponse:
         """Push `repository`:`tag` into the team's registry."""
-        self._authorize(request)
         body = await request.json()
         return JSONResponse({"image": self.account.push_image(body["repository"], body["tag"])})
 
     async def _move_clock(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         seconds = (await request.json())["seconds"]
         now = self.account.advance_clock(timedelta(seconds=seconds))
         return JSONResponse({"now": now.isoformat()})
 
     async def _add_token(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         scopes = [str(scope) for scope in (await request.json())["scopes"]]
         return JSONResponse({"token": self.account.add_token(" ".join(scopes), scopes)})
 
     async def _follow_requests(self, request: Request) -> StreamingResponse:
         """Stream the requests that the account answers, one JSON object a line. The first line is
         empty; every later request is in the stream."""
-        self._authorize(request)
 
         async def lines() -> AsyncIterator[str]:
             async for record in self.account.journal.follow():
@@ -307,12 +312,10 @@ class Sandbox:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def _get_faults(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         return JSONResponse([fault.as_json() for fault in self.account.faults.all()])
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         """Answers when the fault is in effect in the clusters."""
-        self._authorize(request)
         try:
             fault = Fault.model_validate_json(await request.body())
         except ValidationError as error:
@@ -325,7 +328,6 @@ class Sandbox:
     async def _clear_faults(self, request: Request) -> JSONResponse:
         """Clear the faults of the number or kind `which` (null: all). Answers when they are no
         longer in effect in the clusters."""
-        self._authorize(request)
         cleared = self.account.faults.clear((await request.json())["which"])
         await self.clusters.reconcile_all()
         return JSONResponse([fault.as_json() for fault in cleared])
