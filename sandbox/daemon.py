@@ -66,6 +66,8 @@ PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
 REGISTRY = "microservices-demo"
 """The team's registry, which the account has before the first stack is deployed."""
 
+_log = logging.getLogger(__name__)
+
 _TOKEN_FILE = "token"  # noqa: S105 (a file's name)
 _GITHUB_TOKEN_FILE = "github-token"  # noqa: S105 (a file's name)
 
@@ -116,7 +118,8 @@ class Sandbox:
             ),
         )
         self._uses_public_chart = False
-        self._ready = asyncio.Event()
+        self._preparing = asyncio.Lock()
+        self._is_prepared = False
 
     @property
     def app(self) -> Starlette:
@@ -171,12 +174,22 @@ class Sandbox:
             await self.backend.stop_all()
 
     async def _start(self) -> None:
-        await self._ensure_registry()
-        self._uses_public_chart = await self._choose_chart()
-        if not self._uses_public_chart:
-            await asyncio.to_thread(self._ensure_charts)
-        await self.clusters.reconcile_all()
-        self._ready.set()
+        try:
+            await self._make_ready()
+        except Exception:
+            # Such as a full disk. Whoever asks for /ready tries again, and is told.
+            _log.exception("the sandbox is not ready")
+
+    async def _make_ready(self) -> None:
+        """Start every cluster that ran before, and those that could not be started last time."""
+        async with self._preparing:
+            if not self._is_prepared:
+                await self._ensure_registry()
+                self._uses_public_chart = await self._choose_chart()
+                if not self._uses_public_chart:
+                    await asyncio.to_thread(self._ensure_charts)
+                self._is_prepared = True
+            await self.clusters.reconcile_all()
 
     async def _ensure_registry(self) -> None:
         transport = httpx.ASGITransport(create_app(self.account, self.clusters))
@@ -200,8 +213,11 @@ class Sandbox:
             build_chart(self.tools.argocd_manifests, version, self.charts)
 
     async def _get_ready(self, request: Request) -> JSONResponse:
-        """Answers when every cluster that ran before runs again."""
-        await self._ready.wait()
+        """Answers when every cluster that ran before runs again. Status 503: something failed."""
+        try:
+            await self._make_ready()
+        except Exception as error:
+            raise HTTPException(503, f"the sandbox is not ready: {error!r}") from error
         return JSONResponse({})
 
     async def _get_status(self, request: Request) -> JSONResponse:
