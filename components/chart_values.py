@@ -14,6 +14,10 @@ import pulumi
 PORT_FORWARD_DOMAIN = "localhost:8080"
 """Address of an Argo CD without a URL, through `kubectl port-forward`."""
 
+SYNC_SECONDS = 600
+"""How long a sync may take. Argo CD deletes an Application only after its running sync has ended,
+and a sync that waits for something that never becomes healthy would never end."""
+
 
 @dataclass(frozen=True)
 class ArgoCdOptions:
@@ -33,6 +37,8 @@ class ArgoCdOptions:
     unknown_webhook_secret: pulumi.Input[str] | None = None
     """Nobody signs with it: Argo CD refuses the webhooks of all Git hosts without a secret of their
     own. None: it accepts theirs unsigned."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories."""
     separate_secret: bool = False
     """The chart does not create the Secret `argocd-secret`, which holds the admin password and the
     webhook's secret."""
@@ -52,6 +58,10 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
         "crds": {"install": True, "keep": True},
         "configs": {
             "cm": {"admin.enabled": options.admin_enabled},
+            "params": {
+                "controller.sync.timeout.seconds": str(SYNC_SECONDS),
+                **({} if options.git_submodules else _WITHOUT_SUBMODULES),
+            },
             **({"secret": secret} if secret else {}),
         },
     }
@@ -74,6 +84,12 @@ def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
         data["webhook.github.secret"] = options.webhook_secret
     return data
 
+
+_WITHOUT_SUBMODULES = {
+    "reposerver.enable.git.submodule": "false",
+    "applicationsetcontroller.enable.git.submodule": "false",
+}
+"""https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-cmd-params-cm-yaml/"""
 
 _WEBHOOKS = {
     "webhook.azuredevops.password": "azureDevops.password",

@@ -1,5 +1,6 @@
 """The sandbox's command line."""
 
+import base64
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
+from sandbox.arguments import RealProviders
 from sandbox.client import Daemon
 from sandbox.drills.cli import drill
 from sandbox.errors import SandboxError
@@ -40,6 +42,9 @@ Repo = Annotated[
     str | None,
     typer.Option(help="Git repository (folder or URL) to sync from instead of the example."),
 ]
+Build = Annotated[
+    bool, typer.Option("--build", help="Build the tools from source instead of downloading them.")
+]
 Stacks = Annotated[list[str] | None, typer.Argument(help="Stacks to deploy.", metavar="[STACK]...")]
 
 
@@ -51,12 +56,14 @@ def up(
         bool | None,
         typer.Option(help="Notify Argo CD of commits by webhook, as GitHub does; off: it polls."),
     ] = None,
+    real_providers: RealProviders = False,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before recovering from a killed run.")
     ] = False,
+    build: Build = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
     stacks = stacks or ["dev"]
@@ -66,19 +73,28 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks)
+    daemon, pulumi = session.start(
+        home,
+        repo,
+        console,
+        webhooks=webhooks,
+        real_providers=real_providers,
+        from_source=build,
+    )
     for stack in stacks:
-        _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
-        if unfinished := pulumi.unfinished(stack):
+        released = _release_stale_lock(pulumi, stack)
+        unfinished = pulumi.unfinished(stack)
+        if released or unfinished:
             _ask_to_recover(stack, unfinished, yes=yes)
-            command = _recovery(stack)
+            command = _recover_command(stack)
         console.rule(shlex.join(command), align="left")
         code = _run(command, pulumi)
         if code:
             raise SandboxError(
                 f"`{shlex.join(command)}` failed (exit code {code}); its message is above."
-                f" After fixing the cause, continue with: bin/sandbox up {stack}"
+                f" After fixing the cause, continue with: bin/sandbox up {stack}; if a run was"
+                f" killed or something was lost: bin/sandbox recover {stack}"
             )
     if wait:
         wait_until_healthy(
@@ -90,38 +106,34 @@ def up(
 
 
 @app.command()
-def start(
-    repo: Repo = None,
-) -> None:
+def start(repo: Repo = None, build: Build = False, real_providers: RealProviders = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console)
+    session.start(Home.default(), repo, console, real_providers=real_providers, from_source=build)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
 
 
 def _ask_to_recover(stack: str, unfinished: list[str], *, yes: bool) -> None:
-    """Raises typer.Abort if the user does not want it, SandboxError if nobody can be asked."""
+    """Raises typer.Abort if the user does not want it. Does not ask without a terminal."""
+    changed = f" while it changed {', '.join(unfinished)}" if unfinished else ""
     console.print(
-        f"An earlier run on stack {stack} was killed while it changed {', '.join(unfinished)}."
-        " `pulumi up` can't complete that; bin/platform recover can."
+        f"An earlier run on stack {stack} was killed{changed}. `pulumi up` fails over what it has"
+        " left; `bin/platform recover` completes it."
     )
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise SandboxError(
-            f"Recover the stack with bin/sandbox recover {stack}, or bin/sandbox up {stack} --yes"
-        )
-    typer.confirm(f"Recover the stack {stack}?", default=True, abort=True)
+    if sys.stdin.isatty() and not yes:
+        typer.confirm(f"Recover the stack {stack}?", default=True, abort=True)
 
 
-def _recovery(stack: str) -> list[str]:
-    return [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"]
-
-
-def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
-    if pulumi.release_stale_lock(stack):
+def _release_stale_lock(pulumi: engine.Engine, stack: str) -> bool:
+    released = pulumi.release_stale_lock(stack)
+    if released:
         console.print(f"Removed the lock that a killed pulumi left on stack {stack}.")
+    return released
+
+
+def _recover_command(stack: str) -> list[str]:
+    return [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"]
 
 
 def _run(command: list[str], pulumi: engine.Engine) -> int:
@@ -223,7 +235,7 @@ def run(context: typer.Context) -> None:
 
 def _exec(command: list[str], daemon: Daemon) -> NoReturn:
     """Replace this process by the command, run in the sandbox's project folder."""
-    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors), errors)
     os.chdir(pulumi.project)
     try:
         os.execvpe(command[0], command, pulumi.env)
@@ -235,10 +247,10 @@ def _exec(command: list[str], daemon: Daemon) -> NoReturn:
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Restore a stack after a loss (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
-    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors), errors)
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run(_recovery(stack), pulumi)
+    code = _run(_recover_command(stack), pulumi)
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 
@@ -253,7 +265,8 @@ def clone(
     store = home.root / "git-credentials"
     scheme, rest = git["url"].split("://", 1)
     write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
-    settings = [f"credential.helper=store --file={shlex.quote(str(store))}"]
+    # Without a proxy, which would read the password.
+    settings = [f"credential.helper=store --file={shlex.quote(str(store))}", "http.proxy="]
     identity = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
     if identity.returncode:
         # Git refuses to commit without a name and an address.
@@ -274,6 +287,25 @@ def push_image(
         raise SandboxError(f"{image!r} is not REPOSITORY:TAG, such as shop/cart:1.4.2")
     pushed = _daemon().post("/sandbox/images", {"repository": repository, "tag": tag})
     console.print(f"Pushed {pushed['image']}.")
+
+
+@app.command("push-chart")
+def push_chart(
+    package: Annotated[Path, typer.Argument(help="A chart, as `helm package` makes it.")],
+) -> None:
+    """Push a chart into the team's private Helm repository and registry, and print their URLs."""
+    if not package.is_file():
+        raise SandboxError(f"There is no file {package}. Make it: helm package FOLDER")
+    content = base64.b64encode(package.read_bytes()).decode()
+    charts = _daemon().post("/sandbox/charts", {"package": content})
+    console.print(
+        f"Pushed {charts['chart']}. In a stack file, of type helm:\n"
+        f"Helm repository:  {charts['helm']}\n"
+        f"Registry:         {charts['registry']}, with plainHttp: true\n"
+        f"Their user is {charts['username']}, the password is in"
+        f" {Home.default().root / 'private-charts' / 'password'}",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -302,10 +334,6 @@ def _daemon() -> Daemon:
 def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
     """Write the kubeconfig, and print the commands that can be run next."""
     write_kubeconfig(home, status["clusters"], daemon.token)
-    console.print()
-    for cluster in status["clusters"]:
-        if cluster["argocd_url"]:
-            console.print(f"Argo CD of {cluster['name']}: {cluster['argocd_url']}, user admin")
     console.print(
         "Its password:     bin/sandbox pulumi stack output --stack dev argocdAdminPassword"
         " --show-secrets\n"

@@ -48,9 +48,9 @@ class RunningCluster:
     """DigitalOcean's explanation of the state."""
     vpc: str | None = None
     """ID of its VPC."""
-    default_pool_size: str | None = None
-    """Droplet size of the node pool that the cluster was created with; None if no pool is tagged
-    as that."""
+    default_pool: str | None = None
+    """Name of the node pool that the cluster was created with; None if no pool is tagged as that.
+    """
     tags: tuple[str, ...] = ()
     """Its own tags, without those that DigitalOcean sets."""
     mark: str | None = None
@@ -59,6 +59,11 @@ class RunningCluster:
     """Its node pools by name."""
     auto_upgrade: bool = False
     surge_upgrade: bool = False
+
+    @property
+    def default_pool_size(self) -> str | None:
+        """Droplet size of `default_pool`."""
+        return self.pools[self.default_pool].size if self.default_pool is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +93,21 @@ class Account:
     """Empty unless they were asked for."""
     team: str = ""
     """UUID of the team that the token is of."""
+    mark: str = ""
+    """The mark of the stack's cluster in the stack's state, in lower case; empty: the state has
+    none yet, or it is not known yet."""
 
-    def vpc_named(self, name: str) -> Vpc | None:
-        """The VPC of this name: names are unique in an account."""
-        return next((vpc for vpc in self.vpcs if vpc.name == name), None)
+    def vpc_named(self, *names: str) -> Vpc | None:
+        """The first VPC with one of these names, which are unique in an account."""
+        return next((vpc for vpc in self.vpcs if vpc.name in names), None)
+
+    def clusters_of(self, name: str) -> tuple[RunningCluster, ...]:
+        """The stack's cluster: the one with the stack's mark, whatever its name, because the stack
+        file may have a new one. Without it, the clusters of the name in the stack file."""
+        marked = tuple(
+            cluster for cluster in self.clusters if self.mark and cluster.mark == self.mark
+        )
+        return marked or self.clusters_named(name)
 
     def clusters_named(self, name: str) -> tuple[RunningCluster, ...]:
         """The clusters of this name. DigitalOcean does not guarantee that names are unique."""

@@ -106,8 +106,8 @@ class Cluster(BaseModel):
         return tuple(tag for tag in self.tags if tag.partition(":")[0] != "k8s")
 
     @property
-    def default_pool_size(self) -> str | None:
-        marked = (pool.size for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
+    def default_pool(self) -> str | None:
+        marked = (pool.name for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
         return next(marked, None)
 
 
@@ -151,6 +151,35 @@ class Vpc(BaseModel):
 
 class VpcsPage(Page):
     vpcs: list[Vpc]
+
+
+class MadeByCluster(BaseModel):
+    """A load balancer or a volume: it has the tag `k8s:ID` of the cluster that has made it."""
+
+    id: str
+    name: str
+    tag: str = ""
+    tags: list[str] = []
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        return frozenset((self.tag, *self.tags))
+
+
+class LoadBalancersPage(Page):
+    load_balancers: list[MadeByCluster]
+
+    @property
+    def resources(self) -> list[MadeByCluster]:
+        return self.load_balancers
+
+
+class VolumesPage(Page):
+    volumes: list[MadeByCluster]
+
+    @property
+    def resources(self) -> list[MadeByCluster]:
+        return self.volumes
 
 
 class Size(BaseModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_origin
@@ -16,6 +17,7 @@ from doks_gitops.settings.base import Model
 from doks_gitops.settings.defaults import BY_ENVIRONMENT
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.model import NAMESPACE, DigitalOcean
+from doks_gitops.settings.not_taken import REASONS
 from doks_gitops.settings.report import ACCOUNT, ROOT, SECTIONS
 from doks_gitops.settings.schema import SettingType
 
@@ -44,13 +46,25 @@ A **required** key is required if the stack file has the object that it belongs 
 """
 
 
+NOT_TAKEN = """\
+## What an application does not take
+
+Argo CD's [Application](https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml)
+has more fields. These can't be set in a stack file, each for a reason; an Application that comes
+from Git by `appOfApps` may have them.
+
+| field of `spec` | reason |
+| --- | --- |"""
+
+
 def reference() -> str:
     """The text of docs/config.md."""
     blocks = [INTRODUCTION]
     sections = {key: setting for key in SECTIONS if (setting := ROOT.child(key)) is not None}
     blocks.append(f"## {NAMESPACE}\n\n" + _table(sections, (), NAMESPACE))
+    described: dict[type[Model], str] = {}
     for key, setting in sections.items():
-        blocks += _objects(setting, (key,))
+        blocks += _objects(setting, (key,), described)
     variables = "; ".join(
         f"`{key}`: {' or '.join(f'`{name}`' for name in names)}"
         for key, names in ENVIRONMENT_VARIABLES.items()
@@ -60,11 +74,16 @@ def reference() -> str:
         f"from environment variables ({variables}).\n\n"
         + _table(schema.fields(DigitalOcean), (), ACCOUNT)
     )
+    lines = [f"| `{field}` | {reason} |" for field, reason in sorted(REASONS.items())]
+    blocks.append("\n".join([NOT_TAKEN, *lines, ""]))
     return "\n".join(blocks)
 
 
-def _objects(setting: SettingType, path: tuple[str, ...]) -> Iterator[str]:
-    """A block for each object at or below `setting`."""
+def _objects(
+    setting: SettingType, path: tuple[str, ...], described: dict[type[Model], str]
+) -> Iterator[str]:
+    """A block for each object at or below `setting`. `described`: headings of the objects that have
+    a block already, by their type."""
     suffix = ""
     while setting.model is None:
         if get_origin(setting.kind) is tuple:
@@ -77,10 +96,15 @@ def _objects(setting: SettingType, path: tuple[str, ...]) -> Iterator[str]:
             return
         setting = item
     path = (*path[:-1], path[-1] + suffix)
-    fields = schema.fields(setting.model)
-    yield f"## `{'.'.join(path)}`\n\n{_description(setting.model)}\n\n" + _table(fields, path)
+    fields, heading = schema.fields(setting.model), ".".join(path)
+    if same := described.get(setting.model):
+        anchor = re.sub(r"[^\w-]", "", same).lower()
+        yield f"## `{heading}`\n\nThe same keys as [`{same}`](#{anchor}).\n"
+        return
+    described[setting.model] = heading
+    yield f"## `{heading}`\n\n{_description(setting.model)}\n\n" + _table(fields, path)
     for key, field in fields.items():
-        yield from _objects(field, (*path, key))
+        yield from _objects(field, (*path, key), described)
 
 
 def _table(

@@ -34,6 +34,8 @@ _CONTROLLERS = (
     "job-controller",
     "namespace-controller",
     "node-lifecycle-controller",
+    "persistentvolume-protection-controller",
+    "persistentvolumeclaim-protection-controller",
     "pod-garbage-collector-controller",
     "replicaset-controller",
     "replicationcontroller-controller",
@@ -44,8 +46,9 @@ _CONTROLLERS = (
     "statefulset-controller",
     "ttl-after-finished-controller",
 )
-"""The controllers that are useful without machines. Left out: those for volumes, autoscaling by
-metrics, certificate requests, and cloud resources."""
+"""The controllers that are useful without machines. Of those for volumes, only the ones that let
+claims be deleted. Left out: the others for volumes, autoscaling by metrics (see
+`stages.AUTOSCALER`), certificate requests, and cloud resources."""
 
 
 def _admission() -> dict[str, Any]:

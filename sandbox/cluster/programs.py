@@ -124,7 +124,7 @@ def program_of(
         env,
         port=port if role in (Role.SERVER, Role.REPO_SERVER) else None,
         tls=tls,
-        healthy=_health_check(health_url),
+        healthy=health_check(health_url),
     )
 
 
@@ -202,14 +202,18 @@ async def _always() -> bool:
     return True
 
 
-def _health_check(url: str) -> Callable[[], Awaitable[bool]]:
+def health_check(url: str) -> Callable[[], Awaitable[bool]]:
+    """A check that the process responds at `url`, or at the same port of ::1: there, two of Argo
+    CD's processes listen if its release is used (see `sandbox.toolchain.recipes.ARGOCD`)."""
+
     async def healthy() -> bool:
         # Argo CD's certificate is self-signed, and the connection stays on loopback.
         async with httpx.AsyncClient(verify=False, timeout=5, trust_env=False) as client:
-            try:
-                return (await client.get(url)).status_code == 200
-            except httpx.TransportError:
-                return False
+            for address in (url, url.replace(LOOPBACK, "[::1]")):
+                with contextlib.suppress(httpx.TransportError):
+                    if (await client.get(address)).status_code == 200:
+                        return True
+        return False
 
     return healthy
 

@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from doks_gitops import account
+from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery.observed import (
     ClusterState,
     Consent,
@@ -36,7 +37,10 @@ READS = [
     "--non-interactive config --show-secrets --json --stack dev",
     "--non-interactive stack export --stack dev",
 ]
-UP = "--non-interactive up --refresh --yes --skip-preview --stack dev"
+UP = (
+    "--non-interactive up --refresh --run-program --yes"
+    f" --policy-pack {PACK} --policy-pack-config {PACK}/config.json --stack dev"
+)
 
 BinPlatform = Callable[..., tuple[int, str, str]]
 

@@ -1,68 +1,56 @@
-"""`bin/sandbox up` after a run that was killed."""
+"""`bin/sandbox up`: which command deploys a stack."""
 
-from typing import Any
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
-from typer.testing import CliRunner
+import typer
 
 from sandbox import cli, session
 from sandbox.errors import SandboxError
-from sandbox.paths import REPOSITORY
-
-PLATFORM = str(REPOSITORY / "bin" / "platform")
-RECOVERY = [PLATFORM, "recover", "--stack", "dev", "--yes"]
-UP = ["pulumi", "up", "--stack", "dev", "--yes"]
 
 
-class Engine:
-    def __init__(self, unfinished: list[str]) -> None:
-        self._unfinished = unfinished
-
-    def release_stale_lock(self, stack: str) -> bool:
-        return False
-
-    def unfinished(self, stack: str) -> list[str]:
-        return self._unfinished
-
-
-@pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The commands that are run; each of them fails, so that nothing comes after them."""
+@pytest.mark.parametrize(
+    ("killed", "unfinished", "name"),
+    [(True, [], "recover"), (True, ["cluster"], "recover"), (False, ["cluster"], "recover"),
+     (False, [], "up")],
+)  # fmt: skip
+def test_a_stack_that_a_killed_run_has_left_is_recovered(
+    monkeypatch: pytest.MonkeyPatch, killed: bool, unfinished: list[str], name: str
+) -> None:
+    pulumi = SimpleNamespace(
+        release_stale_lock=lambda stack: killed, unfinished=lambda stack: unfinished
+    )
+    monkeypatch.setattr(session, "start", lambda *_, **__: (None, pulumi))
     commands: list[list[str]] = []
 
-    def run(command: list[str], _: object) -> int:
+    def run(command: list[str], engine: object) -> int:
         commands.append(command)
         return 1
 
     monkeypatch.setattr(cli, "_run", run)
-    return commands
+    with pytest.raises(SandboxError, match="bin/sandbox recover dev"):
+        cli.up(["dev"])
+    [command] = commands
+    assert command[1] == name
+    assert {"--stack", "dev", "--yes"} <= set(command)
 
 
-def up(monkeypatch: pytest.MonkeyPatch, unfinished: list[str], *options: str) -> Any:
-    engine = Engine(unfinished)
-    monkeypatch.setattr(session, "start", lambda *_, **__: (None, engine))
-    return CliRunner().invoke(cli.app, ["up", *options]).exception
-
-
-@pytest.mark.parametrize(("unfinished", "command"), [([], UP), (["cluster"], RECOVERY)])
-def test_a_stack_whose_last_run_was_killed_is_recovered(
-    monkeypatch: pytest.MonkeyPatch,
-    commands: list[list[str]],
-    unfinished: list[str],
-    command: list[str],
+@pytest.mark.parametrize(("answer", "asked"), [("y", True), ("n", True), ("n", False)])
+def test_at_a_terminal_the_user_is_asked_unless_yes_is_given(
+    monkeypatch: pytest.MonkeyPatch, answer: str, asked: bool
 ) -> None:
-    error = up(monkeypatch, unfinished, "--yes")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    questions: list[str] = []
 
-    assert commands == [command]
-    assert isinstance(error, SandboxError)
-    assert "bin/sandbox up dev" in str(error)
+    def confirm(question: str, **_: object) -> None:
+        questions.append(question)
+        if answer == "n":
+            raise typer.Abort
 
-
-def test_without_a_terminal_the_command_that_recovers_is_named(
-    monkeypatch: pytest.MonkeyPatch, commands: list[list[str]]
-) -> None:
-    error = up(monkeypatch, ["cluster"])
-
-    assert commands == []
-    assert isinstance(error, SandboxError)
-    assert "bin/sandbox recover dev" in str(error)
+    monkeypatch.setattr(typer, "confirm", confirm)
+    refused = pytest.raises(typer.Abort) if asked and answer == "n" else nullcontext()
+    with refused:
+        cli._ask_to_recover("dev", ["cluster"], yes=not asked)
+    assert questions == ["Recover the stack dev?"] * asked
