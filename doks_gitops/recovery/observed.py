@@ -181,6 +181,8 @@ class HelmRevision:
     number: int
     status: str
     """`deployed`, `superseded`, `failed`, or while Helm works on it `pending-install` and so on."""
+    version: str
+    """The Secret's `resourceVersion`: another one after each change."""
 
     @property
     def interrupted(self) -> bool:
