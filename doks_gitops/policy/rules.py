@@ -28,7 +28,7 @@ PLATFORM_PROJECT = "platform"
 PROTECTED_BRANCHES = ("main",)
 """Branches that take reviewed commits only. The pack's config may name others."""
 _EXACT_VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT_OR_DIGEST = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ def prod_revision_is_pinned(application: Resource) -> Iterator[str]:
         revision = str(source.get("targetRevision", "HEAD"))
         if not (
             revision in branches
-            or _COMMIT.fullmatch(revision)
+            or _COMMIT_OR_DIGEST.fullmatch(revision)
             or _EXACT_VERSION.fullmatch(revision)
         ):
             yield (

@@ -25,6 +25,7 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    CredentialTemplate,
     Project,
     Registry,
     Repository,
@@ -288,6 +289,7 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
+        credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),
         repository_names=_names(repositories),
         application_names=_names(raw.get("applications")),
     )

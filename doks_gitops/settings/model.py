@@ -898,7 +898,8 @@ class Source(Model):
     the kind of the folder."""
 
     repository: Annotated[
-        scalars.RepositoryKey | None, DefaultFrom("the only repository, or required")
+        scalars.RepositoryKey | None,
+        DefaultFrom("the only repository, or the only one of the type"),
     ] = Field(default=None, description="A name under `repositories`.")
     revision: scalars.Revision = Field(
         default="HEAD",
@@ -1037,7 +1038,7 @@ class AppOfApps(Model):
     which defines the rest. Replaces `project` and `applications`.
     """
 
-    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
+    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only Git repository")] = Field(
         description="A name under `repositories`."
     )
     revision: scalars.Revision = Field(

@@ -278,6 +278,8 @@ ALLOWED = [
     ("prod-revision-is-pinned", replace(source("HEAD"), environment="staging")),
     ("prod-revision-is-pinned", source("v1.2.3")),
     ("prod-revision-is-pinned", source("5f3c2a1b" * 5)),
+    ("prod-revision-is-pinned", source("1.2.3")),
+    ("prod-revision-is-pinned", source(f"sha256:{'5f3c2a1b' * 8}")),
     ("prod-revision-is-pinned", in_dev(source("HEAD"))),
     (
         "prod-revision-is-pinned",
