@@ -26,7 +26,7 @@ from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.promotion.cluster import ClusterUnreachable, applications
-from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.promotion.repository import GitError, WorkingTree
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.rehearsal.account import Rehearsed
 from doks_gitops.rehearsal.stack import Plan
@@ -154,7 +154,7 @@ class Rehearsal:
     def _rehearse(self, journal: _Journal, stack: Stack) -> None:
         with DigitalOceanClient.from_environment() as client:
             rehearsed = Rehearsed(client, self.plan.name)
-            first = self._push(self.tree.git("rev-parse", f"origin/{self.plan.revision}").strip())
+            first = self._push(self._commit(self.plan.revision))
             with journal.step("deploy until Healthy"):
                 stack.up(policy_pack=PACK)
                 self._wait(stack, first)
@@ -177,6 +177,13 @@ class Rehearsal:
             if left := rehearsed.left(journal.clusters):
                 raise PlatformError(f"After the destruction there is still {', '.join(left)}.")
             journal.write(ended=True)
+
+    def _commit(self, revision: str) -> str:
+        """The commit of a branch of the remote, or of another revision."""
+        try:
+            return self.tree.git("rev-parse", "--verify", f"origin/{revision}^{{commit}}").strip()
+        except GitError:
+            return self.tree.git("rev-parse", "--verify", f"{revision}^{{commit}}").strip()
 
     def _push(self, parent: str) -> str:
         """Push a commit without a change on top of `parent` to the rehearsal's branch. The clone

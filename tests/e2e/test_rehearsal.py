@@ -21,7 +21,7 @@ def test_rehearsal_loses_and_recovers_a_stack_of_its_own_and_leaves_nothing(
         'export DIGITALOCEAN_TOKEN="$SCOPED"\n'
         f"{REPOSITORY}/bin/platform rehearse --repo {tmp_path / 'clone'} --yes --json",
         SCOPED=token,
-        REHEARSAL_GIT_PASSWORD=access["token"],
+        DOKS_GITOPS_GIT_PASSWORD=access["token"],
     )
     print(output)
     steps = json.loads(output[output.rindex("\n[\n") :])
