@@ -96,13 +96,18 @@ class Rehearsal:
             rehearsed.refuse_existing()
             journal = _Journal(Path(temporary, "journal"))
             with _signals() as received:
-                reason = self._wait_for_steps(journal, Path(temporary), received)
-                if reason is None:
-                    return journal.steps
-                _report(f"The rehearsal has failed: {reason}. All that it has made is deleted.")
-                with suppress(PlatformError):
-                    self._delete_branch()
-                rehearsed.delete(journal.clusters)
+                reason: str | None = "an error of this program, see above"
+                try:
+                    reason = self._wait_for_steps(journal, Path(temporary), received)
+                finally:
+                    if reason is not None:
+                        _report(f"The rehearsal has failed: {reason}. It is deleted.")
+                        with suppress(PlatformError):
+                            self._delete_branch()
+                        rehearsed.delete(journal.clusters)
+            if reason is None:
+                _report("Nothing of the rehearsal is left in the account.")
+                return journal.steps
         raise PlatformError(
             f"The rehearsal {self.plan.name} failed: {reason}. Nothing of it is left in the"
             " account.",
@@ -173,9 +178,7 @@ class Rehearsal:
             with journal.step("destroy"):
                 stack.destroy()
             self._delete_branch()
-            _until(lambda: not rehearsed.clusters())
-            if left := rehearsed.left(journal.clusters):
-                raise PlatformError(f"After the destruction there is still {', '.join(left)}.")
+            _until(lambda: not rehearsed.left(journal.clusters))
             journal.write(ended=True)
 
     def _commit(self, revision: str) -> str:
