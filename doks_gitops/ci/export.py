@@ -47,6 +47,8 @@ _SHORTEST = 8
 """Characters of the shortest secret that is looked for in an export. A shorter one, such as "true",
 is in other places too."""
 _CLUSTER_TOKEN = f"{ACCOUNT}:clusterToken"
+_GITHUB_TOKEN: tuple[str, SettingPath] = (f"{NAMESPACE}:{GITHUB}", ("token",))
+"""Key and path of the token with which the stack changes its repository on GitHub."""
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,12 @@ def isolated(
             "PULUMI_CONFIG_PASSPHRASE_FILE": "",
             "PULUMI_ACCESS_TOKEN": "",
         }
+        text = stack.file.read_text()
+        if stackfile.StackFile(text).storage(*_GITHUB_TOKEN) is stackfile.Storage.ABSENT:
+            # A preview must not succeed with a token that a deployment will not have.
+            variables.setdefault("GITHUB_TOKEN", "")
         copy = Stack(name, project, variables)
-        environ = {**os.environ, **variables}
-        document, placeholders = without_secrets(stack.file.read_text(), environ)
+        document, placeholders = without_secrets(text, {**os.environ, **variables})
         copy.file.write_text(yaml.safe_dump(document, sort_keys=False))
         copy.init_with_passphrase()
         if placeholders:
@@ -259,14 +264,6 @@ def without_secrets(
         )
     # Otherwise the kubeconfig has the account's token.
     placeholders[_CLUSTER_TOKEN] = values[_CLUSTER_TOKEN] = PLACEHOLDER
-    github = values.get(f"{NAMESPACE}:{GITHUB}")
-    token = (f"{NAMESPACE}:{GITHUB}", "token")
-    if (
-        isinstance(github, dict)
-        and "token" not in github
-        and not _is_in_environment(token, environ)
-    ):
-        github["token"] = placeholders[_key(token)] = PLACEHOLDER
     return {"config": values}, placeholders
 
 
@@ -286,7 +283,7 @@ def _key(path: SettingPath) -> str:
 def _is_in_environment(path: SettingPath, environ: Mapping[str, str]) -> bool:
     variables: dict[SettingPath, tuple[str, ...]] = {
         (f"{ACCOUNT}:token",): ENVIRONMENT_VARIABLES["token"],
-        (f"{NAMESPACE}:{GITHUB}", "token"): GITHUB_VARIABLES["token"],
+        (_GITHUB_TOKEN[0], *_GITHUB_TOKEN[1]): GITHUB_VARIABLES["token"],
     }
     return any(environ.get(name) for name in variables.get(path, ()))
 
