@@ -47,8 +47,7 @@ _SHORTEST = 8
 """Characters of the shortest secret that is looked for in an export. A shorter one, such as "true",
 is in other places too."""
 _CLUSTER_TOKEN = f"{ACCOUNT}:clusterToken"
-_GITHUB_TOKEN: tuple[str, SettingPath] = (f"{NAMESPACE}:{GITHUB}", ("token",))
-"""Key and path of the token with which the stack changes its repository on GitHub."""
+_GITHUB_TOKEN = GITHUB_VARIABLES["token"][0]
 
 
 @dataclass(frozen=True)
@@ -164,12 +163,9 @@ def isolated(
             "PULUMI_CONFIG_PASSPHRASE_FILE": "",
             "PULUMI_ACCESS_TOKEN": "",
         }
-        text = stack.file.read_text()
-        if stackfile.StackFile(text).storage(*_GITHUB_TOKEN) is stackfile.Storage.ABSENT:
-            # A preview must not succeed with a token that a deployment will not have.
-            variables.setdefault("GITHUB_TOKEN", "")
         copy = Stack(name, project, variables)
-        document, placeholders = without_secrets(text, {**os.environ, **variables})
+        environ = {**os.environ, **variables}
+        document, placeholders = without_secrets(stack.file.read_text(), environ)
         copy.file.write_text(yaml.safe_dump(document, sort_keys=False))
         copy.init_with_passphrase()
         if placeholders:
@@ -283,7 +279,7 @@ def _key(path: SettingPath) -> str:
 def _is_in_environment(path: SettingPath, environ: Mapping[str, str]) -> bool:
     variables: dict[SettingPath, tuple[str, ...]] = {
         (f"{ACCOUNT}:token",): ENVIRONMENT_VARIABLES["token"],
-        (_GITHUB_TOKEN[0], *_GITHUB_TOKEN[1]): GITHUB_VARIABLES["token"],
+        (f"{NAMESPACE}:{GITHUB}", "token"): (_GITHUB_TOKEN,),
     }
     return any(environ.get(name) for name in variables.get(path, ()))
 
@@ -293,7 +289,7 @@ def _tokens(config: Mapping[str, str]) -> dict[str, str | None]:
     github = json.loads(config.get(f"{NAMESPACE}:{GITHUB}") or "{}")
     return {
         "DIGITALOCEAN_TOKEN": config.get(f"{ACCOUNT}:token") or _first(ENVIRONMENT_VARIABLES),
-        "GITHUB_TOKEN": github.get("token") or _first(GITHUB_VARIABLES),
+        _GITHUB_TOKEN: github.get("token") or _first(GITHUB_VARIABLES),
     }
 
 

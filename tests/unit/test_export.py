@@ -130,26 +130,6 @@ def test_without_a_token_in_the_environment_there_is_none() -> None:
     assert document["config"]["digitalocean:token"] == PLACEHOLDER
 
 
-@pytest.mark.parametrize(
-    ("github", "token"),
-    [("{owner: team}", ""), ("{owner: team, token: {secure: v1:x}}", "token of the job")],
-)
-def test_token_of_the_job_is_that_of_a_stack_which_has_one_and_of_no_other(
-    pulumi: PulumiCommand,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    github: str,
-    token: str,
-) -> None:
-    """A stack with `github` and no token fails in the preview as it does when it is deployed."""
-    monkeypatch.setenv("GITHUB_TOKEN", "token of the job")
-    (tmp_path / "Pulumi.dev.yaml").write_text(f"config: {{doks-gitops:github: {github}}}\n")
-    pulumi.script(f"printf %s \"$GITHUB_TOKEN\" >'{pulumi.folder}/token'")
-    with export.isolated(Stack("dev", tmp_path), Export("dev", None, {}, None)) as copy:
-        assert "v1:x" not in copy.file.read_text()
-    assert (pulumi.folder / "token").read_text() == token
-
-
 def test_only_an_encrypted_value_with_another_ciphertext_has_changed() -> None:
     exported = Export("dev", None, export.ciphertexts(STACK_FILE), None)
     assert exported.changed_secrets(STACK_FILE.replace('"1.34"', '"1.35"')) == ()
