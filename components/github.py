@@ -122,8 +122,8 @@ class GitHubDeliveryArgs:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     """Environments by name."""
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Secrets of all workflows. GitHub does not return their values: Pulumi detects a manual change
-    by its date, and sets the secret again."""
+    """Secrets of all workflows. GitHub does not return their values: a refresh shows by its date
+    that somebody else has written a secret, but an update does not set it again."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Variables of all workflows."""
 

@@ -159,7 +159,7 @@ def exports(
 @app.command(
     epilog=examples(
         ("bin/platform comment 7 preview.md", "Write a preview on pull request 7."),
-        ("bin/platform comment 7 preview.md || true", "The same, if it may fail."),
+        ("bin/platform comment 8 build/preview.md", "The same, from another folder."),
     )
 )
 def comment(

@@ -160,7 +160,6 @@ def revert_images(
 @app.command(
     cls=_LayoutCommand,
     epilog=examples(
-        ("bin/platform layout --stack dev --repo ../monorepo", "The stack file's applications."),
         (
             "bin/platform layout --stack dev --app shop kustomize/dev shop-dev --dry-run",
             "Only show the files for one application.",

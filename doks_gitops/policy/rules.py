@@ -27,7 +27,7 @@ PLATFORM_PROJECT = "platform"
 """The project that brings an App of Apps (`doks_gitops.arguments.PLATFORM`)."""
 PROTECTED_BRANCHES = ("main",)
 """Branches that take reviewed commits only. The pack's config may name others."""
-_EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
+_EXACT_VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
 _COMMIT_OR_DIGEST = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 
 

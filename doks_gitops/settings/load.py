@@ -47,10 +47,15 @@ token for the cluster."""
 
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"token": ("GITHUB_TOKEN",), "baseUrl": ("GITHUB_BASE_URL",)}
+    {
+        "token": ("DOKS_GITOPS_GITHUB_TOKEN", "GITHUB_TOKEN"),
+        "baseUrl": ("GITHUB_BASE_URL",),
+    }
 )
 """Sources of the keys of `github`, in a stack that has that section
-(https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
+(https://www.pulumi.com/registry/packages/github/installation-configuration/). In a workflow of
+GitHub, GITHUB_TOKEN is the job's own and no source: a job that comments on a preview has it, and
+one that deploys has not."""
 
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON. `bin/platform recover` sets it for the
@@ -162,11 +167,14 @@ def parse(
     origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
-        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, environ)
+        usable = dict(environ)
+        if environ.get("GITHUB_ACTIONS") == "true":
+            usable.pop("GITHUB_TOKEN", None)
+        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, usable)
         raw[GITHUB] = github
     raw.update({"stack": stack, ACCOUNT: account})
     if environ.get(ADOPT):
-        raw["adopt"] = json.loads(environ[ADOPT])
+        raw["adopt"] = _json_of_variable(ADOPT, environ[ADOPT])
 
     report = Report(stack, raw, stack_files.get(stack_file(stack)), origins, secret_keys)
     findings += [report.unknown((key,)) for key in reserved]
@@ -239,6 +247,18 @@ def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Fi
             expected=f"did you mean {close}?" if close else f"one of {', '.join(NAMESPACES)}",
             fix=None if close else remove_command(stack, key),
         )
+
+
+def _json_of_variable(name: str, text: str) -> object:
+    try:
+        content = cast(object, json.loads(text))
+        if isinstance(content, Mapping) and not is_deep(content):
+            return content
+        reason = "another kind of value"
+    except (ValueError, RecursionError):
+        reason = "a text that is not JSON"
+    expected = "the JSON object that `bin/platform recover` sets, or no such variable"
+    raise SettingsError([Finding("environment", name, reason, expected)])
 
 
 def _from_environment(

@@ -57,7 +57,9 @@ def language_host() -> Path:
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     # Its default provider has no account: only the program's own provider leads to one.
-    stack = Stack.new(tmp_path)
+    stack = Stack.new(tmp_path, has_github=True)
+    # The YAML host is no plugin of the sandbox.
+    stack.env["PULUMI_IGNORE_AMBIENT_PLUGINS"] = ""
     stack.env["PATH"] = os.pathsep.join([stack.env["PATH"], str(language_host())])
     return stack
 

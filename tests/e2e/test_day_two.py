@@ -110,6 +110,26 @@ def test_an_application_comes_and_goes_by_commits_alone(team: Team) -> None:
     assert team.sandbox.is_healthy(f"dev-{APP}")
 
 
+def test_a_broken_application_is_told_and_the_others_go_on(team: Team) -> None:
+    folder = team.clone / "argocd" / "dev" / "apps" / "broken" / "overlays" / "dev"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{")
+    revision = team.push("A broken application")
+    assert "broken/overlays/dev/config.json is not JSON" in team.platform(
+        "layout", "--stack", "dev", "--check", fails=True
+    )
+
+    def is_told() -> bool:
+        status = team.platform("status", "--stack", "dev")
+        return "dev: the ApplicationSet dev creates no new application: " in status
+
+    until("the error is told", is_told)
+    team.sandbox.wait_for(f"dev-{APP}", revision=revision)
+    shutil.rmtree(folder.parents[1])
+    team.push("No broken application any more")
+    until("the error is gone", lambda: not is_told())
+
+
 def test_a_change_is_promoted_through_the_environments(team: Team) -> None:
     name, old_tag = image(team, "dev")
     team.sandbox("push-image", f"{name}:v9.1.0")

@@ -193,8 +193,17 @@ def test_token_and_address_come_from_the_environment_if_the_stack_has_none() -> 
     assert github is not None
     assert github.token.get_secret_value() == "github_pat_2"
     assert github.base_url == "https://github.example.com/"
-    with pytest.raises(settings.SettingsError, match=r"github\.token"):
+    with pytest.raises(settings.SettingsError, match=r"github\.token") as without_token:
         settings.parse("dev", config, {})
+    # A workflow's own token is none of the stack's: only some of its jobs have one.
+    workflow = {**environ, "GITHUB_ACTIONS": "true"}
+    with pytest.raises(settings.SettingsError) as in_workflow:
+        settings.parse("dev", config, {}, environ=workflow)
+    assert str(in_workflow.value) == str(without_token.value)
+    workflow["DOKS_GITOPS_GITHUB_TOKEN"] = "github_pat_3"
+    github = settings.parse("dev", config, {}, environ=workflow).github
+    assert github is not None
+    assert github.token.get_secret_value() == "github_pat_3"
     assert settings.parse("dev", CONFIG, {}, environ=environ).github is None
 
 

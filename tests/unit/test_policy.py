@@ -126,6 +126,7 @@ BROKEN = [
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=None)),
     ("chart-is-pinned", in_dev(changed(RELEASE, version=None))),
     ("chart-is-pinned", changed(RELEASE, version="10.x")),
+    ("chart-is-pinned", changed(RELEASE, version="\u0661.2.3")),
     ("chart-is-pinned", changed(RELEASE, version=">=1.2.3")),
     ("chart-is-pinned", resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd")),
     ("argocd-is-not-public-without-tls-and-sso", in_dev(values(**INGRESS))),

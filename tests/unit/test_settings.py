@@ -11,6 +11,7 @@ from pulumi.runtime.config import set_all_config
 from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
+from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import Sync
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
@@ -312,3 +313,10 @@ def test_namespaces_of_a_project_are_matched_as_argo_cd_does(
     else:
         (finding,) = refused("dev", config)
         assert finding.key == "doks-gitops:applications.shop.namespace"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "1", "[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000])
+def test_variable_of_a_recovery_that_is_broken_is_an_error_that_names_it(text: str) -> None:
+    [finding] = refused("dev", own_config("dev"), environ=TOKEN | {ADOPT: text})
+    assert finding.key == ADOPT
+    assert "`bin/platform recover`" in finding.expected
