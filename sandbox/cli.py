@@ -245,7 +245,8 @@ def clone(
     store = home.root / "git-credentials"
     scheme, rest = git["url"].split("://", 1)
     write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
-    settings = [f"credential.helper=store --file={shlex.quote(str(store))}"]
+    # Without a proxy, which would read the password.
+    settings = [f"credential.helper=store --file={shlex.quote(str(store))}", "http.proxy="]
     identity = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
     if identity.returncode:
         # Git refuses to commit without a name and an address.

@@ -31,7 +31,7 @@ from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, GITHUB, GITHUB_VARI
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.report import ACCOUNT
 from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
-from doks_gitops.stack import Stack
+from doks_gitops.stack import Stack, link_project
 
 PLACEHOLDER = base64.b64encode(b"not exported").decode()
 """Takes the place of each secret text. It may be the data of a Secret, and it is as long as the
@@ -153,11 +153,8 @@ def isolated(
     name = stack.name.rpartition("/")[2]
     with tempfile.TemporaryDirectory() as temporary:
         project, backend = Path(temporary, "project"), Path(temporary, "state")
-        project.mkdir()
         backend.mkdir()
-        for file in stack.folder.absolute().iterdir():
-            if file.name not in (stack.file.name, ".git"):
-                (project / file.name).symlink_to(file)
+        link_project(stack.folder, project, without=lambda file: file == stack.file.name)
         variables = {
             **(env or {}),
             "PULUMI_BACKEND_URL": backend.as_uri(),

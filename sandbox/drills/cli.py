@@ -56,6 +56,9 @@ def drill(
     moments: Annotated[
         int, typer.Option(help="killed-up: moments to kill at, in a first deployment and in all.")
     ] = 20,
+    replacements: Annotated[
+        int, typer.Option(help="killed-up: moments to kill at, in replacements of the cluster.")
+    ] = 10,
     limits: Annotated[
         bool,
         typer.Option(
@@ -79,7 +82,7 @@ def drill(
         choices = ", ".join([*available, ALL])
         raise SandboxError(f"There is no drill {name!r}; choose from {choices}.")
     chosen = list(available.values()) if name == ALL else [available[name]]
-    options = {"moments": moments, "limits": limits}
+    options = {"moments": moments, "replacements": replacements, "limits": limits}
     results = run(chosen, options, keep=keep, real_providers=real_providers)
     console.print(_table(results))
     if json_file:

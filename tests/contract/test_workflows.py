@@ -123,6 +123,16 @@ def test_required_checks_run_for_the_pull_request_that_a_workflow_opens(name: st
     assert command["env"]["GITHUB_APP_SLUG"] == "${{ steps.app.outputs.app-slug }}"
 
 
+def test_rehearsal_is_off_unless_the_repository_says_so_and_ends_before_its_job() -> None:
+    jobs = loaded(ROOT / ".github" / "workflows" / "rehearsal.yml")["jobs"]
+    assert jobs["rehearse"]["if"] == "vars.REHEARSAL == 'true'"
+    assert jobs["clean-up"]["if"] == "always() && vars.REHEARSAL == 'true'"
+    command = jobs["rehearse"]["steps"][-1]["run"]
+    minutes = int(command.split("--minutes ")[1].split()[0])
+    assert jobs["rehearse"]["timeout-minutes"] >= minutes + 30
+    assert "--limit" in command
+
+
 def test_each_deployment_leaves_the_export_that_the_previews_read() -> None:
     [job] = loaded(ROOT / ".github" / "workflows" / "deploy-stack.yml")["jobs"].values()
     checkout, *_, deploy, upload = job["steps"]
