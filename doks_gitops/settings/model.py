@@ -707,6 +707,9 @@ class Kustomize(Model):
     components: ListOf[scalars.Line] = Field(
         default=(), description="Kustomize components to add, relative to the folder."
     )
+    ignore_missing_components: bool = Field(
+        default=False, description="Ignore components that don't exist."
+    )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )

@@ -37,7 +37,6 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "source.kustomize.apiVersions": _OF_THE_CLUSTER,
         "source.kustomize.namespace": _IN_KUSTOMIZATION,
         "source.kustomize.patches": _IN_KUSTOMIZATION,
-        "source.kustomize.ignoreMissingComponents": "A component that is missing is an error.",
         "source.kustomize.commonAnnotationsEnvsubst": "Annotations have the values that the stack "
         "file shows.",
         "syncPolicy.automated.enabled": "`sync.automated: false` leaves the automated policy out.",

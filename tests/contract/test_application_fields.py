@@ -20,6 +20,7 @@ KUSTOMIZE = {
     "images": ["shop:v1"],
     "replicas": [{"name": "shop", "count": 2}],
     "components": ["debug"],
+    "ignoreMissingComponents": True,
     "commonLabels": {"a": "b"},
     "labelWithoutSelector": True,
     "labelIncludeTemplates": True,
