@@ -24,6 +24,7 @@ import grpc  # type: ignore[import-untyped]
 
 from doks_gitops.diff import messages
 from doks_gitops.errors import PlatformError
+from doks_gitops.variables import no_proxy
 
 LOOPBACK = "127.0.0.1"
 START_TIMEOUT = 30
@@ -203,10 +204,11 @@ class RepoServer:
             environment |= {"GIT_ALLOW_PROTOCOL": "file", "ARGOCD_GIT_MODULES_ENABLED": "false"}
         else:
             kept = (
-                "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-                "SSL_CERT_FILE", "SSL_CERT_DIR",
+                "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_FILE",
+                "SSL_CERT_DIR",
             )  # fmt: skip
             environment |= {name: os.environ[name] for name in kept if name in os.environ}
+            environment |= no_proxy(os.environ)
         return environment
 
 

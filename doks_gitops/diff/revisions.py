@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from doks_gitops.errors import PlatformError
+from doks_gitops.variables import restricted
 
 DEFAULT_BASE = "origin/HEAD"
 
@@ -142,9 +143,9 @@ def _commit(clone: Path, name: str) -> str | None:
 
 def _git(folder: Path, *words: str, missing: str | None = None, text: str | None = None) -> str:
     # Filters and hooks that the user has set up would run for files of the commits.
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("GIT_")
-    } | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
+    environment = restricted(os.environ, deployment=False) | {
+        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"
+    }  # fmt: skip
     # `safe.directory` is a global setting, which protects from hooks and filters of others.
     done = subprocess.run(
         ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words],
