@@ -24,13 +24,10 @@ from doks_gitops import account, arguments, settings
 
 sdk.disable_debug_messages()
 stack = settings.load()
-team = account.read(
-    stack.digitalocean.token.get_secret_value(),
-    stack.digitalocean.api_endpoint,
-    vpcs=stack.cluster.creates_vpc,
-)
+team = account.read_for(stack)
 account.check(stack, team)
 account.warn(stack, team)
+account.lint(stack, team)
 
 # The providers wait for it: nothing is created with a token of another team.
 mark = account.keep_owner(stack, team)

@@ -14,10 +14,11 @@ from pydantic import SecretStr
 
 from components.application import Directory, GitOpsApplicationArgs, Sync
 from components.argocd import Admin, ArgoCdArgs, ChartSource, GitRepository
-from components.cluster import DoksClusterArgs, Existing
+from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
+from doks_gitops.settings import network
 from doks_gitops.settings.base import Model, Paths, below
 from doks_gitops.settings.ssh_key import public_key
 
@@ -69,14 +70,22 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
     cluster = settings.cluster
     version = account.resolve_version(settings, team)
     running = {str(running.version) for running in team.clusters_named(cluster.name)}
+    replaced = account.replacement(settings, team) is not None
+    ranges = network.ranges(cluster, settings.environment)
+    firewall = cluster.control_plane_firewall
     return convert(
         cluster,
         DoksClusterArgs,
-        not_copied=("name", "vpc", "upgrade", "tags"),
+        not_copied=("name", "vpc", "upgrade", "ignored_checks", "replace", "tags"),
         cluster_name=cluster.name,
         version=version,
         tags=[*cluster.tags, mark],
-        hold_version=version in running and account.replacement(settings, team) is None,
+        hold_version=version in running and not replaced,
+        network=Network(ranges.pods, ranges.services),
+        hold_network=not replaced,
+        control_plane_firewall=(
+            ControlPlaneFirewall(firewall.allowed_addresses, firewall.enabled) if firewall else None
+        ),
         access_token=secret(settings.digitalocean.token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,

@@ -8,10 +8,11 @@ from semver import Version
 from doks_gitops.account.check import check, resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.integration import allow_pulls, provider_allows_pulls
+from doks_gitops.account.linter import lint
 from doks_gitops.account.marks import new_mark
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
 from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state
-from doks_gitops.account.read import read, read_prices
+from doks_gitops.account.read import read, read_for, read_prices
 from doks_gitops.account.replacement import (
     Change,
     creates_default_vpc,
@@ -37,11 +38,13 @@ __all__ = [
     "check_team",
     "creates_default_vpc",
     "keep_owner",
+    "lint",
     "new_mark",
     "other_state",
     "own_default_vpc",
     "provider_allows_pulls",
     "read",
+    "read_for",
     "read_prices",
     "refuse_downgrade",
     "replacement",

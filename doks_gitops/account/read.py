@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, Prices
+from doks_gitops.account.replacement import replacement
+from doks_gitops.settings import Settings
 
 
 def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
@@ -38,6 +41,28 @@ def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
             registries=registries.result(),
             vpcs=networks.result(),
             team=team.result(),
+        )
+
+
+def read_for(settings: Settings) -> Account:
+    """What `read` returns, with what a stack needs to know beside it.
+
+    - the VPCs if the stack creates one or is about to create a cluster (scope `vpc:read`)
+    - the VPCs with a NAT gateway if that cluster has isolated workers (scope
+      `nat_gateway:read`)
+
+    Raises `AccountError`.
+    """
+    token = settings.digitalocean.token.get_secret_value()
+    api_url, cluster = settings.digitalocean.api_endpoint, settings.cluster
+    account = read(token, api_url, vpcs=cluster.creates_vpc)
+    if account.clusters_named(cluster.name) and replacement(settings, account) is None:
+        return account
+    with DigitalOceanClient(token, api_url) as client:
+        return replace(
+            account,
+            vpcs=account.vpcs or client.vpcs(),
+            gateways=client.nat_gateways() if cluster.isolated_workers else frozenset(),
         )
 
 

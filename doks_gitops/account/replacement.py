@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from doks_gitops.account import network
 from doks_gitops.account.model import Account, RunningCluster, Vpc
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
@@ -66,6 +67,13 @@ def _changes(settings: Settings, account: Account, running: RunningCluster) -> I
         yield Change(("cluster", "region"), cluster.region, running.region, running.region)
     if current_size not in (None, size):
         yield Change(("cluster", "nodePools", 0, "size"), size, current_size, current_size)
+    mode, current_mode = cluster.node_pools[0].gpu_partition_mode, running.default_pool_mode
+    if current_size is not None and (mode or "") != (current_mode or ""):
+        path: Path = ("cluster", "nodePools", 0, "gpuPartitionMode")
+        yield Change(path, mode or "nothing", current_mode or "nothing", current_mode)
+    if cluster.replace:
+        for path, value, current in network.changes(settings, running):
+            yield Change(path, value, current, current)
     if cluster.vpc is None or running.vpc is None:
         return
     if cluster.vpc.id is not None and cluster.vpc.id != running.vpc:
@@ -74,8 +82,8 @@ def _changes(settings: Settings, account: Account, running: RunningCluster) -> I
         vpc = account.vpc_named(cluster.name)
         own_range = vpc.ip_range if vpc and vpc.id == running.vpc else None
         if own_range != ip_range:
-            current = own_range or f"the VPC {running.vpc}"
-            yield Change(("cluster", "vpc", "ipRange"), ip_range, current, own_range)
+            current_range = own_range or f"the VPC {running.vpc}"
+            yield Change(("cluster", "vpc", "ipRange"), ip_range, current_range, own_range)
 
 
 def own_default_vpc(settings: Settings, account: Account) -> Vpc | None:
@@ -112,6 +120,8 @@ def warn(settings: Settings, account: Account) -> None:
             " never deletes: `pulumi destroy` leaves it in the account. To let it be deleted, make"
             f" another VPC the default: {other_default_vpc(vpc.region)}."
         )
+    elif (text := _advice(settings, account)) is not None:
+        pulumi.info(text)
     if creates_default_vpc(settings, account):
         region = settings.cluster.region
         pulumi.warn(
@@ -120,6 +130,11 @@ def warn(settings: Settings, account: Account) -> None:
             " the account. To avoid that, first create another one: doctl vpcs create --name"
             f" default-{region} --region {region}"
         )
+
+
+def _advice(settings: Settings, account: Account) -> str | None:
+    texts = map(network.advice, account.clusters_named(settings.cluster.name))
+    return next(filter(None, texts), None)
 
 
 def _replaced_text(settings: Settings, replaced: Replacement) -> str:

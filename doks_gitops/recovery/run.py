@@ -165,9 +165,7 @@ class Recovery:
     def _observe(self, settings: Settings, export: Mapping[str, Any]) -> Observed:
         name, region = settings.cluster.name, settings.cluster.region
         _report(f"Reading the state, the account and the cluster {name}.")
-        token = settings.digitalocean.token.get_secret_value()
-        api_url, vpcs = settings.digitalocean.api_endpoint, settings.cluster.creates_vpc
-        team = account.read(token, api_url, vpcs=vpcs)
+        team = account.read_for(settings)
         account_clusters = frozenset(cluster.id for cluster in team.clusters)
         export, deleted = remove_deleted(export, account_clusters)
         state = StackState.from_export(export)

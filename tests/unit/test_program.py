@@ -91,7 +91,7 @@ def platform(
     stack = settings.parse("dev", config, files, secret_keys=secret_keys)
     monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
     monkeypatch.setattr(settings, "load", lambda: stack)
-    monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
+    monkeypatch.setattr(account, "read_for", lambda settings: team)
 
     def program() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
