@@ -22,96 +22,108 @@ from components.protection import Protection
 from components.registry import ContainerRegistry
 from doks_gitops import account, arguments, settings
 
-sdk.disable_debug_messages()
-stack = settings.load()
-team = account.read_for(stack)
-account.check(stack, team)
-account.warn(stack, team)
-account.lint(stack, team)
 
-# The providers wait for it: nothing is created with a token of another team.
-mark = account.keep_owner(stack, team)
-digitalocean = pulumi_digitalocean.Provider(
-    "digitalocean",
-    token=arguments.secret_after(mark, stack.digitalocean.token),
-    api_endpoint=stack.digitalocean.api_endpoint,
-)
-registry = ContainerRegistry(
-    "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
-)
-cluster = DoksCluster(
-    "cluster",
-    arguments.cluster_args(stack, team, mark),
-    ResourceOptions(providers=[digitalocean], depends_on=[registry]),
-)
-account.refuse_downgrade(stack, team, cluster.cluster_id)
-registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
-kubernetes = pulumi_kubernetes.Provider(
-    "kubernetes",
-    kubeconfig=cluster.kubeconfig,
-    # Another cluster replaces the provider and everything in the cluster. Without dependencies, so
-    # that the old provider can delete what is in the old cluster (`components.dependencies`).
-    cluster_identifier=without_dependencies(cluster.cluster_id),
-    enable_server_side_apply=True,
-    # Manual changes are reverted, and new credentials replace old ones in place.
-    enable_patch_force=True,
-    enable_secret_mutable=True,
-    # Objects that exist but are not in the state, such as those of a killed run, are adopted.
-    upsert_existing_objects=True,
-    # With an invalid token the cluster seems to be gone, and the state would lose all its objects.
-    delete_unreachable=False,
-    opts=ResourceOptions(depends_on=[cluster]),
-)
-argocd = ArgoCd(
-    "argocd",
-    arguments.argocd_args(stack, cluster.cluster_id, cluster.context, registry_endpoint),
-    ResourceOptions(providers=[kubernetes]),
-)
-delivery = []
-if stack.github is not None:
-    # The import takes half a second, which only a stack on GitHub needs.
-    import pulumi_github
-
-    from components.github import GitHubDelivery
-
-    github = pulumi_github.Provider(
-        "github",
-        owner=stack.github.owner,
-        token=arguments.secret_after(mark, stack.github.token),
-        base_url=stack.github.base_url,
+async def platform() -> None:
+    """Declares the resources of the stack."""
+    stack = settings.load()
+    team = account.read(
+        stack.digitalocean.token.get_secret_value(),
+        stack.digitalocean.api_endpoint,
+        vpcs=stack.cluster.creates_vpc,
     )
-    delivery = [
-        GitHubDelivery("github", arguments.github_args(stack), ResourceOptions(providers=[github]))
+    # The providers wait for it: nothing is created with a token of another team.
+    mark = account.keep_owner(stack, team)
+    # The stack's cluster is now known by its mark, also if the stack file renames it.
+    team = account.with_networks(stack, await account.with_mark(team, mark))
+    account.check(stack, team)
+    account.warn(stack, team)
+    account.lint(stack, team)
+
+    digitalocean = pulumi_digitalocean.Provider(
+        "digitalocean",
+        token=arguments.secret_after(mark, stack.digitalocean.token),
+        api_endpoint=stack.digitalocean.api_endpoint,
+    )
+    registry = ContainerRegistry(
+        "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
+    )
+    cluster = DoksCluster(
+        "cluster",
+        arguments.cluster_args(stack, team, mark),
+        ResourceOptions(providers=[digitalocean], depends_on=[registry]),
+    )
+    account.refuse_unexpected(stack, team, cluster.cluster_id)
+    registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
+    kubernetes = pulumi_kubernetes.Provider(
+        "kubernetes",
+        kubeconfig=cluster.kubeconfig,
+        # Another cluster replaces the provider and everything in the cluster. Without dependencies,
+        # so that the old provider can delete what is in the old cluster: `components.dependencies`.
+        cluster_identifier=without_dependencies(cluster.cluster_id),
+        enable_server_side_apply=True,
+        # Manual changes are reverted, and new credentials replace old ones in place.
+        enable_patch_force=True,
+        enable_secret_mutable=True,
+        # Objects that exist but are not in the state, such as those of a killed run, are adopted.
+        upsert_existing_objects=True,
+        # With an invalid token the cluster seems to be gone: the state would lose all its objects.
+        delete_unreachable=False,
+        opts=ResourceOptions(depends_on=[cluster]),
+    )
+    argocd = ArgoCd(
+        "argocd",
+        arguments.argocd_args(stack, cluster.cluster_id, cluster.context, registry_endpoint),
+        ResourceOptions(providers=[kubernetes]),
+    )
+    delivery = []
+    if stack.github is not None:
+        # The import takes half a second, which only a stack on GitHub needs.
+        import pulumi_github
+
+        from components.github import GitHubDelivery
+
+        github = pulumi_github.Provider(
+            "github",
+            owner=stack.github.owner,
+            token=arguments.secret_after(mark, stack.github.token),
+            base_url=stack.github.base_url,
+        )
+        delivery = [
+            GitHubDelivery(
+                "github", arguments.github_args(stack), ResourceOptions(providers=[github])
+            )
+        ]
+    project = GitOpsProject(
+        "project",
+        arguments.project_args(stack, argocd.namespace),
+        ResourceOptions(providers=[kubernetes], depends_on=[argocd]),
+    )
+    applications = [
+        GitOpsApplication(
+            name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
+        )
+        for name, args in arguments.applications_args(stack, argocd.namespace).items()
     ]
-project = GitOpsProject(
-    "project",
-    arguments.project_args(stack, argocd.namespace),
-    ResourceOptions(providers=[kubernetes], depends_on=[argocd]),
-)
-applications = [
-    GitOpsApplication(
-        name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
+    protection = Protection(
+        "protection",
+        ResourceOptions(
+            protect=stack.cluster.protect, depends_on=[registry, cluster, project, *applications]
+        ),
     )
-    for name, args in arguments.applications_args(stack, argocd.namespace).items()
-]
-protection = Protection(
-    "protection",
-    ResourceOptions(
-        protect=stack.cluster.protect, depends_on=[registry, cluster, project, *applications]
-    ),
-)
-account.verify(stack, team, cluster.cluster_id, after=protection.urn)
+    account.verify(stack, team, cluster.cluster_id, after=protection.urn)
 
-pulumi.export("clusterId", cluster.cluster_id)
-pulumi.export("clusterEndpoint", cluster.endpoint)
-pulumi.export("kubeconfig", cluster.kubeconfig)
-pulumi.export("kubeContext", cluster.context)
-pulumi.export("registryEndpoint", registry.endpoint)
-pulumi.export("argocdNamespace", argocd.namespace)
-pulumi.export("argocdUrl", argocd.url)
-pulumi.export("argocdPortForward", argocd.port_forward)
-pulumi.export("argocdAdminPassword", argocd.admin_password)
-pulumi.export("project", project.project_name)
-pulumi.export("applications", [application.full_name for application in applications])
+    pulumi.export("clusterId", cluster.cluster_id)
+    pulumi.export("clusterEndpoint", cluster.endpoint)
+    pulumi.export("kubeconfig", cluster.kubeconfig)
+    pulumi.export("kubeContext", cluster.context)
+    pulumi.export("registryEndpoint", registry.endpoint)
+    pulumi.export("argocdNamespace", argocd.namespace)
+    pulumi.export("argocdUrl", argocd.url)
+    pulumi.export("argocdPortForward", argocd.port_forward)
+    pulumi.export("argocdAdminPassword", argocd.admin_password)
+    pulumi.export("project", project.project_name)
+    pulumi.export("applications", [application.full_name for application in applications])
 
-sdk.send_requests()
+
+sdk.disable_debug_messages()
+sdk.run(platform)

@@ -1,16 +1,19 @@
-"""An Argo CD Application, which keeps a folder of a Git repository deployed."""
+"""An Argo CD Application, which keeps folders of Git repositories and charts deployed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
-from pydantic.alias_generators import to_camel
 
+from components.manifest import as_argo
 from components.options import child_options, holds_outputs
 from components.project import FINALIZER, IN_CLUSTER
+
+_HISTORY = 10
+"""Past syncs that Argo CD keeps by default."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,15 @@ class Kustomize:
     components: Sequence[str] = ()
     """Folders of Kustomize components, relative to the Application's folder."""
     common_labels: Mapping[str, str] = field(default_factory=dict)
+    label_without_selector: bool = False
+    """`common_labels` are in no selector."""
+    label_include_templates: bool = False
+    """With `label_without_selector`: they are in templates of Pods."""
+    force_common_labels: bool = False
+    """`common_labels` replace labels that the folder sets itself."""
     common_annotations: Mapping[str, str] = field(default_factory=dict)
+    force_common_annotations: bool = False
+    """`common_annotations` replace annotations that the folder sets itself."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Directory:
     include: str | None = None
     """Glob pattern of the files. Default: all."""
     exclude: str | None = None
+    disable_extension_filter: bool = False
+    """Files of all names, not only .yaml, .yml and .json."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +76,16 @@ class HelmParameter:
 
 
 @dataclass(frozen=True)
+class HelmFileParameter:
+    """A value, read from a file as with `helm --set-file`."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
 class Helm:
-    """Options of a chart that is in the Git repository.
+    """Options of a chart, in a Git repository, a Helm repository or a registry.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/helm/
     """
@@ -72,13 +93,17 @@ class Helm:
     release_name: str | None = None
     """Default: the Application's name."""
     value_files: Sequence[str] = ()
-    """Paths relative to the chart's folder. Later files override earlier ones."""
+    """Paths relative to the chart's folder, or `$<ref>/<path>` of a source with that `ref`. Later
+    files override earlier ones."""
     ignore_missing_value_files: bool = False
     values_object: Mapping[str, Any] = field(default_factory=dict)
     """Overrides `value_files`."""
     parameters: Sequence[HelmParameter] = ()
     """Override `values_object`."""
+    file_parameters: Sequence[HelmFileParameter] = ()
     skip_crds: bool = False
+    skip_tests: bool = False
+    skip_schema_validation: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,17 @@ class Retry:
 
     limit: int = 5
     """-1: without limit. 0: none."""
+    refresh: bool = False
+    """Retry with the newest commit instead of the one that failed."""
     backoff: Backoff = field(default_factory=Backoff)
+
+
+@dataclass(frozen=True)
+class NamespaceMetadata:
+    """Labels and annotations of a namespace."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,9 +148,13 @@ class Sync:
     """Delete objects that Git no longer has."""
     self_heal: bool = True
     """Revert manual changes in the cluster."""
+    allow_empty: bool = False
+    """With `prune`: also delete all objects, if Git has none any more."""
     retry: Retry = field(default_factory=Retry)
     options: Sequence[str] = ("CreateNamespace=true",)
     """https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/"""
+    managed_namespace_metadata: NamespaceMetadata | None = None
+    """Labels and annotations of the namespace that `CreateNamespace=true` creates."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +176,50 @@ class IgnoreDifference:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Manifests of an Application: a folder in Git, a chart, or an artifact of a registry.
+
+    https://argo-cd.readthedocs.io/en/stable/user-guide/multiple_sources/
+    """
+
+    repo_url: pulumi.Input[str]
+    """URL of a repository that the project allows."""
+    path: str | None = None
+    """Folder in the repository."""
+    chart: str | None = None
+    """Chart in a Helm repository or registry."""
+    revision: str = "HEAD"
+    """Branch, tag or commit of a Git repository; exact version of a chart or artifact."""
+    ref: str | None = None
+    """Name by which the charts of other sources use files of this one."""
+    kustomize: Kustomize | None = None
+    """Options of a Kustomize folder. At most one of `kustomize`, `directory` and `helm`; without
+    them, Argo CD detects the kind of the folder."""
+    directory: Directory | None = None
+    """Options of a folder of plain manifests."""
+    helm: Helm | None = None
+    """Options of a chart."""
+
+    def __post_init__(self) -> None:
+        if [self.kustomize, self.directory, self.helm].count(None) < 2:
+            raise ValueError("source: give at most one of kustomize, directory and helm")
+        if self.path is not None and self.chart is not None:
+            raise ValueError("source: give either path or chart")
+        if self.path is None and self.chart is None and self.ref is None:
+            raise ValueError("source: give path, chart or ref")
+
+
+@dataclass(frozen=True)
+class Info:
+    """A line about an Application, shown by Argo CD."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
 class GitOpsApplicationArgs:
-    """An Application: its source, its destination and its sync policy.
+    """An Application: its sources, its destination and its sync policy.
 
     https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml
     """
@@ -149,33 +230,30 @@ class GitOpsApplicationArgs:
     """Name of the Application's project."""
     argocd_namespace: pulumi.Input[str]
     """Namespace of Argo CD."""
-    repo_url: pulumi.Input[str]
-    """URL of a repository that the project allows."""
-    path: str
-    """Folder in the repository."""
+    sources: Sequence[Source]
+    """Sources, at least one."""
     namespace: str
     """Namespace of objects that name none. The project must allow it."""
-    revision: str = "HEAD"
-    """Branch, tag or commit."""
-    kustomize: Kustomize | None = None
-    """Options of a Kustomize folder. At most one of `kustomize`, `directory` and `helm`; without
-    them, Argo CD detects the kind of the folder."""
-    directory: Directory | None = None
-    """Options of a folder of plain manifests."""
-    helm: Helm | None = None
-    """Options of a chart in the folder."""
     sync: Sync = field(default_factory=Sync)
     """Default: deploy every commit, delete what Git no longer has, revert manual changes."""
     ignore_differences: Sequence[IgnoreDifference] = ()
     """Fields that Argo CD does not compare with Git."""
+    info: Sequence[Info] = ()
+    """Lines about it, shown by Argo CD."""
+    revision_history_limit: int = _HISTORY
+    """Past syncs that Argo CD keeps, to roll back to."""
     finalizer: bool = True
     """Deleting the Application deletes the objects that it deployed."""
+    source_name: str | None = None
+    """Name of the first source. After a sync that failed `retry.limit` times, Argo CD tries the
+    same commit again only if a source has changed; this name changes it without another effect."""
 
     def __post_init__(self) -> None:
-        if [self.kustomize, self.directory, self.helm].count(None) < 2:
+        if not self.sources:
+            raise ValueError(f"application {self.application_name}: give at least one source")
+        if len(self.sources) == 1 and self.sources[0].ref is not None:
             raise ValueError(
-                f"application {self.application_name}: give at most one of kustomize, directory"
-                " and helm"
+                f"application {self.application_name}: a source with ref needs another source"
             )
 
 
@@ -184,7 +262,8 @@ class GitOpsApplication(pulumi.ComponentResource):
 
     Pulumi sets only `spec`, by server-side apply; Argo CD sets `status` and `operation`. Pulumi
     does not wait until the Application is Healthy: a broken commit must not block updates of the
-    platform. Deleting waits up to 10 minutes until the deployed objects are deleted. After that it
+    platform. Deleting waits up to 20 minutes: until a running sync has ended, for which Argo CD has
+    a limit (`chart_values.SYNC_SECONDS`), and until the deployed objects are deleted. After that it
     fails with the message that the object still exists; see the log of Argo CD's controller.
     """
 
@@ -198,7 +277,8 @@ class GitOpsApplication(pulumi.ComponentResource):
         full_name = f"{args.project_name}-{args.application_name}"
         # Argo CD copies the source into the status. The spec is one of them for a value that the
         # state already has in plain text: an unchanged resource keeps its outputs.
-        copies = ["spec", "status", "operation"] if holds_outputs(_options(args)) else None
+        options = [_options(source) for source in args.sources]
+        copies = ["spec", "status", "operation"] if holds_outputs(options) else None
         CustomResource(
             name,
             api_version="argoproj.io/v1alpha1",
@@ -213,7 +293,7 @@ class GitOpsApplication(pulumi.ComponentResource):
                 self,
                 opts,
                 pulumi.ResourceOptions(
-                    custom_timeouts=pulumi.CustomTimeouts(delete="10m"),
+                    custom_timeouts=pulumi.CustomTimeouts(delete="20m"),
                     additional_secret_outputs=copies,
                 ),
             ),
@@ -224,51 +304,53 @@ class GitOpsApplication(pulumi.ComponentResource):
 
 def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     """The Application's `spec`."""
-    source: dict[str, Any] = {
-        "repoURL": args.repo_url,
-        "path": args.path,
-        "targetRevision": args.revision,
-    }
-    source |= _options(args)
-    policy: dict[str, Any] = {"retry": _as_argo(args.sync.retry)}
+    sources = [_source(source) for source in args.sources]
+    policy: dict[str, Any] = {"retry": as_argo(args.sync.retry)}
     if args.sync.options:
         policy["syncOptions"] = list(args.sync.options)
     if args.sync.automated:
-        policy["automated"] = {"prune": args.sync.prune, "selfHeal": args.sync.self_heal}
-    spec = {
+        policy["automated"] = {
+            "prune": args.sync.prune,
+            "selfHeal": args.sync.self_heal,
+            **({"allowEmpty": True} if args.sync.allow_empty else {}),
+        }
+    if args.sync.managed_namespace_metadata is not None:
+        policy["managedNamespaceMetadata"] = as_argo(args.sync.managed_namespace_metadata)
+    spec: dict[str, Any] = {
         "project": args.project_name,
-        "source": source,
+        # Argo CD ignores `source` beside `sources`.
+        **({"sources": sources} if len(sources) > 1 else {"source": sources[0]}),
         "destination": {"server": IN_CLUSTER, "namespace": args.namespace},
         "syncPolicy": policy,
     }
+    if args.source_name is not None:
+        # One changed source is enough.
+        sources[0]["name"] = args.source_name
     if args.ignore_differences:
-        spec["ignoreDifferences"] = _as_argo(args.ignore_differences)
+        spec["ignoreDifferences"] = as_argo(args.ignore_differences)
+    if args.info:
+        spec["info"] = as_argo(args.info)
+    if args.revision_history_limit != _HISTORY:
+        spec["revisionHistoryLimit"] = args.revision_history_limit
     return spec
 
 
-def _options(args: GitOpsApplicationArgs) -> dict[str, Any]:
+def _source(source: Source) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "repoURL": source.repo_url,
+        "path": source.path,
+        "chart": source.chart,
+        "targetRevision": source.revision,
+        "ref": source.ref,
+    }
+    present = {name: value for name, value in properties.items() if value is not None}
+    return present | _options(source)
+
+
+def _options(source: Source) -> dict[str, Any]:
     """The options of the source's kind."""
     return {
-        kind: _as_argo(options)
+        kind: as_argo(options)
         for kind in ("kustomize", "directory", "helm")
-        if (options := getattr(args, kind)) is not None
+        if (options := getattr(source, kind)) is not None
     }
-
-
-def _as_argo(value: Any) -> Any:
-    """A dataclass in the form of Argo CD's API: camelCase names, without empty fields.
-
-    Argo CD removes empty fields from an Application, which Pulumi would report as drift.
-    """
-    if is_dataclass(value):
-        properties = {to_camel(x.name): _as_argo(getattr(value, x.name)) for x in fields(value)}
-        return {
-            name: content
-            for name, content in properties.items()
-            if content is not False and content not in (None, "", [], {})
-        }
-    if isinstance(value, Mapping):
-        return {key: _as_argo(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_as_argo(item) for item in value]
-    return value

@@ -1,9 +1,10 @@
-"""Argo CD in a cluster: its namespace, its Git repositories and its Helm release."""
+"""Argo CD in a cluster: its namespace, its repositories and its Helm release."""
 
 import base64
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import pulumi
@@ -21,7 +22,7 @@ from components.chart_values import (
 from components.dependencies import with_dependencies
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from components.options import child_options, holds_outputs
-from components.password import password_hash
+from components.password import password_hash, unknown_secret
 from components.project import IN_CLUSTER
 
 IN_CLUSTER_NAME = "in-cluster"
@@ -97,11 +98,38 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class GitRepository:
-    """A Git repository that Argo CD reads. Without credentials it must be public."""
+class Repository:
+    """A repository that Argo CD reads. Without credentials it must be public, or have a credential
+    template.
+
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#repositories
+    """
 
     url: pulumi.Input[str]
+    """URL for Git, `https://...` of a Helm repository, `host/path` of a registry of charts, or
+    `oci://host/path`."""
+    type: str = "git"
+    """`git`; `helm`: charts; `oci`: an artifact of a registry."""
     credentials: Credentials | None = None
+    enable_lfs: bool = False
+    """Fetch the files of Git LFS."""
+    plain_http: bool = False
+    """Read a registry without TLS."""
+
+
+@dataclass(frozen=True)
+class CredentialTemplate:
+    """Credentials for all repositories whose URL begins with `url`.
+
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#repository-credentials
+    """
+
+    url: str
+    credentials: Credentials
+    type: str = "git"
+    """Type of these repositories, as in `Repository`."""
+    plain_http: bool = False
+    """Read a registry without TLS."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +161,18 @@ class ArgoCdArgs:
     url: str | None = None
     """`https://host[:port]` for users. `values` must route it to Argo CD, for example with
     `server.ingress`. None: Argo CD is used by port-forward."""
-    repositories: Mapping[str, GitRepository] = field(default_factory=dict)
+    repositories: Mapping[str, Repository] = field(default_factory=dict)
     """Repositories by a short name, which becomes a part of the Secret's name."""
+    credential_templates: Mapping[str, CredentialTemplate] = field(default_factory=dict)
+    """Credential templates by a short name, which becomes a part of the Secret's name."""
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories, with the credentials of each one."""
     webhook_secret: pulumi.Input[str] | None = None
-    """Secret that GitHub signs its webhooks with. None: Argo CD does not verify GitHub's webhooks,
-    so whoever can reach it can make it look for new commits at any time.
+    """Secret that GitHub signs its webhooks with. None: Argo CD refuses GitHub's webhooks, as it
+    refuses those of the other Git hosts that have no secret in `values`. None without a user
+    `admin`: it accepts them unsigned, and whoever can reach it can make it look for new commits.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/"""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
@@ -191,23 +224,34 @@ class ArgoCd(pulumi.ComponentResource):
         self.namespace = with_dependencies(args.namespace, args.cluster_id)
         namespace = Namespace(
             name,
-            metadata=ObjectMetaArgs(name=self.namespace),
+            metadata=ObjectMetaArgs(
+                name=self.namespace,
+                # An Application that has the namespace too does not delete it.
+                annotations={"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+            ),
             opts=child_options(self, opts),
         )
         in_namespace = child_options(self, opts, pulumi.ResourceOptions(depends_on=[namespace]))
 
+        readable: list[tuple[str, str, Repository | CredentialTemplate]] = [
+            *((f"repository-{key}", "repository", x) for key, x in args.repositories.items()),
+            *(
+                (f"credentials-{key}", "repo-creds", x)
+                for key, x in args.credential_templates.items()
+            ),
+        ]
         repositories = [
             Secret(
-                f"{name}-repository-{key}",
+                f"{name}-{secret_name}",
                 metadata=ObjectMetaArgs(
-                    name=f"repository-{key}",
+                    name=secret_name,
                     namespace=self.namespace,
-                    labels={"argocd.argoproj.io/secret-type": "repository"},
+                    labels={"argocd.argoproj.io/secret-type": secret_type},
                 ),
                 data=_encoded(_repository_fields(repository)),
                 opts=in_namespace,
             )
-            for key, repository in sorted(args.repositories.items())
+            for secret_name, secret_type, repository in sorted(readable, key=itemgetter(0))
         ]
 
         in_cluster = Secret(
@@ -224,6 +268,8 @@ class ArgoCd(pulumi.ComponentResource):
 
         self.admin_password = self._admin_password(name, args, in_namespace)
         identity = f"{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
+        webhook_secret = _secret(args.webhook_secret)
+        known_secret = self.admin_password if args.admin.enabled else webhook_secret
         options = ArgoCdOptions(
             high_availability=args.high_availability,
             url=args.url,
@@ -234,7 +280,13 @@ class ArgoCd(pulumi.ComponentResource):
                 else None
             ),
             admin_password_set_at=args.admin.password_set_at,
-            webhook_secret=_secret(args.webhook_secret),
+            webhook_secret=webhook_secret,
+            unknown_webhook_secret=(
+                known_secret.apply(lambda known: unknown_secret(known, identity))
+                if known_secret is not None
+                else None
+            ),
+            git_submodules=args.git_submodules,
             separate_secret=args.managed_by_git,
         )
         prerequisites = [namespace, in_cluster, *repositories]
@@ -332,9 +384,20 @@ class ArgoCd(pulumi.ComponentResource):
         )
 
 
-def _repository_fields(repository: GitRepository) -> dict[str, pulumi.Input[str]]:
-    """https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#repositories"""
-    fields: dict[str, pulumi.Input[str]] = {"type": "git", "url": repository.url}
+def _repository_fields(
+    repository: Repository | CredentialTemplate,
+) -> dict[str, pulumi.Input[str]]:
+    """https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-repositories-yaml/"""
+    fields: dict[str, pulumi.Input[str]] = {"type": repository.type, "url": repository.url}
+    if repository.type == "helm":
+        # An address without a scheme is that of a registry. Repositories take it from a template.
+        fields["enableOCI"] = pulumi.Output.from_input(repository.url).apply(
+            lambda url: str("://" not in url).lower()
+        )
+    if repository.plain_http:
+        fields["insecureOCIForceHttp"] = "true"
+    if isinstance(repository, Repository) and repository.enable_lfs:
+        fields["enableLfs"] = "true"
     match repository.credentials:
         case Credentials(password=password, username=username) if password is not None:
             fields |= {"username": username, "password": password}

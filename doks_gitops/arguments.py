@@ -5,20 +5,21 @@ setting that reaches no argument is an error. Secrets become secret outputs, and
 values inside chart values and Applications (`Settings.encrypted`).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import pulumi
 from pydantic import SecretStr
 
-from components.application import Directory, GitOpsApplicationArgs, Sync
-from components.argocd import Admin, ArgoCdArgs, ChartSource, GitRepository
+from components.application import Directory, GitOpsApplicationArgs, Source, Sync
+from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
 from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
-from components.project import GitOpsProjectArgs, ResourceKind
+from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
-from doks_gitops.settings import network
+from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
 from doks_gitops.settings.ssh_key import public_key
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from components.github import GitHubDeliveryArgs
     from doks_gitops.account import Account
-    from doks_gitops.settings import Settings, model
+    from doks_gitops.settings import Settings
 
 PLATFORM = "platform"
 """The project of the application that brings the projects and applications from Git."""
@@ -67,12 +68,14 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
-    cluster = settings.cluster
+    cluster, running = settings.cluster, account.running_cluster(settings, team)
     version = account.resolve_version(settings, team)
-    running = {str(running.version) for running in team.clusters_named(cluster.name)}
     replaced = account.replacement(settings, team) is not None
     ranges = network.ranges(cluster, settings.environment)
     firewall = cluster.control_plane_firewall
+    first = account.first_pool(settings, running)
+    others = (pool for index, pool in enumerate(cluster.node_pools) if index != first)
+    cluster = cluster.model_copy(update={"node_pools": (cluster.node_pools[first], *others)})
     return convert(
         cluster,
         DoksClusterArgs,
@@ -80,13 +83,13 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
         cluster_name=cluster.name,
         version=version,
         tags=[*cluster.tags, mark],
-        hold_version=version in running and not replaced,
+        hold_version=running is not None and version == str(running.version) and not replaced,
         network=Network(ranges.pods, ranges.services),
         hold_network=not replaced,
         control_plane_firewall=(
             ControlPlaneFirewall(firewall.allowed_addresses, firewall.enabled) if firewall else None
         ),
-        access_token=secret(settings.digitalocean.token),
+        access_token=secret(settings.digitalocean.kubernetes_token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
@@ -123,8 +126,12 @@ def argocd_args(
             else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
         ),
         repositories={
-            name: convert(repository, GitRepository)
+            name: convert(repository, Repository)
             for name, repository in settings.repositories.items()
+        },
+        credential_templates={
+            name: convert(template, CredentialTemplate)
+            for name, template in settings.credential_templates.items()
         },
         admin=convert(
             argocd.admin,
@@ -154,10 +161,7 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             source_repos=(settings.repositories[settings.app_of_apps.repository].url,),
             namespaces=(settings.argocd.namespace,),
             cluster_resources=(),
-            namespace_resources=tuple(
-                ResourceKind(kind, group="argoproj.io")
-                for kind in ("AppProject", "Application", "ApplicationSet")
-            ),
+            namespace_resources=ARGOCD_KINDS,
         )
     project = settings.project
     assert project is not None
@@ -182,37 +186,83 @@ def applications_args(
         return {BOOTSTRAP: _app_of_apps(settings, settings.app_of_apps, argocd_namespace)}
     project = settings.project
     assert project is not None
+    encrypted = below(settings.encrypted, "applications")
+    source_name = _fingerprint(project_args(settings, argocd_namespace=""))
     return {
         name: convert(
             application,
             GitOpsApplicationArgs,
-            not_copied=("repository",),
-            encrypted=below(below(settings.encrypted, "applications"), name),
+            not_copied=tuple(model.Source.model_fields),
+            encrypted=below(encrypted, name),
             application_name=name,
             project_name=project.name,
             argocd_namespace=argocd_namespace,
-            repo_url=settings.repositories[application.repository].url,
+            sources=_sources(settings, application, below(encrypted, name)),
+            # Syncs that the project refused are tried again after it has changed.
+            source_name=source_name,
         )
         for name, application in sorted(settings.applications.items())
     }
 
 
+def _sources(
+    settings: "Settings", application: model.Application, encrypted: Paths
+) -> tuple[Source, ...]:
+    """The sources of an application. `encrypted`: paths below the application."""
+    if not application.sources:
+        return (_source(settings, application, encrypted),)
+    return tuple(
+        _source(settings, source, below(below(encrypted, "sources"), index))
+        for index, source in enumerate(application.sources)
+    )
+
+
+def _source(settings: "Settings", source: model.Source, encrypted: Paths) -> Source:
+    assert source.repository is not None
+    repository = settings.repositories[source.repository]
+    return convert(
+        source,
+        Source,
+        # Without those of an application that is its own source.
+        not_copied=(
+            "repository",
+            "version",
+            *model.Application.model_fields.keys() - model.Source.model_fields.keys(),
+        ),
+        encrypted=encrypted,
+        repo_url=repository.url,
+        path=source.path or ("." if repository.type == "oci" else None),
+        revision=source.version or source.revision,
+    )
+
+
+def _fingerprint(project: GitOpsProjectArgs) -> str:
+    """Returns a name that changes with what the project allows."""
+    allowed = replace(project, description="", roles={})
+    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
+
+
 def _app_of_apps(
-    settings: "Settings", app_of_apps: "model.AppOfApps", argocd_namespace: pulumi.Input[str]
+    settings: "Settings", app_of_apps: model.AppOfApps, argocd_namespace: pulumi.Input[str]
 ) -> GitOpsApplicationArgs:
     managed_by_git = settings.argocd.managed_by == "git"
     return convert(
         app_of_apps,
         GitOpsApplicationArgs,
-        not_copied=("repository",),
+        not_copied=("repository", "revision", "path"),
         application_name=BOOTSTRAP,
         project_name=PLATFORM,
         argocd_namespace=argocd_namespace,
-        repo_url=settings.repositories[app_of_apps.repository].url,
-        path=f"{app_of_apps.path}/{BOOTSTRAP}",
+        sources=(
+            Source(
+                repo_url=settings.repositories[app_of_apps.repository].url,
+                path=f"{app_of_apps.path}/{BOOTSTRAP}",
+                revision=app_of_apps.revision,
+                # If the stack owns Argo CD, Git must not own it too.
+                directory=None if managed_by_git else Directory(exclude=SELF),
+            ),
+        ),
         namespace=settings.argocd.namespace,
-        # If the stack owns Argo CD, Git must not own it too.
-        directory=None if managed_by_git else Directory(exclude=SELF),
         sync=Sync(options=()),
     )
 
@@ -249,31 +299,31 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
 
 
 def convert(
-    model: Model,
+    settings: Model,
     target: type[Arguments],
     *,
     not_copied: tuple[str, ...] = (),
     encrypted: Paths = frozenset(),
     **arguments: Any,
 ) -> Arguments:
-    """A `target` with the fields of `model`, copied by name, and other `arguments`.
+    """A `target` with the fields of `settings`, copied by name, and other `arguments`.
 
-    `not_copied`: fields of `model` that `target` does not have: `arguments` are made of them, or
+    `not_copied`: fields of `settings` that `target` does not have: `arguments` are made of them, or
     another part of the program uses them. Raises TypeError for other fields that `target` does not
     have, so that no setting is lost.
 
-    `encrypted`: paths below `model`, in the stack file's spelling, of the values that become secret
-    outputs.
+    `encrypted`: paths below `settings`, in the stack file's spelling, of the values that become
+    secret outputs.
     """
     types = {field.name: field.type for field in fields(target)}
-    names = set(type(model).model_fields)
+    names = set(type(settings).model_fields)
     lost = names.difference(types, not_copied)
     if lost:
         raise TypeError(f"{target.__name__} has no {', '.join(sorted(lost))}")
     copied = names.intersection(types).difference(arguments)
-    keys = {name: field.alias or name for name, field in type(model).model_fields.items()}
+    keys = {name: field.alias or name for name, field in type(settings).model_fields.items()}
     values = {
-        name: convert_value(getattr(model, name), types[name], below(encrypted, keys[name]))
+        name: convert_value(getattr(settings, name), types[name], below(encrypted, keys[name]))
         for name in copied
     }
     return target(**values, **arguments)

@@ -1,5 +1,6 @@
 """The sandbox's command line."""
 
+import base64
 import os
 import shlex
 import subprocess
@@ -13,6 +14,7 @@ import typer
 from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
+from sandbox.arguments import RealProviders
 from sandbox.client import Daemon, SandboxError
 from sandbox.drills.cli import drill
 from sandbox.faults import cli as faults
@@ -36,6 +38,9 @@ Repo = Annotated[
     str | None,
     typer.Option(help="Git repository (folder or URL) to sync from instead of the example."),
 ]
+Build = Annotated[
+    bool, typer.Option("--build", help="Build the tools from source instead of downloading them.")
+]
 Stacks = Annotated[list[str] | None, typer.Argument(help="Stacks to deploy.", metavar="[STACK]...")]
 
 
@@ -47,9 +52,11 @@ def up(
         bool | None,
         typer.Option(help="Notify Argo CD of commits by webhook, as GitHub does; off: it polls."),
     ] = None,
+    real_providers: RealProviders = False,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
+    build: Build = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
     stacks = stacks or ["dev"]
@@ -59,16 +66,26 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks)
+    daemon, pulumi = session.start(
+        home,
+        repo,
+        console,
+        webhooks=webhooks,
+        real_providers=real_providers,
+        from_source=build,
+    )
     for stack in stacks:
-        _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
+        if _release_stale_lock(pulumi, stack):
+            # `pulumi up` alone fails over what the killed run has left.
+            command = _recover_command(stack)
         console.rule(shlex.join(command), align="left")
         code = _run(command, pulumi)
         if code:
             raise SandboxError(
-                f"`pulumi up --stack {stack}` failed (exit code {code}); its message is above."
-                f" After fixing the cause, continue with: bin/sandbox up {stack}"
+                f"`{shlex.join(command)}` failed (exit code {code}); its message is above."
+                f" After fixing the cause, continue with: bin/sandbox up {stack}; if a run was"
+                f" killed or something was lost: bin/sandbox recover {stack}"
             )
     if wait:
         wait_until_healthy(
@@ -80,19 +97,23 @@ def up(
 
 
 @app.command()
-def start(
-    repo: Repo = None,
-) -> None:
+def start(repo: Repo = None, build: Build = False, real_providers: RealProviders = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console)
+    session.start(Home.default(), repo, console, real_providers=real_providers, from_source=build)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
 
 
-def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
-    if pulumi.release_stale_lock(stack):
+def _release_stale_lock(pulumi: engine.Engine, stack: str) -> bool:
+    released = pulumi.release_stale_lock(stack)
+    if released:
         console.print(f"Removed the lock that a killed pulumi left on stack {stack}.")
+    return released
+
+
+def _recover_command(stack: str) -> list[str]:
+    return [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"]
 
 
 def _run(command: list[str], pulumi: engine.Engine) -> int:
@@ -194,7 +215,7 @@ def run(context: typer.Context) -> None:
 
 def _exec(command: list[str], daemon: Daemon) -> NoReturn:
     """Replace this process by the command, run in the sandbox's project folder."""
-    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors), errors)
     os.chdir(pulumi.project)
     try:
         os.execvpe(command[0], command, pulumi.env)
@@ -206,12 +227,10 @@ def _exec(command: list[str], daemon: Daemon) -> NoReturn:
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Restore a stack after a loss (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
-    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors), errors)
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run(
-        [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"], pulumi
-    )
+    code = _run(_recover_command(stack), pulumi)
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 
@@ -249,6 +268,25 @@ def push_image(
     console.print(f"Pushed {pushed['image']}.")
 
 
+@app.command("push-chart")
+def push_chart(
+    package: Annotated[Path, typer.Argument(help="A chart, as `helm package` makes it.")],
+) -> None:
+    """Push a chart into the team's private Helm repository and registry, and print their URLs."""
+    if not package.is_file():
+        raise SandboxError(f"There is no file {package}. Make it: helm package FOLDER")
+    content = base64.b64encode(package.read_bytes()).decode()
+    charts = _daemon().post("/sandbox/charts", {"package": content})
+    console.print(
+        f"Pushed {charts['chart']}. In a stack file, of type helm:\n"
+        f"Helm repository:  {charts['helm']}\n"
+        f"Registry:         {charts['registry']}, with plainHttp: true\n"
+        f"Their user is {charts['username']}, the password is in"
+        f" {Home.default().root / 'private-charts' / 'password'}",
+        soft_wrap=True,
+    )
+
+
 @app.command()
 def clock(
     days: Annotated[float, typer.Option(help="Days to set the clock forward.", min=0)] = 0,
@@ -275,10 +313,6 @@ def _daemon() -> Daemon:
 def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
     """Write the kubeconfig, and print the commands that can be run next."""
     write_kubeconfig(home, status["clusters"], daemon.token)
-    console.print()
-    for cluster in status["clusters"]:
-        if cluster["argocd_url"]:
-            console.print(f"Argo CD of {cluster['name']}: {cluster['argocd_url']}, user admin")
     console.print(
         "Its password:     bin/sandbox pulumi stack output --stack dev argocdAdminPassword"
         " --show-secrets\n"

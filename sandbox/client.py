@@ -1,6 +1,7 @@
 """Talks to the sandbox's daemon, and starts it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
+from doks_gitops import variables
 from sandbox.paths import Home
 
 
@@ -104,6 +106,7 @@ def start(home: Home, *, seconds: float = 60) -> Daemon:
             stderr=output,
             start_new_session=True,
             cwd=home.root,
+            env=variables.restricted(os.environ, deployment=False),
         )
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:

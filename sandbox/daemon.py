@@ -6,6 +6,7 @@ continues from the files.
 """
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import hmac
@@ -15,6 +16,7 @@ import os
 import secrets
 import socket
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import timedelta
@@ -34,7 +36,8 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 from sandbox import toolchain
-from sandbox.chart import build_chart, can_be_reached, next_patch, repository
+from sandbox.chart import PrivateCharts, build_chart, can_be_reached, next_patch, repository
+from sandbox.chart.private import HELM_PATH, REGISTRY_PATH, USERNAME
 from sandbox.cluster.backend import Clusters as Backend
 from sandbox.cluster.supervise import Supervised
 from sandbox.digitalocean.app import create_app
@@ -87,6 +90,7 @@ class Sandbox:
         )
         self.clusters = Clusters(self.account, self.backend)
         self.charts = home.folder("charts")
+        self.private_charts = PrivateCharts(home.folder("private-charts"))
         self._home = home
         self._plugins = Supervised(
             "plugins",
@@ -115,7 +119,9 @@ class Sandbox:
             Route("/repository", self._set_repository, methods=["POST"]),
             Route("/clock", self._move_clock, methods=["POST"]),
             Route("/images", self._push_image, methods=["POST"]),
+            Route("/charts", self._push_chart, methods=["POST"]),
             Route("/tokens", self._add_token, methods=["POST"]),
+            Route("/tokens/revoke", self._revoke_token, methods=["POST"]),
             Route("/requests", self._follow_requests),
             Route("/faults", self._get_faults),
             Route("/faults", self._add_fault, methods=["POST"]),
@@ -127,6 +133,7 @@ class Sandbox:
                 Mount("/git", self.git.app),
                 Mount(BASE, create_github(self.github)),
                 Mount("/charts", repository(self.charts)),
+                *self.private_charts.routes,
                 webhook_of_argocd(self.account, self.backend),
                 webhook_route(self.account),
                 # Last, because it answers every other path with DigitalOcean's 404.
@@ -285,6 +292,26 @@ class Sandbox:
         body = await request.json()
         return JSONResponse({"image": self.account.push_image(body["repository"], body["tag"])})
 
+    async def _push_chart(self, request: Request) -> JSONResponse:
+        """Add the packaged chart in base64 `package` (null: none) to the team's private charts.
+        Answers how they are read."""
+        self._authorize(request)
+        package, name = (await request.json())["package"], None
+        if package is not None:
+            try:
+                name = self.private_charts.push(base64.b64decode(package))
+            except (tarfile.TarError, ValueError, KeyError, yaml.YAMLError) as error:
+                raise HTTPException(422, f"no packaged chart: {error}") from None
+        return JSONResponse(
+            {
+                "chart": name,
+                "helm": f"{self.url}{HELM_PATH}",
+                "registry": f"{self.url.removeprefix('http://')}/{REGISTRY_PATH}",
+                "username": USERNAME,
+                "password": self.private_charts.password,
+            }
+        )
+
     async def _move_clock(self, request: Request) -> JSONResponse:
         self._authorize(request)
         seconds = (await request.json())["seconds"]
@@ -295,6 +322,11 @@ class Sandbox:
         self._authorize(request)
         scopes = [str(scope) for scope in (await request.json())["scopes"]]
         return JSONResponse({"token": self.account.add_token(" ".join(scopes), scopes)})
+
+    async def _revoke_token(self, request: Request) -> JSONResponse:
+        self._authorize(request)
+        self.account.revoke_token((await request.json())["token"])
+        return JSONResponse({})
 
     async def _follow_requests(self, request: Request) -> StreamingResponse:
         """Stream the requests that the account answers, one JSON object a line. The first line is

@@ -30,7 +30,11 @@ async def status_of(account: AccountState, backend: Backend) -> Status:
         memory[process.cluster_id] += process.memory
     return {
         "clusters": [
-            {**cluster, "memory": memory[cluster["id"]]}
+            {
+                **cluster,
+                "memory": memory[cluster["id"]],
+                "argocd_has_ui": await _has_ui(cluster["argocd_url"]),
+            }
             for cluster in await clusters_of(account, backend)
         ],
         "processes": [
@@ -48,7 +52,7 @@ async def status_of(account: AccountState, backend: Backend) -> Status:
 
 
 async def clusters_of(account: AccountState, backend: Backend) -> list[Status]:
-    """The clusters and what is deployed in them, without their memory, which is slow to measure."""
+    """The clusters and what is deployed in them, without what is slow to measure."""
     return [
         await _cluster(cluster, backend)
         for cluster in sorted(account.data.clusters.values(), key=lambda cluster: cluster.name)
@@ -71,6 +75,20 @@ async def _cluster(cluster: Cluster, backend: Backend) -> Status:
         "argocd": await _argocd(api) if api else [],
         "applications": await _applications(api) if api else [],
     }
+
+
+async def _has_ui(argocd_url: str | None) -> bool:
+    """Whether Argo CD there has its web UI: one that was built from its Go module lacks the files,
+    and responds 500 where a browser gets its first page."""
+    if argocd_url is None:
+        return False
+    # Argo CD's certificate is self-signed, and the connection stays on loopback.
+    async with httpx.AsyncClient(verify=False, trust_env=False) as client:
+        try:
+            response = await client.get(argocd_url, headers={"Accept": "text/html"})
+        except httpx.TransportError:
+            return False
+    return response.is_success
 
 
 async def _argocd(api: Api) -> list[Status]:

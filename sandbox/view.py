@@ -27,8 +27,14 @@ _COLOURS = {
 
 
 def render(status: dict[str, Any], console: Console) -> None:
-    """Print the status as a table: each cluster, and below it a line for each application."""
+    """Print the status: a table of clusters and their applications, and each Argo CD's address."""
     console.print(table(status["clusters"]))
+    for cluster in status["clusters"]:
+        if cluster["argocd_url"]:
+            kind = "web UI" if cluster["argocd_has_ui"] else "API only, its web UI is not built in"
+            line = f"Argo CD of {cluster['name']}: {cluster['argocd_url']}, user admin ({kind})"
+            # A wrapped address could not be copied in one piece.
+            console.print(line, soft_wrap=True)
     total = status["memory"] / 2**20
     console.print(f"[dim]{total:,.0f} MiB in {len(status['processes'])} processes[/]")
 

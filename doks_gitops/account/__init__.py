@@ -11,17 +11,19 @@ from doks_gitops.account.integration import allow_pulls, provider_allows_pulls
 from doks_gitops.account.linter import lint
 from doks_gitops.account.marks import new_mark
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
-from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state
-from doks_gitops.account.read import read, read_for, read_prices
+from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state, with_mark
+from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
+from doks_gitops.account.read import read, read_prices, with_networks
 from doks_gitops.account.replacement import (
     Change,
     creates_default_vpc,
     own_default_vpc,
     replacement,
     replacing_changes,
+    running_cluster,
     warn,
 )
-from doks_gitops.account.verification import refuse_downgrade, verify
+from doks_gitops.account.verification import refuse_unexpected, verify
 
 __all__ = [
     "Account",
@@ -37,6 +39,7 @@ __all__ = [
     "check",
     "check_team",
     "creates_default_vpc",
+    "first_pool",
     "keep_owner",
     "lint",
     "new_mark",
@@ -44,12 +47,16 @@ __all__ = [
     "own_default_vpc",
     "provider_allows_pulls",
     "read",
-    "read_for",
     "read_prices",
-    "refuse_downgrade",
+    "refuse_unexpected",
     "replacement",
     "replacing_changes",
     "resolve_version",
+    "running_cluster",
+    "unknown_pool_text",
+    "unknown_pools",
     "verify",
     "warn",
+    "with_mark",
+    "with_networks",
 ]

@@ -8,16 +8,20 @@ from semver import Version
 
 from doks_gitops.account import network
 from doks_gitops.account.model import Account, RunningCluster
+from doks_gitops.account.pools import first_pool
 from doks_gitops.account.replacement import (
     Replacement,
     other_default_vpc,
     own_default_vpc,
     replacement,
+    running_cluster,
 )
 from doks_gitops.settings import Finding, Settings, SettingsError
 from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
 from doks_gitops.settings.model import NAMESPACE, Cluster
+
+FIRST_POOL_GUIDE = "docs/recovery/second-pool.md"
 
 
 def check(settings: Settings, account: Account) -> None:
@@ -27,6 +31,8 @@ def check(settings: Settings, account: Account) -> None:
         *_sizes(settings, account),
         *_registry(settings, account),
         *_running_clusters(settings, account),
+        *_name(settings, account),
+        *_first_pool(settings, account),
         *_vpc(settings, account),
         *_network(settings, account),
     ]
@@ -67,7 +73,7 @@ def begins(prefix: str, version: Version) -> bool:
 
 def _version(settings: Settings, account: Account) -> Version | Finding:
     cluster = settings.cluster
-    running = account.clusters_named(cluster.name)
+    running = account.clusters_of(cluster.name)
     if len(running) > 1:
         return _finding(
             settings,
@@ -205,7 +211,7 @@ def _registry(settings: Settings, account: Account) -> Iterator[Finding]:
 
 def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]:
     cluster: Cluster = settings.cluster
-    for running in account.clusters_named(cluster.name):
+    for running in account.clusters_of(cluster.name):
         if running.state == "error" and not running.endpoint:
             yield _finding(
                 settings,
@@ -244,6 +250,39 @@ def _protected(settings: Settings, replaced: Replacement) -> Iterator[Finding]:
         )
 
 
+def _name(settings: Settings, account: Account) -> Iterator[Finding]:
+    """A new name for the running cluster that another one has."""
+    running, name = running_cluster(settings, account), settings.cluster.name
+    others = [x for x in account.clusters_named(name) if running is not None and x != running]
+    if running is not None and others:
+        yield _finding(
+            settings,
+            ("cluster", "name"),
+            f'"{name}" for the cluster "{running.name}" ({running.id}), but the cluster'
+            f" {others[0].id} has that name",
+            f'"{running.name}", or a name that no cluster has',
+            running.name,
+        )
+
+
+def _first_pool(settings: Settings, account: Account) -> Iterator[Finding]:
+    """Settings that would give another pool's name to the pool that belongs to the cluster."""
+    running = running_cluster(settings, account)
+    if running is None or running.default_pool is None or replacement(settings, account):
+        return
+    index = first_pool(settings, running)
+    name, current = settings.cluster.node_pools[index].name, running.default_pool
+    if name != current and name in running.pools:
+        yield _finding(
+            settings,
+            ("cluster", "nodePools", index, "name"),
+            f'"{name}", but "{current}" is not in the list, the pool with which the cluster'
+            f' "{running.name}" ({running.id}) was created',
+            f'"{current}" at any place of the list: this pool is a part of the cluster. How another'
+            f" pool can take its place: {FIRST_POOL_GUIDE}",
+        )
+
+
 def _vpc(settings: Settings, account: Account) -> Iterator[Finding]:
     """Settings that would replace a VPC which DigitalOcean never deletes."""
     vpc, network = own_default_vpc(settings, account), settings.cluster.vpc
@@ -268,7 +307,7 @@ def _vpc(settings: Settings, account: Account) -> Iterator[Finding]:
 def _network(settings: Settings, account: Account) -> Iterator[Finding]:
     """Settings of a running cluster's networks that would replace it without being allowed to, and
     networks of a new cluster that overlap others."""
-    running = account.clusters_named(settings.cluster.name)
+    running = account.clusters_of(settings.cluster.name)
     replaced = replacement(settings, account)
     violations: list[Violation] = []
     if replaced is None and running:

@@ -116,10 +116,7 @@ class DigitalOceanClient:
                 endpoint=cluster.endpoint,
                 message=cluster.status.message,
                 vpc=cluster.vpc_uuid,
-                default_pool_size=cluster.default_pool.size if cluster.default_pool else None,
-                default_pool_mode=(
-                    cluster.default_pool.gpu_partition_mode if cluster.default_pool else None
-                ),
+                default_pool=cluster.default_pool,
                 tags=cluster.own_tags,
                 mark=mark_in(cluster.tags),
                 pools={pool.name: _pool(pool) for pool in cluster.node_pools},

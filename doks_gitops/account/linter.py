@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import pulumi
 from semver import Version
 
+from doks_gitops.account import messages
 from doks_gitops.account.check import resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster
-from doks_gitops.account.replacement import replacement
+from doks_gitops.account.replacement import replacement, running_cluster
 from doks_gitops.account.responses import Diagnostic
 from doks_gitops.settings import Settings
 from doks_gitops.settings.errors import key_of, set_command
@@ -34,10 +35,9 @@ def lint(settings: Settings, account: Account) -> None:
     `kubernetes:read`). An update runs the linter (scope `kubernetes:update`), and raises
     `AccountError` for each finding that is an error, unless `cluster.ignoredChecks` has its check.
     """
-    clusters = account.clusters_named(settings.cluster.name)
-    if len(clusters) != 1 or replacement(settings, account) is not None:
+    cluster = running_cluster(settings, account)
+    if cluster is None or replacement(settings, account) is not None:
         return
-    [cluster] = clusters
     version = Version.parse(resolve_version(settings, account))
     ignored = settings.cluster.ignored_checks
     if version <= cluster.version or ALL_CHECKS in ignored:
@@ -57,9 +57,9 @@ def lint(settings: Settings, account: Account) -> None:
     if is_preview and findings is None:
         pulumi.info(f"`pulumi up` runs the cluster linter before {text}.")
     elif is_preview and errors:
-        pulumi.warn(f"The last run of the cluster linter stops {text}:\n{_lines(errors)}")
+        messages.warn(f"The last run of the cluster linter stops {text}:\n{_lines(errors)}")
     if others:
-        pulumi.warn(f"The cluster linter says before {text}:\n{_lines(others)}")
+        messages.warn(f"The cluster linter says before {text}:\n{_lines(others)}")
     if errors and not is_preview:
         raise _refusal(settings, f"{text}:\n{_lines(errors)}", errors[0].check_name)
 

@@ -54,9 +54,9 @@ class RunningCluster:
     """DigitalOcean's explanation of the state."""
     vpc: str | None = None
     """ID of its VPC."""
-    default_pool_size: str | None = None
-    """Droplet size of the node pool that the cluster was created with; None if no pool is tagged
-    as that."""
+    default_pool: str | None = None
+    """Name of the node pool that the cluster was created with; None if no pool is tagged as that.
+    """
     tags: tuple[str, ...] = ()
     """Its own tags, without those that DigitalOcean sets."""
     mark: str | None = None
@@ -65,8 +65,6 @@ class RunningCluster:
     """Its node pools by name."""
     auto_upgrade: bool = False
     surge_upgrade: bool = False
-    default_pool_mode: str | None = None
-    """GPU partition mode of the node pool that the cluster was created with."""
     cluster_subnet: str = ""
     """Range of the pods."""
     service_subnet: str = ""
@@ -80,6 +78,16 @@ class RunningCluster:
     def vpc_native(self) -> bool:
         """Whether the pods have addresses that others in the VPC can reach."""
         return self.cluster_subnet not in ("", OVERLAY)
+
+    @property
+    def default_pool_mode(self) -> str | None:
+        """GPU partition mode of `default_pool`."""
+        return self.pools[self.default_pool].gpu_partition_mode if self.default_pool else None
+
+    @property
+    def default_pool_size(self) -> str | None:
+        """Droplet size of `default_pool`."""
+        return self.pools[self.default_pool].size if self.default_pool is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +119,21 @@ class Account:
     """UUIDs of the VPCs with a NAT gateway. Empty unless they were asked for."""
     team: str = ""
     """UUID of the team that the token is of."""
+    mark: str = ""
+    """The mark of the stack's cluster in the stack's state, in lower case; empty: the state has
+    none yet, or it is not known yet."""
 
-    def vpc_named(self, name: str) -> Vpc | None:
-        """The VPC of this name: names are unique in an account."""
-        return next((vpc for vpc in self.vpcs if vpc.name == name), None)
+    def vpc_named(self, *names: str) -> Vpc | None:
+        """The first VPC with one of these names, which are unique in an account."""
+        return next((vpc for vpc in self.vpcs if vpc.name in names), None)
+
+    def clusters_of(self, name: str) -> tuple[RunningCluster, ...]:
+        """The stack's cluster: the one with the stack's mark, whatever its name, because the stack
+        file may have a new one. Without it, the clusters of the name in the stack file."""
+        marked = tuple(
+            cluster for cluster in self.clusters if self.mark and cluster.mark == self.mark
+        )
+        return marked or self.clusters_named(name)
 
     def clusters_named(self, name: str) -> tuple[RunningCluster, ...]:
         """The clusters of this name. DigitalOcean does not guarantee that names are unique."""

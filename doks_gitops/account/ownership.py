@@ -9,7 +9,7 @@ state of another backend, before anything is created.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pulumi
@@ -57,6 +57,15 @@ def keep_owner(settings: Settings, account: Account) -> pulumi.Output[str]:
         return kept_owner.mark
 
     return kept.output.apply(verified)
+
+
+async def with_mark(account: Account, mark: pulumi.Output[str]) -> Account:
+    """Returns `account`, in which the stack's cluster is the one with its mark.
+
+    Raises what the output of `keep_owner` raises.
+    """
+    text = await mark.future()
+    return replace(account, mark=text.lower()) if text else account
 
 
 def check_team(stack: str, owner: Owner, team: str) -> None:

@@ -44,21 +44,15 @@ def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
         )
 
 
-def read_for(settings: Settings) -> Account:
-    """What `read` returns, with what a stack needs to know beside it.
-
-    - the VPCs if the stack creates one or is about to create a cluster (scope `vpc:read`)
-    - the VPCs with a NAT gateway if that cluster has isolated workers (scope
-      `nat_gateway:read`)
-
-    Raises `AccountError`.
-    """
-    token = settings.digitalocean.token.get_secret_value()
-    api_url, cluster = settings.digitalocean.api_endpoint, settings.cluster
-    account = read(token, api_url, vpcs=cluster.creates_vpc)
-    if account.clusters_named(cluster.name) and replacement(settings, account) is None:
+def with_networks(settings: Settings, account: Account) -> Account:
+    """Returns `account` with the networks that a cluster meets which is about to be created: the
+    VPCs (scope `vpc:read`), and those with a NAT gateway if its nodes are isolated (scope
+    `nat_gateway:read`). Raises `AccountError`."""
+    cluster = settings.cluster
+    if account.clusters_of(cluster.name) and replacement(settings, account) is None:
         return account
-    with DigitalOceanClient(token, api_url) as client:
+    token = settings.digitalocean.token.get_secret_value()
+    with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
         return replace(
             account,
             vpcs=account.vpcs or client.vpcs(),

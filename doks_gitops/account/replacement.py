@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import pulumi
 
-from doks_gitops.account import network
+from doks_gitops.account import messages, network
 from doks_gitops.account.model import Account, RunningCluster, Vpc
+from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of
@@ -44,12 +45,15 @@ class Replacement:
 def replacement(settings: Settings, account: Account) -> Replacement | None:
     """Returns the replacement of the stack's running cluster; None if the cluster stays, or there
     is none."""
-    clusters = account.clusters_named(settings.cluster.name)
-    if len(clusters) != 1:
-        return None
-    [cluster] = clusters
-    changes = replacing_changes(settings, account, cluster)
-    return Replacement(cluster, changes) if changes else None
+    cluster = running_cluster(settings, account)
+    changes = replacing_changes(settings, account, cluster) if cluster is not None else ()
+    return Replacement(cluster, changes) if cluster is not None and changes else None
+
+
+def running_cluster(settings: Settings, account: Account) -> RunningCluster | None:
+    """Returns the stack's cluster in the account; None if there is none, or several."""
+    clusters = account.clusters_of(settings.cluster.name)
+    return clusters[0] if len(clusters) == 1 else None
 
 
 def replacing_changes(
@@ -62,14 +66,15 @@ def replacing_changes(
 
 def _changes(settings: Settings, account: Account, running: RunningCluster) -> Iterator[Change]:
     cluster = settings.cluster
-    size, current_size = cluster.node_pools[0].size, running.default_pool_size
+    first = first_pool(settings, running)
+    size, current_size = cluster.node_pools[first].size, running.default_pool_size
     if cluster.region != running.region:
         yield Change(("cluster", "region"), cluster.region, running.region, running.region)
     if current_size not in (None, size):
-        yield Change(("cluster", "nodePools", 0, "size"), size, current_size, current_size)
-    mode, current_mode = cluster.node_pools[0].gpu_partition_mode, running.default_pool_mode
+        yield Change(("cluster", "nodePools", first, "size"), size, current_size, current_size)
+    mode, current_mode = cluster.node_pools[first].gpu_partition_mode, running.default_pool_mode
     if current_size is not None and (mode or "") != (current_mode or ""):
-        path: Path = ("cluster", "nodePools", 0, "gpuPartitionMode")
+        path: Path = ("cluster", "nodePools", first, "gpuPartitionMode")
         yield Change(path, mode or "nothing", current_mode or "nothing", current_mode)
     if cluster.replace:
         for path, value, current in network.changes(settings, running):
@@ -79,7 +84,7 @@ def _changes(settings: Settings, account: Account, running: RunningCluster) -> I
     if cluster.vpc.id is not None and cluster.vpc.id != running.vpc:
         yield Change(("cluster", "vpc", "id"), cluster.vpc.id, running.vpc, running.vpc)
     if (ip_range := cluster.vpc.ip_range) is not None:
-        vpc = account.vpc_named(cluster.name)
+        vpc = _own_vpc(settings, account, running)
         own_range = vpc.ip_range if vpc and vpc.id == running.vpc else None
         if own_range != ip_range:
             current_range = own_range or f"the VPC {running.vpc}"
@@ -92,8 +97,15 @@ def own_default_vpc(settings: Settings, account: Account) -> Vpc | None:
     """
     if not settings.cluster.creates_vpc:
         return None
-    vpc = account.vpc_named(settings.cluster.name)
+    vpc = _own_vpc(settings, account, running_cluster(settings, account))
     return vpc if vpc and vpc.default else None
+
+
+def _own_vpc(settings: Settings, account: Account, running: RunningCluster | None) -> Vpc | None:
+    """Returns the VPC that the stack has created. It has the cluster's name, or the former one
+    until an update has renamed both."""
+    names = [settings.cluster.name, *([running.name] if running is not None else [])]
+    return account.vpc_named(*names)
 
 
 def creates_default_vpc(settings: Settings, account: Account) -> bool:
@@ -113,28 +125,30 @@ def other_default_vpc(region: str) -> str:
 def warn(settings: Settings, account: Account) -> None:
     """Warn, in previews too, of what can't be undone after this update."""
     if (replaced := replacement(settings, account)) is not None:
-        pulumi.warn(_replaced_text(settings, replaced))
+        messages.warn(_replaced_text(settings, replaced))
     elif (vpc := own_default_vpc(settings, account)) is not None:
-        pulumi.warn(
+        messages.warn(
             f"The VPC {vpc.name} ({vpc.id}) is the default VPC of {vpc.region}, which DigitalOcean"
             " never deletes: `pulumi destroy` leaves it in the account. To let it be deleted, make"
             f" another VPC the default: {other_default_vpc(vpc.region)}."
         )
-    elif (text := _advice(settings, account)) is not None:
-        pulumi.info(text)
+    running = running_cluster(settings, account)
+    if replaced is None and running is not None:
+        if (advice := network.advice(running)) is not None:
+            pulumi.info(advice)
+        for name in unknown_pools(settings, running) if pulumi.runtime.is_dry_run() else ():
+            messages.warn(
+                "Unless this update deletes it, Pulumi's state does not have"
+                f" {unknown_pool_text(settings, running, name)}."
+            )
     if creates_default_vpc(settings, account):
         region = settings.cluster.region
-        pulumi.warn(
+        messages.warn(
             f"The account has no VPC in {region}. The one that this update creates becomes the"
             " region's default, which DigitalOcean never deletes: `pulumi destroy` will leave it in"
             " the account. To avoid that, first create another one: doctl vpcs create --name"
             f" default-{region} --region {region}"
         )
-
-
-def _advice(settings: Settings, account: Account) -> str | None:
-    texts = map(network.advice, account.clusters_named(settings.cluster.name))
-    return next(filter(None, texts), None)
 
 
 def _replaced_text(settings: Settings, replaced: Replacement) -> str:

@@ -111,8 +111,9 @@ class Cluster(BaseModel, extra="allow"):
         return tuple(tag for tag in self.tags if tag.partition(":")[0] != "k8s")
 
     @property
-    def default_pool(self) -> NodePool | None:
-        return next((pool for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags), None)
+    def default_pool(self) -> str | None:
+        marked = (pool.name for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
+        return next(marked, None)
 
     @property
     def options(self) -> dict[str, dict[str, object]]:

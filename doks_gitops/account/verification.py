@@ -17,11 +17,12 @@ import pulumi
 from pulumi.output import contains_unknowns
 from semver import Version
 
-from doks_gitops.account import options
+from doks_gitops.account import messages, options
 from doks_gitops.account.check import resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster, RunningPool
-from doks_gitops.account.replacement import replacement
+from doks_gitops.account.pools import unknown_pool_text, unknown_pools
+from doks_gitops.account.replacement import replacement, running_cluster
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of, stack_file
@@ -72,6 +73,8 @@ def verify(
                 account_clusters = await asyncio.to_thread(client.clusters)
                 clusters = [cluster for cluster in account_clusters if cluster.id == cluster_id]
                 if not any(differences(settings, version, cluster) for cluster in clusters):
+                    for cluster in clusters:
+                        _warn(settings, cluster)
                     return cluster_id
         [cluster] = clusters
         raise _error(settings, cluster, differences(settings, version, cluster))
@@ -80,29 +83,42 @@ def verify(
     _verified: pulumi.Output[str] = pulumi.Output.all(cluster_id, after).apply(compare)
 
 
-def refuse_downgrade(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:
-    """Let a preview fail if it replaces the cluster that is to be upgraded.
+def _warn(settings: Settings, cluster: RunningCluster) -> None:
+    for name in unknown_pools(settings, cluster):
+        text = unknown_pool_text(settings, cluster, name)
+        messages.warn(
+            f"Pulumi's state does not have {text}. It stays in the account and is billed."
+        )
 
-    After a refused upgrade, the state has the newer version. For Pulumi, the upgrade to a version
-    between the two is a downgrade, for which the provider replaces the cluster. In a preview, the
-    ID of a new cluster is unknown. Raises `AccountError` in the run.
+
+def refuse_unexpected(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:
+    """Let a preview fail if it makes a new cluster although no setting replaces the running one.
+
+    Then the state differs from the account:
+
+    - After a refused upgrade, the state has the newer version. For Pulumi, the upgrade to a version
+      between the two is a downgrade, for which the provider replaces the cluster.
+    - Another pool has become the first one, and the state has the former one.
+    - The state does not contain the cluster.
+
+    In a preview, the ID of a new cluster is unknown. Raises `AccountError` in the run.
     """
-    clusters = account.clusters_named(settings.cluster.name)
-    if not pulumi.runtime.is_dry_run() or settings.adopt is not None or len(clusters) != 1:
+    cluster = running_cluster(settings, account)
+    if not pulumi.runtime.is_dry_run() or settings.adopt is not None or cluster is None:
         return
-    [cluster] = clusters
-    version = resolve_version(settings, account)
-    if version == str(cluster.version) or replacement(settings, account) is not None:
+    # Without the tag of its first pool, what replaces the cluster is not known.
+    if cluster.default_pool is None or replacement(settings, account) is not None:
         return
 
     def refuse(cluster_id: str) -> None:
         if contains_unknowns(cluster_id):
             raise AccountError(
                 f"This update would make a new cluster in place of {cluster.name} ({cluster.id}),"
-                f" instead of upgrading it from {cluster.version} to {version}: Pulumi's state has"
-                " a newer version, which an earlier upgrade did not reach. Nothing was changed.",
+                f" which runs {cluster.version}, although no setting asks for that: Pulumi's state"
+                " differs from the account. It has a newer version, which an earlier upgrade did"
+                " not reach, another first node pool, or no cluster. Nothing was changed.",
                 f"pulumi up --refresh --stack {settings.stack}\n"
-                "If the state does not contain the cluster:"
+                "If the state does not contain the cluster, or another pool is the first one now:"
                 f" bin/platform recover --stack {settings.stack}",
             )
 
@@ -125,6 +141,8 @@ def _differences(
     settings: Settings, version: Version, running: RunningCluster
 ) -> Iterator[Difference]:
     desired = settings.cluster
+    if running.name != desired.name:
+        yield Difference(("cluster", "name"), desired.name, running.name)
     if running.version < version:
         yield Difference(("cluster", "version"), str(version), str(running.version))
     # The client of the provider leaves out what is empty or false.

@@ -1,7 +1,8 @@
 """The rules, checked against a preview's JSON.
 
-Pulumi's engine runs a policy pack by its language host. Where there is none of Pulumi's own, as on
-a machine that only reaches package registries, `bin/platform policy` checks the same rules.
+Pulumi's engine runs the policy pack in each deployment (`doks_gitops.stack.Stack.up`). From the
+JSON, the rules can also be checked without a deployment, and see what the engine does not tell a
+pack: whether a resource is replaced.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pulumi_policy.proxy import UNKNOWN_STRING_VALUE, UnknownValueError, unknown
 
 from doks_gitops.policy.rules import ENVIRONMENT, RULES, Resource, unknown
 
-CONFIG = Path(__file__).with_name("config.json")
-"""The pack's configuration, as `pulumi preview --policy-pack-config` takes it."""
+PACK = Path(__file__).parent
+"""The policy pack, as `pulumi up --policy-pack` takes it."""
+CONFIG = PACK / "config.json"
+"""The pack's configuration, as `pulumi up --policy-pack-config` takes it."""
 SECRET = "[secret]"  # noqa: S105 (no secret itself)
 """Pulumi's placeholder for a secret."""
 _REPLACING = ("replace", "create-replacement")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.environments import ENVIRONMENTS
 
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
@@ -26,7 +27,7 @@ PLATFORM_PROJECT = "platform"
 """The project that brings an App of Apps (`doks_gitops.arguments.PLATFORM`)."""
 PROTECTED_BRANCHES = ("main",)
 """Branches that take reviewed commits only. The pack's config may name others."""
-_EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
+_EXACT_VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -224,16 +225,40 @@ def project_has_no_wildcard(project: Resource) -> Iterator[str]:
 
 
 def project_stays_out_of_the_platform(project: Resource) -> Iterator[str]:
+    argocd = project.at("metadata", "namespace") or "argocd"
+    deletable = [name for name in (argocd, *CLUSTER_NAMESPACES) if _may_delete(project, name)]
+    if deletable:
+        yield (
+            f"Its applications may delete {', '.join(deletable)}, by a commit that adds the "
+            "Namespace and one that takes it away; give each Namespace of clusterResourceWhitelist "
+            "a name."
+        )
     if _brings_an_app_of_apps(project):
         return
     for destination in project.at("spec", "destinations") or ():
         namespace = str(destination.get("namespace"))
-        for owned in (project.at("metadata", "namespace") or "argocd", "kube-system"):
+        for owned in (argocd, "kube-system"):
             if fnmatchcase(owned, namespace):
                 yield (
                     f"Its applications may deploy to {owned}, and so become administrators of the "
                     "cluster; take it away from project.namespaces."
                 )
+
+
+def _may_delete(project: Resource, namespace: str) -> bool:
+    """Whether an application may have the namespace itself in Git. Argo CD deletes what is taken
+    out of Git, whoever had created it."""
+
+    def lists(key: str) -> bool:
+        return any(
+            fnmatchcase("", entry.get("group") or "")
+            and fnmatchcase("Namespace", entry.get("kind") or "")
+            # Go writes `[^...]` where others write `[!...]`.
+            and fnmatchcase(namespace, (entry.get("name") or "*").replace("[^", "[!"))
+            for entry in project.at("spec", key) or ()
+        )
+
+    return lists("clusterResourceWhitelist") and not lists("clusterResourceBlacklist")
 
 
 def _brings_an_app_of_apps(project: Resource) -> bool:
@@ -393,7 +418,8 @@ RULES = (
     ),
     Rule(
         "project-stays-out-of-the-platform",
-        "Applications do not deploy to the namespaces of Argo CD and of Kubernetes.",
+        "Applications neither deploy to the namespaces of Argo CD and of Kubernetes nor delete "
+        "them.",
         (PROJECT,),
         project_stays_out_of_the_platform,
     ),

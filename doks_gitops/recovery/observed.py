@@ -12,6 +12,7 @@ from doks_gitops.settings import Settings
 
 STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+NODE_POOL = "digitalocean:index/kubernetesNodePool:KubernetesNodePool"
 VPC = "digitalocean:index/vpc:Vpc"
 REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
 PROVIDER = "pulumi:providers:kubernetes"
@@ -35,6 +36,8 @@ class StackState:
     """URN of the Kubernetes provider, on which everything in the cluster depends."""
     ids: frozenset[str] = frozenset()
     """IDs of all resources; of an object in a cluster it is namespace/name."""
+    node_pools: Mapping[str, str] = field(default_factory=dict)
+    """URNs of the node pools, without the first one, by the pool's ID."""
     pending_creates: tuple[str, ...] = ()
     """URNs of the resources that a killed run was creating."""
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -58,6 +61,11 @@ class StackState:
             registry=by_type.get(REGISTRY, {}).get("id"),
             provider=by_type.get(PROVIDER, {}).get("urn"),
             ids=frozenset(resource["id"] for resource in resources if resource.get("id")),
+            node_pools={
+                resource["id"]: resource["urn"]
+                for resource in resources
+                if resource["type"] == NODE_POOL
+            },
             pending_creates=tuple(
                 operation["resource"]["urn"]
                 for operation in deployment.get("pending_operations") or []

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from components.names import ADMIN_SECRET, RELEASE_NAME
-from doks_gitops.account import RunningCluster, check_team, other_state
+from doks_gitops.account import (
+    RunningCluster,
+    check_team,
+    first_pool,
+    other_state,
+    unknown_pool_text,
+    unknown_pools,
+)
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import CLUSTER, HelmRevision, Observed, StackState
 from doks_gitops.settings.errors import key_of, set_command
@@ -170,7 +178,8 @@ def plan(observed: Observed) -> list[Step]:
       the cluster. Another change that replaces it waits until
       the cluster answers.
     - It does not answer: delete nothing, refuse.
-    - It answers: repair what a killed run or a deleted Argo CD left.
+    - It answers: repair what a killed run or a deleted Argo CD left. If another pool has become the
+      first one, move it into the cluster's resource, and adopt the former one.
 
     Whatever an interrupted replacement has deleted is removed from the state first.
     """
@@ -219,6 +228,10 @@ def _steps(observed: Observed) -> list[Step]:
             deletions.append(DeleteFromState(urn, reason, state.dependents.get(urn, ())))
         state = replace(state, cluster=None, cluster_urn=None, provider=None, ids=frozenset())
         observed = replace(observed, state=state)
+    first = cluster.pools.get(cluster.default_pool or "")
+    if first is not None and (urn := state.node_pools.get(first.id)):
+        reason = f"the pool {cluster.default_pool} is now the first one, a part of the cluster"
+        deletions.append(DeleteFromState(urn, reason))
     if cluster.state == "provisioning":
         steps.append(WaitForCluster(cluster))
     adopted = _adopted(observed, cluster)
@@ -377,8 +390,8 @@ def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[
             adopted["cluster"] = cluster.id
         pools = {
             pool.name: cluster.pools[pool.name].id
-            for pool in settings.cluster.node_pools[1:]
-            if pool.name in cluster.pools
+            for index, pool in enumerate(settings.cluster.node_pools)
+            if pool.name in cluster.pools and index != first_pool(settings, cluster)
         }
         if unknown := {name: id for name, id in pools.items() if id not in state.ids}:
             adopted["nodePools"] = unknown
@@ -396,6 +409,15 @@ def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[
     if settings.registry.create and observed.registry_exists and state.registry is None:
         adopted["registry"] = True
     return adopted
+
+
+def left_alone(observed: Observed) -> Iterator[str]:
+    """Yields what neither the state nor the stack file has, and the commands for it."""
+    for cluster in observed.clusters:
+        for name in unknown_pools(observed.settings, cluster):
+            if cluster.pools[name].id not in observed.state.ids:
+                text = unknown_pool_text(observed.settings, cluster, name)
+                yield f"The state does not have {text}."
 
 
 def _names(urns: tuple[str, ...]) -> str:

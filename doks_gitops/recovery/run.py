@@ -14,6 +14,7 @@ from typing import Any
 
 from doks_gitops import account
 from doks_gitops.errors import PlatformError
+from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import (
     ClusterState,
@@ -33,6 +34,7 @@ from doks_gitops.recovery.plan import (
     RemoveDeleted,
     Step,
     WaitForCluster,
+    left_alone,
     plan,
 )
 from doks_gitops.settings import Settings, parse
@@ -85,6 +87,8 @@ class Recovery:
         while True:
             taken = 0
             print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
+            for text in left_alone(observed):
+                _report(text)
             if not self._approved("Carry out the plan"):
                 return
             if len(steps) == 1:
@@ -165,7 +169,9 @@ class Recovery:
     def _observe(self, settings: Settings, export: Mapping[str, Any]) -> Observed:
         name, region = settings.cluster.name, settings.cluster.region
         _report(f"Reading the state, the account and the cluster {name}.")
-        team = account.read_for(settings)
+        token = settings.digitalocean.token.get_secret_value()
+        api_url, vpcs = settings.digitalocean.api_endpoint, settings.cluster.creates_vpc
+        team = account.read(token, api_url, vpcs=vpcs)
         account_clusters = frozenset(cluster.id for cluster in team.clusters)
         export, deleted = remove_deleted(export, account_clusters)
         state = StackState.from_export(export)
@@ -227,14 +233,14 @@ class Recovery:
                         api.delete_revision(namespace, revision)
             case Deploy(adopt):
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
-                self._stack.up(refresh=True, env=env)
+                self._stack.up(policy_pack=PACK, preview=True, refresh=True, env=env)
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
     [cluster] = observed.clusters
     with _account(observed.settings) as client:
         authority = client.certificate_authority(cluster.id)
-    token = observed.settings.digitalocean.token.get_secret_value()
+    token = observed.settings.digitalocean.kubernetes_token.get_secret_value()
     return kubernetes.connect(cluster.endpoint, authority, token)
 
 

@@ -35,7 +35,7 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
 
     - `project.name`: the environment
     - `appOfApps.path`: `argocd/<environment>`
-    - `repository` of an application and of `appOfApps`: the only repository, if there is only one
+    - `repository` of a source and of `appOfApps`: the only repository, if there is only one
     """
     sections = dict(raw)
     for (section, key), value in BY_ENVIRONMENT.get(environment or "", {}).items():
@@ -49,12 +49,19 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
         _default(sections, "appOfApps", "repository", only)
         if isinstance(applications, Mapping):
             sections["applications"] = {
-                name: {"repository": only, **application}
-                if isinstance(application, Mapping)
-                else application
+                name: _with_repository(application, only)
                 for name, application in applications.items()
             }
     return sections
+
+
+def _with_repository(source: object, repository: object) -> object:
+    """The source, or the application with one source or several, with a default repository."""
+    if not isinstance(source, Mapping):
+        return source
+    if isinstance(sources := source.get("sources"), list):
+        return {**source, "sources": [_with_repository(x, repository) for x in sources]}
+    return {"repository": repository, **source}
 
 
 def _default(sections: dict[str, object], name: str, key: str, value: object) -> None:

@@ -36,18 +36,25 @@ from doks_gitops.settings.stackfile import StackFile
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "token": ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"),
+        "clusterToken": ("DIGITALOCEAN_CLUSTER_TOKEN",),
         "apiEndpoint": ("DIGITALOCEAN_API_URL",),
     }
 )
 """Sources of the account's keys that the stack does not have, as in DigitalOcean's provider
-(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
+(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/), and of the
+token for the cluster."""
 
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"token": ("GITHUB_TOKEN",), "baseUrl": ("GITHUB_BASE_URL",)}
+    {
+        "token": ("DOKS_GITOPS_GITHUB_TOKEN", "GITHUB_TOKEN"),
+        "baseUrl": ("GITHUB_BASE_URL",),
+    }
 )
 """Sources of the keys of `github`, in a stack that has that section
-(https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
+(https://www.pulumi.com/registry/packages/github/installation-configuration/). In a workflow of
+GitHub, GITHUB_TOKEN is the job's own and no source: a job that comments on a preview has it, and
+one that deploys has not."""
 
 FIREWALL: Path = ("cluster", "controlPlaneFirewall")
 FIREWALL_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -166,11 +173,14 @@ def parse(
     origins |= _complete_firewall(raw, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
-        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, environ)
+        usable = dict(environ)
+        if environ.get("GITHUB_ACTIONS") == "true":
+            usable.pop("GITHUB_TOKEN", None)
+        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, usable)
         raw[GITHUB] = github
     raw.update({"stack": stack, ACCOUNT: account})
     if environ.get(ADOPT):
-        raw["adopt"] = json.loads(environ[ADOPT])
+        raw["adopt"] = _json_of_variable(ADOPT, environ[ADOPT])
 
     report = Report(stack, raw, stack_files.get(stack_file(stack)), origins, secret_keys)
     findings += [report.unknown((key,)) for key in reserved]
@@ -258,6 +268,18 @@ def _complete_firewall(raw: dict[str, object], environ: Mapping[str, str]) -> di
     return origins
 
 
+def _json_of_variable(name: str, text: str) -> object:
+    try:
+        content = cast(object, json.loads(text))
+        if isinstance(content, Mapping) and not is_deep(content):
+            return content
+        reason = "another kind of value"
+    except (ValueError, RecursionError):
+        reason = "a text that is not JSON"
+    expected = "the JSON object that `bin/platform recover` sets, or no such variable"
+    raise SettingsError([Finding("environment", name, reason, expected)])
+
+
 def _from_environment(
     path: Path,
     section: dict[str, object],
@@ -287,8 +309,13 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
-        repository_names=tuple(repositories) if isinstance(repositories, Mapping) else (),
+        repository_names=_names(repositories),
+        application_names=_names(raw.get("applications")),
     )
+
+
+def _names(entries: object) -> tuple[str, ...]:
+    return tuple(map(str, entries)) if isinstance(entries, Mapping) else ()
 
 
 def _if_valid(model: type[_Model], value: object) -> _Model | None:

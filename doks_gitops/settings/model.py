@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, JsonValue, PrivateAttr
+from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
-from doks_gitops.settings import cluster_options, scalars
+from doks_gitops.settings import cluster_options, cron, scalars
 from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Sets, Violation, one_of
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.scalars import is_ssh_url
@@ -241,8 +241,9 @@ class Cluster(Model):
         default=False, description="`pulumi destroy` refuses to delete the cluster."
     )
     node_pools: Annotated[ListOf[NodePool], Field(min_length=1), Sets("node_pool")] = Field(
-        description="Node pools, at least one. The first is the cluster's default pool: what "
-        "replaces it replaces the cluster."
+        description="Node pools, at least one. The first one is created together with the cluster "
+        "and belongs to it: what replaces it replaces the cluster. After that, their order has no "
+        "effect."
     )
 
     CASELESS: ClassVar = ("tags",)
@@ -418,10 +419,13 @@ class Argocd(Model):
         default_factory=dict, description="Chart values, merged deeply over the program's values."
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
+    git_submodules: bool = Field(
+        default=True, description="Fetch the submodules of Git repositories."
+    )
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None,
-        description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "
-        "unsigned ones.",
+        description="Secret that GitHub signs its webhooks with. Without it, Argo CD refuses "
+        "GitHub's webhooks. Needed with `url` if `admin` is disabled.",
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",
@@ -469,33 +473,114 @@ class Credentials(Model):
             )
 
 
-class Repository(Model):
-    """A Git repository that Argo CD reads."""
+class ReadAccess(Model):
+    """The common keys of a repository and of a credential template."""
 
     url: scalars.RepositoryUrl = Field(
-        description="URL for Git.", examples=["https://github.com/YOUR-ORG/YOUR-REPO"]
+        description="URL, in the form of its `type`.",
+        examples=["https://github.com/YOUR-ORG/YOUR-REPO"],
     )
+    type: scalars.RepositoryType = Field(
+        default="git",
+        description="Kind of its content: `git`; `helm` for charts (`https://host/path` of a Helm "
+        "repository, or a registry as `host/path`); `oci` for manifests or one chart in a registry "
+        "(`oci://host/path`).",
+    )
+    plain_http: bool = Field(
+        default=False,
+        description="Read a registry without TLS; only at a loopback or private address.",
+    )
+
+    def _url_violations(self, repository: str) -> Iterator[Violation]:
+        """`repository`: the URL of a repository that `url` stands for."""
+        url, form = self.url, scalars.REPOSITORY_FORMS[self.type]
+        if not form.is_valid(repository):
+            types = [name for name, x in scalars.REPOSITORY_FORMS.items() if x.is_valid(repository)]
+            yield Violation(
+                at=("url",),
+                got=f'"{url}", with type: {self.type}',
+                expected=form.expected + (f"; or type: {' or '.join(types)}" if types else ""),
+            )
+        has_scheme = "://" in url and not url.startswith("oci://")
+        if self.plain_http and (
+            self.type == "git" or has_scheme or not scalars.is_private_registry(url)
+        ):
+            yield Violation(
+                at=("plainHttp",),
+                got=f'true, for "{url}"',
+                expected="false; only a registry at a loopback or private address may be read "
+                "without TLS",
+                example="false",
+            )
+
+    def _credentials_violations(self, credentials: Credentials) -> Iterator[Violation]:
+        if self.type != "git":
+            if credentials.password is None:
+                yield Violation(
+                    at=("credentials",),
+                    got=f"no password, with type: {self.type}",
+                    expected="username and password: charts and registries take nothing else",
+                )
+            elif "username" not in credentials.model_fields_set:
+                yield Violation(
+                    at=("credentials", "username"),
+                    got=f"nothing, but a password, with type: {self.type}",
+                    expected="the user name that belongs to the password",
+                )
+            return
+        url, ssh_key = self.url, credentials.ssh_private_key is not None
+        if ssh_key and not is_ssh_url(url):
+            yield Violation(
+                at=("url",),
+                got=f'"{url}", with an sshPrivateKey',
+                expected="an SSH URL (git@host:path), or a password or githubApp as credentials",
+            )
+        if not ssh_key and is_ssh_url(url):
+            kind = "a githubApp" if credentials.github_app else "a password"
+            yield Violation(
+                at=("url",),
+                got=f'"{url}", with {kind}',
+                expected="an https:// URL, or an sshPrivateKey as credentials",
+            )
+
+
+class Repository(ReadAccess):
+    """A repository that Argo CD reads: Git, charts, or a registry."""
+
     credentials: Credentials | None = Field(
-        default=None, description="Credentials, unless the repository is public."
+        default=None,
+        description="Credentials, unless the repository is public or has a credential template.",
+    )
+    enable_lfs: bool = Field(
+        default=False, description="Fetch the files that Git LFS keeps outside of Git."
     )
 
     def violations(self) -> Iterator[Violation]:
-        if self.credentials is None:
-            return
-        ssh_key = self.credentials.ssh_private_key is not None
-        if ssh_key and not is_ssh_url(self.url):
+        yield from self._url_violations(self.url)
+        if self.credentials is not None:
+            yield from self._credentials_violations(self.credentials)
+        if self.enable_lfs and self.type != "git":
             yield Violation(
-                at=("url",),
-                got=f'"{self.url}", with an sshPrivateKey',
-                expected="an SSH URL (git@host:path), or a password or githubApp as credentials",
+                at=("enableLfs",),
+                got=f"true, with type: {self.type}",
+                expected="false: only Git has LFS",
+                example="false",
             )
-        if not ssh_key and is_ssh_url(self.url):
-            kind = "a githubApp" if self.credentials.github_app else "a password"
-            yield Violation(
-                at=("url",),
-                got=f'"{self.url}", with {kind}',
-                expected="an https:// URL, or an sshPrivateKey as credentials",
-            )
+
+
+class CredentialTemplate(ReadAccess):
+    """Credentials for all repositories below one URL, such as those of an organization. A
+    repository uses the longest URL that its own begins with, unless it has credentials itself."""
+
+    url: scalars.RepositoryPrefix = Field(
+        description="Beginning of the repositories' URLs.",
+        examples=["https://github.com/YOUR-ORG/"],
+    )
+    credentials: Credentials = Field(description="Credentials of all these repositories.")
+
+    def violations(self) -> Iterator[Violation]:
+        yield from self._url_violations(f"{self.url}x")
+        yield from self._credentials_violations(self.credentials)
 
 
 class ResourceKind(Model):
@@ -503,6 +588,104 @@ class ResourceKind(Model):
 
     group: scalars.Group = Field(default="", description='API group; "" is the core group.')
     kind: scalars.Kind = Field(description="Kind.", examples=["Namespace"])
+
+
+class JwtToken(Model):
+    """A token of a project's role, as `argocd proj role create-token` prints it. Argo CD refuses
+    the tokens that the project does not list."""
+
+    IDENTITY: ClassVar = ("id",)
+
+    id: scalars.Line = Field(description="Id of the token (`jti`).")
+    iat: Annotated[int, Field(ge=1)] = Field(description="Time of issue, in seconds since 1970.")
+    exp: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Time of expiry, in seconds since 1970. Default: never."
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.exp is not None and self.exp <= self.iat:
+            yield Violation(("exp",), "a time after iat", f"{self.exp}, not after iat {self.iat}")
+
+
+class Role(Model):
+    """A role in the project (https://argo-cd.readthedocs.io/en/stable/user-guide/projects/)."""
+
+    description: scalars.Description = Field(
+        default="", description="Description, shown by Argo CD."
+    )
+    policies: ListOf[scalars.Policy] = Field(
+        default=(),
+        description="What the role may do.",
+        examples=["p, proj:dev:deployer, applications, sync, dev/*, allow"],
+    )
+    groups: ListOf[scalars.LoginGroup] = Field(
+        default=(), description="Groups of the identity provider that have the role."
+    )
+    jwt_tokens: ListOf[JwtToken] = Field(
+        default=(),
+        description="Tokens of the role. `pulumi up` revokes those that are not listed.",
+    )
+
+
+class SyncWindow(Model):
+    """Times at which syncs are allowed, or denied. An application that an `allow` window applies to
+    is synced at no other time (https://argo-cd.readthedocs.io/en/stable/user-guide/sync_windows/).
+    """
+
+    kind: scalars.WindowKind = Field(description="Whether the window allows or denies syncs.")
+    schedule: scalars.Cron = Field(description="When the window opens.", examples=["0 22 * * 1-5"])
+    duration: scalars.OpenTime = Field(description="How long it stays open.", examples=["8h"])
+    time_zone: scalars.TimeZone = Field(default="UTC", description="Time zone of the schedule.")
+    applications: ListOf[scalars.NamePattern] = Field(
+        default=(),
+        description="Names of applications, or patterns of them. Default: all, unless `namespaces` "
+        "is given.",
+    )
+    namespaces: ListOf[scalars.NamePattern] = Field(
+        default=(), description="Namespaces of applications, or patterns of them."
+    )
+    and_operator: bool = Field(
+        default=False,
+        description="Only applications that `applications` and `namespaces` both match.",
+    )
+    manual_sync: bool = Field(default=False, description="Syncs by hand are always allowed.")
+    sync_overrun: bool = Field(
+        default=False, description="A sync that runs when the window changes is completed."
+    )
+    description: scalars.Description = Field(default="", description="Shown by Argo CD.")
+
+    def violations(self) -> Iterator[Violation]:
+        if not cron.comes(self.schedule):
+            yield Violation(
+                ("schedule",),
+                "a schedule with a day that exists",
+                f'"{self.schedule}", a window that never opens',
+            )
+        if self.and_operator and not (self.applications and self.namespaces):
+            yield Violation(
+                ("andOperator",), "applications and namespaces, or false", "true", "false"
+            )
+
+
+class OrphanedResource(Model):
+    """Objects that are no orphans. At least one of the keys; each may be a pattern."""
+
+    group: scalars.Line | None = Field(default=None, description="API group. Default: any.")
+    kind: scalars.Line | None = Field(default=None, description="Kind. Default: any.")
+    name: scalars.Line | None = Field(default=None, description="Name. Default: any.")
+
+    @classmethod
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        if keys.isdisjoint({"group", "kind", "name"}):
+            yield Violation((), "group, kind or name", "nothing to ignore")
+
+
+class OrphanedResources(Model):
+    """Argo CD looks for objects in the namespaces of the project that belong to no application
+    (https://argo-cd.readthedocs.io/en/stable/user-guide/orphaned-resources/)."""
+
+    warn: bool = Field(default=True, description="Applications get a warning.")
+    ignore: ListOf[OrphanedResource] = Field(default=(), description="Objects that are no orphans.")
 
 
 class Project(Model):
@@ -530,8 +713,27 @@ class Project(Model):
         description="More repositories that the applications may use, besides `repositories`.",
     )
     allow_any: bool = Field(default=False, description="Allow patterns such as `*` in the lists.")
+    denied_cluster_resources: ListOf[ResourceKind] = Field(
+        default=(),
+        description="Cluster-scoped kinds that the applications may never create, whatever "
+        "`clusterResources` allows.",
+    )
+    denied_namespace_resources: ListOf[ResourceKind] = Field(
+        default=(), description="Namespaced kinds that the applications may never create."
+    )
+    roles: Mapping[scalars.RoleName, Role] = Field(
+        default_factory=dict, description="Roles of people and tokens in the project, by name."
+    )
+    sync_windows: ListOf[SyncWindow] = Field(
+        default=(), description="Times at which the applications may be synced, or may not."
+    )
+    orphaned_resources: OrphanedResources | None = Field(
+        default=None, description="Look for objects that belong to no application."
+    )
 
     def violations(self) -> Iterator[Violation]:
+        yield from self._denied_and_allowed()
+        yield from self._foreign_policies()
         if self.allow_any:
             return
         lists: dict[str, tuple[str, ...]] = {
@@ -551,6 +753,31 @@ class Project(Model):
                         got=f'"{entry}", without allowAny',
                         expected="what is really needed, by name; or allowAny: true in the project",
                     )
+
+    def _denied_and_allowed(self) -> Iterator[Violation]:
+        for key, allowed, denied in (
+            ("deniedClusterResources", self.cluster_resources, self.denied_cluster_resources),
+            ("deniedNamespaceResources", self.namespace_resources, self.denied_namespace_resources),
+        ):
+            for index, kind in enumerate(denied):
+                if kind in allowed:
+                    yield Violation(
+                        at=(key, index),
+                        got=f'"{kind.group}/{kind.kind}", which the project allows too',
+                        expected="each kind either allowed or denied",
+                    )
+
+    def _foreign_policies(self) -> Iterator[Violation]:
+        for name, role in self.roles.items():
+            for index, policy in enumerate(role.policies):
+                _, subject, _, _, target, _ = (part.strip() for part in policy.split(","))
+                at = ("roles", name, "policies", index)
+                if subject != f"proj:{self.name}:{name}":
+                    expected = f"proj:{self.name}:{name}, the role that has the policy"
+                    yield Violation(at, expected, f'a policy of "{subject}"')
+                if not target.startswith(f"{self.name}/"):
+                    expected = f"objects of the project: {self.name}/<name>"
+                    yield Violation(at, expected, f'a policy for "{target}"')
 
 
 class Replicas(Model):
@@ -582,8 +809,21 @@ class Kustomize(Model):
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )
+    label_without_selector: bool = Field(
+        default=False, description="`commonLabels` are in no selector."
+    )
+    label_include_templates: bool = Field(
+        default=False, description="With `labelWithoutSelector`: they are in templates of Pods."
+    )
+    force_common_labels: bool = Field(
+        default=False, description="`commonLabels` replace labels that the folder sets itself."
+    )
     common_annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
         default_factory=dict, description="Annotations of every object."
+    )
+    force_common_annotations: bool = Field(
+        default=False,
+        description="`commonAnnotations` replace annotations that the folder sets itself.",
     )
 
 
@@ -597,6 +837,9 @@ class Directory(Model):
     )
     exclude: scalars.Line | None = Field(
         default=None, description="Without files that match this glob pattern."
+    )
+    disable_extension_filter: bool = Field(
+        default=False, description="Files of all names, not only .yaml, .yml and .json."
     )
 
 
@@ -612,22 +855,39 @@ class HelmParameter(Model):
     )
 
 
+class HelmFileParameter(Model):
+    """A Helm value, read from a file."""
+
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="Path of the value, such as nginx.conf.")
+    path: scalars.Line = Field(description="File, relative to the chart, or `$<ref>/<path>`.")
+
+
 class Helm(Model):
-    """Helm options of a chart that is in Git
+    """Helm options of a chart
     (https://argo-cd.readthedocs.io/en/stable/user-guide/helm/)."""
 
     release_name: scalars.ReleaseName | None = Field(
         default=None, description="Release name. Default: the application's name."
     )
     value_files: ListOf[scalars.Line] = Field(
-        default=(), description="Value files, relative to the chart."
+        default=(),
+        description="Value files, relative to the chart, or `$<ref>/<path>` of another source.",
     )
     ignore_missing_value_files: bool = Field(
         default=False, description="Ignore value files that don't exist."
     )
     values_object: Mapping[str, JsonValue] = Field(default_factory=dict, description="Values.")
     parameters: ListOf[HelmParameter] = Field(default=(), description="Values, set by their paths.")
+    file_parameters: ListOf[HelmFileParameter] = Field(
+        default=(), description="Values, read from files."
+    )
     skip_crds: bool = Field(default=False, description="Don't install the chart's CRDs.")
+    skip_tests: bool = Field(default=False, description="Don't install the chart's tests.")
+    skip_schema_validation: bool = Field(
+        default=False, description="Don't check the values with the chart's schema."
+    )
 
 
 class Backoff(Model):
@@ -646,7 +906,21 @@ class Retry(Model):
     limit: Annotated[int, Field(ge=-1, le=INT32)] = Field(
         default=5, description="Number of retries. -1: without limit; 0: none."
     )
+    refresh: bool = Field(
+        default=False, description="Retry with the newest commit instead of the one that failed."
+    )
     backoff: Backoff = Field(default_factory=Backoff, description="Delays between retries.")
+
+
+class NamespaceMetadata(Model):
+    """Labels and annotations of a namespace."""
+
+    labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
+        default_factory=dict, description="Labels, such as those of Pod Security."
+    )
+    annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
+        default_factory=dict, description="Annotations."
+    )
 
 
 class Sync(Model):
@@ -656,10 +930,26 @@ class Sync(Model):
     automated: bool = Field(default=True, description="Deploy every new commit.")
     prune: bool = Field(default=True, description="Delete objects that Git no longer has.")
     self_heal: bool = Field(default=True, description="Revert manual changes in the cluster.")
+    allow_empty: bool = Field(
+        default=False,
+        description="With `prune`: also delete all objects, if Git has none any more.",
+    )
     retry: Retry = Field(default_factory=Retry, description="Retries of a failed sync.")
     options: ListOf[scalars.SyncOption] = Field(
         default=("CreateNamespace=true",), description="Argo CD's sync options."
     )
+    managed_namespace_metadata: NamespaceMetadata | None = Field(
+        default=None,
+        description="Labels and annotations of the namespace that `CreateNamespace=true` creates.",
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.managed_namespace_metadata and "CreateNamespace=true" not in self.options:
+            yield Violation(
+                ("managedNamespaceMetadata",),
+                "CreateNamespace=true in the options, or no metadata",
+                "metadata of a namespace that Argo CD does not create",
+            )
 
 
 class IgnoreDifference(Model):
@@ -700,39 +990,144 @@ class IgnoreDifference(Model):
         )
 
 
-class Application(Model):
-    """An application: a folder of a repository, deployed to a namespace. At most one of
-    `kustomize`, `directory` and `helm`; without them, Argo CD detects the kind of the folder."""
+class Source(Model):
+    """Manifests of an application: a folder of a Git repository (`path`), a chart of a Helm
+    repository or registry (`chart` and `version`), or an artifact of an `oci://` repository
+    (`version`). At most one of `kustomize`, `directory` and `helm`; without them, Argo CD detects
+    the kind of the folder."""
 
-    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
-        description="A name under `repositories`."
-    )
+    repository: Annotated[
+        scalars.RepositoryKey | None, DefaultFrom("the only repository, or required")
+    ] = Field(default=None, description="A name under `repositories`.")
     revision: scalars.Revision = Field(
-        default="HEAD", description="Branch, tag or commit to deploy.", examples=["main"]
+        default="HEAD",
+        description="Branch, tag or commit to deploy of a Git repository.",
+        examples=["main"],
     )
-    path: scalars.Folder = Field(
-        description="Folder inside the repository.", examples=["kustomize/dev"]
+    path: scalars.Folder | None = Field(
+        default=None,
+        description="Folder inside the Git repository or artifact. Default for an artifact: `.`.",
+        examples=["kustomize/dev"],
     )
-    namespace: scalars.Namespace = Field(
-        description="Namespace to deploy to, which the project must allow.",
-        examples=["microservices-demo-dev"],
+    chart: scalars.ChartName | None = Field(
+        default=None, description="Chart in the Helm repository or registry.", examples=["redis"]
+    )
+    version: scalars.ExactVersion | None = Field(
+        default=None, description="Exact version of the chart or artifact.", examples=["1.2.3"]
     )
     kustomize: Kustomize | None = Field(default=None, description="Kustomize options.")
     directory: Directory | None = Field(
         default=None, description="Options of a folder of plain manifests."
     )
     helm: Helm | None = Field(default=None, description="Helm options.")
+
+    @property
+    def is_chart(self) -> bool:
+        """Whether the source is known to be a chart, whose objects belong to a Helm release."""
+        return self.chart is not None or self.helm is not None
+
+    @classmethod
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        yield from one_of(keys, "kustomize", "directory", "helm", required=False)
+        yield from one_of(keys, "path", "chart", required=False)
+        yield from one_of(keys, "revision", "version", required=False)
+        if "repository" not in keys:
+            yield Violation(("repository",), "the name of one of the repositories", "nothing")
+        if "chart" in keys and "version" not in keys:
+            expected = "one exact version of the chart, such as 1.2.3; no range"
+            yield Violation(("version",), expected, "nothing, but a chart", "VERSION")
+        if "chart" in keys and not keys.isdisjoint({"kustomize", "directory"}):
+            yield Violation((), "a chart with helm options", "a chart with options of a folder")
+        if keys.isdisjoint({"path", "chart", "version"}):
+            expected = "a folder inside the repository, such as kustomize/dev; or chart and version"
+            yield Violation(("path",), expected, "nothing")
+
+
+class PartialSource(Source):
+    """One of several sources. Argo CD deploys what all of them make together; if two of them make
+    the same object, it takes that of the later one. A Git source with `ref` gives its files to the
+    charts of the other sources: `$<ref>/values.yaml` in their `helm.valueFiles`."""
+
+    ref: scalars.SourceRef | None = Field(
+        default=None,
+        description="Name of a Git source for value files. Without `path`, it makes no manifests.",
+        examples=["values"],
+    )
+
+    @classmethod
+    def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
+        if "ref" in keys and not keys.isdisjoint({"chart", "version"}):
+            expected = "a Git source: Argo CD takes no value files from charts and registries"
+            yield Violation(("ref",), expected, "a name, with a chart or version")
+        elif "ref" in keys:
+            keys |= {"path"}
+        yield from super().key_violations(keys)
+
+
+class Info(Model):
+    """A line about an application, shown by Argo CD."""
+
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="What it is.", examples=["On call"])
+    value: scalars.Line = Field(description="Text or URL.", examples=["https://example.com/team"])
+
+
+class Application(Source):
+    """An application: one source, or several (`sources`), deployed to a namespace."""
+
+    sources: ListOf[PartialSource] = Field(
+        default=(),
+        description="Several sources, such as a chart and its values from Git, instead of the keys "
+        "of one source.",
+    )
+    namespace: scalars.Namespace = Field(
+        description="Namespace to deploy to, which the project must allow.",
+        examples=["microservices-demo-dev"],
+    )
     sync: Sync = Field(default_factory=Sync, description="Sync policy.")
     ignore_differences: ListOf[IgnoreDifference] = Field(
         default=(), description="Fields that Argo CD does not compare with Git."
+    )
+    info: ListOf[Info] = Field(default=(), description="Lines about it, shown by Argo CD.")
+    revision_history_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=10, description="Past syncs that Argo CD keeps, to roll back to."
     )
     finalizer: bool = Field(
         default=True, description="Deleting the application deletes the objects that it deployed."
     )
 
+    @property
+    def all_sources(self) -> tuple[Source, ...]:
+        """The sources; for an application with one source, the application itself."""
+        return self.sources or (self,)
+
     @classmethod
     def key_violations(cls, keys: frozenset[str]) -> Iterator[Violation]:
-        yield from one_of(keys, "kustomize", "directory", "helm", required=False)
+        if "sources" not in keys:
+            yield from super().key_violations(keys)
+        for key in sorted(keys & set(_keys(Source))) if "sources" in keys else ():
+            yield Violation((key,), "the key in one of the sources", "a value beside sources")
+
+    def violations(self) -> Iterator[Violation]:
+        if "sources" in self.model_fields_set and not self.sources:
+            yield Violation(("sources",), "a list, with at least one item", "an empty list")
+        elif self.sources and not any(x.path or x.chart or x.version for x in self.sources):
+            yield Violation(("sources",), "also a path or a chart", "only sources for value files")
+        refs = [x.ref for x in self.sources if x.ref is not None]
+        for ref in {x for x in refs if refs.count(x) > 1}:
+            yield Violation(("sources",), "each ref once", f'"{ref}" as the ref of several sources')
+        for index, source in enumerate(self.all_sources):
+            at = ("sources", index) if self.sources else ()
+            for number, file in enumerate(source.helm.value_files if source.helm else ()):
+                name, _, _ = file.removeprefix("$").partition("/")
+                if file.startswith("$") and name not in refs:
+                    yield Violation(
+                        (*at, "helm", "valueFiles", number),
+                        f"a file of a source with ref: {name}; "
+                        + (f"there is {', '.join(refs)}" if refs else "no source has a ref"),
+                        f'"{file}"',
+                    )
 
 
 class AppOfApps(Model):
@@ -758,11 +1153,22 @@ class DigitalOcean(Model):
     token: scalars.Token = Field(
         description="API token. Default: the environment variable DIGITALOCEAN_TOKEN."
     )
+    cluster_token: scalars.Token | None = Field(
+        default=None,
+        description="API token for the kubeconfig, with the scope `kubernetes:access_cluster` and "
+        "no other. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; without it, "
+        "`token`, which can change the account too.",
+    )
     api_endpoint: scalars.ApiEndpoint = Field(
         default="https://api.digitalocean.com",
         description="Base URL of the API. The environment variable DIGITALOCEAN_API_URL replaces "
         "the default.",
     )
+
+    @property
+    def kubernetes_token(self) -> SecretStr:
+        """The token for the cluster's own API."""
+        return self.cluster_token or self.token
 
 
 class Adopt(Model):
@@ -794,7 +1200,12 @@ class Settings(Model):
     registry: Registry = Field(description="The team's container registry.")
     argocd: Argocd = Field(description="Argo CD.")
     repositories: Annotated[Mapping[scalars.Name, Repository], Field(min_length=1)] = Field(
-        description="Git repositories by a name of your choice, at least one."
+        description="Repositories by a name of your choice, at least one."
+    )
+    credential_templates: Mapping[scalars.Name, CredentialTemplate] = Field(
+        default_factory=dict,
+        description="Credentials for all repositories of an organization, by a name of your "
+        "choice.",
     )
     project: Project | None = Field(
         default=None, description="Argo CD's project of this stack; required unless `appOfApps`."

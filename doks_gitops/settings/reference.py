@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_origin
@@ -16,6 +17,7 @@ from doks_gitops.settings.base import Model, Sets
 from doks_gitops.settings.defaults import BY_ENVIRONMENT, NETWORKS
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.model import NAMESPACE, NOT_SET, Cluster, DigitalOcean
+from doks_gitops.settings.not_taken import REASONS
 from doks_gitops.settings.report import ACCOUNT, ROOT, SECTIONS
 from doks_gitops.settings.schema import SettingType
 
@@ -48,13 +50,25 @@ exists keeps the value when the key is taken out of the stack file; set another 
 """
 
 
+NOT_TAKEN = """\
+## What an application does not take
+
+Argo CD's [Application](https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml)
+has more fields. These can't be set in a stack file, each for a reason; an Application that comes
+from Git by `appOfApps` may have them.
+
+| field of `spec` | reason |
+| --- | --- |"""
+
+
 def reference() -> str:
     """The text of docs/config.md."""
     blocks = [INTRODUCTION]
     sections = {key: setting for key in SECTIONS if (setting := ROOT.child(key)) is not None}
     blocks.append(f"## {NAMESPACE}\n\n" + _table(sections, (), NAMESPACE))
+    described: dict[type[Model], str] = {}
     for key, setting in sections.items():
-        blocks += _objects(setting, (key,))
+        blocks += _objects(setting, (key,), described)
         if setting.model is Cluster:
             blocks.append(_not_set())
     variables = "; ".join(
@@ -66,6 +80,8 @@ def reference() -> str:
         f"from environment variables ({variables}).\n\n"
         + _table(schema.fields(DigitalOcean), (), ACCOUNT)
     )
+    lines = [f"| `{field}` | {reason} |" for field, reason in sorted(REASONS.items())]
+    blocks.append("\n".join([NOT_TAKEN, *lines, ""]))
     return "\n".join(blocks)
 
 
@@ -78,9 +94,16 @@ def _not_set() -> str:
 
 
 def _objects(
-    setting: SettingType, path: tuple[str, ...], sets: Sets | None = None
+    setting: SettingType,
+    path: tuple[str, ...],
+    described: dict[type[Model], str],
+    sets: Sets | None = None,
 ) -> Iterator[str]:
-    """A block for each object at or below `setting`. `sets`: the mark of what contains it."""
+    """A block for each object at or below `setting`.
+
+    - `described`: headings of the objects that have a block already, by their type
+    - `sets`: the mark of what contains it
+    """
     sets = setting.sets or sets
     suffix = ""
     while setting.model is None:
@@ -94,11 +117,16 @@ def _objects(
             return
         setting = item
     path = (*path[:-1], path[-1] + suffix)
-    fields = schema.fields(setting.model)
+    fields, heading = schema.fields(setting.model), ".".join(path)
+    if same := described.get(setting.model):
+        anchor = re.sub(r"[^\w-]", "", same).lower()
+        yield f"## `{heading}`\n\nThe same keys as [`{same}`](#{anchor}).\n"
+        return
+    described[setting.model] = heading
     table = _table(fields, path, sets=sets)
-    yield f"## `{'.'.join(path)}`\n\n{_description(setting.model)}\n\n{table}"
+    yield f"## `{heading}`\n\n{_description(setting.model)}\n\n{table}"
     for key, field in fields.items():
-        yield from _objects(field, (*path, key), sets)
+        yield from _objects(field, (*path, key), described, sets)
 
 
 def _table(

@@ -29,12 +29,11 @@ SECTIONS = tuple(key for key in schema.fields(Settings) if key not in RESERVED)
 """The keys of the program's own namespace."""
 
 ANY = "*"
+_SOURCE_OPTIONS = ("kustomize", "directory", "helm")
 FREE_FORM: tuple[Path, ...] = (
     ("argocd", "values"),
-    *(
-        ("applications", ANY, options)
-        for options in ("kustomize", "directory", "helm", "ignoreDifferences")
-    ),
+    *(("applications", ANY, options) for options in (*_SOURCE_OPTIONS, "ignoreDifferences")),
+    *(("applications", ANY, "sources", ANY, options) for options in _SOURCE_OPTIONS),
 )
 """Sections without a type of their own for secrets, whose values go into chart values and into
 Applications. `ANY` stands for each name."""

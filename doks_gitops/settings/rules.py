@@ -6,13 +6,15 @@ one section hides no error in another one. The paths of violations begin with th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings import network
-from doks_gitops.settings.base import Violation
+from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.cluster_options import ControlPlaneFirewall
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
@@ -22,11 +24,14 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    PartialSource,
     Project,
     Registry,
     Repository,
+    ResourceKind,
+    Source,
 )
-from doks_gitops.settings.scalars import CLUSTER_NAMESPACES
+from doks_gitops.settings.scalars import is_ssh_url
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 
@@ -56,6 +61,8 @@ class ValidSections:
     applications: dict[str, Application] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
     """All names under `repositories`, those of invalid ones included."""
+    application_names: tuple[str, ...] = ()
+    """All names under `applications`, those of invalid ones included."""
 
 
 def between_sections(sections: ValidSections) -> Iterator[Violation]:
@@ -63,6 +70,7 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _applications(sections)
     yield from _app_of_apps(sections)
     yield from _namespaces_to_create(sections)
+    yield from _windows_without_applications(sections)
     yield from _argocds_own_namespace(sections)
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
@@ -72,6 +80,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _own_address(sections.cluster.control_plane_firewall)
     if sections.cluster is not None and sections.argocd is not None:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
+    if sections.argocd is not None:
+        yield from _unsigned_webhooks(sections.argocd)
 
 
 def between_stacks(
@@ -151,6 +161,16 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                     got=f"the same as in {name}",
                     expected="one stack at most that owns it",
                 )
+
+
+def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
+    if argocd.url is not None and not argocd.admin.enabled and argocd.webhook_secret is None:
+        yield Violation(
+            at=("argocd", "webhookSecret"),
+            got="nothing, but argocd.url and no admin",
+            expected="a secret; without it and without an admin password to derive one from, Argo"
+            " CD takes any request as a webhook",
+        )
 
 
 def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:
@@ -249,17 +269,16 @@ def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Violation]:
 def _applications(sections: ValidSections) -> Iterator[Violation]:
     for name, application in sections.applications.items():
         at = ("applications", name)
-        if application.repository not in sections.repository_names:
-            yield Violation(
-                at=(*at, "repository"),
-                got=f'"{application.repository}"',
-                expected=_one_of_names(application.repository, sections.repository_names),
-            )
+        for index, source in enumerate(application.all_sources):
+            path = (*at, "sources", index) if application.sources else at
+            yield from _source(path, source, sections)
         if sections.project is None:
             continue
         yield from _namespace(at, application, sections.project)
         full = f"{sections.project.name}-{name}"
-        release = application.helm is not None and application.helm.release_name is None
+        release = any(
+            x.is_chart and not (x.helm and x.helm.release_name) for x in application.all_sources
+        )
         longest = HELM_RELEASE if release else DNS_LABEL
         if len(full) > longest:
             yield Violation(
@@ -270,6 +289,53 @@ def _applications(sections: ValidSections) -> Iterator[Violation]:
             )
 
 
+_KEYS_OF_TYPE = {
+    "git": (("path",), ("chart", "version")),
+    "helm": (("chart", "version"), ("path", "revision")),
+    "oci": (("version",), ("chart", "revision")),
+}
+"""The keys that a source must have, and those that it can't have, by the type of its repository."""
+
+
+def _source(at: Path, source: Source, sections: ValidSections) -> Iterator[Violation]:
+    name = source.repository or ""
+    if name not in sections.repository_names:
+        yield Violation(
+            at=(*at, "repository"),
+            got=f'"{name}"',
+            expected=_one_of_names(name, sections.repository_names),
+        )
+    repository = sections.repositories.get(name)
+    if repository is None:
+        return
+    required, excluded = _KEYS_OF_TYPE[repository.type]
+    only_for_values = isinstance(source, PartialSource) and source.ref is not None
+    wrong = [key for key in excluded if key in source.model_fields_set]
+    missing = [key for key in required if getattr(source, key) is None and not only_for_values]
+    if wrong or missing:
+        yield Violation(
+            at=(*at, (wrong or missing)[0]),
+            got=f"{'a value' if wrong else 'nothing'}, with {name}, a repository of type "
+            f"{repository.type}",
+            expected=f"{' and '.join(required)}, as in a source of type {repository.type}; or "
+            "another type of the repository",
+        )
+    is_digest = source.version is not None and source.version.startswith("sha256:")
+    if is_digest and repository.type == "helm":
+        yield Violation(
+            at=(*at, "version"),
+            got="a digest, of a chart",
+            expected="the chart's version, such as 1.2.3; only an oci:// repository has digests",
+        )
+    project = sections.project
+    if project is not None and not permits_source(project.source_repos, repository.url):
+        yield Violation(
+            at=(*at, "repository"),
+            got=f'"{name}" ({repository.url}), which the project excludes',
+            expected=f"a repository that no pattern in {NAMESPACE}:project.sourceRepos excludes",
+        )
+
+
 def _app_of_apps(sections: ValidSections) -> Iterator[Violation]:
     app_of_apps = sections.app_of_apps
     if app_of_apps is not None and app_of_apps.repository not in sections.repository_names:
@@ -278,6 +344,14 @@ def _app_of_apps(sections: ValidSections) -> Iterator[Violation]:
             got=f'"{app_of_apps.repository}"',
             expected=_one_of_names(app_of_apps.repository, sections.repository_names),
         )
+    elif app_of_apps is not None:
+        repository = sections.repositories.get(app_of_apps.repository)
+        if repository is not None and repository.type != "git":
+            yield Violation(
+                at=("appOfApps", "repository"),
+                got=f'"{app_of_apps.repository}", of type {repository.type}',
+                expected="a Git repository",
+            )
     if sections.argocd is not None and sections.argocd.managed_by == "git" and app_of_apps is None:
         yield Violation(
             at=("argocd", "managedBy"),
@@ -302,10 +376,11 @@ def _namespace(
 
 def _namespaces_to_create(sections: ValidSections) -> Iterator[Violation]:
     project = sections.project
-    if project is None or any(
-        entry.kind in ("Namespace", "*") and entry.group in ("", "*")
-        for entry in project.cluster_resources
-    ):
+    if project is None:
+        return
+    allowed = any(map(_is_namespace, project.cluster_resources))
+    denied = any(map(_is_namespace, project.denied_cluster_resources))
+    if allowed and not denied:
         return
     argocd = sections.argocd.namespace if sections.argocd is not None else None
     for name, application in sections.applications.items():
@@ -313,13 +388,34 @@ def _namespaces_to_create(sections: ValidSections) -> Iterator[Violation]:
             continue
         if "CreateNamespace=true" in application.sync.options:
             yield Violation(
-                at=("project", "clusterResources"),
-                got=f'no kind Namespace, but applications.{name} creates "{application.namespace}" '
-                "(CreateNamespace=true)",
+                at=("project", "deniedClusterResources" if denied else "clusterResources"),
+                got=f"{'the' if denied else 'no'} kind Namespace, but applications.{name} creates "
+                f'"{application.namespace}" (CreateNamespace=true)',
                 expected="{kind: Namespace}; or CreateNamespace=false in the application's "
                 "sync.options, and a namespace that exists",
             )
             return
+
+
+def _is_namespace(entry: ResourceKind) -> bool:
+    return entry.kind in ("Namespace", "*") and entry.group in ("", "*")
+
+
+def _windows_without_applications(sections: ValidSections) -> Iterator[Violation]:
+    """A window for an application or namespace that does not exist has no effect."""
+    namespaces = {application.namespace for application in sections.applications.values()}
+    for number, window in enumerate(sections.project.sync_windows if sections.project else ()):
+        for key, patterns, names in (
+            ("applications", window.applications, sections.application_names),
+            ("namespaces", window.namespaces, tuple(sorted(namespaces))),
+        ):
+            for index, pattern in enumerate(patterns):
+                if not any(fnmatchcase(name, pattern) for name in names):
+                    yield Violation(
+                        at=("project", "syncWindows", number, key, index),
+                        got=f'"{pattern}", which no application has',
+                        expected=_one_of_names(pattern, names),
+                    )
 
 
 def _argocds_own_namespace(sections: ValidSections) -> Iterator[Violation]:
@@ -338,16 +434,20 @@ def _argocds_own_namespace(sections: ValidSections) -> Iterator[Violation]:
 
 def _same_application_twice(sections: ValidSections) -> Iterator[Violation]:
     """Two applications that deploy the same objects take them from each other."""
-    objects = ("repository", "path", "namespace", "kustomize", "directory", "helm")
+    objects = ("repository", "path", "chart", "kustomize", "directory", "helm")
     seen: list[tuple[str, list[object]]] = []
     for name, application in sorted(sections.applications.items()):
-        identity = [getattr(application, field) for field in objects]
+        identity = [
+            application.namespace,
+            *(getattr(source, field) for source in application.all_sources for field in objects),
+        ]
         first = next((other for other, same in seen if same == identity), None)
         if first is not None:
+            path, chart = application.path, application.chart
+            content = f'"{path or chart}"' if path or chart else "the same sources"
             yield Violation(
-                at=("applications", name, "path"),
-                got=f'"{application.path}" for "{application.namespace}", as in '
-                f"applications.{first}",
+                at=("applications", name, "path" if path else "chart" if chart else "sources"),
+                got=f'{content} for "{application.namespace}", as in applications.{first}',
                 expected="each folder once in a namespace: both applications would own the same "
                 "objects",
             )
@@ -366,10 +466,47 @@ def _permits(patterns: tuple[str, ...], namespace: str) -> bool:
     return bool(excluded) or any(fnmatchcase(namespace, pattern) for pattern in patterns)
 
 
+def permits_source(patterns: tuple[str, ...], url: str) -> bool:
+    """Whether Argo CD lets an application of a project that names `url` use it, whatever else the
+    `patterns` in the project's `sourceRepos` exclude: `IsSourcePermitted` in
+    https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/app_project_types.go
+    """
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    return not any(_matches(_normal(pattern), _normal(url)) for pattern in excluded)
+
+
+def _normal(url: str) -> str:
+    """The URL as Argo CD compares it."""
+    url = url.lower()
+    if is_ssh_url(url) and not url.startswith("ssh://"):
+        url = url.replace(":", "/", 1)
+    return url.removesuffix(".git").removeprefix("ssh://")
+
+
+_GLOB_PARTS = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
+
+
+def _matches(pattern: str, url: str) -> bool:
+    """Whether the pattern, of https://github.com/gobwas/glob, matches; also if it can't be read."""
+    depth, regex = 0, ""
+    for part in re.findall(r"\*\*|\[!?[^\]]+\]|.", pattern):
+        depth += (part == "{") - (part == "}")
+        if len(part) > 1 and part[0] == "[":
+            regex += part.replace("[!", "[^", 1)
+        elif part == "," and not depth:
+            regex += part
+        else:
+            regex += _GLOB_PARTS.get(part) or re.escape(part)
+    try:
+        return re.fullmatch(regex, url) is not None
+    except re.error:
+        return True
+
+
 def _same_repository_twice(sections: ValidSections) -> Iterator[Violation]:
     seen: dict[str, str] = {}
     for name, repository in sorted(sections.repositories.items()):
-        url = repository.url.removesuffix("/").removesuffix(".git")
+        url = _normal(repository.url.removesuffix("/"))
         if url in seen:
             yield Violation(
                 at=("repositories", name, "url"),

@@ -15,14 +15,19 @@ import binascii
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from components.names import CLUSTER_NAMESPACES
+from doks_gitops.settings import cron
 
 RULE_VIOLATION = "rule_violation"
 """Type of the pydantic error for a text that violates its `Rule`."""
@@ -184,6 +189,48 @@ def _is_registry(text: str) -> bool:
     """Whether `text` is a registry of charts without a scheme, such as ghcr.io/team/charts."""
     host, _, _ = text.partition("/")
     return "." in host.strip(".") and "@" not in text and _is_web_url(f"https://{text}")
+
+
+def _is_artifact(url: str) -> bool:
+    """Whether `url` is a repository of a registry with its scheme: oci://ghcr.io/team/manifests."""
+    return (
+        url.startswith("oci://")
+        and _is_web_url(url, ("oci",))
+        and urlsplit(url).path.strip("/") != ""
+    )
+
+
+def is_private_registry(url: str) -> bool:
+    """Whether `url`, of a registry with or without its scheme, is on this machine or in a private
+    network."""
+    return _is_private(urlsplit(f"//{url.removeprefix('oci://')}").hostname or "")
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryForm:
+    """What the URL of one type of repository must be."""
+
+    expected: str
+    is_valid: Callable[[str], bool]
+
+
+REPOSITORY_FORMS: Mapping[str, RepositoryForm] = MappingProxyType(
+    {
+        "git": RepositoryForm(
+            "a Git repository: https://host/path, ssh://git@host/path or git@host:path, without "
+            "a query",
+            _is_repository,
+        ),
+        "helm": RepositoryForm(
+            "a Helm repository: https://host/path, or a registry of charts without a scheme: "
+            "host/path",
+            lambda url: _is_web_url(url) or _is_registry(url),
+        ),
+        "oci": RepositoryForm("a repository of a registry: oci://host/path", _is_artifact),
+    }
+)
+"""The form of a repository's URL by Argo CD's type of the repository
+(https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/#repositories)."""
 
 
 def _is_chart_repository(url: str) -> bool:
@@ -372,6 +419,25 @@ SYNC_OPTIONS = (
 )
 """Argo CD's sync options (https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/)."""
 
+_ACTION = r"(get|create|update|delete|sync|override|rollback|\*|(action|update|delete)/[^\s,]+)"
+_POLICY = (
+    r"p, *proj:[\w-]+:[\w-]+, *(applications|applicationsets|repositories|clusters|logs|exec), *"
+    rf"{_ACTION}, *[\w-]+(/[\w*.-]+){{1,2}}, *(allow|deny)"
+)
+"""A policy of a project's role: `validatePolicy` in
+https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/types.go"""
+
+
+def _is_time_zone(text: str) -> bool:
+    if not Pattern(r"UTC|[A-Za-z]+(/[A-Za-z0-9_+-]+)+", 64)(text):
+        return False
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, LookupError):
+        return False
+    return True
+
+
 ADMIN_PASSWORD_LENGTH = range(12, 73)
 """From 12 characters to 72 bytes: Argo CD stores the password with bcrypt, which reads 72 bytes."""
 
@@ -395,6 +461,8 @@ Day = Literal["any", "monday", "tuesday", "wednesday", "thursday", "friday", "sa
 Effect = Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 Tier = Literal["starter", "basic", "professional"]
 Manager = Literal["pulumi", "git"]
+RepositoryType = Literal["git", "helm", "oci"]
+WindowKind = Literal["allow", "deny"]
 
 ClusterName = Annotated[str, _label("a cluster name")]
 PoolName = Annotated[
@@ -507,8 +575,6 @@ RegistryName = Annotated[
     ),
 ]
 Namespace = Annotated[str, _label("a namespace")]
-CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-"""The namespaces that each cluster has from the start."""
 OwnNamespace = Annotated[
     str,
     Rule(
@@ -530,19 +596,32 @@ NamespacePattern = Annotated[
     ),
 ]
 Name = Annotated[str, _label("a name")]
+SourceRef = Annotated[
+    str,
+    Rule("a name of letters, digits, '-' and '_', such as values", Pattern(r"[A-Za-z0-9_-]+", 63)),
+]
 RepositoryKey = Annotated[str, Rule("the name of one of the repositories", Pattern(_DNS_LABEL, 63))]
 ReleaseName = Annotated[str, _label("a Helm release name", longest=53)]
 ChartName = Annotated[
     str, Rule("a chart's name, such as argo-cd", Pattern(r"[a-zA-Z0-9][a-zA-Z0-9._-]*", 250))
 ]
+_SEMVER = r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
 ChartVersion = Annotated[
     str,
     Rule(
         'one exact chart version, such as 1.2.3; no range, no "v", never "latest", so that the '
         "same stack file installs the same thing on any day",
-        Pattern(
-            r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?"
-        ),
+        Pattern(_SEMVER),
+    ),
+]
+_DIGEST = r"sha256:[0-9a-f]{64}"
+ExactVersion = Annotated[
+    str,
+    Rule(
+        "one exact version, such as 1.2.3 or v1.2.3, or of an oci:// repository also a digest "
+        '(sha256:...); no range, never "latest", so that the same commit installs the same '
+        "thing on any day",
+        Pattern(rf"v?{_SEMVER}|{_DIGEST}"),
     ),
 ]
 ChartRepository = Annotated[
@@ -556,9 +635,21 @@ ChartRepository = Annotated[
 RepositoryUrl = Annotated[
     str,
     _url(
-        "a Git repository: https://host/path, ssh://git@host/path or git@host:path, without a "
-        "password in it (http:// only to a loopback or private address)",
-        _is_repository,
+        "a Git repository: https://host/path, ssh://git@host/path or git@host:path; or, by its "
+        "type, a Helm repository or a registry: https://host/path, host/path, oci://host/path; "
+        "without a password in it (http:// only to a loopback or private address)",
+        lambda url: any(form.is_valid(url) for form in REPOSITORY_FORMS.values()),
+    ),
+]
+RepositoryPrefix = Annotated[
+    str,
+    _url(
+        "the beginning of repositories' URLs, up to a '/', so that it is that of no other "
+        "organization: https://host/team/, git@host:team/, host/team/ or oci://host/team/",
+        lambda url: (
+            url.endswith(("/", ":"))
+            and any(form.is_valid(f"{url}x") for form in REPOSITORY_FORMS.values())
+        ),
     ),
 ]
 RepositoryPattern = Annotated[
@@ -660,9 +751,60 @@ LocalPath = Annotated[str, Rule("a chart's folder or .tgz file, relative to the 
 Duration = Annotated[
     str, Rule("a duration, such as 5s, 3m or 1h", Pattern(r"([0-9]{1,5}(ms|s|m|h))+", 40))
 ]
+OpenTime = Annotated[
+    str,
+    Rule(
+        "a duration of at least one minute, such as 30m or 8h",
+        lambda text: Pattern(r"([1-9][0-9]{0,4}h)?([1-9][0-9]{0,4}m)?", 12)(text) and text != "",
+    ),
+]
+Cron = Annotated[
+    str,
+    Rule(
+        "a schedule of cron in quotes: minute, hour, day, month and weekday (0 to 6), such as "
+        '"0 22 * * 1-5"',
+        cron.is_schedule,
+    ),
+]
+TimeZone = Annotated[
+    str,
+    Rule(
+        "UTC, or a time zone that this machine's database has, such as Europe/Berlin",
+        _is_time_zone,
+    ),
+]
+RoleName = Annotated[
+    str,
+    Rule(
+        "a role's name: letters, digits, '-' and '_', starting and ending with a letter or digit",
+        Pattern(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?", 63),
+    ),
+]
+Policy = Annotated[
+    str,
+    Rule(
+        "a policy: p, proj:<project>:<role>, <resource>, <action>, <project>/<object>, allow "
+        "(or deny)",
+        Pattern(_POLICY, 512),
+    ),
+]
+LoginGroup = Annotated[
+    str,
+    Rule(
+        "a group of the identity provider: one line without '\"'; with a ',' only in '\"'",
+        Pattern(r'(?! )([^",\s]| )+(?<! )|"([^"\s]| )+"'),
+    ),
+]
+NamePattern = Annotated[
+    str,
+    Rule(
+        "a name, or a pattern of names with '*' and '?'",
+        Pattern(r"[a-z0-9*?]([a-z0-9*?-]*[a-z0-9*?])?", 63),
+    ),
+]
 _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/-]*(:[0-9]+/[A-Za-z0-9._/-]+)?"
 _IMAGE_TAG = r":[A-Za-z0-9_$*{][A-Za-z0-9_.${}-]{0,127}"
-_IMAGE_DIGEST = r"@sha256:[0-9a-f]{64}"
+_IMAGE_DIGEST = rf"@{_DIGEST}"
 Image = Annotated[
     str,
     Rule(

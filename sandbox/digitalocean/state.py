@@ -114,12 +114,13 @@ class AccountState(State[AccountData]):
             )
         return token
 
-    def revoke_token(self, name: str) -> None:
-        """Remove every token of that name. Raises KeyError if there is none."""
-        if not any(token.name == name for token in self.data.tokens):
-            raise KeyError(name)
+    def revoke_token(self, token: str) -> None:
+        """Remove a personal access token. Raises KeyError if it is unknown."""
+        digest = sha256(token)
+        if digest not in {record.sha256 for record in self.data.tokens}:
+            raise KeyError("the token is unknown")
         with self.changing() as data:
-            data.tokens = [token for token in data.tokens if token.name != name]
+            data.tokens = [record for record in data.tokens if record.sha256 != digest]
 
     def find_token(self, token: str) -> Token | None:
         """The record of a personal access token; None if it is unknown or expired."""

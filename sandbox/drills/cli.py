@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sandbox import session
+from sandbox.arguments import RealProviders
 from sandbox.client import SandboxError
 from sandbox.drills import timeline
 from sandbox.drills.drill import Context, Drill, Failed, Phase
@@ -26,9 +27,12 @@ MODULES = (
     "lost_registry",
     "bad_deployment",
     "expired_credentials",
+    "rotated_token",
     "lost_state",
     "lost_cluster",
     "lost_region",
+    "second_pool",
+    "new_region",
     "killed_up",
 )
 ALL = "all"
@@ -60,6 +64,7 @@ def drill(
         ),
     ] = False,
     keep: Annotated[bool, typer.Option(help="Keep the drills' sandbox for inspection.")] = False,
+    real_providers: RealProviders = False,
 ) -> None:
     """Break something, and restore it with the documented command.
 
@@ -74,7 +79,8 @@ def drill(
         choices = ", ".join([*available, ALL])
         raise SandboxError(f"There is no drill {name!r}; choose from {choices}.")
     chosen = list(available.values()) if name == ALL else [available[name]]
-    results = run(chosen, {"moments": moments, "limits": limits}, keep=keep)
+    options = {"moments": moments, "limits": limits}
+    results = run(chosen, options, keep=keep, real_providers=real_providers)
     console.print(_table(results))
     if json_file:
         json_file.write_text(json.dumps(results, indent=2))
@@ -89,14 +95,16 @@ def drill(
         raise SandboxError(f"Not passed: {', '.join(failed)}. The reasons are above.")
 
 
-def run(chosen: list[Drill], options: dict[str, Any], *, keep: bool) -> list[dict[str, Any]]:
+def run(
+    chosen: list[Drill], options: dict[str, Any], *, keep: bool, real_providers: bool
+) -> list[dict[str, Any]]:
     """Run the drills one after the other in a new sandbox."""
     root = Home.default().root
     home = Home(root.with_name(f"{root.name}-drills"))
     os.environ["SANDBOX_HOME"] = str(home.root)
     results = []
     try:
-        daemon, pulumi = session.start(home, None, console)
+        daemon, pulumi = session.start(home, None, console, real_providers=real_providers)
         for drill in chosen:
             console.rule(f"{drill.name}: {drill.promise}", align="left")
             context = Context(home, daemon, pulumi, console, options)

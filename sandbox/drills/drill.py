@@ -83,14 +83,17 @@ class Context:
         assert self._lost is not None
         return time.monotonic() - self._lost
 
-    def command(self, *words: str, fails: bool = False) -> str:
+    def command(self, *words: str, fails: bool = False, token: str | None = None) -> str:
         """Run a command in the project's folder and return its output, which is logged in
-        `drills.log`. Raises `Failed` if the command fails (with `fails`: if it succeeds)."""
+        `drills.log`. `token`: a DigitalOcean token other than the sandbox's.
+
+        Raises `Failed` if the command fails (with `fails`: if it succeeds).
+        """
         self.say(f"$ {' '.join(words)}")
         result = subprocess.run(
             with_parent_death_signal(list(words), "INT"),
             cwd=self.pulumi.project,
-            env=self.pulumi.env,
+            env=self.pulumi.env | ({"DIGITALOCEAN_TOKEN": token} if token else {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

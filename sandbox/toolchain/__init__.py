@@ -1,8 +1,8 @@
-"""Finds or builds every tool that the sandbox needs.
+"""Finds, downloads or builds every tool that the sandbox needs.
 
-`ensure` returns them. Go tools are built from their modules with the Go distribution of the Python
-environment, unless the machine has suitable ones. They are kept in the user's cache folder by
-version; once all are there, no compiler is started.
+`ensure` returns them. What the machine lacks is downloaded from its publisher. What can't be had
+there is built from its Go module with the Go distribution of the Python environment. Both are kept
+in the user's cache folder by version; once all are there, nothing is downloaded or built.
 """
 
 from sandbox.toolchain.errors import ToolchainError

@@ -1,4 +1,4 @@
-"""Finds or builds every tool, and prints which they are: `python -m sandbox.toolchain`."""
+"""Finds, downloads or builds all tools, and prints them: `python -m sandbox.toolchain`."""
 
 import argparse
 import sys
@@ -14,11 +14,13 @@ from sandbox.toolchain.recipes import FOR_TESTS, RECIPES
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.toolchain", description=__doc__)
     parser.add_argument("--for-tests", action="store_true", help="also what only tests need")
-    for_tests = parser.parse_args().for_tests
+    parser.add_argument("--build", action="store_true", help="download no releases")
+    options = parser.parse_args()
     console = Console(stderr=True)
     start = time.monotonic()
     try:
-        tools = toolchain.ensure(console, RECIPES + (FOR_TESTS if for_tests else ()))
+        recipes = RECIPES + (FOR_TESTS if options.for_tests else ())
+        tools = toolchain.ensure(console, recipes, from_source=options.build)
     except toolchain.ToolchainError as error:
         console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         return 1

@@ -1,20 +1,19 @@
-"""Builds missing tools: downloads the modules of the next tool while the compiler works."""
+"""Builds tools from source: downloads the modules of the next tool while the compiler works."""
 
 import asyncio
-import hashlib
 import json
+import os
 import shutil
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import tenacity
 from rich.console import Console
 
 from sandbox.toolchain import go, progress, store
+from sandbox.toolchain.artifacts import Artifacts
 from sandbox.toolchain.errors import ToolchainError
-from sandbox.toolchain.recipes import Recipe
+from sandbox.toolchain.recipes import RECIPES, Recipe
 from sandbox.toolchain.store import Store
 
 BUILDS_AT_ONCE = 1
@@ -27,96 +26,43 @@ COLD_BYTES = 12 << 30
 _DOWNLOAD_ATTEMPTS = 3
 
 
-@dataclass(frozen=True)
-class Artifacts:
-    """The folders of the store for a recipe's results: its binaries and the files of its module."""
-
-    recipe: Recipe
-    binaries: Path
-    files: Path
-
-    @classmethod
-    def of(cls, recipe: Recipe, store: Store) -> "Artifacts":
-        lock = [(recipe.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
-        packages = (f"{binary.name}={binary.package}" for binary in recipe.binaries)
-        edits = (part for edit in recipe.edits for part in (edit.file, edit.old, edit.new))
-        digest = key(*lock, *go.identity(), recipe.linker_flags, *packages, *edits)
-        return cls(
-            recipe,
-            store.folder(recipe.name, recipe.version, digest),
-            store.folder(f"{recipe.name}-files", recipe.version, key(*lock, *recipe.files)),
-        )
-
-    def binary(self, name: str) -> Path:
-        return self.binaries / "bin" / name
-
-    @property
-    def has_binaries(self) -> bool:
-        return all(self.binary(binary.name).is_file() for binary in self.recipe.binaries)
-
-    @property
-    def has_files(self) -> bool:
-        return not self.recipe.files or self.files.is_dir()
-
-
-def key(*parts: str | bytes) -> str:
-    """A short digest of `parts` and of their lengths, so that no two lists have the same."""
-    digest = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        digest.update(b"%d:" % len(data) + data)
-    return digest.hexdigest()[:12]
-
-
-def missing(artifacts: Sequence[Artifacts], built: frozenset[str]) -> list[Artifacts]:
-    """Those without their files, or without their binaries if their recipe's name is in `built`."""
-    return [
-        artifact
-        for artifact in artifacts
-        if not artifact.has_files or (artifact.recipe.name in built and not artifact.has_binaries)
-    ]
-
-
 def complete(
     artifacts: Sequence[Artifacts],
-    built: frozenset[str],
+    from_source: frozenset[str],
     store: Store,
     logs: Path,
     console: Console,
 ) -> None:
-    """Build the `missing` ones of `artifacts`.
+    """Build the programs of the recipes in `from_source`, and get the module's files of the others.
 
-    Only one process at a time builds; others wait until it has finished.
-    Raises ToolchainError if a build fails; completed artifacts stay in the store.
+    Call it with the store locked. Raises ToolchainError if a build fails; completed artifacts stay
+    in the store.
     """
-    if not missing(artifacts, built):
-        return
-
-    def on_wait() -> None:
-        console.print("Another set-up is building the tools; waiting for it to finish.")
-
-    with ExitStack() as stack:
-        stack.enter_context(store.locked(on_wait))
-        to_build = missing(artifacts, built)
-        if not to_build:
-            return
-        scratch = stack.enter_context(store.scratch())
+    with store.scratch() as scratch:
         compiler = go.Go(logs, scratch)
-        cold = len(to_build) == len(artifacts)
-        if cold:
+        recipes = [artifact.recipe for artifact in artifacts]
+        compiled = [recipe for recipe in recipes if recipe.name in from_source]
+        if all(recipe in compiled for recipe in RECIPES):
             check_space((store.root, *compiler.caches()))
-        names = [artifact.recipe.name for artifact in to_build]
-        console.print(
-            f"Preparing {', '.join(names)}; output in {logs}."
-            + (" The first time takes about 20 minutes on 2 cores." if cold else ""),
-            highlight=False,
-            soft_wrap=True,
-        )
-        board = stack.enter_context(progress.board(console, names))
-        try:
-            asyncio.run(_Builder(compiler, store, board, built).build_all(to_build))
-        except* ToolchainError as errors:
-            raise _first(errors) from None
+        if compiled:
+            minutes = max(1, round(sum(recipe.seconds for recipe in compiled) / 60 / cores()))
+            console.print(
+                f"Compiling {', '.join(recipe.name for recipe in compiled)}; output in {logs}."
+                f" With nothing compiled yet this takes about {minutes} min on {cores()} cores,"
+                " and longer if they have other work.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        with progress.board(console, [recipe.name for recipe in recipes]) as board:
+            try:
+                asyncio.run(_Builder(compiler, store, board, from_source).build_all(artifacts))
+            except* ToolchainError as errors:
+                raise _first(errors) from None
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def check_space(folders: Sequence[Path]) -> None:
@@ -139,33 +85,24 @@ def _first(errors: BaseExceptionGroup[ToolchainError]) -> ToolchainError:
 
 class _Builder:
     def __init__(
-        self, compiler: go.Go, store: Store, board: progress.Board, built: frozenset[str]
+        self, compiler: go.Go, store: Store, board: progress.Board, from_source: frozenset[str]
     ) -> None:
         self._go = compiler
         self._store = store
         self._board = board
-        self._built = built
+        self._from_source = from_source
         # Semaphores of asyncio are first come, first served, so recipes keep their order.
         self._downloading = asyncio.Semaphore(1)
         self._compiling = asyncio.Semaphore(BUILDS_AT_ONCE)
 
     async def build_all(self, artifacts: Sequence[Artifacts]) -> None:
-        heartbeat = asyncio.create_task(self._beat())
-        try:
-            async with asyncio.TaskGroup() as group:
-                for artifact in artifacts:
-                    group.create_task(self._complete(artifact))
-        finally:
-            heartbeat.cancel()
-
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(progress.HEARTBEAT_SECONDS)
-            self._board.beat()
+        async with progress.beating(self._board), asyncio.TaskGroup() as group:
+            for artifact in artifacts:
+                group.create_task(self._complete(artifact))
 
     async def _complete(self, artifacts: Artifacts) -> None:
         recipe = artifacts.recipe
-        build = recipe.name in self._built and not artifacts.has_binaries
+        build = recipe.name in self._from_source
         packages = [binary.package for binary in recipe.binaries]
         async with self._downloading:
             self._board.begin(recipe.name)
@@ -207,7 +144,7 @@ class _Builder:
                 self._board.show(recipe.name, "compiling", compiled, total)
 
         self._board.show(recipe.name, "compiling", 0, total)
-        with self._store.filling(artifacts.binaries) as folder, self._store.scratch() as scratch:
+        with self._store.filling(artifacts.built) as folder, self._store.scratch() as scratch:
             output = folder / "bin"
             output.mkdir()
             await self._go.run(

@@ -1,14 +1,18 @@
 """Tools that are already installed on the machine."""
 
+import errno
 import os
+import platform
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+import tenacity
 from semver import Version
 
+from doks_gitops import variables
 from sandbox import paths
 from sandbox.toolchain import versions
 from sandbox.toolchain.errors import ToolchainError
@@ -25,6 +29,12 @@ class Installed:
 
     path: Path
     version: Version
+
+
+def architecture() -> str:
+    """The machine's architecture, as Go names it."""
+    name = platform.machine()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(name, name)
 
 
 def find(recipe: Recipe) -> dict[str, Installed] | None:
@@ -76,19 +86,30 @@ def _is_program(path: Path) -> bool:
 def version_of(path: Path, question: Question) -> Version | None:
     """The version that the program at `path` reports; None if it reports none."""
     try:
-        process = subprocess.run(
-            [path, *question.arguments],
-            env={**os.environ, **question.env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_ANSWER_SECONDS,
-            check=True,
-        )
+        process = _ask(path, question)
     except (OSError, subprocess.SubprocessError):
         return None
     return versions.find(process.stdout) if process.stdout.startswith(question.beginning) else None
+
+
+# A program that was just written may still be open in a process that another thread is starting.
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(lambda error: getattr(error, "errno", 0) == errno.ETXTBSY),
+    wait=tenacity.wait_fixed(0.05),
+    stop=tenacity.stop_after_delay(_ANSWER_SECONDS),
+    reraise=True,
+)
+def _ask(path: Path, question: Question) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [path, *question.arguments],
+        env={**variables.restricted(os.environ, deployment=False), **question.env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_ANSWER_SECONDS,
+        check=True,
+    )
 
 
 def git() -> Installed:

@@ -1,8 +1,9 @@
-"""Shows the progress of builds: bars on a terminal, lines elsewhere."""
+"""Shows the progress of downloads and builds: bars on a terminal, lines elsewhere."""
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,14 +20,37 @@ class Board(Protocol):
     def begin(self, tool: str) -> None:
         """Work on `tool` starts; its time counts from now."""
 
-    def show(self, tool: str, state: str, done: int = 0, total: int | None = None) -> None:
-        """`tool` is now in `state`, after `done` of `total` steps (None: unknown)."""
+    def show(
+        self,
+        tool: str,
+        state: str,
+        done: int = 0,
+        total: int | None = None,
+        unit: str = "packages",
+    ) -> None:
+        """`tool` is now in `state`, after `done` of `total` units (None: unknown)."""
 
-    def end(self, tool: str) -> None:
-        """`tool` is finished."""
+    def end(self, tool: str, state: str = "done") -> None:
+        """Work on `tool` has ended; its last `state` is said only if there was one before."""
 
     def beat(self) -> None:
         """Called every HEARTBEAT_SECONDS."""
+
+
+@asynccontextmanager
+async def beating(board: Board) -> AsyncIterator[None]:
+    """Calls `board.beat` every HEARTBEAT_SECONDS."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            board.beat()
+
+    heartbeat = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        heartbeat.cancel()
 
 
 @contextmanager
@@ -55,12 +79,19 @@ class _Bars:
     def begin(self, tool: str) -> None:
         self._bars.start_task(self._tasks[tool])
 
-    def show(self, tool: str, state: str, done: int = 0, total: int | None = None) -> None:
+    def show(
+        self,
+        tool: str,
+        state: str,
+        done: int = 0,
+        total: int | None = None,
+        unit: str = "packages",
+    ) -> None:
         self._bars.update(self._tasks[tool], state=state, completed=done, total=total)
 
-    def end(self, tool: str) -> None:
+    def end(self, tool: str, state: str = "done") -> None:
         task = self._tasks[tool]
-        self._bars.update(task, state="done", completed=1, total=1)
+        self._bars.update(task, state=state, completed=1, total=1)
         self._bars.stop_task(task)
 
     def beat(self) -> None:
@@ -73,9 +104,10 @@ class _Row:
     state: str = "waiting"
     done: int = 0
     total: int | None = None
+    unit: str = ""
 
     def __str__(self) -> str:
-        progress = f", {self.done} of {self.total} packages" if self.total else ""
+        progress = f", {self.done} of {self.total} {self.unit}" if self.total else ""
         return f"{self.state}{progress} ({time.monotonic() - self.began:.0f} s)"
 
 
@@ -87,17 +119,25 @@ class _Lines:
     def begin(self, tool: str) -> None:
         self._rows[tool] = _Row(began=time.monotonic())
 
-    def show(self, tool: str, state: str, done: int = 0, total: int | None = None) -> None:
+    def show(
+        self,
+        tool: str,
+        state: str,
+        done: int = 0,
+        total: int | None = None,
+        unit: str = "packages",
+    ) -> None:
         row = self._rows[tool]
         changed = row.state != state
-        row.state, row.done, row.total = state, done, total
+        row.state, row.done, row.total, row.unit = state, done, total, unit
         if changed:
             self._print(f"{tool}: {state}")
 
-    def end(self, tool: str) -> None:
+    def end(self, tool: str, state: str = "done") -> None:
         row = self._rows.pop(tool)
-        row.state, row.total = "done", None
-        self._print(f"{tool}: {row}")
+        if row.state != _Row.state:
+            row.state, row.total = state, None
+            self._print(f"{tool}: {row}")
 
     def beat(self) -> None:
         for tool, row in self._rows.items():

@@ -1,12 +1,14 @@
-"""The Go module of each tool, and the versions on the machine that can replace it.
+"""Where each tool comes from: its publisher's release, its Go module, and the versions on the
+machine that can replace both.
 
-The version of a tool is only in the `go.mod` of its folder in `modules/`; the `go.sum` beside it
-locks its dependencies.
+The version of a tool is only in a `go.mod` in `modules/`; the `go.sum` beside it locks its
+dependencies. Tools that share a `go.mod` share the packages that are compiled.
 """
 
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 from semver import Version
@@ -58,6 +60,25 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Release:
+    """The files in which a publisher releases a tool, compiled.
+
+    `url`: address of the file, in which `{v}` is the version, `{arch}` the machine's architecture
+    in the publisher's words, and `{program}` a program of the recipe if each has its own file.
+    `checksums`: address of the SHA-256 checksums, relative to `url`; `{file}` is the file's name.
+    `folder`: the folder of the programs in the file, an archive; None: the file is the program.
+    `patches`: byte strings in the programs, and what replaces them in the same length; what `edits`
+    are for the source.
+    """
+
+    url: str
+    checksums: str
+    folder: str | None = None
+    amd64: str = "amd64"
+    patches: Mapping[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A Go module, and what the sandbox uses of it.
 
@@ -65,12 +86,17 @@ class Recipe:
     all binaries of a recipe come from the machine, in the same minor version, or none does.
     `stamps` are linker variables; `{v}` in them is the pinned version. `files` are glob patterns in
     the module's folder. `edits` change what neither an argument nor a stamp can change.
+    `lock`: the folder in `modules/`; by default that of the recipe's name. `seconds`: what the
+    compiler takes on one core if it has compiled the recipes before this one already.
     """
 
     name: str
     module: str
     binaries: tuple[Binary, ...]
     suitable: Callable[[Version, Version], bool]
+    seconds: int
+    lock: str = ""
+    release: Release | None = None
     stamps: Mapping[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     edits: tuple[Edit, ...] = ()
@@ -78,7 +104,7 @@ class Recipe:
     @property
     def folder(self) -> Path:
         """The folder of its `go.mod` and `go.sum`."""
-        return MODULES / self.name
+        return MODULES / (self.lock or self.name)
 
     @functools.cached_property
     def version(self) -> Version:
@@ -114,6 +140,12 @@ ETCD = Recipe(
     binaries=(Binary("etcd", "go.etcd.io/etcd/server/v3"),),
     # The API server's consistent reads from cache need the watch progress of 3.5.13.
     suitable=_same_major_from(5, 13),
+    seconds=95,
+    release=Release(
+        "https://github.com/etcd-io/etcd/releases/download/v{v}/etcd-v{v}-linux-{arch}.tar.gz",
+        checksums="SHA256SUMS",
+        folder="etcd-v{v}-linux-{arch}",
+    ),
 )
 KUSTOMIZE = Recipe(
     name="kustomize",
@@ -122,6 +154,13 @@ KUSTOMIZE = Recipe(
     # Argo CD passes `--helm-kube-version` and `--helm-api-versions`.
     suitable=_same_major_from(4),
     stamps={"sigs.k8s.io/kustomize/api/provenance.version": "v{v}"},
+    seconds=40,
+    release=Release(
+        "https://github.com/kubernetes-sigs/kustomize/releases/download/kustomize%2Fv{v}/"
+        "kustomize_v{v}_linux_{arch}.tar.gz",
+        checksums="checksums.txt",
+        folder=".",
+    ),
 )
 KUBERNETES = Recipe(
     name="kubernetes",
@@ -137,6 +176,8 @@ KUBERNETES = Recipe(
         "k8s.io/component-base/version.gitMajor": "{v.major}",
         "k8s.io/component-base/version.gitMinor": "{v.minor}",
     },
+    seconds=600,
+    release=Release("https://dl.k8s.io/v{v}/bin/linux/{arch}/{program}", checksums="{file}.sha256"),
 )
 ARGOCD = Recipe(
     name="argocd",
@@ -163,6 +204,14 @@ ARGOCD = Recipe(
             "cmd/argocd-notification/commands/argocd_notification.go",
         )
     ),
+    seconds=650,
+    # The client, which is the server as well, with the web UI.
+    release=Release(
+        "https://github.com/argoproj/argo-cd/releases/download/v{v}/argocd-linux-{arch}",
+        checksums="cli_checksums.txt",
+        # Go listens on no other loopback address that is written in ten bytes.
+        patches={b"0.0.0.0:%d": b"[::1]:%04d"},
+    ),
 )
 PULUMI = Recipe(
     name="pulumi",
@@ -177,6 +226,14 @@ PULUMI = Recipe(
     # An engine runs programs of older SDKs, too; the pinned version is that of the SDK.
     suitable=_at_least_pinned,
     stamps={"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v{v}"},
+    seconds=480,
+    # With the language host, which the engine finds beside itself.
+    release=Release(
+        "https://github.com/pulumi/pulumi/releases/download/v{v}/pulumi-v{v}-linux-{arch}.tar.gz",
+        checksums="pulumi-{v}-checksums.txt",
+        folder="pulumi",
+        amd64="x64",
+    ),
 )
 KWOK = Recipe(
     name="kwok",
@@ -188,6 +245,12 @@ KWOK = Recipe(
         f"kustomize/stage/{stage}/*.yaml"
         for stage in ("node/fast", "node/heartbeat-with-lease", "pod/fast")
     ),
+    seconds=200,
+    # Without a file of checksums; those are GitHub's own.
+    release=Release(
+        "https://github.com/kubernetes-sigs/kwok/releases/download/v{v}/kwok-linux-{arch}",
+        checksums="https://api.github.com/repos/kubernetes-sigs/kwok/releases/tags/v{v}",
+    ),
 )
 HELM = Recipe(
     name="helm",
@@ -196,6 +259,12 @@ HELM = Recipe(
     # Argo CD passes `--skip-schema-validation`.
     suitable=_same_major_from(16),
     stamps={"helm.sh/helm/v3/internal/version.version": "v{v}"},
+    seconds=150,
+    release=Release(
+        "https://get.helm.sh/helm-v{v}-linux-{arch}.tar.gz",
+        checksums="{file}.sha256sum",
+        folder="linux-{arch}",
+    ),
 )
 
 PULUMI_YAML = Recipe(
@@ -215,9 +284,22 @@ PULUMI_YAML = Recipe(
             "true /* useRPCLoader */",
         ),
     ),
+    seconds=60,
+)
+
+PULUMI_GITHUB = Recipe(
+    name="pulumi-github",
+    module="github.com/integrations/terraform-provider-github/v6",
+    # The package beside its go.mod.
+    binaries=(Binary("pulumi-resource-github", "sandbox/toolchain/pulumi-github"),),
+    # Which plugins of the machine are used is decided where plugins are installed.
+    suitable=lambda installed, pinned: False,
+    # Alone, as beside tools that were downloaded.
+    seconds=280,
+    stamps={"main.version": metadata.version("pulumi_github")},
 )
 
 RECIPES = (ETCD, KUSTOMIZE, KUBERNETES, ARGOCD, PULUMI, KWOK, HELM)
 """The tools of every sandbox."""
-FOR_TESTS = (PULUMI_YAML,)
-"""The tools that only tests need."""
+FOR_TESTS = (PULUMI_YAML, PULUMI_GITHUB)
+"""The tools that only tests, or only some stacks, need."""

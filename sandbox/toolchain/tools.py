@@ -8,13 +8,24 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox import paths
-from sandbox.toolchain import build, machine
-from sandbox.toolchain.recipes import ARGOCD, ARGOCD_ROLES, KWOK, RECIPES, VERIFY_WRAPPER, Recipe
+from sandbox.toolchain import build, machine, releases
+from sandbox.toolchain.artifacts import Artifacts, key
+from sandbox.toolchain.recipes import (
+    ARGOCD,
+    ARGOCD_ROLES,
+    KWOK,
+    PULUMI_GITHUB,
+    RECIPES,
+    VERIFY_WRAPPER,
+    Recipe,
+)
 from sandbox.toolchain.store import Store
 
+RELEASED = "downloaded from their publishers"
 BUILT = "built from source"
-MACHINE = "this machine"
-PACKAGE = "Python package"
+MACHINE = "of this machine"
+PACKAGE = "of a Python package"
+GITHUB_PROVIDER = PULUMI_GITHUB.binaries[0].name
 
 
 @dataclass(frozen=True)
@@ -51,16 +62,24 @@ class Tools:
         return path
 
     @property
+    def github_provider(self) -> Path | None:
+        """The plugin of pulumi-github; None unless it was among the recipes."""
+        return next((tool.file for tool in self.all if tool.name == GITHUB_PROVIDER), None)
+
+    @property
     def versions(self) -> Mapping[str, str]:
         """The version of each tool, by name."""
         return {tool.name: tool.version for tool in self.all}
 
 
-def ensure(console: Console, recipes: Sequence[Recipe] = RECIPES) -> Tools:
-    """Find or build the tools of `recipes`; `console` shows the progress of builds.
+def ensure(
+    console: Console, recipes: Sequence[Recipe] = RECIPES, *, from_source: bool = False
+) -> Tools:
+    """Find, download or build the tools of `recipes`; `console` shows the progress.
 
-    Takes minutes if something has to be built, otherwise a fraction of a second. Suitable tools of
-    the machine take precedence over built ones (see `machine.find`). Several processes may call it
+    Suitable tools of the machine come first (see `machine.find`), then what was built or downloaded
+    before; then a fraction of a second is enough. What is missing is downloaded from its publisher,
+    and built if it can't be had there or if `from_source` is true. Several processes may call this
     at once. Raises ToolchainError, with a message for the user, if a tool is not available.
     """
     git = machine.git()
@@ -69,9 +88,9 @@ def ensure(console: Console, recipes: Sequence[Recipe] = RECIPES) -> Tools:
     with ThreadPoolExecutor(len(recipes)) as pool:
         names = [recipe.name for recipe in recipes]
         installed = dict(zip(names, pool.map(machine.find, recipes), strict=True))
-    artifacts = {recipe.name: build.Artifacts.of(recipe, store) for recipe in recipes}
-    built = frozenset(name for name in names if installed[name] is None)
-    build.complete(tuple(artifacts.values()), built, store, paths.cache_dir() / "logs", console)
+    artifacts = {recipe.name: Artifacts.of(recipe, store) for recipe in recipes}
+    needed = frozenset(name for name in names if installed[name] is None)
+    prepared = _prepare(list(artifacts.values()), needed, store, console, from_source=from_source)
 
     tools = [
         Tool("git", str(git.version), MACHINE, git.path),
@@ -83,16 +102,22 @@ def ensure(console: Console, recipes: Sequence[Recipe] = RECIPES) -> Tools:
                 program = programs[binary.name]
                 tools.append(Tool(binary.name, str(program.version), MACHINE, program.path))
             else:
-                file = artifacts[recipe.name].binary(binary.name)
-                tools.append(Tool(binary.name, str(recipe.version), BUILT, file))
-    files = {tool.name: tool.file for tool in tools}
+                folder = artifacts[recipe.name].programs()
+                assert folder
+                origin = BUILT if folder.parent == artifacts[recipe.name].built else RELEASED
+                tools.append(Tool(binary.name, str(recipe.version), origin, folder / binary.name))
+    tools.sort(key=lambda tool: tool.name)
+    if prepared:
+        console.print(origins(tools), highlight=False, soft_wrap=True)
+    # Not the plugin: the engine warns of one that it finds on PATH.
+    files = {tool.name: tool.file for tool in tools if tool.name != GITHUB_PROVIDER}
     files |= dict.fromkeys(ARGOCD_ROLES, files["argocd"])
     wrapper = artifacts[ARGOCD.name].files / VERIFY_WRAPPER
     files[wrapper.name] = wrapper
-    links = build.key(*(f"{name}={file}" for name, file in sorted(files.items())))
+    links = key(*(f"{name}={file}" for name, file in sorted(files.items())))
     return Tools(
         bin_dir=Store(paths.cache_dir() / "bin").links(links, files),
-        all=tuple(sorted(tools, key=lambda tool: tool.name)),
+        all=tuple(tools),
         argocd_manifests=artifacts[ARGOCD.name].files / "manifests",
         kwok_stages=tuple(
             file
@@ -100,3 +125,53 @@ def ensure(console: Console, recipes: Sequence[Recipe] = RECIPES) -> Tools:
             if file.name != "kustomization.yaml"
         ),
     )
+
+
+def _prepare(
+    artifacts: Sequence[Artifacts],
+    needed: frozenset[str],
+    store: Store,
+    console: Console,
+    *,
+    from_source: bool,
+) -> bool:
+    """Complete the store with the files of all `artifacts` and the programs of those in `needed`.
+
+    False if nothing was missing. Only one process at a time does it; others wait until it has
+    finished.
+    """
+
+    def without_programs() -> list[Artifacts]:
+        return [
+            artifact
+            for artifact in artifacts
+            if artifact.recipe.name in needed and not artifact.programs(built=from_source)
+        ]
+
+    def without_files() -> list[Artifacts]:
+        return [artifact for artifact in artifacts if not artifact.has_files]
+
+    def on_wait() -> None:
+        console.print("Another set-up is preparing the tools; waiting for it to finish.")
+
+    if not without_programs() and not without_files():
+        return False
+    with store.locked(on_wait):
+        released = [artifact for artifact in without_programs() if artifact.recipe.release]
+        if released and not from_source:
+            releases.download(released, store, console)
+        missing = without_programs()
+        compiled = frozenset(artifact.recipe.name for artifact in missing)
+        missing += [artifact for artifact in without_files() if artifact not in missing]
+        if missing:
+            build.complete(missing, compiled, store, paths.cache_dir() / "logs", console)
+    return True
+
+
+def origins(tools: Sequence[Tool]) -> str:
+    """One line that says where the tools come from."""
+    names: dict[str, list[str]] = {origin: [] for origin in (RELEASED, BUILT, MACHINE, PACKAGE)}
+    for tool in tools:
+        names[tool.origin].append(tool.name)
+    parts = (f"{origin}: {', '.join(tools)}" for origin, tools in names.items() if tools)
+    return f"Tools. {'; '.join(parts)}."

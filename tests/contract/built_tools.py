@@ -1,6 +1,6 @@
-"""The sandbox's tools for tests, from the machine or built before.
+"""The sandbox's tools for tests, from the machine, or downloaded or built before.
 
-Nothing is built here: a test whose tools are missing is skipped.
+Nothing is prepared here: a test whose tools are missing is skipped.
 """
 
 from pathlib import Path
@@ -9,22 +9,24 @@ import pytest
 from rich.console import Console
 
 from sandbox import paths
-from sandbox.toolchain import Tools, build, ensure, machine
+from sandbox.toolchain import Tools, ensure, machine
+from sandbox.toolchain.artifacts import Artifacts
 from sandbox.toolchain.recipes import RECIPES, Recipe
 from sandbox.toolchain.store import Store
 
 
-def artifacts(recipe: Recipe) -> build.Artifacts:
-    return build.Artifacts.of(recipe, Store(paths.cache_dir() / "tools"))
+def artifacts(recipe: Recipe) -> Artifacts:
+    return Artifacts.of(recipe, Store(paths.cache_dir() / "tools"))
 
 
 def binary(recipe: Recipe, name: str) -> Path:
     """The recipe's program of that name."""
     if installed := machine.find(recipe):
         return installed[name].path
-    if not artifacts(recipe).has_binaries:
-        pytest.skip(f"{name} is not built here; python -m sandbox.toolchain builds it")
-    return artifacts(recipe).binary(name)
+    programs = artifacts(recipe).programs()
+    if not programs:
+        pytest.skip(f"{name} is not here; python -m sandbox.toolchain prepares it")
+    return programs / name
 
 
 def files(recipe: Recipe) -> Path:

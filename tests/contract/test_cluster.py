@@ -133,6 +133,44 @@ async def test_a_job_completes_without_machines(cluster: Running) -> None:
     await until(complete)
 
 
+async def test_a_claim_can_be_deleted_and_an_autoscaler_is_ready(cluster: Running) -> None:
+    claims = f"{DEFAULT}/persistentvolumeclaims"
+    scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    claim = {
+        "kind": "PersistentVolumeClaim",
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    scaler = {
+        "kind": "HorizontalPodAutoscaler",
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 2,
+            "maxReplicas": 4,
+        },
+    }
+    metadata = {"metadata": {"name": "data"}}
+    await cluster.api.call("POST", claims, {**claim, **metadata})
+    await cluster.api.call("POST", scalers, {**scaler, **metadata})
+
+    async def ready() -> bool:
+        status = (await cluster.api.get(f"{scalers}/data") or {})["status"]
+        return {"AbleToScale"} == {
+            condition["type"]
+            for condition in status.get("conditions") or ()
+            if condition["status"] == "True" and status["desiredReplicas"] == 2
+        }
+
+    async def deleted() -> bool:
+        return (await cluster.api.get(f"{claims}/data")) is None
+
+    await until(ready)
+    await cluster.api.delete(f"{claims}/data")
+    await until(deleted)
+
+
 async def test_a_service_has_a_load_balancer_until_it_is_deleted(cluster: Running) -> None:
     body = {
         "apiVersion": "v1",

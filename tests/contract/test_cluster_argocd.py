@@ -133,7 +133,8 @@ async def test_every_process_listens_on_loopback_only(argocd: Running) -> None:
 
     listeners = {name for name, _ in listening if name.startswith("argocd/")}
     assert len(listeners) == len(REAL)
-    assert {address for _, address in listening} == {"127.0.0.1"}
+    # Two processes of a released Argo CD listen on ::1 alone.
+    assert {address for _, address in listening} <= {"127.0.0.1", "::1"}
 
 
 async def test_no_command_line_contains_the_redis_password(argocd: Running) -> None:

@@ -61,7 +61,7 @@ def test_revoked_and_expired_tokens_are_not_authenticated(do: Emulator) -> None:
     brief = do.in_server(lambda: do.account.add_token("brief", lifetime=timedelta(hours=1)))
     for token in (revoked, brief):
         assert do.http(token).get("/v2/account").status_code == 200
-    do.in_server(lambda: do.account.revoke_token("revoked"))
+    do.in_server(lambda: do.account.revoke_token(revoked))
     do.in_server(lambda: do.account.advance_clock(timedelta(hours=1)))
     for token in (revoked, brief):
         assert do.http(token).get("/v2/account").status_code == 401

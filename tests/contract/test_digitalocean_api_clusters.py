@@ -508,7 +508,7 @@ def test_an_api_token_is_valid_for_every_cluster_until_it_is_revoked(do: Emulato
     token = do.token_with("kubernetes:access_cluster")
     do.in_server(lambda: do.account.advance_clock(timedelta(days=400)))
     assert review_token(do, cluster["id"], token)["authenticated"] is True
-    do.in_server(lambda: do.account.revoke_token("scoped"))
+    do.in_server(lambda: do.account.revoke_token(token))
     assert review_token(do, cluster["id"], token)["authenticated"] is False
 
 

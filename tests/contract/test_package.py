@@ -20,7 +20,7 @@ from doks_gitops.arguments import dataclasses_in
 from sandbox import paths
 from sandbox.cluster.controlplane import ControlPlane
 from sandbox.paths import REPOSITORY
-from sandbox.toolchain import build
+from sandbox.toolchain.artifacts import Artifacts
 from sandbox.toolchain.recipes import PULUMI_YAML
 from sandbox.toolchain.store import Store
 from tests.contract import github_api
@@ -48,16 +48,18 @@ def example(language: str) -> str:
 
 def language_host() -> Path:
     """The folder of `pulumi-language-yaml`; skips the test where there is none."""
-    artifacts = build.Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools"))
-    if not artifacts.has_binaries:
+    programs = Artifacts.of(PULUMI_YAML, Store(paths.cache_dir() / "tools")).programs()
+    if not programs:
         pytest.skip("not built here; python -m sandbox.toolchain --for-tests builds it")
-    return artifacts.binary("pulumi-language-yaml").parent
+    return programs
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     # Its default provider has no account: only the program's own provider leads to one.
-    stack = Stack.new(tmp_path)
+    stack = Stack.new(tmp_path, has_github=True)
+    # The YAML host is no plugin of the sandbox.
+    stack.env["PULUMI_IGNORE_AMBIENT_PLUGINS"] = ""
     stack.env["PATH"] = os.pathsep.join([stack.env["PATH"], str(language_host())])
     return stack
 
@@ -202,10 +204,14 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
                     "applicationName": "shop",
                     "projectName": "dev",
                     "argocdNamespace": "${argocd.namespace}",
-                    "repoUrl": "https://git.test/shop",
-                    "path": "kustomize/dev",
+                    "sources": [
+                        {
+                            "repoUrl": "https://git.test/shop",
+                            "path": "kustomize/dev",
+                            "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
+                        }
+                    ],
                     "namespace": "shop-dev",
-                    "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
                     "sync": {"selfHeal": False, "retry": {"limit": 3}},
                 },
                 "project",

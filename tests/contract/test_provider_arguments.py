@@ -29,7 +29,7 @@ ARGUMENTS = [*inspect.signature(pulumi_digitalocean.KubernetesClusterArgs).param
 def plugin(do: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
     monkeypatch.setattr(resource, "POLL", 0.02)
     with asyncio.Runner() as runner:
-        plugin = Plugin(runner, DigitalOceanProvider())
+        plugin = Plugin.stand_in(runner, DigitalOceanProvider())
         plugin.configure(token=do.token, apiEndpoint=do.url)
         yield plugin
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import KUBERNETES
 from doks_gitops.stack import PulumiError, Stack, StackNotFound
 from tests.contract import pulumi_stack
@@ -15,6 +16,7 @@ PROGRAM = """
 import pulumi, pulumi_kubernetes
 pulumi_kubernetes.Provider(
     "kubernetes", kubeconfig=pulumi.Output.secret('{"current-context": "hush"}'), namespace="%s",
+    delete_unreachable=False,
     opts=pulumi.ResourceOptions(protect=True),
 )
 pulumi.export("password", pulumi.Output.secret("hush"))
@@ -29,7 +31,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pulumi_stack.Stac
     with pytest.MonkeyPatch.context() as monkeypatch:
         for key, value in real.env.items():
             monkeypatch.setenv(key, value)
-        Stack("dev", real.folder).up()
+        Stack("dev", real.folder).up(policy_pack=PACK)
         yield real
 
 
@@ -60,6 +62,18 @@ def test_a_preview_of_a_program_that_fails_has_its_words(
     real.program("raise ValueError('no such region')")
     with pytest.raises(PulumiError, match="no such region"):
         stack.preview()
+
+
+def test_a_deployment_that_breaks_a_mandatory_policy_is_over_before_it_begins(
+    real: pulumi_stack.Stack, stack: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = stack.export()["deployment"]
+    forbidden = 'pulumi_kubernetes.Provider("other", delete_unreachable=True)'
+    real.program(f"{PROGRAM % 'two'}\n{forbidden}")
+    with pytest.raises(PulumiError):
+        stack.up(policy_pack=PACK, preview=True)
+    assert "kubernetes-forgets-nothing" in capfd.readouterr().out
+    assert stack.export()["deployment"]["resources"] == before["resources"]
 
 
 def test_secrets_are_read_in_clear_only_where_they_are_needed(stack: Stack) -> None:

@@ -20,7 +20,7 @@ def test_everything_that_can_be_lost_comes_back(tmp_path_factory: pytest.TempPat
     results = json.loads(results_file.read_text())
     names = re.findall(r"^([a-z]+(?:-[a-z]+)+)  ", sandbox("drill"), re.MULTILINE)
     assert [result["name"] for result in results] == names, output
-    assert len(results) == 8
+    assert len(results) == 11
     assert all(result["passed"] for result in results)
     assert all(result["seconds"] for result in results)
     assert "<svg" in picture.read_text()

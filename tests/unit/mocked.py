@@ -197,8 +197,12 @@ def run(
         # The root is that of the previous run, which may have called `pulumi.run`.
         root.outputs.clear()
         root._async_program, root._async_program_registration_closed = None, False
-        outputs = program() or root.outputs
-        return pulumi.Output.from_input(read(dict(outputs)))
+        return pulumi.Output.from_input(run_and_read(root, program()))
+
+    async def run_and_read(root: Stack, outputs: Mapping[str, Any] | None) -> None:
+        if (async_program := root._take_async_program()) is not None:
+            await async_program()
+        await read(dict(outputs or root.outputs))
 
     mocks.test(with_outputs)()  # type: ignore[no-untyped-call]
     return Run(monitor.registered, values)

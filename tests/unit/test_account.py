@@ -101,7 +101,7 @@ def test_account_is_read_from_the_api(api: FakeApi) -> None:
     assert (only.id, only.name, only.ha) == ("id-of-shop", "shop", True)
     assert only.version == Version.parse("1.34.9-do.0")
     assert only.registry_enabled
-    assert (only.vpc, only.default_pool_size) == ("vpc-of-shop", "s-2vcpu-4gb")
+    assert (only.vpc, only.default_pool) == ("vpc-of-shop", "default")
     assert {pool.id for pool in only.pools.values()} == {"b", "d"}
     assert only.pools == {
         "default": RunningPool("d", "s-2vcpu-4gb", 3),

@@ -7,6 +7,7 @@ import pytest
 from doks_gitops import account
 from doks_gitops.account import Account, RunningCluster, Version
 from doks_gitops.account.check import begins
+from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError
 from tests.unit.stackfiles import parsed
 
@@ -208,8 +209,9 @@ def test_deleting_a_cluster_that_has_run_is_never_suggested() -> None:
 
 VPCS = ("0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01", "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a02")
 LARGER = [{"name": "default", "size": "s-4vcpu-8gb", "count": 2}]
+POOLS = {name: RunningPool(f"id-of-{name}", "s-2vcpu-4gb", 2) for name in ("default", "burst")}
 WITHIN_A_VPC = replace(
-    running("1.34.9-do.0"), region="ams3", vpc=VPCS[0], default_pool_size="s-2vcpu-4gb"
+    running("1.34.9-do.0"), region="ams3", vpc=VPCS[0], pools=POOLS, default_pool="default"
 )
 
 
@@ -242,8 +244,39 @@ def test_replacement_of_a_cluster_that_is_not_protected_is_allowed() -> None:
 def test_protected_cluster_without_a_replacement_is_allowed() -> None:
     account.check(stack(protect=True, region="ams3", vpc={"id": VPCS[0]}), team(WITHIN_A_VPC))
     account.check(stack(protect=True, region="ams3"), team(WITHIN_A_VPC))
-    unmarked = replace(WITHIN_A_VPC, default_pool_size=None)
+    unmarked = replace(WITHIN_A_VPC, default_pool=None)
     account.check(stack(protect=True, region="ams3", nodePools=LARGER), team(unmarked))
+
+
+def test_first_pool_may_be_anywhere_in_the_list_but_not_missing() -> None:
+    burst, default = (
+        {"name": name, "size": "s-2vcpu-4gb", "count": 2} for name in ("burst", "default")
+    )
+    cluster = replace(running("1.34.9-do.0"), pools=POOLS, default_pool="default")
+    account.check(stack(nodePools=[burst, default]), team(cluster))
+    account.check(stack(nodePools=[burst | {"name": "renamed"}]), team(cluster))
+    with pytest.raises(SettingsError) as refusal:
+        account.check(stack(nodePools=[burst]), team(cluster))
+    [finding] = refusal.value.findings
+    assert finding.key == "doks-gitops:cluster.nodePools[0].name"
+    assert finding.got.startswith('"burst", but "default" is not in the list')
+    assert "docs/recovery/second-pool.md" in finding.expected
+    account.check(stack(nodePools=[burst], region="ams3"), team(cluster))
+
+
+def test_renamed_cluster_is_found_by_its_mark() -> None:
+    marked = replace(running("1.34.9-do.0", name="old"), mark="mark", ha=True)
+    renamed = replace(team(marked), mark="mark")
+    assert account.resolve_version(stack(), renamed) == "1.34.9-do.0"
+    with pytest.raises(SettingsError, match=r'"old" \(id-1\) is HA'):
+        account.check(stack(), renamed)
+    account.check(stack(ha=True), renamed)
+    with pytest.raises(SettingsError, match="was created with") as refusal:
+        account.check(stack(ha=True, protect=True, region="ams3"), renamed)
+    assert [finding.key for finding in refusal.value.findings] == ["doks-gitops:cluster.region"]
+    other = replace(team(marked, running("1.34.9-do.0", number=2)), mark="mark")
+    with pytest.raises(SettingsError, match="the cluster id-2 has that name"):
+        account.check(stack(ha=True), other)
 
 
 def test_versions_are_compared_as_numbers() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from doks_gitops import account
 from doks_gitops.account import Account, AccountError, linter
+from doks_gitops.account import messages as messages_of_program
 from doks_gitops.settings import DigitalOcean, Settings
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -40,7 +41,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", texts.append)
+    monkeypatch.setattr(messages_of_program, "warn", texts.append)
     monkeypatch.setattr(pulumi, "info", texts.append)
     return texts
 

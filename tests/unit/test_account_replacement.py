@@ -8,6 +8,7 @@ import pytest
 
 from doks_gitops import account
 from doks_gitops.account import Account, RunningCluster, Version, Vpc
+from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError
 from tests.unit.stackfiles import CLUSTER, parsed
 
@@ -23,7 +24,8 @@ RUNNING = RunningCluster(
     state="running",
     registry_enabled=True,
     vpc=OWN.id,
-    default_pool_size="s-2vcpu-4gb",
+    pools={"default": RunningPool("pool-1", "s-2vcpu-4gb", 3)},
+    default_pool="default",
 )
 LARGER = [{"name": "default", "size": "s-4vcpu-8gb", "count": 3}]
 
@@ -46,7 +48,7 @@ def team(*vpcs: Vpc, cluster: RunningCluster | None = RUNNING) -> Account:
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", messages.append)
+    monkeypatch.setattr("doks_gitops.account.messages.warn", messages.append)
     return messages
 
 
@@ -133,3 +135,34 @@ def test_vpc_that_is_or_becomes_the_default_is_announced(warnings: list[str]) ->
     assert "`pulumi destroy` leaves it in the account" in stays
     assert "The account has no VPC in nyc1" in will_stay
     assert "doctl vpcs create --name default-nyc1 --region nyc1" in will_stay
+
+
+def test_renamed_cluster_keeps_its_vpc() -> None:
+    named = stack(name="new", vpc={"ipRange": OWN.ip_range})
+    marked = replace(team(cluster=replace(RUNNING, mark="mark")), mark="mark")
+    assert account.replacement(named, marked) is None
+    assert account.own_default_vpc(named, replace(marked, vpcs=(replace(OWN, default=True),)))
+
+
+def test_size_of_the_first_pool_is_compared_wherever_it_is_in_the_list() -> None:
+    burst = {"name": "burst", "size": "s-4vcpu-8gb", "count": 1}
+    assert account.replacement(stack(nodePools=[burst, *CLUSTER["nodePools"]]), team()) is None
+    replaced = account.replacement(stack(nodePools=[burst, *LARGER]), team())
+    assert replaced is not None
+    assert [change.path for change in replaced.changes] == [("cluster", "nodePools", 1, "size")]
+
+
+def test_pool_that_is_not_in_the_stack_file_is_named_with_both_ways_on(
+    monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    monkeypatch.setattr(pulumi.runtime, "is_dry_run", lambda: True)
+    orphan = RunningPool("pool-2", "s-4vcpu-8gb", 2)
+    account.warn(stack(), team(cluster=replace(RUNNING, pools={**RUNNING.pools, "extra": orphan})))
+    [text] = warnings
+    assert text.startswith("Unless this update deletes it, Pulumi's state does not have the node")
+    assert "extra (pool-2, 2 x s-4vcpu-8gb)" in text
+    assert "doctl kubernetes cluster node-pool delete id-1 pool-2" in text
+    assert "bin/platform recover --stack dev" in text
+    renamed = [{"name": "renamed", "size": "s-2vcpu-4gb", "count": 3}]
+    account.warn(stack(nodePools=renamed), team())
+    assert len(warnings) == 1

@@ -81,6 +81,7 @@ def pools(**changes: RunningPool) -> RunningCluster:
     ("cluster", "key", "desired", "actual"),
     [
         (replace(COMPLETE, version=Version.parse("1.34.9-do.0")), "version", "1.34.10-do.0", None),
+        (replace(COMPLETE, name="old"), "name", "demo", "old"),
         (replace(COMPLETE, ha=False), "highAvailability", True, False),
         (replace(COMPLETE, auto_upgrade=False), "autoUpgrade", True, False),
         (replace(COMPLETE, surge_upgrade=False), "surgeUpgrade", True, False),
@@ -172,25 +173,30 @@ def previewed(
 
     def program() -> None:
         output: pulumi.Output[str] = pulumi.Output.from_input(cluster_id)
-        verification.refuse_downgrade(parsed(cluster=CLUSTER | cfg), account, output)
+        verification.refuse_unexpected(parsed(cluster=CLUSTER | cfg), account, output)
 
     run(program, preview=preview)
 
 
-OLDER = replace(COMPLETE, version=Version.parse("1.34.9-do.0"), default_pool_size="s-2vcpu-4gb")
+OLDER = replace(COMPLETE, version=Version.parse("1.34.9-do.0"), default_pool="default")
 
 
 def test_version_that_goes_back_after_a_refused_upgrade_never_replaces_the_cluster() -> None:
-    with pytest.raises(AccountError, match=r"1\.34\.9-do\.0 to 1\.34\.10-do\.0") as failure:
+    with pytest.raises(AccountError, match=r"runs 1\.34\.9-do\.0.* a newer version") as failure:
         previewed(OLDER, upgrade=True)
     assert failure.value.fix is not None
     assert failure.value.fix.startswith("pulumi up --refresh --stack dev")
 
 
+def test_new_cluster_in_place_of_one_that_no_setting_replaces_is_refused() -> None:
+    with pytest.raises(AccountError, match="another first node pool, or no cluster"):
+        previewed(OLDER)
+    previewed(replace(OLDER, default_pool=None))
+
+
 def test_upgrade_in_place_and_replacements_by_other_settings_are_previewed() -> None:
     previewed(OLDER, upgrade=True, cluster_id="id-1")
     previewed(OLDER, upgrade=True, region="fra1")
-    previewed(OLDER, upgrade=False)
     previewed(OLDER, upgrade=True, preview=False)
 
 
@@ -206,6 +212,17 @@ def test_error_names_both_values_and_the_command_that_sends_the_update_again(
 def test_account_that_shows_an_update_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     late = pools(default=replace(DEFAULT, count=2))
     assert verified(monkeypatch, late, late, COMPLETE) == 2
+
+
+def test_pool_that_is_left_after_an_update_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    messages: list[str] = []
+    monkeypatch.setattr("doks_gitops.account.messages.warn", messages.append)
+    assert verified(monkeypatch, COMPLETE) == 0
+    assert messages == []
+    verified(monkeypatch, pools(by_hand=replace(DEFAULT, id="p3")))
+    [text] = messages
+    assert "by_hand (p3, 3 x s-2vcpu-4gb)" in text
+    assert "doctl kubernetes cluster node-pool delete id-1 p3" in text
 
 
 def test_preview_verifies_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

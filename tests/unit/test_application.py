@@ -14,13 +14,21 @@ from components.application import (
     Helm,
     HelmParameter,
     IgnoreDifference,
+    Info,
     Kustomize,
+    NamespaceMetadata,
     Replicas,
     Retry,
+    Source,
     Sync,
     application_spec,
 )
+from components.chart_values import SYNC_SECONDS
 from tests.unit.mocked import kubernetes_provider, refused, run
+
+
+def source(**changes: Any) -> Source:
+    return Source(**{"repo_url": "https://git.test/monorepo", "path": "kustomize/dev", **changes})
 
 
 def arguments(**changes: Any) -> GitOpsApplicationArgs:
@@ -29,8 +37,7 @@ def arguments(**changes: Any) -> GitOpsApplicationArgs:
             "application_name": "shop",
             "project_name": "dev",
             "argocd_namespace": "argocd",
-            "repo_url": "https://git.test/monorepo",
-            "path": "kustomize/dev",
+            "sources": [source()],
             "namespace": "shop-dev",
             **changes,
         }
@@ -74,7 +81,7 @@ def test_application_is_synced_automatically_by_default() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
+    ("options", "expected"),
     [
         (
             Kustomize(
@@ -116,16 +123,51 @@ def test_application_is_synced_automatically_by_default() -> None:
         ),
     ],
 )
-def test_source_has_the_form_of_argo_cd_s_api(source: Any, expected: dict[str, Any]) -> None:
+def test_source_has_the_form_of_argo_cd_s_api(options: Any, expected: dict[str, Any]) -> None:
     [kind] = expected
-    spec = application_spec(arguments(**{kind: source}))
+    spec = application_spec(arguments(sources=[source(**{kind: options})]))
     assert {key: spec["source"][key] for key in expected} == expected
     assert set(spec["source"]) == {"repoURL", "path", "targetRevision", *expected}
 
 
 def test_two_kinds_of_source_are_refused() -> None:
-    with refused("application shop: give at most one of kustomize"):
-        arguments(kustomize=Kustomize(), helm=Helm())
+    with refused("source: give at most one of kustomize"):
+        source(kustomize=Kustomize(), helm=Helm())
+    with refused("source: give either path or chart"):
+        source(chart="redis")
+    with refused("source: give path, chart or ref"):
+        source(path=None)
+
+
+def test_chart_can_have_its_values_from_git() -> None:
+    sources = [
+        source(
+            repo_url="https://charts.test",
+            path=None,
+            chart="redis",
+            revision="1.2.3",
+            helm=Helm(value_files=["$values/redis.yaml"]),
+        ),
+        source(path=None, ref="values"),
+    ]
+    spec = application_spec(arguments(sources=sources))
+    assert "source" not in spec
+    assert spec["sources"] == [
+        {
+            "repoURL": "https://charts.test",
+            "chart": "redis",
+            "targetRevision": "1.2.3",
+            "helm": {"valueFiles": ["$values/redis.yaml"]},
+        },
+        {"repoURL": "https://git.test/monorepo", "targetRevision": "HEAD", "ref": "values"},
+    ]
+
+
+def test_application_without_manifests_is_refused() -> None:
+    with refused("application shop: give at least one source"):
+        arguments(sources=[])
+    with refused("application shop: a source with ref needs another source"):
+        arguments(sources=[source(ref="values")])
 
 
 def test_application_that_is_not_automated_has_no_automated_policy() -> None:
@@ -152,6 +194,23 @@ def test_sync_policy_has_the_form_of_argo_cd_s_api() -> None:
     }
 
 
+def test_application_has_what_argo_cd_shows_and_keeps_of_it() -> None:
+    spec = application_spec(
+        arguments(
+            info=[Info("On call", "https://team.test")],
+            revision_history_limit=0,
+            sync=Sync(
+                allow_empty=True,
+                managed_namespace_metadata=NamespaceMetadata(labels={"team": "shop"}),
+            ),
+        )
+    )
+    assert spec["info"] == [{"name": "On call", "value": "https://team.test"}]
+    assert spec["revisionHistoryLimit"] == 0
+    assert spec["syncPolicy"]["automated"]["allowEmpty"] is True
+    assert spec["syncPolicy"]["managedNamespaceMetadata"] == {"labels": {"team": "shop"}}
+
+
 def test_ignored_differences_have_the_form_of_argo_cd_s_api() -> None:
     differences = [
         IgnoreDifference("Deployment", group="apps", json_pointers=["/spec/replicas"]),
@@ -169,12 +228,18 @@ def test_deleting_the_application_deletes_its_objects_and_waits_for_it() -> None
     assert application.inputs["metadata"]["finalizers"] == [
         "resources-finalizer.argocd.argoproj.io"
     ]
-    assert application.delete_timeout == "10m"
+    assert application.delete_timeout == "20m"
+    assert SYNC_SECONDS <= 20 * 60 / 2, "a sync that waits for ever ends long before"
 
 
 def test_application_without_the_finalizer_leaves_its_objects() -> None:
     application = run(program(finalizer=False)).one("Application")
     assert "finalizers" not in application.inputs["metadata"]
+
+
+def test_name_of_the_source_changes_it_so_that_argo_cd_tries_a_commit_again() -> None:
+    assert "name" not in application_spec(arguments())["source"]
+    assert application_spec(arguments(source_name="a"))["source"]["name"] == "a"
 
 
 def test_pulumi_sets_nothing_that_argocd_writes() -> None:

@@ -14,8 +14,9 @@ from components.argocd import (
     ArgoCdArgs,
     ChartSource,
     Credentials,
+    CredentialTemplate,
     GitHubApp,
-    GitRepository,
+    Repository,
 )
 from tests.unit.mocked import Resource, Run, kubernetes_provider, refused, run
 
@@ -63,7 +64,10 @@ def test_release_waits_until_it_is_ready_and_stays_installed_if_it_is_not() -> N
 def test_namespace_is_a_resource_of_its_own() -> None:
     result = run(program(namespace="gitops"))
     namespace, release = result.one("Namespace"), result.one("Release")
-    assert namespace.inputs["metadata"]["name"] == "gitops"
+    assert namespace.inputs["metadata"] == {
+        "name": "gitops",
+        "annotations": {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+    }
     assert release.inputs["namespace"] == "gitops"
     assert release.inputs["createNamespace"] is False
     assert namespace.urn in result.dependencies(release)
@@ -128,7 +132,7 @@ def test_credentials_must_be_of_exactly_one_kind() -> None:
 def test_repository_and_its_credentials_exist_before_argo_cd_starts(
     credentials: Credentials | None, fields: dict[str, str]
 ) -> None:
-    repository = GitRepository("https://git.test/monorepo", credentials)
+    repository = Repository("https://git.test/monorepo", credentials=credentials)
     result = run(program(repositories={"monorepo": repository}))
     secret = result.one("Secret", "argocd-repository-monorepo")
     assert secret.inputs["metadata"]["labels"] == {"argocd.argoproj.io/secret-type": "repository"}
@@ -137,10 +141,60 @@ def test_repository_and_its_credentials_exist_before_argo_cd_starts(
     assert secret.urn in result.dependencies(result.one("Release"))
 
 
+@pytest.mark.parametrize(
+    ("repository", "fields"),
+    [
+        (
+            Repository("https://charts.test", type="helm"),
+            {"type": "helm", "url": "https://charts.test", "enableOCI": "false"},
+        ),
+        (
+            Repository("127.0.0.1:5000/charts", type="helm", plain_http=True),
+            {
+                "type": "helm",
+                "url": "127.0.0.1:5000/charts",
+                "enableOCI": "true",
+                "insecureOCIForceHttp": "true",
+            },
+        ),
+        (
+            Repository("oci://ghcr.test/team/shop", type="oci"),
+            {"type": "oci", "url": "oci://ghcr.test/team/shop"},
+        ),
+        (
+            Repository("https://git.test/m", enable_lfs=True),
+            {"type": "git", "url": "https://git.test/m", "enableLfs": "true"},
+        ),
+    ],
+)
+def test_repository_is_of_a_type_of_argo_cd(repository: Repository, fields: dict[str, str]) -> None:
+    result = run(program(repositories={"m": repository}))
+    assert decoded(result.one("Secret", "argocd-repository-m")) == fields
+
+
+def test_credential_template_is_a_secret_of_its_own() -> None:
+    template = CredentialTemplate("ghcr.test/team/", Credentials("robot", "tok"), type="helm")
+    result = run(program(credential_templates={"team": template}))
+    secret = result.one("Secret", "argocd-credentials-team")
+    assert secret.inputs["metadata"]["labels"] == {"argocd.argoproj.io/secret-type": "repo-creds"}
+    assert decoded(secret) == {
+        "type": "helm",
+        "url": "ghcr.test/team/",
+        # A repository takes it from its template, whatever it has itself.
+        "enableOCI": "true",
+        "username": "robot",
+        "password": "tok",
+    }
+    assert "data" in secret.secret
+    assert secret.urn in result.dependencies(result.one("Release"))
+
+
 def test_inputs_and_outputs_with_secrets_are_secret() -> None:
     result = run(
         program(
-            repositories={"m": GitRepository("https://git.test/m", Credentials(password="tok"))},
+            repositories={
+                "m": Repository("https://git.test/m", credentials=Credentials(password="tok"))
+            },
             admin=Admin(password="correct horse", password_set_at="2026-01-31T12:00:00Z"),
             webhook_secret="webhook",
         )
@@ -150,6 +204,32 @@ def test_inputs_and_outputs_with_secrets_are_secret() -> None:
     assert result.outputs["admin_password"].secret
     assert not result.outputs["url"].secret
     assert not result.outputs["namespace"].secret
+
+
+WEBHOOKS = ("githubSecret", "gitlabSecret", "bitbucketUUID", "bitbucketServerSecret", "gogsSecret")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "github"),
+    [
+        ({"admin": Admin(password="correct horse")}, None),
+        ({"admin": Admin(password="correct horse"), "webhook_secret": "webhook"}, "webhook"),
+        ({"admin": Admin(enabled=False), "webhook_secret": "webhook"}, "webhook"),
+    ],
+)
+def test_webhooks_of_every_git_host_need_a_secret(
+    arguments: dict[str, Any], github: str | None
+) -> None:
+    result = run(program(**arguments))
+    release = result.one("Release")
+    secret = release.inputs["values"]["configs"]["secret"]
+    unknown = secret["gitlabSecret"]
+    assert len(unknown) == 64
+    assert {name: secret[name] for name in WEBHOOKS} == dict.fromkeys(WEBHOOKS, unknown) | {
+        "githubSecret": github or unknown
+    }
+    assert secret["azureDevops"] == {"username": unknown, "password": unknown}
+    assert "values" in release.secret
 
 
 def test_new_password_ends_older_sessions() -> None:
@@ -180,7 +260,7 @@ def test_second_run_changes_nothing(admin: Admin) -> None:
         admin=admin,
         high_availability=True,
         webhook_secret="webhook",
-        repositories={"m": GitRepository("https://git.test/m")},
+        repositories={"m": Repository("https://git.test/m")},
     )
     first = run(same_program)
     second = run(same_program, previous=first)
@@ -193,7 +273,8 @@ def test_disabled_admin_has_no_password_anywhere() -> None:
     assert result.outputs["admin_password"].value is None
     assert secret_names(result) == {"argocd-in-cluster"}
     configs = result.one("Release").inputs["values"]["configs"]
-    assert configs == {"cm": {"admin.enabled": False}}
+    assert set(configs) == {"cm", "params"}
+    assert configs["cm"] == {"admin.enabled": False}
 
 
 def test_labels_and_annotations_of_the_cluster_exist_before_argo_cd_starts() -> None:
@@ -230,9 +311,16 @@ def test_argo_cd_managed_by_git_has_its_passwords_in_a_separate_secret() -> None
     assert release.inputs["values"]["configs"]["secret"] == {"createSecret": False}
     data = decoded(secret)
     assert bcrypt.checkpw(b"correct horse", data.pop("admin.password").encode())
+    unknown = data["webhook.gitlab.secret"]
     assert data == {
         "admin.passwordMtime": "2026-01-31T12:00:00Z",
+        "webhook.azuredevops.password": unknown,
+        "webhook.azuredevops.username": unknown,
+        "webhook.bitbucket.uuid": unknown,
+        "webhook.bitbucketserver.secret": unknown,
         "webhook.github.secret": "webhook",
+        "webhook.gitlab.secret": unknown,
+        "webhook.gogs.secret": unknown,
     }
     assert "data" in secret.secret
     assert secret.urn in result.dependencies(release)
@@ -262,7 +350,7 @@ def test_outputs_have_the_url_or_the_port_forward_command() -> None:
 
 
 def test_all_resources_use_the_provider_of_the_component() -> None:
-    result = run(program(repositories={"m": GitRepository("https://git.test/m")}))
+    result = run(program(repositories={"m": Repository("https://git.test/m")}))
     provider = result.one("kubernetes")
     resources = result.of_packages("kubernetes")
     assert len(resources) == 5
@@ -270,6 +358,6 @@ def test_all_resources_use_the_provider_of_the_component() -> None:
 
 
 def test_argocd_can_be_previewed_before_its_cluster_exists() -> None:
-    result = run(program(repositories={"m": GitRepository("https://git.test/m")}), preview=True)
+    result = run(program(repositories={"m": Repository("https://git.test/m")}), preview=True)
     assert result.one("Release").inputs["chart"] == "argo-cd"
     assert result.outputs["namespace"].value == "argocd"

@@ -4,6 +4,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from components.application import (
@@ -13,9 +14,18 @@ from components.application import (
     HelmParameter,
     Kustomize,
     Replicas,
+    Source,
     Sync,
 )
-from components.argocd import Admin, ArgoCdArgs, ChartSource, Credentials, GitHubApp, GitRepository
+from components.argocd import (
+    Admin,
+    ArgoCdArgs,
+    ChartSource,
+    Credentials,
+    CredentialTemplate,
+    GitHubApp,
+    Repository,
+)
 from components.cluster import (
     Autoscale,
     ControlPlaneFirewall,
@@ -90,6 +100,7 @@ ROOTS = (
         ("managed_by",),
         (
             "repositories",
+            "credential_templates",
             "cluster_id",
             "kube_context",
             "timeout",
@@ -100,7 +111,8 @@ ROOTS = (
     ),
     # The settings have the public repository as default; a component has none.
     Pair(model.Chart, ChartSource, differing=("repository",)),
-    Pair(model.Repository, GitRepository),
+    Pair(model.Repository, Repository),
+    Pair(model.CredentialTemplate, CredentialTemplate),
     Pair(model.Admin, Admin, (), ("adopt",)),
     Pair(
         model.Project,
@@ -113,9 +125,11 @@ ROOTS = (
     Pair(
         model.Application,
         GitOpsApplicationArgs,
-        ("repository",),
-        ("application_name", "project_name", "argocd_namespace", "repo_url"),
+        tuple(model.Source.model_fields),
+        ("application_name", "project_name", "argocd_namespace", "source_name"),
+        differing=("sources",),
     ),
+    Pair(model.PartialSource, Source, ("repository", "version"), ("repo_url",)),
     Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
     # The default of the address is derived from Argo CD's.
     Pair(github.Webhook, Webhook, (), ("secret",), differing=("url",)),
@@ -308,6 +322,17 @@ def test_settings_of_the_cluster_become_arguments() -> None:
     }
 
 
+def test_kubeconfig_gets_the_clusters_own_token_if_the_stack_has_one() -> None:
+    stack = parsed()
+    account = stack.digitalocean.model_copy(update={"cluster_token": SecretStr("dop_v1_cluster")})
+    stack = stack.model_copy(update={"digitalocean": account})
+    team = Account(("nyc1",), (), (Version.parse("1.34.1-do.0"),), (), ())
+    outputs = run(
+        lambda: {"token": arguments.cluster_args(stack, team, "mark").access_token}
+    ).outputs
+    assert outputs == {"token": secret("dop_v1_cluster")}
+
+
 @pytest.mark.parametrize(
     ("options", "source"),
     [
@@ -329,9 +354,57 @@ def test_application_has_the_options_of_its_kind(
     shop = {"path": "shop", "namespace": "shop-dev", **options}
     stack = parsed(applications={"shop": shop})
     args = arguments.applications_args(stack, "argocd")["shop"]
-    kinds = {"kustomize": args.kustomize, "directory": args.directory, "helm": args.helm}
+    [shop_source] = args.sources
+    kinds = {kind: getattr(shop_source, kind) for kind in ("kustomize", "directory", "helm")}
     assert kinds == {**dict.fromkeys(kinds), **dict.fromkeys(options, source)}
     assert args.sync == Sync()
+
+
+REPOSITORIES = {
+    "git": {"url": "https://git.example.com/team/values"},
+    "charts": {"url": "ghcr.io/team/charts", "type": "helm"},
+    "artifacts": {"url": "oci://ghcr.io/team/manifests", "type": "oci"},
+}
+
+
+def test_sources_of_each_type_have_their_url_and_exact_revision() -> None:
+    sources = [
+        {
+            "repository": "charts",
+            "chart": "redis",
+            "version": "1.2.3",
+            "helm": {"valueFiles": ["$values/redis.yaml"]},
+        },
+        {"repository": "git", "revision": "main", "ref": "values"},
+        {"repository": "artifacts", "version": "v2.0.0"},
+    ]
+    shop = {"namespace": "shop-dev", "sources": sources}
+    stack = parsed(repositories=REPOSITORIES, applications={"shop": shop})
+    assert arguments.applications_args(stack, "argocd")["shop"].sources == (
+        Source(
+            "ghcr.io/team/charts",
+            chart="redis",
+            revision="1.2.3",
+            helm=Helm(value_files=("$values/redis.yaml",)),
+        ),
+        Source("https://git.example.com/team/values", revision="main", ref="values"),
+        Source("oci://ghcr.io/team/manifests", path=".", revision="v2.0.0"),
+    )
+
+
+def test_applications_change_with_what_their_project_allows_so_that_failed_syncs_are_repeated() -> (
+    None
+):
+    def source_name(**project: Any) -> str | None:
+        stack = parsed(
+            project={"namespaces": ["shop-dev"], **project},
+            applications={"shop": {"path": "shop", "namespace": "shop-dev"}},
+        )
+        return arguments.applications_args(stack, "argocd")["shop"].source_name
+
+    assert source_name() == source_name(description="another")
+    assert source_name() != source_name(clusterResources=[{"kind": "Namespace"}, {"kind": "Node"}])
+    assert source_name() != source_name(namespaces=["shop-dev", "shop-test"])
 
 
 def test_project_has_the_stack_s_repositories_and_more() -> None:
@@ -368,9 +441,15 @@ def test_app_of_apps_is_an_application_that_may_deploy_only_argo_cd_s_own_kinds(
         "ApplicationSet",
     }
     [(name, application)] = arguments.applications_args(stack, "argocd").items()
-    assert (name, application.revision, application.namespace) == ("bootstrap", "main", "argocd")
+    assert (name, application.namespace) == ("bootstrap", "argocd")
     folder = "gitops/dev" if managed_by == "git" else "argocd/dev"
-    assert application.path == f"{folder}/bootstrap"
     # Argo CD has one owner: the stack or Git.
-    assert application.directory == source
+    assert application.sources == (
+        Source(
+            "https://git.example.com/team/monorepo",
+            path=f"{folder}/bootstrap",
+            revision="main",
+            directory=source,
+        ),
+    )
     assert arguments.argocd_args(stack, "id", "c", "r").managed_by_git == (managed_by == "git")

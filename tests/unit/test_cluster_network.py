@@ -9,6 +9,7 @@ import pytest
 
 from doks_gitops import account, arguments
 from doks_gitops.account import Account, RunningCluster, Version, Vpc
+from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError, network, parse
 from doks_gitops.settings.defaults import NETWORKS
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -31,7 +32,8 @@ OVERLAY = RunningCluster(
     ha=False,
     state="running",
     registry_enabled=True,
-    default_pool_size="s-2vcpu-4gb",
+    default_pool="default",
+    pools={"default": RunningPool("pool-1", "s-2vcpu-4gb", 3)},
     cluster_subnet="10.244.0.0/16",
     service_subnet="10.245.0.0/16",
 )

@@ -56,7 +56,7 @@ PROJECT = resource(
         "description": "All * of it",
         "sourceRepos": ["https://git.example.com/team/monorepo"],
         "destinations": [{"server": "https://kubernetes.default.svc", "namespace": "shop"}],
-        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": "shop"}],
     },
 )
 APPLICATION = resource(
@@ -126,6 +126,7 @@ BROKEN = [
     ("kubernetes-forgets-nothing", changed(PROVIDER, deleteUnreachable=None)),
     ("chart-is-pinned", in_dev(changed(RELEASE, version=None))),
     ("chart-is-pinned", changed(RELEASE, version="10.x")),
+    ("chart-is-pinned", changed(RELEASE, version="\u0661.2.3")),
     ("chart-is-pinned", changed(RELEASE, version=">=1.2.3")),
     ("chart-is-pinned", resource(rules.RELEASE, chart="oci://registry.example.com/argo-cd")),
     ("argocd-is-not-public-without-tls-and-sso", in_dev(values(**INGRESS))),
@@ -173,6 +174,21 @@ BROKEN = [
     (
         "project-stays-out-of-the-platform",
         changed(spec(PROJECT, destinations=[{"namespace": "cd"}]), metadata={"namespace": "cd"}),
+    ),
+    *(
+        (
+            "project-stays-out-of-the-platform",
+            spec(PROJECT, clusterResourceWhitelist=[{"group": "", "kind": "Namespace", **name}]),
+        )
+        for name in ({}, {"name": "argocd"}, {"name": "kube-*"}, {"name": "[^x]*"})
+    ),
+    (
+        "project-stays-out-of-the-platform",
+        spec(
+            PROJECT,
+            clusterResourceWhitelist=[{"group": "", "kind": "Namespace"}],
+            clusterResourceBlacklist=[{"group": "", "kind": "Namespace", "name": "argocd"}],
+        ),
     ),
     ("project-stays-out-of-the-platform", spec(BOOTSTRAP, namespaceResourceWhitelist=[])),
     ("project-stays-out-of-the-platform", spec(BOOTSTRAP, sourceRepos=["a", "b"])),
@@ -238,6 +254,17 @@ ALLOWED = [
         ),
     ),
     ("project-stays-out-of-the-platform", BOOTSTRAP),
+    (
+        "project-stays-out-of-the-platform",
+        spec(
+            PROJECT,
+            clusterResourceWhitelist=[{"group": "", "kind": "Namespace"}],
+            clusterResourceBlacklist=[
+                {"group": "", "kind": "Namespace", "name": name}
+                for name in ("argocd", "default", "kube-*")
+            ],
+        ),
+    ),
     (
         "project-makes-no-cluster-roles",
         replace(

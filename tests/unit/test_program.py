@@ -91,7 +91,8 @@ def platform(
     stack = settings.parse("dev", config, files, secret_keys=secret_keys)
     monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
     monkeypatch.setattr(settings, "load", lambda: stack)
-    monkeypatch.setattr(account, "read_for", lambda settings: team)
+    monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
+    monkeypatch.setattr(account.DigitalOceanClient, "vpcs", lambda _: team.vpcs)
 
     def program() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
@@ -300,6 +301,35 @@ def test_automatically_upgraded_cluster_is_not_upgraded_again(
     assert second.one("KubernetesCluster").inputs["version"] == "1.34.1-do.0"
 
 
+def test_renamed_cluster_with_its_pools_in_another_order_is_the_same_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = platform(monkeypatch)
+    section = CONFIG["doks-gitops:cluster"]
+    config = {
+        **CONFIG,
+        "doks-gitops:cluster": section
+        | {"name": "renamed", "nodePools": section["nodePools"][::-1]},
+    }
+    cluster = first.one("KubernetesCluster")
+    running = RunningCluster(
+        "cluster-id", "demo", "nyc1", Version.parse("1.34.1-do.0"), False, "running", True,
+        mark=cluster.inputs["tags"][-1].lower(),
+        pools={
+            "default": RunningPool("pool-1", "s-2vcpu-4gb", 3),
+            "burst": RunningPool("pool-2", "s-4vcpu-8gb", 1, (1, 5)),
+        },
+        default_pool="default",
+    )  # fmt: skip
+    team = replace(TEAM, clusters=(running,), registries=("team",))
+    second = platform(monkeypatch, config=config, team=team, previous=first, preview=True)
+    renamed = second.one("KubernetesCluster")
+    assert renamed.inputs["name"] == "renamed"
+    assert renamed.inputs["nodePool"] == cluster.inputs["nodePool"]
+    assert "version" in renamed.ignore_changes
+    assert second.resources.keys() == first.resources.keys()
+
+
 def test_replaced_cluster_gets_a_version_that_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The running version may not be offered any more: then there would be no cluster at all."""
     older = Version.parse("1.34.0-do.0")
@@ -367,9 +397,9 @@ def test_nothing_is_created_if_the_account_does_not_match_the_settings(
     types = registered(monkeypatch)
     with pytest.raises(settings.SettingsError, match="region"):
         platform(monkeypatch, team=no_region)
-    assert types == []
+    assert types == ["pulumi:index:Stash"], "only the state's own record of team and mark"
     platform(monkeypatch)
-    assert types, "registered resources are noted"
+    assert len(types) > 1, "registered resources are noted"
 
 
 FULL: dict[str, Any] = {

@@ -35,6 +35,7 @@ from doks_gitops.recovery.plan import (
     Refused,
     RemoveDeleted,
     WaitForCluster,
+    left_alone,
     plan,
 )
 from doks_gitops.settings import Settings
@@ -57,6 +58,7 @@ STATE = StackState(
     "team",
     PROVIDER,
     frozenset({ID, POOL, VPC, "team", *IN_CLUSTER}),
+    {POOL: "n"},
     owner=OWNER,
 )
 NEW_STATE = Consent(new_state=True)
@@ -93,6 +95,7 @@ def running(**changes: Any) -> RunningCluster:
                 name: RunningPool(id, "s-2vcpu-4gb", 1)
                 for name, id in (("default", OTHER), ("burst", POOL))
             },
+            "default_pool": "default",
             "endpoint": "https://cluster.test",
             "tags": ("shop", MARK),
             "mark": MARK,
@@ -196,6 +199,32 @@ def test_a_cluster_that_is_not_in_the_state_is_adopted_with_pools_and_password()
             "mark": OTHER_MARK,
         }
     )
+
+
+def test_the_pool_that_belongs_to_the_cluster_is_not_adopted_by_itself() -> None:
+    reordered = running(default_pool="burst")
+    state = replace(UNKNOWN, ids=frozenset())
+    deploy = plan(observed(state=state, clusters=(reordered,)))[-1]
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["nodePools"] == {"default": OTHER}
+
+
+def test_a_pool_that_has_become_the_first_one_changes_places_with_the_former_one() -> None:
+    retagged = running(default_pool="burst")
+    [delete, deploy] = plan(observed(clusters=(retagged,)))
+    assert isinstance(delete, DeleteFromState)
+    assert delete.urn == "n"
+    assert deploy == Deploy({"nodePools": {"default": OTHER}})
+
+
+def test_a_pool_that_neither_state_nor_stack_file_has_is_named() -> None:
+    without_burst = stack(nodePools=CLUSTER["nodePools"])
+    deleted_by_the_deployment = observed(settings=without_burst)
+    assert not [*left_alone(deleted_by_the_deployment)]
+    state = replace(STATE, ids=STATE.ids - {POOL})
+    [text] = left_alone(observed(settings=without_burst, state=state))
+    assert f"The state does not have the node pool burst ({POOL}, 1 x s-2vcpu-4gb)" in text
+    assert not [*left_alone(observed(state=state))], "it is adopted"
 
 
 def test_a_vpc_is_adopted_only_if_the_stack_creates_one() -> None:

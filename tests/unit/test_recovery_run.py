@@ -10,6 +10,7 @@ import pytest
 import typer
 
 from doks_gitops import account
+from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery.observed import (
     ClusterState,
     Consent,
@@ -36,7 +37,10 @@ READS = [
     "--non-interactive config --show-secrets --json --stack dev",
     "--non-interactive stack export --stack dev",
 ]
-UP = "--non-interactive up --refresh --yes --skip-preview --stack dev"
+UP = (
+    "--non-interactive up --refresh --run-program --yes"
+    f" --policy-pack {PACK} --policy-pack-config {PACK}/config.json --stack dev"
+)
 
 BinPlatform = Callable[..., tuple[int, str, str]]
 
@@ -58,7 +62,7 @@ def new_stack(
         esac"""
     )
     empty = account.Account(("nyc1",), (), (), (), ())
-    monkeypatch.setattr(account, "read_for", lambda *_, **__: empty)
+    monkeypatch.setattr(account, "read", lambda *_, **__: empty)
     monkeypatch.chdir(tmp_path)
     return pulumi
 
@@ -188,7 +192,7 @@ def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
     text = (pulumi.folder / "pulumi").read_text().partition("\n")[2].partition("\n")[2]
     pulumi.script(text.replace('{"deployment": {}}', json.dumps(export)))
     team = account.Account(("nyc1",), (), (), (running,), ())
-    monkeypatch.setattr(account, "read_for", lambda *_, **__: team)
+    monkeypatch.setattr(account, "read", lambda *_, **__: team)
     statuses = iter(["pending-upgrade", "deployed", "deployed"])
 
     def cluster_state(_: Observed) -> ClusterState:

@@ -11,6 +11,7 @@ from pulumi.runtime.config import set_all_config
 from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
+from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import Sync
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
@@ -118,6 +119,14 @@ def test_secrets_are_not_in_the_representation() -> None:
     parsed = own("dev")
     assert parsed.digitalocean.token.get_secret_value() == TOKEN["DIGITALOCEAN_TOKEN"]
     assert TOKEN["DIGITALOCEAN_TOKEN"] not in repr(parsed)
+
+
+def test_clusters_token_comes_from_the_environment_and_by_default_is_that_of_the_account() -> None:
+    own = {**TOKEN, "DIGITALOCEAN_CLUSTER_TOKEN": "dop_v1_of_the_cluster"}
+    for environ, token in ((own, "dop_v1_of_the_cluster"), (TOKEN, TOKEN["DIGITALOCEAN_TOKEN"])):
+        parsed = settings.parse("dev", own_config("dev"), own_files(), environ=environ)
+        assert parsed.digitalocean.kubernetes_token.get_secret_value() == token
+        assert parsed.digitalocean.token.get_secret_value() == TOKEN["DIGITALOCEAN_TOKEN"]
 
 
 def test_token_of_the_stack_overrides_the_environment() -> None:
@@ -304,3 +313,10 @@ def test_namespaces_of_a_project_are_matched_as_argo_cd_does(
     else:
         (finding,) = refused("dev", config)
         assert finding.key == "doks-gitops:applications.shop.namespace"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "1", "[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000])
+def test_variable_of_a_recovery_that_is_broken_is_an_error_that_names_it(text: str) -> None:
+    [finding] = refused("dev", own_config("dev"), environ=TOKEN | {ADOPT: text})
+    assert finding.key == ADOPT
+    assert "`bin/platform recover`" in finding.expected

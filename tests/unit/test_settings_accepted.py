@@ -1,11 +1,13 @@
 """Unusual values of stack files that are valid, each with the reason: what takes it."""
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
 from doks_gitops.settings.github import GitHub
-from tests.unit.stackfiles import CLUSTER, parsed
+from tests.unit.stackfiles import CLUSTER, ROOT, configuration, parsed
 
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 TAINT = {"key": "gpu", "effect": "NoSchedule"}
@@ -88,6 +90,85 @@ ACCEPTED: dict[str, dict[str, Any]] = {
             "https://charts.example.com",
         ]
     ),
+    "charts come from Helm repositories and registries, and their values from Git": {
+        "repositories": {
+            "charts": {"url": "https://charts.example.com", "type": "helm"},
+            "registry": {
+                "url": "127.0.0.1:5000/charts",
+                "type": "helm",
+                "plainHttp": True,
+                "credentials": {"username": "robot", "password": "token"},
+            },
+            "artifacts": {"url": "oci://ghcr.io/team/shop", "type": "oci"},
+            "git": {"url": "https://git.example.com/team/shop", "enableLfs": True},
+        },
+        "credentialTemplates": {
+            "team": {
+                "url": "https://git.example.com/team/",
+                "credentials": {"password": "token"},
+            },
+            "host": {"url": "https://git.example.com/", "credentials": {"password": "token"}},
+            "ssh": {"url": "git@git.example.com:team/", "credentials": {"sshPrivateKey": KEY}},
+            "registry": {
+                "url": "ghcr.io/team/",
+                "type": "helm",
+                "credentials": {"username": "robot", "password": "token"},
+            },
+        },
+        "applications": {
+            "shop": {
+                "namespace": "shop-dev",
+                "sources": [
+                    {
+                        "repository": "charts",
+                        "chart": "redis",
+                        "version": "v1.2.3-rc.1",
+                        "helm": {"valueFiles": ["values.yaml", "$values/redis.yaml"]},
+                    },
+                    {"repository": "git", "revision": "main", "ref": "values"},
+                    {"repository": "artifacts", "version": f"sha256:{'0' * 64}"},
+                ],
+            },
+            "cache": {
+                "repository": "registry",
+                "chart": "redis",
+                "version": "1.2.3",
+                "namespace": "shop-dev",
+            },
+        },
+    },
+    "no pattern of the project excludes this repository": {
+        **project(sourceRepos=["!https://git.example.com/*"], allowAny=True),
+        **application(path="shop"),
+    },
+    "Argo CD takes roles, windows, orphans and denied kinds": {
+        **application(),
+        **project(
+            roles={
+                "Deployer_1": {
+                    "policies": [
+                        "p, proj:dev:Deployer_1, applications, action/*, dev/*, allow",
+                        "p, proj:dev:Deployer_1, logs, get, dev/shop-dev/shop, deny",
+                    ],
+                    "groups": ["team:deployers", '"cn=deployers,ou=team"'],
+                    "jwtTokens": [{"id": "ci", "iat": 1767225600}],
+                }
+            },
+            syncWindows=[
+                {
+                    "kind": "deny",
+                    "schedule": "0 22 * * FRI",
+                    "duration": "48h30m",
+                    "timeZone": "America/Argentina/Buenos_Aires",
+                    "applications": ["sh*"],
+                    "namespaces": ["shop-*"],
+                    "andOperator": True,
+                }
+            ],
+            orphanedResources={"ignore": [{"kind": "ConfigMap", "name": "kube-root-ca.crt"}]},
+            deniedNamespaceResources=[{"kind": "Secret"}],
+        ),
+    },
     "Argo CD takes patterns": project(
         sourceRepos=["https://github.com/{a,b}/*", "!https://github.com/team/old"], allowAny=True
     ),
@@ -165,3 +246,19 @@ def test_secret_larger_than_github_takes_is_refused() -> None:
     section["secrets"] = {"KEY": "x" * (48 * 1024 + 1)}
     with pytest.raises(ValueError, match="at most 49152 bytes"):
         GitHub.model_validate(section)
+
+
+EXAMPLES = re.findall(
+    r"<!-- checked by (\S+) -->\n```yaml\n(.*?)```",
+    (ROOT / "docs" / "add-application.md").read_text(),
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("file", "example"), EXAMPLES)
+def test_example_of_the_documentation_is_valid(file: str, example: str) -> None:
+    assert (ROOT / file).samefile(__file__)
+    config = yaml.safe_load(example)
+    text = yaml.safe_dump({"config": config})
+    sections, _ = configuration(text)
+    parsed(**{key.partition(":")[2]: section for key, section in sections.items()})

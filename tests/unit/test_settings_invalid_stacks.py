@@ -99,12 +99,12 @@ def test_invalid_stack_creates_nothing_and_shows_no_traceback(
 
     def program() -> dict[str, Any]:
         set_all_config(config, secret_keys)
-        try:
-            return runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
-        finally:
-            set_all_config({}, [])
+        return runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
-    # Pulumi shows a RunError without a traceback.
-    with pytest.raises(pulumi.RunError, match=f"{len(case.findings)} findings"):
-        run(program, stack=case.stack)
+    try:
+        # Pulumi shows a RunError without a traceback.
+        with pytest.raises(pulumi.RunError, match=f"{len(case.findings)} findings"):
+            run(program, stack=case.stack)
+    finally:
+        set_all_config({}, [])
     assert types == []

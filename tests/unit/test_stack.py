@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from doks_gitops.policy.preview import PACK
 from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound
 from tests.unit.pulumi_command import PulumiCommand
 
@@ -92,7 +93,7 @@ def test_every_command_names_its_stack_and_none_is_selected(pulumi: PulumiComman
     stack.clear_pending_creates("urn")
     stack.delete_from_state("urn")
     stack.import_state({})
-    stack.up(refresh=True)
+    stack.up(policy_pack=PACK, refresh=True)
     pulumi.prints({})
     stack.config()
     assert len(pulumi.calls) == 11, "one command each"
@@ -102,6 +103,15 @@ def test_every_command_names_its_stack_and_none_is_selected(pulumi: PulumiComman
         assert words[words.index("--stack") + 1] == "prod"
         assert "select" not in words
         assert ("--no-select" in words) == ("init" in words)
+
+
+def test_a_refresh_uses_the_credentials_of_the_program_and_not_those_in_the_state(
+    pulumi: PulumiCommand,
+) -> None:
+    pulumi.prints(PREVIEW)
+    Stack("dev").preview(refresh=True)
+    Stack("dev").up(policy_pack=PACK, refresh=True)
+    assert all({"--refresh", "--run-program"} <= set(call.split()) for call in pulumi.calls)
 
 
 def test_configuration_is_read_with_its_secrets(pulumi: PulumiCommand) -> None:
@@ -114,7 +124,7 @@ def test_pulumi_has_the_environment_of_the_caller_and_the_deployments_own(
 ) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "hush")
     pulumi.script('echo "$PULUMI_CONFIG_PASSPHRASE $ADOPT"; echo warned >&2')
-    Stack("dev").up(env={"ADOPT": '{"registry": true}'})
+    Stack("dev").up(policy_pack=PACK, env={"ADOPT": '{"registry": true}'})
     output = capfd.readouterr()
     assert output.out == 'hush {"registry": true}\n'
     assert "ADOPT='{\"registry\": true}' pulumi up" in output.err
@@ -125,7 +135,7 @@ def test_ctrl_c_lets_pulumi_cancel_its_run_before_the_command_ends(pulumi: Pulum
     pulumi.script(
         'trap "sleep 1; echo cancelled; exit 1" INT; echo began; while :; do sleep 0.1; done'
     )
-    program = "from doks_gitops.stack import Stack; Stack('dev').up()"
+    program = "from doks_gitops.stack import Stack; Stack('dev').cancel()"
     command = subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from io import StringIO
 from pathlib import Path
@@ -21,9 +21,22 @@ from semver import Version
 
 from sandbox import toolchain
 from sandbox.paths import REPOSITORY
-from sandbox.toolchain import build, go, guard, machine, progress, recipes, store, versions
-from sandbox.toolchain.recipes import Binary, Question, Recipe
+from sandbox.toolchain import (
+    build,
+    go,
+    guard,
+    machine,
+    progress,
+    recipes,
+    releases,
+    store,
+    versions,
+)
+from sandbox.toolchain.artifacts import Artifacts, key
+from sandbox.toolchain.recipes import Binary, Question, Recipe, Release
 from sandbox.toolchain.store import Store
+from tests.unit import publisher as fake
+from tests.unit.publisher import Publisher
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -146,6 +159,7 @@ def a_recipe(*names: str) -> Recipe:
         module="go.etcd.io/etcd/server/v3",
         binaries=tuple(Binary(name, f"example.com/{name}", PRINT_OUTPUT) for name in names),
         suitable=lambda installed, pinned: installed >= (2, 0, 0),
+        seconds=1,
     )
 
 
@@ -224,6 +238,15 @@ def test_a_client_without_the_server_is_not_suitable(
     assert machine.find(recipe) is None
     program(tmp_path / "bin/argocd", "argocd-server: v3.6.1")
     assert machine.find(recipe)
+
+
+def test_a_program_that_was_just_written_answers(tmp_path: Path) -> None:
+    file = program(tmp_path / "faketool", "v2.1.0")
+    with file.open("ab") as still_open:
+        timer = threading.Timer(0.2, still_open.close)
+        timer.start()
+        assert machine.version_of(file, PRINT_OUTPUT) == Version(2, 1, 0)
+        timer.join()
 
 
 def fake_git(folder: Path, exec_path: Path) -> None:
@@ -316,12 +339,12 @@ def test_a_folder_of_links_never_changes(tmp_path: Path) -> None:
 
 
 def test_a_tool_with_other_linker_flags_has_another_folder(tmp_path: Path) -> None:
-    artifacts = build.Artifacts.of(recipes.HELM, Store(tmp_path))
+    artifacts = Artifacts.of(recipes.HELM, Store(tmp_path))
     stamped = dataclasses.replace(recipes.HELM, stamps={})
-    assert artifacts == build.Artifacts.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
-    assert artifacts.binaries != build.Artifacts.of(stamped, Store(tmp_path)).binaries
-    assert artifacts.binaries.name.startswith(f"helm-{recipes.HELM.version}-")
-    assert build.key("ab", "c") != build.key("a", "bc")
+    assert artifacts == Artifacts.of(dataclasses.replace(recipes.HELM), Store(tmp_path))
+    assert artifacts.built != Artifacts.of(stamped, Store(tmp_path)).built
+    assert artifacts.built.name.startswith(f"helm-{recipes.HELM.version}-")
+    assert key("ab", "c") != key("a", "bc")
 
 
 @pytest.mark.parametrize("changed", ["file", "old", "new"])
@@ -329,11 +352,11 @@ def test_a_tool_with_other_edits_has_another_folder(changed: str, tmp_path: Path
     first, second = recipes.ARGOCD.edits
     other = dataclasses.replace(second, **{changed: "another"})
     artifacts, changed_artifacts, unedited_artifacts = (
-        build.Artifacts.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
+        Artifacts.of(dataclasses.replace(recipes.ARGOCD, edits=edits), Store(tmp_path))
         for edits in ((first, second), (first, other), ())
     )
-    assert artifacts == build.Artifacts.of(recipes.ARGOCD, Store(tmp_path))
-    assert len({artifacts.binaries, changed_artifacts.binaries, unedited_artifacts.binaries}) == 3
+    assert artifacts == Artifacts.of(recipes.ARGOCD, Store(tmp_path))
+    assert len({artifacts.built, changed_artifacts.built, unedited_artifacts.built}) == 3
     assert artifacts.files == changed_artifacts.files == unedited_artifacts.files
 
 
@@ -451,8 +474,10 @@ def fake_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache, and no tool on PATH but Git and the shell's."""
+    """An empty cache, no tool on PATH but Git and the shell's, and a proxy that does not answer."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
     folder = tmp_path / "system"
     folder.mkdir()
     for name in ("git", "sh", "dirname", "sleep", "cat", "cp"):
@@ -469,6 +494,12 @@ def calls(root: Path) -> list[str]:
 
 def quiet() -> Console:
     return Console(file=StringIO())
+
+
+def said(console: Console) -> str:
+    """What was printed on a `quiet` console."""
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -586,6 +617,93 @@ def test_a_cold_build_does_not_start_without_enough_disk_space(
     assert {call.split()[0] for call in calls(fake_go)} == {"env"}
 
 
+# Releases
+
+
+@pytest.fixture
+def publisher(
+    bare_machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Publisher]:
+    """A publisher of all tools, and a bare machine that reaches it."""
+    with fake.serve(tmp_path) as server:
+        for recipe in recipes.RECIPES:
+            answer = f"v{recipe.version}"
+            if recipe is recipes.ARGOCD:
+                answer = f"argocd-server: {answer} 0.0.0.0:%d"
+            for binary in recipe.binaries:
+                server.publish(f"/{binary.name}", fake.script(answer))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.authority))
+        monkeypatch.delenv("HTTPS_PROXY")
+        monkeypatch.setattr(releases, "has_ipv6_loopback", lambda: True)
+        yield server
+
+
+def released_by(publisher: Publisher) -> tuple[Recipe, ...]:
+    """The recipes of all tools, released by that publisher."""
+    recipes_there = []
+    for recipe in recipes.RECIPES:
+        patches = recipe.release.patches if recipe.release else {}
+        release = Release(publisher.url + "/{program}", "{file}.sha256", patches=patches)
+        recipes_there.append(dataclasses.replace(recipe, release=release))
+    return tuple(recipes_there)
+
+
+def compiled(root: Path) -> list[str]:
+    return [call for call in calls(root) if call.startswith("build -")]
+
+
+def test_every_tool_is_downloaded_once_and_nothing_is_compiled(
+    fake_go: Path, publisher: Publisher
+) -> None:
+    tools_there = released_by(publisher)
+    console = quiet()
+    tools = toolchain.ensure(console, tools_there)
+    assert not compiled(fake_go)
+    assert tools.path("etcd").read_bytes() == publisher.files["/etcd"]
+    assert tools.path("argocd-server").samefile(tools.path("argocd"))
+    assert b"0.0.0.0" not in tools.path("argocd").read_bytes(), "it would listen everywhere"
+    assert tools.argocd_manifests.is_dir()
+    assert said(console).endswith(
+        "Tools. downloaded from their publishers: argocd, etcd, helm, kube-apiserver,"
+        " kube-controller-manager, kube-scheduler, kustomize, kwok, pulumi; of this machine: git;"
+        " of a Python package: redis-server.\n"
+    )
+    publisher.requests.clear()
+    assert toolchain.ensure(quiet(), tools_there) == tools
+    assert publisher.requests == []
+
+
+def test_only_what_the_publishers_do_not_have_is_compiled(
+    fake_go: Path, publisher: Publisher
+) -> None:
+    tools_there = released_by(publisher)
+    publisher.files["/kube-scheduler"] = 404
+    publisher.files["/helm.sha256"] = b"0" * 64
+    console = quiet()
+    toolchain.ensure(console, tools_there)
+    packages = [call.split()[-1] for call in compiled(fake_go)]
+    assert packages == ["k8s.io/kubernetes/cmd/kube-scheduler", "helm.sh/helm/v3/cmd/helm"]
+    assert "No release of kubernetes: 127.0.0.1 responds 404." in said(console)
+    assert "warning: the release of helm is not used" in said(console)
+    assert "Compiling kubernetes, helm" in said(console)
+    assert (
+        "; built from source: helm, kube-apiserver, kube-controller-manager, kube-scheduler;"
+        in said(console)
+    )
+
+
+def test_a_build_from_source_downloads_no_release_and_is_kept(
+    fake_go: Path, publisher: Publisher
+) -> None:
+    tools_there = released_by(publisher)
+    toolchain.ensure(quiet(), tools_there)
+    publisher.requests.clear()
+    built = toolchain.ensure(quiet(), tools_there, from_source=True)
+    assert len(compiled(fake_go)) == len(tools_there)
+    assert publisher.requests == []
+    assert toolchain.ensure(quiet(), tools_there) == built
+
+
 async def cancel_once_started(tmp_path: Path) -> None:
     started = asyncio.Event()
     compiler = go.Go(tmp_path / "logs", tmp_path)
@@ -627,6 +745,10 @@ def test_the_users_proxy_is_used_and_settings_that_change_the_build_are_not(tmp_
         "GONOSUMDB": "*",
         "GOFLAGS": "-mod=vendor",
         "GOOS": "windows",
+        "GOEXPERIMENT": "rangefunc",
+        "GODEBUG": "gctrace=1",
+        "GOGC": "1",
+        "CGO_CFLAGS": "-O3",
         "GOROOT": "/other",
         "GOWORK": "/other/go.work",
     }

@@ -1,0 +1,38 @@
+"""Which pool is the cluster's first one, and which pools Pulumi does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from doks_gitops.account.model import RunningCluster
+from doks_gitops.settings import Settings
+from doks_gitops.settings.errors import stack_file
+
+
+def first_pool(settings: Settings, running: RunningCluster | None) -> int:
+    """Returns the index of the pool in the stack file that belongs to the cluster's own resource.
+
+    DigitalOcean creates it together with the cluster, and its provider tags it: in a running
+    cluster it is the tagged pool, wherever it is in the stack file. Otherwise it is the first one.
+    """
+    names = [pool.name for pool in settings.cluster.node_pools]
+    tagged = running.default_pool if running is not None else None
+    return names.index(tagged) if tagged in names else 0
+
+
+def unknown_pools(settings: Settings, running: RunningCluster) -> Iterator[str]:
+    """Yields the names of the cluster's pools that are not in the stack file. A first pool that is
+    to be renamed is not among them."""
+    known = {pool.name for pool in settings.cluster.node_pools}
+    return (name for name in running.pools if name not in known | {running.default_pool})
+
+
+def unknown_pool_text(settings: Settings, running: RunningCluster, name: str) -> str:
+    """Returns what the pool is, and the commands that delete and adopt it."""
+    pool = running.pools[name]
+    return (
+        f"the node pool {name} ({pool.id}, {pool.count} x {pool.size}) of the cluster"
+        f" {running.name}, which is not in {stack_file(settings.stack)}. To delete it: doctl"
+        f" kubernetes cluster node-pool delete {running.id} {pool.id}. To keep it: add it to"
+        f" cluster.nodePools, then bin/platform recover --stack {settings.stack}, which adopts it"
+    )

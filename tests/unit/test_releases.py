@@ -1,0 +1,347 @@
+"""Downloads of releases, from a publisher on loopback."""
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import json
+import platform
+import tarfile
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from io import BytesIO, StringIO
+from pathlib import Path, PurePosixPath
+
+import httpx
+import pytest
+from rich.console import Console
+
+from sandbox.toolchain import recipes, releases
+from sandbox.toolchain.artifacts import Artifacts
+from sandbox.toolchain.recipes import Recipe, Release
+from sandbox.toolchain.store import Store
+from tests.unit import publisher as fake
+from tests.unit.publisher import Publisher
+
+HELM = recipes.HELM
+ANSWER = f"v{HELM.version}"
+PATH = "/helm"
+
+
+@pytest.fixture
+def publisher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
+    """A publisher that has Helm."""
+    for variable in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    with fake.serve(tmp_path) as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.authority))
+        monkeypatch.setattr(releases, "has_ipv6_loopback", lambda: True)
+        server.publish(PATH, fake.script(ANSWER))
+        yield server
+
+
+def helm(address: str, **options: object) -> Recipe:
+    """The recipe of Helm, with a release at that address."""
+    release = Release(**{"url": address, "checksums": "{file}.sha256", **options})  # type: ignore[arg-type]
+    return dataclasses.replace(HELM, release=release)
+
+
+def download(tmp_path: Path, *tools: Recipe) -> tuple[list[Path | None], str]:
+    """The folder of each tool's programs, and what is said."""
+    store = Store(tmp_path / "store")
+    artifacts = [Artifacts.of(tool, store) for tool in tools]
+    output = StringIO()
+    with store.locked(lambda: None):
+        releases.download(artifacts, store, Console(file=output, width=1000))
+    assert not list(store.root.glob(".unfinished-*"))
+    return [artifact.programs() for artifact in artifacts], output.getvalue()
+
+
+def test_a_released_program_is_downloaded_checked_and_can_be_run(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    [programs], output = download(tmp_path, helm(publisher.url + PATH))
+    assert programs
+    assert (programs / "helm").read_bytes() == publisher.files[PATH]
+    assert output.splitlines() == ["helm: downloading", "helm: done (0 s)"]
+
+
+def test_what_the_publisher_does_not_have_is_left_out_with_the_reason(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.files[PATH] = 404
+    kwok = dataclasses.replace(helm(publisher.url + PATH), name="kwok", lock="helm")
+    programs, output = download(tmp_path, helm(publisher.url + PATH), kwok)
+    assert programs == [None, None]
+    assert output == "No release of helm, kwok: 127.0.0.1 responds 404.\n"
+
+
+@pytest.mark.parametrize(
+    ("checksums", "reason"),
+    [
+        (hashlib.sha256(b"another").hexdigest(), "does not have the checksum that"),
+        ("<html>Log in first</html>", "names no checksum of"),
+    ],
+)
+def test_a_file_without_its_published_checksum_is_not_used_and_a_warning_says_so(
+    checksums: str, reason: str, publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.files[f"{PATH}.sha256"] = checksums.encode()
+    [programs], output = download(tmp_path, helm(publisher.url + PATH))
+    assert programs is None
+    assert "warning: the release of helm is not used" in output
+    assert reason in output
+
+
+def test_a_transfer_that_is_cut_off_is_tried_once_more(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.cut_off[PATH] = 1
+    [programs], _ = download(tmp_path, helm(publisher.url + PATH))
+    assert programs
+    assert publisher.requests.count(PATH) == 2
+
+
+@pytest.mark.parametrize("fault", ["cut off", "error"])
+def test_a_transfer_that_fails_twice_is_given_up(
+    fault: str, publisher: Publisher, tmp_path: Path
+) -> None:
+    if fault == "error":
+        publisher.files[PATH] = 503
+    publisher.cut_off[PATH] = 3
+    [programs], output = download(tmp_path, helm(publisher.url + PATH))
+    assert programs is None
+    assert "No release of helm: 127.0.0.1" in output
+    assert publisher.requests.count(PATH) == 2
+
+
+def test_publishers_are_reached_through_the_users_proxy(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fake.proxy(publisher) as (address, targets):
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        [programs], output = download(tmp_path, helm(f"https://{fake.HOST}{PATH}"))
+    assert programs, output
+    assert set(targets) == {f"{fake.HOST}:443"}
+
+
+def test_a_proxy_that_leads_nowhere_costs_one_time_limit_for_all_tools(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "CHECKSUM_SECONDS", 1)
+    tools = [
+        dataclasses.replace(tool, release=helm(f"https://{fake.HOST}{PATH}").release)
+        for tool in recipes.RECIPES
+    ]
+    with fake.proxy(publisher, silent=True) as (address, targets):
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        start = time.monotonic()
+        programs, output = download(tmp_path, *tools)
+        assert time.monotonic() - start < len(tools)
+    assert set(programs) == {None}
+    assert set(targets) == {f"{fake.HOST}:443"}
+    assert output.startswith("No release of etcd, kustomize")
+    assert output.endswith(f": {fake.HOST} does not respond.\n")
+
+
+def test_a_host_that_cannot_be_reached_is_tried_once(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    [programs], output = download(tmp_path, helm(f"https://{fake.HOST}{PATH}"))
+    assert programs is None
+    assert f"No release of helm: {fake.HOST} can't be reached" in output
+
+
+def test_a_publisher_with_an_unknown_certificate_is_not_trusted(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    [programs], output = download(tmp_path, helm(publisher.url + PATH))
+    assert programs is None
+    assert "certificate verify failed" in output
+    assert publisher.requests == []
+
+
+def test_a_redirect_that_leaves_https_is_not_followed(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.files[f"{PATH}.sha256"] = "http://127.0.0.1:1/helm.sha256"
+    [programs], output = download(tmp_path, helm(publisher.url + PATH))
+    assert programs is None
+    assert "leads to 127.0.0.1 without HTTPS" in output
+
+
+def test_a_redirect_to_another_host_is_followed(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.publish("/moved", fake.script(ANSWER))
+    publisher.files[PATH] = f"https://127.0.0.1:{publisher.port}/moved"
+    [programs], _ = download(tmp_path, helm(publisher.url + PATH))
+    assert programs
+
+
+@pytest.mark.parametrize("content", [fake.script("v3.0.0"), b"not a program"])
+def test_a_program_that_does_not_report_the_pinned_version_is_not_used(
+    content: bytes, publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.publish(PATH, content)
+    [programs], output = download(tmp_path, helm(publisher.url + PATH))
+    assert programs is None
+    assert f"helm does not report version {HELM.version}" in output
+
+
+def test_the_programs_of_an_archive_are_unpacked_with_what_is_beside_them(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    host = fake.script("language host")
+    members = {"./tools/helm": fake.script(ANSWER), "tools/host": host, "other/file": b""}
+    publisher.publish("/helm.tar.gz", fake.archive(members))
+    [programs], _ = download(tmp_path, helm(f"{publisher.url}/helm.tar.gz", folder="tools"))
+    assert programs
+    assert {file.name for file in programs.iterdir()} == {"helm", "host"}
+    assert (programs / "host").stat().st_mode & 0o111 == 0o111
+
+
+def test_nothing_of_an_archive_is_written_elsewhere(publisher: Publisher, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    output = BytesIO()
+    with tarfile.open(fileobj=output, mode="w") as archive:
+        for path in (f"../../../{outside.name}", str(outside), "tools/../../outside"):
+            archive.addfile(tarfile.TarInfo(path))
+        link = tarfile.TarInfo("tools/helm")
+        link.type, link.linkname = tarfile.SYMTYPE, "/bin/sh"
+        archive.addfile(link)
+    publisher.publish("/helm.tar", output.getvalue())
+    [programs], text = download(tmp_path, helm(f"{publisher.url}/helm.tar", folder="tools"))
+    assert programs is None
+    assert "it has no helm" in text
+    assert not outside.exists()
+
+
+def test_a_release_with_a_patch_listens_where_the_patch_says(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    publisher.publish(PATH, fake.script(f"{ANSWER} at 0.0.0.0:%d"))
+    patched = helm(publisher.url + PATH, patches={b"0.0.0.0:%d": b"[::1]:%04d"})
+    [programs], _ = download(tmp_path, patched)
+    assert programs
+    assert (programs / "helm").read_bytes() == fake.script(f"{ANSWER} at [::1]:%04d")
+
+
+def test_a_patch_that_does_not_fit_is_a_reason_not_to_use_the_release(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    patched = helm(publisher.url + PATH, patches={b"0.0.0.0:%d": b"[::1]:%04d"})
+    [programs], output = download(tmp_path, patched)
+    assert programs is None
+    assert "warning: the release of helm is not used, because helm has no b'0.0.0.0:%d'" in output
+
+
+def test_a_release_that_would_listen_on_a_missing_address_is_not_downloaded(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "has_ipv6_loopback", lambda: False)
+    patched = helm(publisher.url + PATH, patches={b"0.0.0.0:%d": b"[::1]:%04d"})
+    [programs], output = download(tmp_path, patched)
+    assert programs is None
+    assert "needs the address ::1" in output
+    assert publisher.requests == []
+
+
+@pytest.mark.parametrize("machine_name", ["x86_64", "aarch64"])
+def test_each_publisher_is_asked_for_the_file_of_this_machine(
+    machine_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch, pulumi = {"x86_64": ("amd64", "x64"), "aarch64": ("arm64", "arm64")}[machine_name]
+    version = {recipe.name: recipe.version for recipe in recipes.RECIPES}
+    monkeypatch.setattr(platform, "machine", lambda: machine_name)
+    monkeypatch.setattr(releases, "has_ipv6_loopback", lambda: True)
+    asked: list[str] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        name = PurePosixPath(request.url.path).name
+        digest = hashlib.sha256(b"").hexdigest()
+        if request.url.host == "api.github.com":
+            asset = {"name": f"kwok-linux-{arch}", "digest": f"sha256:{digest}"}
+            return httpx.Response(200, json={"assets": [asset]})
+        checksums = name.endswith((".sha256", ".sha256sum", "SHA256SUMS", ".txt"))
+        lists = "\n".join(f"{digest}  {PurePosixPath(url).name}" for url in files)
+        return httpx.Response(200, text=lists if checksums else "")
+
+    github = "https://github.com"
+    files = [
+        f"{github}/etcd-io/etcd/releases/download/v{version['etcd']}/"
+        f"etcd-v{version['etcd']}-linux-{arch}.tar.gz",
+        f"{github}/kubernetes-sigs/kustomize/releases/download/kustomize%2Fv{version['kustomize']}/"
+        f"kustomize_v{version['kustomize']}_linux_{arch}.tar.gz",
+        f"https://dl.k8s.io/v{version['kubernetes']}/bin/linux/{arch}/kube-apiserver",
+        f"https://dl.k8s.io/v{version['kubernetes']}/bin/linux/{arch}/kube-controller-manager",
+        f"https://dl.k8s.io/v{version['kubernetes']}/bin/linux/{arch}/kube-scheduler",
+        f"{github}/argoproj/argo-cd/releases/download/v{version['argocd']}/argocd-linux-{arch}",
+        f"{github}/pulumi/pulumi/releases/download/v{version['pulumi']}/"
+        f"pulumi-v{version['pulumi']}-linux-{pulumi}.tar.gz",
+        f"{github}/kubernetes-sigs/kwok/releases/download/v{version['kwok']}/kwok-linux-{arch}",
+        f"https://get.helm.sh/helm-v{version['helm']}-linux-{arch}.tar.gz",
+    ]
+
+    async def ask_all() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as session:
+            for recipe in recipes.RECIPES:
+                release = recipe.release
+                assert release
+                names = [binary.name for binary in recipe.binaries]
+                folder = tmp_path / recipe.name
+                folder.mkdir()
+                with contextlib.suppress(releases.Unavailable):
+                    await releases.fetch(release, str(recipe.version), names, folder, session)
+
+    asyncio.run(ask_all())
+    assert [url for url in asked if url in files] == files
+    assert len(asked) == 2 * len(files)
+
+
+def test_a_plugin_is_downloaded_once_in_the_version_of_its_python_package(
+    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = metadata.version("pulumi_github")
+    path = f"/pulumi-resource-github-v{version}.tar.gz"
+    publisher.publish(path, fake.archive({"pulumi-resource-github": b"plugin"}))
+    release = Release(
+        publisher.url + "/{program}-v{v}.tar.gz", checksums="{file}.sha256", folder="."
+    )
+    monkeypatch.setitem(releases.PLUGINS, "github", release)
+    program = releases.download_plugin("github", Store(tmp_path))
+    assert program.read_bytes() == b"plugin"
+    assert releases.download_plugin("github", Store(tmp_path)) == program
+    assert publisher.requests.count(path) == 1
+
+
+@pytest.mark.parametrize("name", ["digitalocean", "github", "kubernetes"])
+def test_plugins_come_from_the_releases_of_their_repository(name: str) -> None:
+    release = releases.PLUGINS[name]
+    assert release.url.format(v="1.2.3", arch="arm64") == (
+        f"https://github.com/pulumi/pulumi-{name}/releases/download/v1.2.3/"
+        f"pulumi-resource-{name}-v1.2.3-linux-arm64.tar.gz"
+    )
+
+
+SUM = hashlib.sha256(b"content").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("text", "checksum"),
+    [
+        (f"{SUM}\n", SUM),
+        (f"{SUM.upper()}  other\n{SUM}  tool.tar.gz\n", SUM),
+        (f"{SUM} *./tool.tar.gz\n", SUM),
+        (json.dumps({"assets": [{"name": "tool.tar.gz", "digest": f"sha256:{SUM}"}]}), SUM),
+        (json.dumps({"assets": [{"name": "tool.tar.gz", "digest": None}]}), None),
+        (json.dumps({"message": "API rate limit exceeded"}), None),
+        (f"{SUM}  tool.tar.gz.sig\n", None),
+        (f"{SUM[:40]}  tool.tar.gz\n", None),
+        ("", None),
+    ],
+)
+def test_a_checksum_is_read_from_each_form_in_which_it_is_published(
+    text: str, checksum: str | None
+) -> None:
+    assert releases.named(text, "tool.tar.gz") == checksum
