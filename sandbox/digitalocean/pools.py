@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import uuid4
 
+from sandbox.digitalocean import fields
 from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.models import Node, NodePool, NodeStatus
 from sandbox.digitalocean.operations import Body
@@ -27,7 +28,7 @@ class PoolTaint(Body):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
-class NodePoolUpdate(Body):
+class NodePoolUpdate(Body, extra="allow"):
     name: str | None = None
     count: int | None = None
     tags: list[str] | None = None
@@ -61,6 +62,7 @@ def new_pool(
         min_nodes=0,
         max_nodes=0,
         nodes=[],
+        features=fields.changed(fields.NODE_POOL, None, body.model_extra),
     )
     change_pool(account, pool, body, other_names, where)
     return pool
