@@ -603,7 +603,8 @@ class Project(Model):
     )
     cluster_resources: ListOf[ResourceKind] = Field(
         default=(ResourceKind(group="", kind="Namespace"),),
-        description="Cluster-scoped kinds that the applications may create.",
+        description="Cluster-scoped kinds that the applications may create; of Namespace, only "
+        "`namespaces`.",
     )
     namespace_resources: ListOf[ResourceKind] = Field(
         default=(),
