@@ -36,6 +36,9 @@ MODULES = (
     "killed_up",
 )
 ALL = "all"
+POLLING = 20
+"""Seconds that a recovery may take longer with the real providers: the plugin of DigitalOcean looks
+only every ten seconds whether a cluster, and then whether a pool, runs."""
 console = Console(highlight=False)
 
 
@@ -115,7 +118,7 @@ def run(
             try:
                 drill.run(context)
                 if options["limits"]:
-                    check_limit(drill, context.seconds)
+                    check_limit(drill, context.seconds, slack=POLLING if real_providers else 0)
             except (Failed, SandboxError) as failure:
                 reason = str(failure)
                 console.print(f"[red]not passed:[/] {reason}", soft_wrap=True)
@@ -136,10 +139,11 @@ def run(
     return results
 
 
-def check_limit(drill: Drill, seconds: float | None) -> None:
-    """Raise Failed if the recovery took longer than the drill's limit."""
-    if drill.limit and seconds and seconds > drill.limit:
-        raise Failed(f"it took {seconds:.1f} s, more than {drill.limit:g} s")
+def check_limit(drill: Drill, seconds: float | None, *, slack: float = 0) -> None:
+    """Raise Failed if the recovery took longer than the drill's limit and `slack` seconds."""
+    limit = drill.limit and drill.limit + slack
+    if limit and seconds and seconds > limit:
+        raise Failed(f"it took {seconds:.1f} s, more than {limit:g} s")
 
 
 def _table(results: list[dict[str, Any]]) -> Table:
