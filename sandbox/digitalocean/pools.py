@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import uuid4
 
+from pydantic import model_validator
+
 from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.models import Node, NodePool, NodeStatus
 from sandbox.digitalocean.operations import Body
@@ -22,9 +24,18 @@ _FIRST_DROPLET_ID = 205545370
 
 
 class PoolTaint(Body):
+    """A taint. The case of its names is ignored: godo sends `Key`, `Value` and `Effect`."""
+
     key: str
     value: str = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_lower_case(cls, fields: object) -> object:
+        return (
+            {str(k).lower(): v for k, v in fields.items()} if isinstance(fields, dict) else fields
+        )
 
 
 class NodePoolUpdate(Body):

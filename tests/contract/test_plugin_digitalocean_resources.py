@@ -129,7 +129,7 @@ def test_a_cluster_is_created_by_the_calls_that_the_real_plugin_makes(
                 "count": 2,
                 "tags": ["pool", "terraform:default-node-pool"],
                 "labels": {"team": "shop"},
-                "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}],
+                "taints": [{"Key": "k", "Value": "v", "Effect": "NoSchedule"}],
             }
         ],
     }
