@@ -38,6 +38,8 @@ class Kustomize:
     replicas: Sequence[Replicas] = ()
     components: Sequence[str] = ()
     """Folders of Kustomize components, relative to the Application's folder."""
+    ignore_missing_components: bool = False
+    """Ignore components that don't exist, such as one that only some environments have."""
     common_labels: Mapping[str, str] = field(default_factory=dict)
     label_without_selector: bool = False
     """`common_labels` are in no selector."""

@@ -26,7 +26,7 @@ from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.promotion.cluster import ClusterUnreachable, applications
-from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.promotion.repository import GitError, WorkingTree
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.rehearsal.account import Rehearsed
 from doks_gitops.rehearsal.stack import Plan
@@ -96,13 +96,18 @@ class Rehearsal:
             rehearsed.refuse_existing()
             journal = _Journal(Path(temporary, "journal"))
             with _signals() as received:
-                reason = self._wait_for_steps(journal, Path(temporary), received)
-                if reason is None:
-                    return journal.steps
-                _report(f"The rehearsal has failed: {reason}. All that it has made is deleted.")
-                with suppress(PlatformError):
-                    self._delete_branch()
-                rehearsed.delete(journal.clusters)
+                reason: str | None = "an error of this program, see above"
+                try:
+                    reason = self._wait_for_steps(journal, Path(temporary), received)
+                finally:
+                    if reason is not None:
+                        _report(f"The rehearsal has failed: {reason}. It is deleted.")
+                        with suppress(PlatformError):
+                            self._delete_branch()
+                        rehearsed.delete(journal.clusters)
+            if reason is None:
+                _report("Nothing of the rehearsal is left in the account.")
+                return journal.steps
         raise PlatformError(
             f"The rehearsal {self.plan.name} failed: {reason}. Nothing of it is left in the"
             " account.",
@@ -154,7 +159,7 @@ class Rehearsal:
     def _rehearse(self, journal: _Journal, stack: Stack) -> None:
         with DigitalOceanClient.from_environment() as client:
             rehearsed = Rehearsed(client, self.plan.name)
-            first = self._push(self.tree.git("rev-parse", f"origin/{self.plan.revision}").strip())
+            first = self._push(self._commit(self.plan.revision))
             with journal.step("deploy until Healthy"):
                 stack.up(policy_pack=PACK)
                 self._wait(stack, first)
@@ -173,10 +178,15 @@ class Rehearsal:
             with journal.step("destroy"):
                 stack.destroy()
             self._delete_branch()
-            _until(lambda: not rehearsed.clusters())
-            if left := rehearsed.left(journal.clusters):
-                raise PlatformError(f"After the destruction there is still {', '.join(left)}.")
+            _until(lambda: not rehearsed.left(journal.clusters))
             journal.write(ended=True)
+
+    def _commit(self, revision: str) -> str:
+        """The commit of a branch of the remote, or of another revision."""
+        try:
+            return self.tree.git("rev-parse", "--verify", f"origin/{revision}^{{commit}}").strip()
+        except GitError:
+            return self.tree.git("rev-parse", "--verify", f"{revision}^{{commit}}").strip()
 
     def _push(self, parent: str) -> str:
         """Push a commit without a change on top of `parent` to the rehearsal's branch. The clone

@@ -19,7 +19,7 @@ from doks_gitops.settings.load import billable_sections
 from doks_gitops.settings.model import NAMESPACE, Cluster
 from doks_gitops.stack import Stack, link_project
 
-GIT_PASSWORD = "REHEARSAL_GIT_PASSWORD"  # noqa: S105 (no password itself)
+GIT_PASSWORD = "DOKS_GITOPS_GIT_PASSWORD"  # noqa: S105 (no password itself)
 """Environment variable with the password or token with which Argo CD reads the repository."""
 
 

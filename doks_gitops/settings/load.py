@@ -48,14 +48,12 @@ token for the cluster."""
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "token": ("DOKS_GITOPS_GITHUB_TOKEN", "GITHUB_TOKEN"),
+        "token": ("PULUMI_GITHUB_TOKEN", "GITHUB_TOKEN"),
         "baseUrl": ("GITHUB_BASE_URL",),
     }
 )
 """Sources of the keys of `github`, in a stack that has that section
-(https://www.pulumi.com/registry/packages/github/installation-configuration/). In a workflow of
-GitHub, GITHUB_TOKEN is the job's own and no source: a job that comments on a preview has it, and
-one that deploys has not."""
+(https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
 
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON. `bin/platform recover` sets it for the
@@ -167,10 +165,7 @@ def parse(
     origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
-        usable = dict(environ)
-        if environ.get("GITHUB_ACTIONS") == "true":
-            usable.pop("GITHUB_TOKEN", None)
-        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, usable)
+        origins |= _from_environment((GITHUB,), github, github_variables(environ), environ)
         raw[GITHUB] = github
     raw.update({"stack": stack, ACCOUNT: account})
     if environ.get(ADOPT):
@@ -247,6 +242,17 @@ def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Fi
             expected=f"did you mean {close}?" if close else f"one of {', '.join(NAMESPACES)}",
             fix=None if close else remove_command(stack, key),
         )
+
+
+def github_variables(environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """`GITHUB_VARIABLES`, without GITHUB_TOKEN in a workflow of GitHub: there it is the job's own
+    token. A job that opens an issue has it, and one that deploys has not."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return GITHUB_VARIABLES
+    return {
+        key: tuple(name for name in names if name != "GITHUB_TOKEN")
+        for key, names in GITHUB_VARIABLES.items()
+    }
 
 
 def _json_of_variable(name: str, text: str) -> object:

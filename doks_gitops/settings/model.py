@@ -14,7 +14,15 @@ from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
 from doks_gitops.settings import cron, scalars
-from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Violation, one_of
+from doks_gitops.settings.base import (
+    DefaultFrom,
+    ListOf,
+    Model,
+    Path,
+    Paths,
+    Violation,
+    one_of,
+)
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.scalars import is_ssh_url
 
@@ -603,7 +611,8 @@ class Project(Model):
     )
     cluster_resources: ListOf[ResourceKind] = Field(
         default=(ResourceKind(group="", kind="Namespace"),),
-        description="Cluster-scoped kinds that the applications may create.",
+        description="Cluster-scoped kinds that the applications may create; of Namespace, only "
+        "`namespaces`.",
     )
     namespace_resources: ListOf[ResourceKind] = Field(
         default=(),
@@ -707,6 +716,9 @@ class Kustomize(Model):
     components: ListOf[scalars.Line] = Field(
         default=(), description="Kustomize components to add, relative to the folder."
     )
+    ignore_missing_components: bool = Field(
+        default=False, description="Ignore components that don't exist."
+    )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )
@@ -789,6 +801,14 @@ class Helm(Model):
     skip_schema_validation: bool = Field(
         default=False, description="Don't check the values with the chart's schema."
     )
+
+    @property
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """The files with values, by the paths of the keys that name them."""
+        for index, file in enumerate(self.value_files):
+            yield ("valueFiles", index), file
+        for index, parameter in enumerate(self.file_parameters):
+            yield ("fileParameters", index, "path"), parameter.path
 
 
 class Backoff(Model):
@@ -1021,11 +1041,11 @@ class Application(Source):
             yield Violation(("sources",), "each ref once", f'"{ref}" as the ref of several sources')
         for index, source in enumerate(self.all_sources):
             at = ("sources", index) if self.sources else ()
-            for number, file in enumerate(source.helm.value_files if source.helm else ()):
+            for path, file in source.helm.files if source.helm else ():
                 name, _, _ = file.removeprefix("$").partition("/")
                 if file.startswith("$") and name not in refs:
                     yield Violation(
-                        (*at, "helm", "valueFiles", number),
+                        (*at, "helm", *path),
                         f"a file of a source with ref: {name}; "
                         + (f"there is {', '.join(refs)}" if refs else "no source has a ref"),
                         f'"{file}"',

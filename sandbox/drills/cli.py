@@ -16,9 +16,9 @@ from rich.table import Table
 
 from sandbox import session
 from sandbox.arguments import RealProviders
-from sandbox.client import SandboxError
 from sandbox.drills import timeline
 from sandbox.drills.drill import Context, Drill, Failed, Phase
+from sandbox.errors import SandboxError
 from sandbox.paths import Home
 
 # The drills that change least come first.

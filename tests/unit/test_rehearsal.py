@@ -68,10 +68,10 @@ def test_password_of_the_repository_never_reaches_a_command_line(
     (project := tmp_path / "checkout").mkdir()
     for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "__main__.py"):
         (project / name).write_text("")
-    monkeypatch.delenv("REHEARSAL_GIT_PASSWORD", raising=False)
-    with pytest.raises(PlatformError, match="export REHEARSAL_GIT_PASSWORD"):
+    monkeypatch.delenv("DOKS_GITOPS_GIT_PASSWORD", raising=False)
+    with pytest.raises(PlatformError, match="export DOKS_GITOPS_GIT_PASSWORD"):
         plan.create(project, tmp_path)
-    monkeypatch.setenv("REHEARSAL_GIT_PASSWORD", "hush")
+    monkeypatch.setenv("DOKS_GITOPS_GIT_PASSWORD", "hush")
     pulumi.script(f"[ \"$1\" = config ] && cat >'{pulumi.folder}/input'; exit 0")
     stack = plan.create(project, tmp_path)
     assert (pulumi.folder / "input").read_text() == "hush"

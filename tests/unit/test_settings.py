@@ -13,6 +13,7 @@ from doks_gitops import settings
 from doks_gitops.settings import reference
 from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import Sync
+from tests.unit import stackfiles
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
 TOKEN = {"DIGITALOCEAN_TOKEN": "dop_v1_from_the_environment"}
@@ -320,3 +321,33 @@ def test_variable_of_a_recovery_that_is_broken_is_an_error_that_names_it(text: s
     [finding] = refused("dev", own_config("dev"), environ=TOKEN | {ADOPT: text})
     assert finding.key == ADOPT
     assert "`bin/platform recover`" in finding.expected
+
+
+def test_source_has_the_only_repository_of_its_type_by_default() -> None:
+    repositories = {
+        "git": {"url": "https://git.example.com/team/shop"},
+        "charts": {"url": "https://charts.example.com", "type": "helm"},
+        "artifacts": {"url": "oci://ghcr.io/team/shop", "type": "oci"},
+    }
+    chart = {"chart": "redis", "version": "1.2.3"}
+    sources = [chart, {"ref": "values"}, {"version": "1.2.3"}]
+    stack = stackfiles.parsed(
+        repositories=repositories,
+        applications={
+            "shop": {"path": "shop", "namespace": "shop-dev"},
+            "cache": {**chart, "namespace": "shop-dev"},
+            "all": {"sources": sources, "namespace": "shop-dev"},
+        },
+    )
+    names = {
+        name: [source.repository for source in application.all_sources]
+        for name, application in stack.applications.items()
+    }
+    assert names == {"shop": ["git"], "cache": ["charts"], "all": ["charts", "git", "artifacts"]}
+
+
+def test_source_names_its_repository_if_several_are_of_its_type() -> None:
+    repositories = {name: {"url": f"https://git.example.com/{name}"} for name in ("one", "two")}
+    shop = {"path": "shop", "namespace": "shop-dev"}
+    with pytest.raises(settings.SettingsError, match=r"shop.repository\n +got: +nothing"):
+        stackfiles.parsed(repositories=repositories, applications={"shop": shop})
