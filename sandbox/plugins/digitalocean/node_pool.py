@@ -183,7 +183,8 @@ async def _until_running(api: Api, cluster_id: str, id: str, seconds: float) -> 
 
 
 def _taints(pool: Properties) -> list[dict[str, str]]:
-    return [{name: taint[name] for name in _TAINT} for taint in pool.get("taints", [])]
+    """The taints as godo sends them: its type has no other names for JSON."""
+    return [{name.title(): taint[name] for name in _TAINT} for taint in pool.get("taints", [])]
 
 
 def describe_pool(pool: dict[str, Any]) -> Properties:
