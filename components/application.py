@@ -12,6 +12,9 @@ from components.manifest import as_argo
 from components.options import child_options, holds_outputs
 from components.project import FINALIZER, IN_CLUSTER
 
+_HISTORY = 10
+"""Past syncs that Argo CD keeps by default."""
+
 
 @dataclass(frozen=True)
 class Replicas:
@@ -35,8 +38,18 @@ class Kustomize:
     replicas: Sequence[Replicas] = ()
     components: Sequence[str] = ()
     """Folders of Kustomize components, relative to the Application's folder."""
+    ignore_missing_components: bool = False
+    """Ignore components that don't exist, such as one that only some environments have."""
     common_labels: Mapping[str, str] = field(default_factory=dict)
+    label_without_selector: bool = False
+    """`common_labels` are in no selector."""
+    label_include_templates: bool = False
+    """With `label_without_selector`: they are in templates of Pods."""
+    force_common_labels: bool = False
+    """`common_labels` replace labels that the folder sets itself."""
     common_annotations: Mapping[str, str] = field(default_factory=dict)
+    force_common_annotations: bool = False
+    """`common_annotations` replace annotations that the folder sets itself."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class Directory:
     include: str | None = None
     """Glob pattern of the files. Default: all."""
     exclude: str | None = None
+    disable_extension_filter: bool = False
+    """Files of all names, not only .yaml, .yml and .json."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,14 @@ class HelmParameter:
     value: pulumi.Input[str]
     force_string: bool = False
     """As with `helm --set-string`."""
+
+
+@dataclass(frozen=True)
+class HelmFileParameter:
+    """A value, read from a file as with `helm --set-file`."""
+
+    name: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +102,10 @@ class Helm:
     """Overrides `value_files`."""
     parameters: Sequence[HelmParameter] = ()
     """Override `values_object`."""
+    file_parameters: Sequence[HelmFileParameter] = ()
     skip_crds: bool = False
+    skip_tests: bool = False
+    skip_schema_validation: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +124,17 @@ class Retry:
 
     limit: int = 5
     """-1: without limit. 0: none."""
+    refresh: bool = False
+    """Retry with the newest commit instead of the one that failed."""
     backoff: Backoff = field(default_factory=Backoff)
+
+
+@dataclass(frozen=True)
+class NamespaceMetadata:
+    """Labels and annotations of a namespace."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,9 +150,13 @@ class Sync:
     """Delete objects that Git no longer has."""
     self_heal: bool = True
     """Revert manual changes in the cluster."""
+    allow_empty: bool = False
+    """With `prune`: also delete all objects, if Git has none any more."""
     retry: Retry = field(default_factory=Retry)
     options: Sequence[str] = ("CreateNamespace=true",)
     """https://argo-cd.readthedocs.io/en/stable/user-guide/sync-options/"""
+    managed_namespace_metadata: NamespaceMetadata | None = None
+    """Labels and annotations of the namespace that `CreateNamespace=true` creates."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +215,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Info:
+    """A line about an Application, shown by Argo CD."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
 class GitOpsApplicationArgs:
     """An Application: its sources, its destination and its sync policy.
 
@@ -195,6 +243,10 @@ class GitOpsApplicationArgs:
     """Default: deploy every commit, delete what Git no longer has, revert manual changes."""
     ignore_differences: Sequence[IgnoreDifference] = ()
     """Fields that Argo CD does not compare with Git."""
+    info: Sequence[Info] = ()
+    """Lines about it, shown by Argo CD."""
+    revision_history_limit: int = _HISTORY
+    """Past syncs that Argo CD keeps, to roll back to."""
     finalizer: bool = True
     """Deleting the Application deletes the objects that it deployed."""
 
@@ -259,8 +311,14 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     if args.sync.options:
         policy["syncOptions"] = list(args.sync.options)
     if args.sync.automated:
-        policy["automated"] = {"prune": args.sync.prune, "selfHeal": args.sync.self_heal}
-    spec = {
+        policy["automated"] = {
+            "prune": args.sync.prune,
+            "selfHeal": args.sync.self_heal,
+            **({"allowEmpty": True} if args.sync.allow_empty else {}),
+        }
+    if args.sync.managed_namespace_metadata is not None:
+        policy["managedNamespaceMetadata"] = as_argo(args.sync.managed_namespace_metadata)
+    spec: dict[str, Any] = {
         "project": args.project_name,
         # Argo CD ignores `source` beside `sources`.
         **({"sources": sources} if len(sources) > 1 else {"source": sources[0]}),
@@ -269,6 +327,10 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
     }
     if args.ignore_differences:
         spec["ignoreDifferences"] = as_argo(args.ignore_differences)
+    if args.info:
+        spec["info"] = as_argo(args.info)
+    if args.revision_history_limit != _HISTORY:
+        spec["revisionHistoryLimit"] = args.revision_history_limit
     return spec
 
 

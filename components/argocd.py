@@ -22,7 +22,7 @@ from components.chart_values import (
 from components.dependencies import with_dependencies
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from components.options import child_options, holds_outputs
-from components.password import password_hash
+from components.password import password_hash, unknown_secret
 from components.project import IN_CLUSTER
 
 IN_CLUSTER_NAME = "in-cluster"
@@ -167,9 +167,12 @@ class ArgoCdArgs:
     """Credential templates by a short name, which becomes a part of the Secret's name."""
     admin: Admin = field(default_factory=Admin)
     """The user `admin`. Default: enabled, with a generated password."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories, with the credentials of each one."""
     webhook_secret: pulumi.Input[str] | None = None
-    """Secret that GitHub signs its webhooks with. None: Argo CD does not verify GitHub's webhooks,
-    so whoever can reach it can make it look for new commits at any time.
+    """Secret that GitHub signs its webhooks with. None: Argo CD refuses GitHub's webhooks, as it
+    refuses those of the other Git hosts that have no secret in `values`. None without a user
+    `admin`: it accepts them unsigned, and whoever can reach it can make it look for new commits.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/"""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
@@ -221,7 +224,11 @@ class ArgoCd(pulumi.ComponentResource):
         self.namespace = with_dependencies(args.namespace, args.cluster_id)
         namespace = Namespace(
             name,
-            metadata=ObjectMetaArgs(name=self.namespace),
+            metadata=ObjectMetaArgs(
+                name=self.namespace,
+                # An Application that has the namespace too does not delete it.
+                annotations={"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+            ),
             opts=child_options(self, opts),
         )
         in_namespace = child_options(self, opts, pulumi.ResourceOptions(depends_on=[namespace]))
@@ -261,6 +268,8 @@ class ArgoCd(pulumi.ComponentResource):
 
         self.admin_password = self._admin_password(name, args, in_namespace)
         identity = f"{pulumi.get_project()}/{pulumi.get_stack()}/{name}"
+        webhook_secret = _secret(args.webhook_secret)
+        known_secret = self.admin_password if args.admin.enabled else webhook_secret
         options = ArgoCdOptions(
             high_availability=args.high_availability,
             url=args.url,
@@ -271,7 +280,13 @@ class ArgoCd(pulumi.ComponentResource):
                 else None
             ),
             admin_password_set_at=args.admin.password_set_at,
-            webhook_secret=_secret(args.webhook_secret),
+            webhook_secret=webhook_secret,
+            unknown_webhook_secret=(
+                known_secret.apply(lambda known: unknown_secret(known, identity))
+                if known_secret is not None
+                else None
+            ),
+            git_submodules=args.git_submodules,
             separate_secret=args.managed_by_git,
         )
         prerequisites = [namespace, in_cluster, *repositories]

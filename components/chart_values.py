@@ -33,7 +33,12 @@ class ArgoCdOptions:
     admin_password_set_at: str | None = None
     """RFC 3339. Argo CD ends older sessions."""
     webhook_secret: pulumi.Input[str] | None = None
-    """The secret of GitHub's webhook. None: Argo CD accepts unsigned ones."""
+    """The secret of GitHub's webhook. None: `unknown_webhook_secret`."""
+    unknown_webhook_secret: pulumi.Input[str] | None = None
+    """Nobody signs with it: Argo CD refuses the webhooks of all Git hosts without a secret of their
+    own. None: it accepts theirs unsigned."""
+    git_submodules: bool = True
+    """Argo CD fetches the submodules of Git repositories."""
     separate_secret: bool = False
     """The chart does not create the Secret `argocd-secret`, which holds the admin password and the
     webhook's secret."""
@@ -45,9 +50,7 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
     Raises ValueError for a URL that is not `https://host[:port]`: the chart takes a domain only.
     """
     secret: dict[str, Any] = (
-        {"createSecret": False}
-        if options.separate_secret
-        else {_CHART_NAMES[key]: value for key, value in secret_data(options).items()}
+        {"createSecret": False} if options.separate_secret else _chart_secret(secret_data(options))
     )
     common = {
         "global": {"domain": _domain(options.url)},
@@ -55,7 +58,10 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
         "crds": {"install": True, "keep": True},
         "configs": {
             "cm": {"admin.enabled": options.admin_enabled},
-            "params": {"controller.sync.timeout.seconds": str(SYNC_SECONDS)},
+            "params": {
+                "controller.sync.timeout.seconds": str(SYNC_SECONDS),
+                **({} if options.git_submodules else _WITHOUT_SUBMODULES),
+            },
             **({"secret": secret} if secret else {}),
         },
     }
@@ -72,17 +78,45 @@ def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
         data["admin.password"] = options.admin_password_hash
         # The chart's default is the current time, which would change the release in every run.
         data["admin.passwordMtime"] = options.admin_password_set_at or "1970-01-01T00:00:00Z"
+    if options.unknown_webhook_secret is not None:
+        data |= dict.fromkeys(_WEBHOOKS, options.unknown_webhook_secret)
     if options.webhook_secret is not None:
         data["webhook.github.secret"] = options.webhook_secret
     return data
 
 
+_WITHOUT_SUBMODULES = {
+    "reposerver.enable.git.submodule": "false",
+    "applicationsetcontroller.enable.git.submodule": "false",
+}
+"""https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-cmd-params-cm-yaml/"""
+
+_WEBHOOKS = {
+    "webhook.azuredevops.password": "azureDevops.password",
+    "webhook.azuredevops.username": "azureDevops.username",
+    "webhook.bitbucket.uuid": "bitbucketUUID",
+    "webhook.bitbucketserver.secret": "bitbucketServerSecret",
+    "webhook.github.secret": "githubSecret",
+    "webhook.gitlab.secret": "gitlabSecret",
+    "webhook.gogs.secret": "gogsSecret",
+}
 _CHART_NAMES = {
     "admin.password": "argocdServerAdminPassword",
     "admin.passwordMtime": "argocdServerAdminPasswordMtime",
-    "webhook.github.secret": "githubSecret",
+    **_WEBHOOKS,
 }
-"""Names of the chart's values in `configs.secret`, by the keys of `argocd-secret`."""
+"""Paths of the chart's values in `configs.secret`, by the keys of `argocd-secret`."""
+
+
+def _chart_secret(data: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in data.items():
+        *parents, name = _CHART_NAMES[key].split(".")
+        target = values
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[name] = value
+    return values
 
 
 def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

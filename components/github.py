@@ -84,6 +84,10 @@ class Ruleset:
     checks: Sequence[str] = ()
     """Names of the jobs or statuses that must pass."""
     bypass: Sequence[Bypass] = ()
+    code_owners: bool = True
+    """A pull request also needs an approval by the owners of each file that has some in CODEOWNERS.
+    https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
+    """
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,8 @@ class GitHubDeliveryArgs:
     environments: Mapping[str, Environment] = field(default_factory=dict)
     """Environments by name."""
     secrets: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
-    """Secrets of all workflows. GitHub does not return their values: Pulumi detects a manual change
-    by its date, and sets the secret again."""
+    """Secrets of all workflows. GitHub does not return their values: a refresh shows by its date
+    that somebody else has written a secret, but an update does not set it again."""
     variables: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     """Variables of all workflows."""
 
@@ -195,6 +199,7 @@ class GitHubDelivery(pulumi.ComponentResource):
                 non_fast_forward=True,
                 pull_request=RepositoryRulesetRulesPullRequestArgs(
                     required_approving_review_count=ruleset.approvals,
+                    require_code_owner_review=ruleset.code_owners,
                     # A new commit needs a new approval.
                     dismiss_stale_reviews_on_push=True,
                 ),

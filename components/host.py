@@ -30,7 +30,7 @@ from components.registry import ContainerRegistry
 
 NAME = "doks-gitops"
 """The package's name in the types of the components."""
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 COMPONENTS: list[type[pulumi.ComponentResource]] = [
     ContainerRegistry,
     DoksCluster,

@@ -1,7 +1,8 @@
-"""The hash of Argo CD's admin password."""
+"""What is derived from Argo CD's admin password or another secret."""
 
 import base64
 import hashlib
+import hmac
 
 import bcrypt
 
@@ -30,3 +31,8 @@ def password_hash(password: str, identity: str) -> str:
         )
     salt = base64.b64encode(hashlib.sha256(identity.encode()).digest()[:16]).rstrip(b"=")
     return bcrypt.hashpw(secret, b"$2a$%d$" % _ROUNDS + salt.translate(_TO_BCRYPT)).decode()
+
+
+def unknown_secret(known: str, identity: str) -> str:
+    """A secret that nobody needs to know, always the same for the same secret and `identity`."""
+    return hmac.digest(known.encode(), f"{identity} webhooks".encode(), "sha256").hex()

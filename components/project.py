@@ -9,6 +9,7 @@ from pulumi_kubernetes.apiextensions import CustomResource
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.manifest import as_argo
+from components.names import CLUSTER_NAMESPACES, RELEASE_NAME
 from components.options import child_options
 
 IN_CLUSTER = "https://kubernetes.default.svc"
@@ -25,6 +26,13 @@ class ResourceKind:
     group: str = field(default="", kw_only=True)
     """"" is the core group."""
     kind: str
+
+
+ARGOCD_KINDS = tuple(
+    ResourceKind(kind, group="argoproj.io")
+    for kind in ("AppProject", "Application", "ApplicationSet")
+)
+"""Who may make these administers Argo CD."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,10 @@ class GitOpsProjectArgs:
     """Limits of a project. https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
 
     Applications may deploy to `namespaces` only: all namespaced kinds, or those in
-    `namespace_resources`. Of the cluster-scoped kinds they may deploy `cluster_resources` only.
+    `namespace_resources`. Of the cluster-scoped kinds they may deploy `cluster_resources` only; of
+    the kind Namespace only `namespaces`, and nothing that belongs to Argo CD or to the cluster.
+    Argo CD deletes what is taken out of Git, whoever had created it. Names of cluster-scoped
+    objects in a project need Argo CD 3.3 (chart 9.4.2).
     """
 
     project_name: str
@@ -119,9 +130,9 @@ class GitOpsProjectArgs:
     description: str = ""
     """Shown by Argo CD."""
     cluster_resources: Sequence[ResourceKind] = (ResourceKind("Namespace"),)
-    """Cluster-scoped kinds. Default: namespaces."""
+    """Cluster-scoped kinds. Default: namespaces, of which only `namespaces` are allowed."""
     namespace_resources: Sequence[ResourceKind] = ()
-    """Namespaced kinds. Default: all."""
+    """Namespaced kinds. Default: all; without `allow_any`, all but `ARGOCD_KINDS`."""
     allow_any: bool = False
     """Allow patterns such as `*` in the lists above."""
     denied_cluster_resources: Sequence[ResourceKind] = ()
@@ -183,7 +194,7 @@ class GitOpsProject(pulumi.ComponentResource):
                 "destinations": [
                     {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
                 ],
-                "clusterResourceWhitelist": _kinds(args.cluster_resources),
+                "clusterResourceWhitelist": _allowed_cluster_resources(args),
                 **_optional(args),
             },
             opts=child_options(self, opts),
@@ -196,8 +207,14 @@ def _optional(args: GitOpsProjectArgs) -> dict[str, Any]:
     """The parts of the spec that are not empty."""
     spec = {
         "namespaceResourceWhitelist": _kinds(args.namespace_resources),
-        "clusterResourceBlacklist": _kinds(args.denied_cluster_resources),
-        "namespaceResourceBlacklist": _kinds(args.denied_namespace_resources),
+        "clusterResourceBlacklist": [
+            *(_platform_resources(args) if args.cluster_resources else ()),
+            *_kinds(args.denied_cluster_resources),
+        ],
+        "namespaceResourceBlacklist": [
+            *(() if args.namespace_resources or args.allow_any else _kinds(ARGOCD_KINDS)),
+            *_kinds(args.denied_namespace_resources),
+        ],
         "roles": [{"name": name, **as_argo(role)} for name, role in sorted(args.roles.items())],
         "syncWindows": [_window(args.project_name, window) for window in args.sync_windows],
         "orphanedResources": args.orphaned_resources
@@ -212,6 +229,39 @@ def _window(project: str, window: SyncWindow) -> dict[str, Any]:
     # The names of Applications begin with their project's.
     applications = [f"{project}-{name}" for name in names]
     return {**as_argo(window)} | ({"applications": applications} if applications else {})
+
+
+def _allowed_cluster_resources(args: GitOpsProjectArgs) -> list[dict[str, str]]:
+    namespace = ResourceKind("Namespace")
+    # `!` excludes namespaces, which allows all others.
+    excludes = any(pattern.startswith("!") for pattern in args.namespaces)
+    if namespace not in args.cluster_resources or excludes:
+        return _kinds(args.cluster_resources)
+    others = [kind for kind in args.cluster_resources if kind != namespace]
+    return [
+        *({**asdict(namespace), "name": _go_pattern(pattern)} for pattern in args.namespaces),
+        *_kinds(others),
+    ]
+
+
+def _platform_resources(args: GitOpsProjectArgs) -> list[dict[str, pulumi.Input[str]]]:
+    """Cluster-scoped objects that hold Argo CD or the cluster together, and the namespaces that are
+    excluded."""
+    rbac = "rbac.authorization.k8s.io"
+    excluded = [_go_pattern(name[1:]) for name in args.namespaces if name.startswith("!")]
+    namespaces = [args.argocd_namespace, *CLUSTER_NAMESPACES, *excluded]
+    names: list[tuple[str, str, pulumi.Input[str]]] = [
+        *(("", "Namespace", namespace) for namespace in namespaces),
+        ("apiextensions.k8s.io", "CustomResourceDefinition", "*.argoproj.io"),
+        (rbac, "ClusterRole", f"{RELEASE_NAME}-*"),
+        (rbac, "ClusterRoleBinding", f"{RELEASE_NAME}-*"),
+    ]
+    return [{"group": group, "kind": kind, "name": name} for group, kind, name in names]
+
+
+def _go_pattern(pattern: str) -> str:
+    """The pattern as Go's `filepath.Match` reads it: `[^...]` where others write `[!...]`."""
+    return pattern.replace("[!", "[^")
 
 
 def _kinds(kinds: Sequence[ResourceKind]) -> list[dict[str, str]]:

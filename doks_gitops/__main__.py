@@ -1,5 +1,7 @@
 """`bin/platform`."""
 
+from doks_gitops import variables
 from doks_gitops.cli import main
 
+variables.restrict(deployment=True)
 main()

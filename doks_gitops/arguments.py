@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from components.application import Directory, GitOpsApplicationArgs, Source, Sync
 from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
 from components.cluster import DoksClusterArgs, Existing
-from components.project import GitOpsProjectArgs, ResourceKind
+from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
 from doks_gitops.settings import model
@@ -85,7 +85,7 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
             and version == str(running.version)
             and account.replacement(settings, team) is None
         ),
-        access_token=secret(settings.digitalocean.token),
+        access_token=secret(settings.digitalocean.kubernetes_token),
         registry_integration=account.provider_allows_pulls(settings, team),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
@@ -157,10 +157,7 @@ def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> G
             source_repos=(settings.repositories[settings.app_of_apps.repository].url,),
             namespaces=(settings.argocd.namespace,),
             cluster_resources=(),
-            namespace_resources=tuple(
-                ResourceKind(kind, group="argoproj.io")
-                for kind in ("AppProject", "Application", "ApplicationSet")
-            ),
+            namespace_resources=ARGOCD_KINDS,
         )
     project = settings.project
     assert project is not None
@@ -210,7 +207,7 @@ def _named(sources: tuple[Source, ...], name: str) -> tuple[Source, ...]:
 
 def _fingerprint(project: GitOpsProjectArgs) -> str:
     """Returns a name that changes with what the project allows."""
-    allowed = replace(project, description="")
+    allowed = replace(project, description="", roles={})
     return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 

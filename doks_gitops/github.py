@@ -31,6 +31,8 @@ ACTIONS = "github-actions[bot]"
 """Author of what a workflow writes with its GITHUB_TOKEN."""
 LARGEST_PAGE = 100
 
+_NOT_STARTED = ("waiting", "queued", "pending")
+
 _FIXES = {
     401: "Set GITHUB_TOKEN to a valid token.",
     403: "Give the token the permission: pull-requests: write for a comment or a pull request,"
@@ -60,6 +62,7 @@ class Repository:
                 " could read the token on its way.",
                 "export GITHUB_API_URL=https://HOST/api/v3",
             )
+        self._token = token
         self._owner = name.partition("/")[0]
         self._where = f"{name} at {api_url}"
         github = Github(
@@ -128,6 +131,44 @@ class Repository:
                 return pull_request.html_url
             return self._repository.create_pull(base=base, head=branch, title=title).html_url
 
+    def artifact(self, name: str, branch: str) -> bytes | None:
+        """The ZIP archive of the newest artifact of that name that a workflow of `branch` has made;
+        None if there is none. A fork's branch of the same name is another one.
+
+        https://docs.github.com/en/rest/actions/artifacts
+        """
+        with self._errors(f"read the artifact {name}"):
+            for artifact in self._repository.get_artifacts(name=name):
+                run = artifact.raw_data.get("workflow_run") or {}
+                own = run.get("head_repository_id") == run.get("repository_id")
+                if not artifact.expired and own and run.get("head_branch") == branch:
+                    return self._download(artifact.archive_download_url)
+            return None
+
+    def _download(self, url: str) -> bytes:
+        """What GitHub redirects to, which is another host and needs no token."""
+        with http.Session(self._token) as session:
+            response = session.get(url)
+        location = response.headers.get("Location")
+        if location is not None:
+            response = requests.get(location, timeout=http.TIMEOUT)
+        response.raise_for_status()
+        return response.content
+
+    def deployed_commit(self, environment: str) -> str | None:
+        """The commit of the newest deployment to an environment that was started, whether or not it
+        succeeded; None if there is none.
+
+        https://docs.github.com/en/rest/deployments/deployments
+        """
+        with self._errors(f"read the deployments to {environment}"):
+            for deployment in self._repository.get_deployments(environment=environment):
+                states = [status.state for status in deployment.get_statuses()]
+                # Those that wait for an approval have changed nothing.
+                if states and states[0] not in _NOT_STARTED:
+                    return deployment.sha
+            return None
+
     def _open_issue(self, name: str) -> Issue | None:
         marker = MARKER.format(name=name)
         issues = self._repository.get_issues(state="open")
@@ -150,13 +191,15 @@ class Repository:
 
     @cached_property
     def _login(self) -> str:
-        """The token's user. The token of a workflow may not ask for it."""
+        """The token's user. That of a GitHub App, or of a workflow, may not ask for it.
+        GITHUB_APP_SLUG is the App's name in URLs; without it, the App is GitHub Actions."""
         try:
             return self._github.get_user().login
         except GithubException as error:
             # https://docs.github.com/en/rest/users/users#get-the-authenticated-user
             if error.status == 403 and "by integration" in _message(error):
-                return ACTIONS
+                app = os.environ.get("GITHUB_APP_SLUG")
+                return f"{app}[bot]" if app else ACTIONS
             raise
 
     @contextmanager

@@ -18,9 +18,10 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -31,6 +32,7 @@ from pulumi.automation import (
     CommandError,
     CommandResult,
     ConcurrentUpdateError,
+    ConfigValue,
     LocalWorkspace,
     OnOutput,
     PulumiCommand,
@@ -49,6 +51,10 @@ https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
 _TAIL = 20
 """Lines of standard output that an error repeats when standard error is empty."""
+
+
+_OPERATIONS = 100
+"""Operations of a stack's history that are read."""
 
 
 class PulumiError(PlatformError):
@@ -79,12 +85,18 @@ class Stack:
     raises `PulumiError` if pulumi can't be run or does not end with exit code 0.
     """
 
-    def __init__(self, name: str, folder: Path | None = None) -> None:
-        """`folder`: where Pulumi.yaml is; default: the working directory."""
+    def __init__(
+        self, name: str, folder: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        """`folder`: where Pulumi.yaml is; default: the working directory. `env`: variables that
+        pulumi has in place of those of this process."""
         self.name = name
         self.folder = folder or Path.cwd()
         self._pulumi = _Pulumi(name)
-        self._workspace = LocalWorkspace(work_dir=str(self.folder), pulumi_command=self._pulumi)
+        self._env = dict(env or {})
+        self._workspace = LocalWorkspace(
+            work_dir=str(self.folder), env_vars=self._env, pulumi_command=self._pulumi
+        )
 
     def config(self) -> dict[str, str]:
         """Returns the stack's configuration by full key, secrets in clear; objects are JSON."""
@@ -102,12 +114,13 @@ class Stack:
         )
         return outputs
 
-    def export(self) -> dict[str, Any]:
-        """Returns the stack's state, its secrets encrypted.
+    def export(self, *, secrets: bool = False) -> dict[str, Any]:
+        """Returns the stack's state, its secrets encrypted, or with `secrets` in clear.
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_export/
         """
-        state: dict[str, Any] = json.loads(self._run("stack", "export"))
+        options = ["--show-secrets"] if secrets else []
+        state: dict[str, Any] = json.loads(self._run("stack", "export", *options))
         return state
 
     def preview(self, *, refresh: bool = False) -> dict[str, Any]:
@@ -120,10 +133,23 @@ class Stack:
         Raises `PulumiError` with the engine's messages. A command that fails gives no preview,
         whatever it has printed.
         """
-        options = ["--json", "--show-sames", *(REFRESH if refresh else ())]
+        return self._preview(*(REFRESH if refresh else ()))
+
+    def plan(self) -> dict[str, Any]:
+        """Returns the update plan of a preview, its secrets in clear: the changed inputs of each
+        resource, as the state has them. Raises `PulumiError` as `preview` does.
+
+        https://www.pulumi.com/docs/iac/concepts/update-plans/
+        """
+        with NamedTemporaryFile("r", suffix=".json") as file:
+            self._preview("--show-secrets", "--save-plan", file.name)
+            plan: dict[str, Any] = json.load(file)
+            return plan
+
+    def _preview(self, *options: str) -> dict[str, Any]:
         command = shlex.join(["pulumi", "preview", "--stack", self.name])
         try:
-            output = self._run("preview", *options)
+            output = self._run("preview", "--json", "--show-sames", *options)
         except PulumiError as error:
             messages = _error_messages(_json_object(error.output))
             if not messages:
@@ -135,6 +161,16 @@ class Stack:
         if messages := _error_messages(preview):
             raise PulumiError("\n".join(messages), command, output=output)
         return preview
+
+    def history(self) -> list[dict[str, Any]]:
+        """Returns the last operations on the stack, newest first.
+
+        https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_history/
+        """
+        history: list[dict[str, Any]] = json.loads(
+            self._run("stack", "history", "--json", "--page-size", str(_OPERATIONS))
+        )
+        return history
 
     @property
     def file(self) -> Path:
@@ -161,6 +197,30 @@ class Stack:
                 self.file.write_bytes(content)
         return changed
 
+    def init_with_passphrase(self) -> None:
+        """Create the stack in the backend, empty, with PULUMI_CONFIG_PASSPHRASE, and add the key
+        that is made of it to the stack file."""
+        self._run("stack", "init", "--no-select", "--secrets-provider", "passphrase")
+
+    def set_secrets(self, values: Mapping[str, str]) -> None:
+        """Encrypt `values` in the stack file, by keys with paths. The command line has them, where
+        other users of the machine see them: no real secret may be among them."""
+        self._workspace.set_all_config(
+            self.name, {key: ConfigValue(value, secret=True) for key, value in values.items()},
+            path=True,
+        )  # fmt: skip
+
+    def set_secret(self, key: str, value: str) -> None:
+        """Encrypt one value in the stack file, by a key with a path. No command line has it."""
+        words = [self._pulumi.command, "config", "set", "--secret", "--path", key]
+        done = subprocess.run(
+            [*words, "--stack", self.name, "--non-interactive"],
+            cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise PulumiError(f"`{shlex.join(words)}` failed:\n{_tail(done.stderr)}", None)
+
     def cancel(self) -> None:
         """Release the lock of the stack. A run that still holds it is cancelled."""
         self._run("cancel", "--yes", live=True)
@@ -180,15 +240,15 @@ class Stack:
         """Delete a resource and its dependents from the state alone, protected ones included."""
         self._run("state", "delete", "--yes", "--force", "--target-dependents", urn, live=True)
 
-    def import_state(self, export: Mapping[str, Any]) -> None:
-        """Replace the stack's state by one that `export` returned, changed.
+    def import_state(self, export: Mapping[str, Any], *, live: bool = True) -> None:
+        """Replace the stack's state by one that `export` returned, changed. `live`: show it.
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_import/
         """
         with NamedTemporaryFile("w", suffix=".json") as file:
             json.dump(export, file)
             file.flush()
-            self._run("stack", "import", "--file", file.name, live=True)
+            self._run("stack", "import", "--file", file.name, live=live)
 
     def up(
         self,
@@ -215,6 +275,10 @@ class Stack:
             live=True, env=env,
         )  # fmt: skip
 
+    def destroy(self) -> None:
+        """Destroy all resources of the stack, with the credentials that the program has now."""
+        self._run("destroy", "--yes", "--skip-preview", *REFRESH, live=True)
+
     def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:
         """Run `pulumi WORDS --stack STACK`; returns its standard output.
 
@@ -230,7 +294,17 @@ class Stack:
             on_output, on_error = _printer(sys.stdout), _printer(sys.stderr)
             if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
                 arguments += ["--color", "always"]
-        return self._pulumi.run(arguments, str(self.folder), env or {}, on_output, on_error).stdout
+        env = {**self._env, **(env or {})}
+        return self._pulumi.run(arguments, str(self.folder), env, on_output, on_error).stdout
+
+
+def link_project(source: Path, target: Path, *, without: Callable[[str], object]) -> None:
+    """Make the folder `target` with links to what is in `source`, apart from Git's own folder and
+    from the names that `without` is true for."""
+    target.mkdir()
+    for file in source.absolute().iterdir():
+        if file.name != ".git" and not without(file.name):
+            (target / file.name).symlink_to(file)
 
 
 class _Pulumi(PulumiCommand):

@@ -1,7 +1,9 @@
 """The sandbox's command line."""
 
+import base64
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,8 +15,10 @@ import typer
 from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
-from sandbox.client import Daemon, SandboxError
+from sandbox.arguments import RealProviders
+from sandbox.client import Daemon
 from sandbox.drills.cli import drill
+from sandbox.errors import SandboxError
 from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home, write_private
@@ -31,6 +35,8 @@ app.add_typer(faults.app, name="fault")
 app.command()(drill)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+_LEAST_FREE = 64
+"""MiB. With less, the processes of a sandbox can't write their files."""
 
 Repo = Annotated[
     str | None,
@@ -50,9 +56,13 @@ def up(
         bool | None,
         typer.Option(help="Notify Argo CD of commits by webhook, as GitHub does; off: it polls."),
     ] = None,
+    real_providers: RealProviders = False,
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before recovering from a killed run.")
+    ] = False,
     build: Build = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
@@ -63,16 +73,28 @@ def up(
                 f"There is no stack {stack!r}; choose from {', '.join(engine.STACKS)}."
             )
     home = Home.default()
-    daemon, pulumi = session.start(home, repo, console, webhooks=webhooks, from_source=build)
+    daemon, pulumi = session.start(
+        home,
+        repo,
+        console,
+        webhooks=webhooks,
+        real_providers=real_providers,
+        from_source=build,
+    )
     for stack in stacks:
-        _release_stale_lock(pulumi, stack)
         command = ["pulumi", "up", "--stack", stack, "--yes"]
+        released = _release_stale_lock(pulumi, stack)
+        unfinished = pulumi.unfinished(stack)
+        if released or unfinished:
+            _ask_to_recover(stack, unfinished, yes=yes)
+            command = _recover_command(stack)
         console.rule(shlex.join(command), align="left")
         code = _run(command, pulumi)
         if code:
             raise SandboxError(
-                f"`pulumi up --stack {stack}` failed (exit code {code}); its message is above."
-                f" After fixing the cause, continue with: bin/sandbox up {stack}"
+                f"`{shlex.join(command)}` failed (exit code {code}); its message is above."
+                f" After fixing the cause, continue with: bin/sandbox up {stack}; if a run was"
+                f" killed or something was lost: bin/sandbox recover {stack}"
             )
     if wait:
         wait_until_healthy(
@@ -84,17 +106,34 @@ def up(
 
 
 @app.command()
-def start(repo: Repo = None, build: Build = False) -> None:
+def start(repo: Repo = None, build: Build = False, real_providers: RealProviders = False) -> None:
     """Start the sandbox without deploying: an account, a monorepo and three stacks to preview."""
-    session.start(Home.default(), repo, console, from_source=build)
+    session.start(Home.default(), repo, console, real_providers=real_providers, from_source=build)
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
 
 
-def _release_stale_lock(pulumi: engine.Engine, stack: str) -> None:
-    if pulumi.release_stale_lock(stack):
+def _ask_to_recover(stack: str, unfinished: list[str], *, yes: bool) -> None:
+    """Raises typer.Abort if the user does not want it. Does not ask without a terminal."""
+    changed = f" while it changed {', '.join(unfinished)}" if unfinished else ""
+    console.print(
+        f"An earlier run on stack {stack} was killed{changed}. `pulumi up` fails over what it has"
+        " left; `bin/platform recover` completes it."
+    )
+    if sys.stdin.isatty() and not yes:
+        typer.confirm(f"Recover the stack {stack}?", default=True, abort=True)
+
+
+def _release_stale_lock(pulumi: engine.Engine, stack: str) -> bool:
+    released = pulumi.release_stale_lock(stack)
+    if released:
         console.print(f"Removed the lock that a killed pulumi left on stack {stack}.")
+    return released
+
+
+def _recover_command(stack: str) -> list[str]:
+    return [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"]
 
 
 def _run(command: list[str], pulumi: engine.Engine) -> int:
@@ -196,7 +235,7 @@ def run(context: typer.Context) -> None:
 
 def _exec(command: list[str], daemon: Daemon) -> NoReturn:
     """Replace this process by the command, run in the sandbox's project folder."""
-    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(Home.default(), daemon, toolchain.ensure(errors), errors)
     os.chdir(pulumi.project)
     try:
         os.execvpe(command[0], command, pulumi.env)
@@ -208,12 +247,10 @@ def _exec(command: list[str], daemon: Daemon) -> NoReturn:
 def recover(stack: Annotated[str, typer.Argument(help="The stack.")]) -> None:
     """Restore a stack after a loss (bin/platform recover)."""
     home, daemon = Home.default(), _daemon()
-    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors))
+    pulumi = session.engine_of(home, daemon, toolchain.ensure(errors), errors)
     if stack in engine.STACKS:
         _release_stale_lock(pulumi, stack)
-    code = _run(
-        [str(REPOSITORY / "bin" / "platform"), "recover", "--stack", stack, "--yes"], pulumi
-    )
+    code = _run(_recover_command(stack), pulumi)
     write_kubeconfig(home, daemon.get("/sandbox/clusters"), daemon.token)
     raise typer.Exit(code)
 
@@ -228,7 +265,8 @@ def clone(
     store = home.root / "git-credentials"
     scheme, rest = git["url"].split("://", 1)
     write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
-    settings = [f"credential.helper=store --file={shlex.quote(str(store))}"]
+    # Without a proxy, which would read the password.
+    settings = [f"credential.helper=store --file={shlex.quote(str(store))}", "http.proxy="]
     identity = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
     if identity.returncode:
         # Git refuses to commit without a name and an address.
@@ -249,6 +287,25 @@ def push_image(
         raise SandboxError(f"{image!r} is not REPOSITORY:TAG, such as shop/cart:1.4.2")
     pushed = _daemon().post("/sandbox/images", {"repository": repository, "tag": tag})
     console.print(f"Pushed {pushed['image']}.")
+
+
+@app.command("push-chart")
+def push_chart(
+    package: Annotated[Path, typer.Argument(help="A chart, as `helm package` makes it.")],
+) -> None:
+    """Push a chart into the team's private Helm repository and registry, and print their URLs."""
+    if not package.is_file():
+        raise SandboxError(f"There is no file {package}. Make it: helm package FOLDER")
+    content = base64.b64encode(package.read_bytes()).decode()
+    charts = _daemon().post("/sandbox/charts", {"package": content})
+    console.print(
+        f"Pushed {charts['chart']}. In a stack file, of type helm:\n"
+        f"Helm repository:  {charts['helm']}\n"
+        f"Registry:         {charts['registry']}, with plainHttp: true\n"
+        f"Their user is {charts['username']}, the password is in"
+        f" {Home.default().root / 'private-charts' / 'password'}",
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -294,13 +351,27 @@ def _errors_as_messages() -> Iterator[None]:
         yield
     except (SandboxError, toolchain.ToolchainError) as error:
         errors.print(f"[red]error:[/] {error}")
-        sys.exit(1)
     except subprocess.CalledProcessError as error:
         errors.print(
             f"[red]error:[/] {shlex.join(map(str, error.cmd))} failed:\n{error.stderr}",
             error.stdout,
         )
-        sys.exit(1)
+    except OSError as error:
+        errors.print(f"[red]error:[/] {error}. The sandbox's folder: {Home.default().root}")
+    else:
+        return
+    _warn_of_a_full_disk(Home.default().root)
+    sys.exit(1)
+
+
+def _warn_of_a_full_disk(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**20
+    if free < _LEAST_FREE:
+        errors.print(
+            f"The disk of {existing} is full ({free:.0f} MiB are free), which may be the cause."
+            " Make room, then: bin/sandbox up"
+        )
 
 
 def main() -> None:

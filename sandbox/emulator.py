@@ -1,5 +1,7 @@
-"""What the emulators of DigitalOcean and GitHub share: request bodies and state files."""
+"""What the emulated services share: request bodies, credentials and state files."""
 
+import base64
+import binascii
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -44,6 +46,18 @@ async def read_body(
 
 def no_content() -> Response:
     return Response(status_code=204)
+
+
+def basic_credentials(authorization: str | None) -> tuple[str, str]:
+    """User and password of a basic Authorization header; empty if it is missing or malformed."""
+    scheme, _, encoded = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return user, password
 
 
 def sha256(token: str) -> str:

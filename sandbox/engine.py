@@ -1,4 +1,4 @@
-"""The Pulumi engine in the sandbox: its plugins, its project folder, its environment.
+"""The Pulumi engine in the sandbox: its project folder, its environment.
 
 The program runs in a project folder of the sandbox, in which everything but the stack files is a
 link to the checkout. A stack file there is the checkout's without the team's secrets (the sandbox
@@ -9,19 +9,15 @@ import hashlib
 import json
 import os
 import secrets
-import shlex
-import shutil
-import stat
 import subprocess
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from doks_gitops import variables
 from sandbox.paths import REPOSITORY, Home, write_private
-from sandbox.plugins import launch as launcher
 
 PROJECT = "doks-gitops"
 MONOREPO = "monorepo"
@@ -35,50 +31,6 @@ _LINKED = (
     "bin",
     ".venv",
 )
-_RESOURCE_PLUGINS = {
-    "digitalocean": "pulumi_digitalocean",
-    "github": "pulumi_github",
-    "kubernetes": "pulumi_kubernetes",
-}
-
-
-def install_plugins(home: Home) -> list[str]:
-    """Make sure that the engine finds a plugin for every package that the program uses.
-
-    A plugin that Pulumi has downloaded in the SDK's version, or that is on PATH, is used as it is.
-    The others are replaced by the sandbox's stand-ins, whose names are returned.
-    """
-    user_plugins = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
-    plugins = home.folder("pulumi", "plugins")
-    stand_ins = []
-    for name, package in _RESOURCE_PLUGINS.items():
-        folder_name = f"resource-{name}-v{version(package)}"
-        folder = plugins / folder_name
-        if folder.is_symlink():
-            folder.unlink()
-        if shutil.which(f"pulumi-resource-{name}"):
-            shutil.rmtree(folder, ignore_errors=True)
-        # In a shell with the sandbox's environment, PULUMI_HOME is already the sandbox's.
-        elif user_plugins != plugins and (user_plugins / folder_name).is_dir():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.symlink_to(user_plugins / folder_name)
-        else:
-            folder.mkdir(exist_ok=True)
-            _write_launcher(home, folder / f"pulumi-resource-{name}", f"sandbox.plugins.{name}")
-            stand_ins.append(name)
-    language = home.folder("bin") / "pulumi-language-python"
-    language.unlink(missing_ok=True)
-    if not shutil.which("pulumi-language-python"):
-        _write_launcher(home, language, "sandbox.plugins.language")
-        stand_ins.append("language python")
-    return stand_ins
-
-
-def _write_launcher(home: Home, path: Path, module: str) -> None:
-    python, launch = REPOSITORY / ".venv" / "bin" / "python", Path(launcher.__file__)
-    words = shlex.join([str(python), "-IS", str(launch), str(home.root), module])
-    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-    path.chmod(stat.S_IRWXU)
 
 
 def environment(
@@ -97,10 +49,11 @@ def environment(
     passphrase = home.root / "passphrase"
     if not passphrase.exists():
         write_private(passphrase, secrets.token_urlsafe(24).encode())
-    path = os.pathsep.join([str(home.folder("bin")), str(bin_dir), os.environ["PATH"]])
     return {
-        "PATH": path,
+        "PATH": os.pathsep.join([str(bin_dir), os.environ["PATH"]]),
         "PULUMI_HOME": str(home.folder("pulumi")),
+        # A plugin on PATH would take precedence over the sandbox's.
+        "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
         # By default the backend keeps an .attrs file beside each file and does not write it
         # atomically: a run that is killed meanwhile leaves a state that can't be read.
         "PULUMI_BACKEND_URL": f"{home.folder('state').as_uri()}?metadata=skip",
@@ -109,6 +62,7 @@ def environment(
         "DIGITALOCEAN_TOKEN": token,
         "DIGITALOCEAN_API_URL": api_url,
         "KUBECONFIG": str(home.root / "kubeconfig"),
+        **variables.no_proxy(os.environ),
         **(
             {
                 "GITHUB_API_URL": github["api"],
@@ -157,8 +111,8 @@ class Engine:
     """The `pulumi` command, run in the sandbox's project folder.
 
     `config` is added to the stack files, by stack: `values` (config of the program's namespace,
-    without the prefix), and `secrets` by the path of their key. `env` is added to the environment
-    of this process.
+    without the prefix), and `secrets` by the path of their key. `env` is added to what child
+    processes need of this process's environment.
     """
 
     def __init__(
@@ -169,7 +123,7 @@ class Engine:
     ) -> None:
         self.project = home.folder("project")
         self._state = home.folder("state")
-        self.env = {**os.environ, **env}
+        self.env = {**variables.restricted(os.environ, deployment=False), **env}
         self._config = config
 
     def prepare(self) -> None:
@@ -189,7 +143,7 @@ class Engine:
             if not digest_file.exists() or digest_file.read_text() != digest:
                 digest_file.unlink(missing_ok=True)
                 self._create_stack(stack, source)
-                digest_file.write_text(digest)
+                write_private(digest_file, digest.encode())
 
     def _create_stack(self, stack: str, source: Path) -> None:
         target = self.project / source.name
@@ -197,9 +151,7 @@ class Engine:
         content: dict[str, object] = {"config": _derive(source, self._config[stack]["values"])}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt
-        new = target.with_suffix(".new")
-        new.write_text(yaml.safe_dump(content, sort_keys=False))
-        new.replace(target)
+        write_private(target, yaml.safe_dump(content, sort_keys=False).encode())
         self.run("stack", "select", "--create", stack)
         for key, value in self._config[stack]["secrets"].items():
             self.run(
@@ -221,11 +173,32 @@ class Engine:
             capture_output=True,
         ).stdout
 
+    @property
+    def has_github(self) -> bool:
+        """Whether a stack file of the project folder has parts of a repository on GitHub."""
+        return any(f"{PROJECT}:github" in self._stack_config(stack) for stack in STACKS)
+
     def cluster_name(self, stack: str) -> str:
         """The name of the stack's cluster in the stack file of the project folder."""
-        content = yaml.safe_load((self.project / f"Pulumi.{stack}.yaml").read_text())
-        name: str = content["config"][f"{PROJECT}:cluster"]["name"]
+        name: str = self._stack_config(stack)[f"{PROJECT}:cluster"]["name"]
         return name
+
+    def unfinished(self, stack: str) -> list[str]:
+        """The names of the resources that a killed `pulumi` was changing. `pulumi up` fails then:
+        the state does not say whether they exist."""
+        state = self._state / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+        if not state.exists():
+            return []
+        latest = json.loads(state.read_text())["checkpoint"].get("latest") or {}
+        return [
+            operation["resource"]["urn"].rpartition("::")[2]
+            for operation in latest.get("pending_operations") or []
+        ]
+
+    def _stack_config(self, stack: str) -> dict[str, Any]:
+        content = yaml.safe_load((self.project / f"Pulumi.{stack}.yaml").read_text())
+        config: dict[str, Any] = content["config"]
+        return config
 
     def release_stale_lock(self, stack: str) -> bool:
         """Remove the lock that a killed `pulumi` left on the stack; true if there was one.
@@ -233,11 +206,16 @@ class Engine:
         A lock whose process still runs on this machine is kept.
         """
         locks = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"))
-        if not locks or any(_is_alive(json.loads(lock.read_text())["pid"]) for lock in locks):
+        if not locks or any(map(_is_held, locks)):
             return False
         self.run("cancel", "--stack", stack, "--yes")
         return True
 
 
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _is_held(lock: Path) -> bool:
+    """Whether the process that made the lock still runs. One that was killed while it wrote the
+    lock, or that found no room on the disk, left it empty."""
+    try:
+        return Path(f"/proc/{json.loads(lock.read_text())['pid']}").exists()
+    except (FileNotFoundError, ValueError):
+        return False

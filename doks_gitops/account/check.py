@@ -20,7 +20,7 @@ from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
 from doks_gitops.settings.model import NAMESPACE, Cluster
 
-FIRST_POOL_GUIDE = "docs/upgrade.md#another-first-pool"
+FIRST_POOL_GUIDE = "docs/recovery/second-pool.md"
 
 
 def check(settings: Settings, account: Account) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pulumi
 
 from components.registry import HOST
+from doks_gitops.account import messages
 from doks_gitops.account.client import DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster
 from doks_gitops.account.replacement import replacement
@@ -41,7 +42,7 @@ def allow_pulls(
         for cluster in account.clusters_of(settings.cluster.name):
             # A new cluster is allowed to pull without a warning.
             if _may_not_pull(cluster) and replacement(settings, account) is None:
-                pulumi.warn(f"{_problem(settings, cluster)}; `pulumi up` allows it again.")
+                messages.warn(f"{_problem(settings, cluster)}; `pulumi up` allows it again.")
         return registry_endpoint
 
     def allow(endpoint_and_id: list[str]) -> str:
@@ -49,7 +50,7 @@ def allow_pulls(
         cluster = known.get(cluster_id)
         if cluster is not None and _may_not_pull(cluster):
             _allow(settings, cluster_id)
-            pulumi.warn(f"{_problem(settings, cluster)}; it has been allowed again.")
+            messages.warn(f"{_problem(settings, cluster)}; it has been allowed again.")
         elif not provider_allows_pulls(settings, account):
             # The account tells whether a cluster may pull, but not from which of its registries.
             _allow(settings, cluster_id)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from doks_gitops.account import messages
 from doks_gitops.account.model import Account, RunningCluster, Vpc
 from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
 from doks_gitops.settings import Settings
@@ -117,9 +118,9 @@ def other_default_vpc(region: str) -> str:
 def warn(settings: Settings, account: Account) -> None:
     """Warn, in previews too, of what can't be undone after this update."""
     if (replaced := replacement(settings, account)) is not None:
-        pulumi.warn(_replaced_text(settings, replaced))
+        messages.warn(_replaced_text(settings, replaced))
     elif (vpc := own_default_vpc(settings, account)) is not None:
-        pulumi.warn(
+        messages.warn(
             f"The VPC {vpc.name} ({vpc.id}) is the default VPC of {vpc.region}, which DigitalOcean"
             " never deletes: `pulumi destroy` leaves it in the account. To let it be deleted, make"
             f" another VPC the default: {other_default_vpc(vpc.region)}."
@@ -127,13 +128,13 @@ def warn(settings: Settings, account: Account) -> None:
     running = running_cluster(settings, account)
     if replaced is None and running is not None and pulumi.runtime.is_dry_run():
         for name in unknown_pools(settings, running):
-            pulumi.warn(
+            messages.warn(
                 "Unless this update deletes it, Pulumi's state does not have"
                 f" {unknown_pool_text(settings, running, name)}."
             )
     if creates_default_vpc(settings, account):
         region = settings.cluster.region
-        pulumi.warn(
+        messages.warn(
             f"The account has no VPC in {region}. The one that this update creates becomes the"
             " region's default, which DigitalOcean never deletes: `pulumi destroy` will leave it in"
             " the account. To avoid that, first create another one: doctl vpcs create --name"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from doks_gitops.ci import commits
+from doks_gitops.ci.export import Export, isolated
+from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import SECRET, check
-from doks_gitops.stack import PulumiError, Stack
+from doks_gitops.stack import Stack
 
 OPERATIONS = ("create", "update", "delete", "replace", "import", "read")
 """The engine's operations that are shown. The single steps of a replacement are not. Neither is
@@ -60,13 +63,17 @@ class Preview:
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_preview/
         """
+        changes: dict[str, Change] = {}
+        for step in preview.get("steps") or []:
+            urn, operation = step["urn"], step["op"]
+            if operation not in OPERATIONS or _type(urn).startswith("pulumi:"):
+                continue
+            # What a refresh finds gone has two steps: it is deleted from the state, and created.
+            if urn not in changes or changes[urn].operation != "replace":
+                changes[urn] = Change(operation, _type(urn), _name(urn), tuple(_fields(step)))
         return cls(
             stack,
-            tuple(
-                Change(step["op"], _type(step["urn"]), _name(step["urn"]), tuple(_fields(step)))
-                for step in preview.get("steps") or []
-                if step["op"] in OPERATIONS and not _type(step["urn"]).startswith("pulumi:")
-            ),
+            tuple(changes.values()),
             (preview.get("changeSummary") or {}).get("same", 0),
             warnings=tuple(
                 diagnostic["message"].strip().removeprefix("warning: ")
@@ -83,30 +90,70 @@ class Preview:
         return {operation: operations.count(operation) for operation in dict.fromkeys(operations)}
 
 
-def preview(stack: Stack, *, refresh: bool = False) -> Preview:
-    """Preview the stack and check the policies. A preview that fails is a result too.
+def preview(stack: Stack) -> Preview:
+    """Preview the stack and check the policies. A preview that fails is a result too."""
+    return _result(stack.name, stack.preview)
 
-    With `refresh`, what was changed outside of Pulumi is a change, back to what it should be.
+
+def preview_of_export(stack: Stack, file: Path) -> Preview:
+    """The same from an export, see `doks_gitops.ci.export`: without the stack's state and secrets.
+
+    The encrypted values that differ from the deployed ones are warnings, as nothing else is known
+    of them; so is a deployment that the export does not contain.
     """
-    try:
-        json = stack.preview(refresh=refresh)
-    except PulumiError as error:
-        return Preview(stack.name, error=error.problem)
-    verdict = check(stack.name, json)
-    return replace(
-        Preview.from_json(stack.name, json),
-        violations=verdict.violations,
-        forbidden=verdict.forbidden,
-    )
+
+    warnings: list[str] = []
+
+    def run() -> dict[str, Any]:
+        export = Export.read(file)
+        if export.stack != stack.name:
+            raise PlatformError(f"{file} is the export of the stack {export.stack}.")
+        warnings.extend(
+            f"{key} has another encrypted value than the deployed one"
+            for key in export.changed_secrets(stack.file.read_text())
+        )
+        if export.deployed not in (None, export.commit):
+            warnings.append(
+                f"this preview begins with the state after the commit {export.commit}, but"
+                f" {export.deployed} has been deployed since: it may show what is done already"
+            )
+        with isolated(stack, export) as copy:
+            return copy.preview()
+
+    result = _result(stack.name, run)
+    return replace(result, warnings=(*warnings, *result.warnings))
 
 
-def previews(names: Sequence[str], folder: Path, *, refresh: bool = False) -> list[Preview]:
-    """Preview the stacks of the project in `folder`, one after the other."""
+def drift(stack: Stack) -> Preview:
+    """What differs between a stack and what was deployed: the program of the deployed commit, with
+    what was changed outside of Pulumi."""
+
+    def run() -> dict[str, Any]:
+        with commits.checked_out(stack.folder, commits.deployed(stack)) as folder:
+            return Stack(stack.name, folder).preview(refresh=True)
+
+    return _result(stack.name, run)
+
+
+def each(names: Sequence[str], folder: Path, run: Callable[[Stack], Preview]) -> list[Preview]:
+    """The results of `run` for the stacks of the project in `folder`, one after the other."""
     results = []
     for name in dict.fromkeys(names):
         print(f"preview of {name} ...", file=sys.stderr, flush=True)
-        results.append(preview(Stack(name, folder), refresh=refresh))
+        results.append(run(Stack(name, folder)))
     return results
+
+
+def _result(stack: str, run: Callable[[], dict[str, Any]]) -> Preview:
+    """The preview whose JSON `run` returns, with the policies that it breaks."""
+    try:
+        json = run()
+    except PlatformError as error:
+        return Preview(stack, error=error.problem)
+    verdict = check(stack, json)
+    return replace(
+        Preview.from_json(stack, json), violations=verdict.violations, forbidden=verdict.forbidden
+    )
 
 
 def _type(urn: str) -> str:

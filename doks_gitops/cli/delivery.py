@@ -19,6 +19,7 @@ from doks_gitops.errors import PlatformError
 
 if TYPE_CHECKING:
     from doks_gitops.ci.preview import Preview
+    from doks_gitops.stack import Stack
 
 _PREVIEW, _DRIFT = "preview", "drift"
 """Names by which the comment and the issue are found again."""
@@ -46,6 +47,14 @@ def preview(
         Path | None,
         typer.Option("--picture", metavar="FILE", help="SVG file to draw the comment in."),
     ] = None,
+    exports: Annotated[
+        Path | None,
+        typer.Option(
+            "--exports",
+            metavar="FOLDER",
+            help="Start from these exports of the stacks, without their state and secrets.",
+        ),
+    ] = None,
     as_json: options.Json = False,
     cwd: options.Folder = Path(),
 ) -> None:
@@ -53,10 +62,16 @@ def preview(
 
     Fails if a preview fails or breaks a mandatory policy, after the comment is written.
     """
-    from doks_gitops.ci.preview import previews
+    from doks_gitops.ci.export import file_name
+    from doks_gitops.ci.preview import each, preview_of_export
+    from doks_gitops.ci.preview import preview as run
     from doks_gitops.ci.report import comment as report
 
-    results = previews(stacks or ENVIRONMENTS, cwd)
+    def run_export(stack: Stack) -> Preview:
+        assert exports is not None
+        return preview_of_export(stack, exports / file_name(stack.name))
+
+    results = each(stacks or ENVIRONMENTS, cwd, run if exports is None else run_export)
     text = report(results, "Preview")
     _publish(results, text, file, as_json=as_json)
     if picture is not None:
@@ -76,17 +91,93 @@ def preview(
         ("bin/platform deploy --stack dev -C ../platform", "The same of another checkout."),
     )
 )
-def deploy(stack: options.Stack, cwd: options.Folder = Path()) -> None:
-    """Run `pulumi up`, unless its preview fails or breaks a mandatory policy."""
-    from doks_gitops.ci.preview import previews
+def deploy(
+    stack: options.Stack,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FOLDER",
+            help="Folder to write the deployed state to, without its secrets.",
+        ),
+    ] = None,
+    allow_older: Annotated[
+        bool,
+        typer.Option("--allow-older", help="Deploy a commit without what was deployed last."),
+    ] = False,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Run `pulumi up`, unless its preview fails or breaks a mandatory policy.
+
+    Refuses a commit that does not contain the deployed one.
+    """
+    from doks_gitops.ci import commits
+    from doks_gitops.ci.export import export as without_secrets
+    from doks_gitops.ci.export import file_name
+    from doks_gitops.ci.preview import each
+    from doks_gitops.ci.preview import preview as run
     from doks_gitops.ci.report import comment
     from doks_gitops.policy.preview import PACK
     from doks_gitops.stack import Stack
 
-    results = previews([stack], cwd)
+    target = Stack(stack, cwd)
+    if not allow_older:
+        commits.refuse_older(target)
+    results = each([stack], cwd, run)
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
-    Stack(stack, cwd).up(policy_pack=PACK)
+    target.up(policy_pack=PACK)
+    if export is not None:
+        without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform exports exports", "The exports of dev, staging and prod."),
+        ("bin/platform exports exports --stack dev --branch release", "Of another branch."),
+    )
+)
+def exports(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write them to.")],
+    stacks: options.Stacks = None,
+    branch: Annotated[
+        str, typer.Option("--branch", metavar="BRANCH", help="Branch that is deployed.")
+    ] = "main",
+) -> None:
+    """Download the exports that the last deployments of the stacks have left on GitHub.
+
+    A stack without a deployment gets an empty one.
+    """
+    from doks_gitops.ci.export import download
+    from doks_gitops.github import Repository
+
+    repository = Repository.from_environment()
+    for stack in stacks or ENVIRONMENTS:
+        download(repository, stack, branch, folder)
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform comment 7 preview.md", "Write a preview on pull request 7."),
+        ("bin/platform comment 8 build/preview.md", "The same, from another folder."),
+    )
+)
+def comment(
+    number: Annotated[int, typer.Argument(metavar="NUMBER", help="The pull request.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The text, in Markdown.")],
+) -> None:
+    """Write the text of a file as the preview's comment on a pull request.
+
+    For workflows, in which the preview itself may not write comments.
+    """
+    from doks_gitops.ci.report import LONGEST
+    from doks_gitops.github import Repository
+
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlatformError(f"{file} can't be read: {error}") from None
+    _report(Repository.from_environment().comment(number, _PREVIEW, text[:LONGEST]))
 
 
 @app.command(
@@ -103,15 +194,18 @@ def drift(
     as_json: options.Json = False,
     cwd: options.Folder = Path(),
 ) -> None:
-    """Show what differs between each stack's program and what is deployed.
+    """Show what was changed in each stack since its last deployment.
 
-    Drift is no failure; a stack that can't be compared is.
+    Compares with the program of the deployed commit. Drift is no failure; a stack that can't be
+    compared is one, and no drift.
     """
-    from doks_gitops.ci.preview import previews
+    from doks_gitops.ci.preview import drift as run
+    from doks_gitops.ci.preview import each
     from doks_gitops.ci.report import comment
 
-    results = previews(stacks or ENVIRONMENTS, cwd, refresh=True)
-    drifted = [result.stack for result in results if result.changes or result.error]
+    results = each(stacks or ENVIRONMENTS, cwd, run)
+    drifted = [result.stack for result in results if result.changes]
+    failed = [result for result in results if result.error]
     title = f"Drift in {', '.join(drifted)}" if drifted else "No drift"
     text = comment(results, title)
     _publish(results, text, as_json=as_json)
@@ -122,9 +216,9 @@ def drift(
         if drifted:
             text += "\n`pulumi up --refresh --stack STACK` removes the drift.\n"
             _report(repository.issue(_DRIFT, title, text))
-        else:
+        elif not failed:
             repository.close_issue(_DRIFT, "There is no drift any more.")
-    _fail_if([result for result in results if result.error])
+    _fail_if(failed)
 
 
 @app.command(
@@ -142,10 +236,11 @@ def policy(
 
     Fails if a preview fails or breaks a mandatory policy.
     """
-    from doks_gitops.ci.preview import previews
+    from doks_gitops.ci.preview import each
+    from doks_gitops.ci.preview import preview as run
     from doks_gitops.policy.rules import RULES
 
-    results = previews(stacks or ENVIRONMENTS, cwd)
+    results = each(stacks or ENVIRONMENTS, cwd, run)
     if as_json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:

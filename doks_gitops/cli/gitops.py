@@ -160,11 +160,11 @@ def revert_images(
 @app.command(
     cls=_LayoutCommand,
     epilog=examples(
-        ("bin/platform layout --stack dev --repo ../monorepo", "The stack file's applications."),
         (
             "bin/platform layout --stack dev --app shop kustomize/dev shop-dev --dry-run",
             "Only show the files for one application.",
         ),
+        ("bin/platform layout --stack dev --check", "Check what is in Git already."),
     ),
 )
 def layout(
@@ -199,6 +199,15 @@ def layout(
     template: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder with another layout.")
     ] = None,
+    owners: Annotated[
+        str | None,
+        typer.Option(
+            metavar="@ORG/TEAM", help="GitHub team that owns the platform's folders (CODEOWNERS)."
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if something in Git is wrong.")
+    ] = False,
     dry_run: options.DryRun = False,
     pull_request: options.PullRequest = False,
     cwd: options.Folder = Path(),
@@ -206,11 +215,17 @@ def layout(
     """Scaffold the GitOps folder of a stack's environment. Existing files stay as they are."""
     from doks_gitops.promotion.layout import TEMPLATE
     from doks_gitops.promotion.repository import clone
-    from doks_gitops.promotion.scaffold import scaffold
+    from doks_gitops.promotion.scaffold import findings, scaffold
 
     with clone(repo, cwd) as tree:
+        if check:
+            problems = findings(tree, stack, folder=cwd)
+            print(*(problems or [f"The GitOps folder of {stack} is in order."]), sep="\n")
+            if problems:
+                raise typer.Exit(1)
+            return
         tree.check_ready(pull_request=pull_request)
-        proposal, note = scaffold(
+        proposal, notes = scaffold(
             tree,
             stack,
             folder=cwd,
@@ -219,8 +234,9 @@ def layout(
             named_apps=apps or (),
             source=source,
             template=cwd / template if template else TEMPLATE,
+            owners=owners,
         )
-        if note is not None:
+        for note in notes:
             _note(note)
         _show_and_publish(
             proposal,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.environments import ENVIRONMENTS
 
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
@@ -24,10 +25,19 @@ ENVIRONMENT = "doks-gitops:environment"
 """The key of a stack's configuration with its environment, if that is not the stack's name."""
 PLATFORM_PROJECT = "platform"
 """The project that brings an App of Apps (`doks_gitops.arguments.PLATFORM`)."""
+ESCALATING_KINDS = {
+    "ClusterRole": "rbac.authorization.k8s.io",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io",
+    "MutatingWebhookConfiguration": "admissionregistration.k8s.io",
+    "MutatingAdmissionPolicy": "admissionregistration.k8s.io",
+    "APIService": "apiregistration.k8s.io",
+}
+"""Cluster-scoped kinds with which an application can become the cluster's administrator, and their
+groups: by a role, by changing every object that others create, or by answering as the API."""
 PROTECTED_BRANCHES = ("main",)
 """Branches that take reviewed commits only. The pack's config may name others."""
-_EXACT_VERSION = re.compile(r"v?\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_EXACT_VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
+_COMMIT_OR_DIGEST = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -204,6 +214,18 @@ def chart_adds_no_objects_and_arguments(release: Resource) -> Iterator[str]:
             )
 
 
+def argocd_has_no_unnamed_administrators(release: Resource) -> Iterator[str]:
+    anonymous = release.at("values", "configs", "cm", "users.anonymous.enabled")
+    if str(anonymous).lower() == "true":
+        yield "Nobody has to log in; take users.anonymous.enabled away from argocd.values."
+    role = release.at("values", "configs", "rbac", "policy.default")
+    if role == "role:admin":
+        yield (
+            "Whoever logs in is an administrator; set policy.default of configs.rbac to "
+            "role:readonly, and name the administrators in policy.csv."
+        )
+
+
 def _exposures(release: Resource) -> Iterator[str]:
     server = ("values", "server")
     kind = release.at(*server, "service", "type")
@@ -224,16 +246,40 @@ def project_has_no_wildcard(project: Resource) -> Iterator[str]:
 
 
 def project_stays_out_of_the_platform(project: Resource) -> Iterator[str]:
+    argocd = project.at("metadata", "namespace") or "argocd"
+    deletable = [name for name in (argocd, *CLUSTER_NAMESPACES) if _may_delete(project, name)]
+    if deletable:
+        yield (
+            f"Its applications may delete {', '.join(deletable)}, by a commit that adds the "
+            "Namespace and one that takes it away; give each Namespace of clusterResourceWhitelist "
+            "a name."
+        )
     if _brings_an_app_of_apps(project):
         return
     for destination in project.at("spec", "destinations") or ():
         namespace = str(destination.get("namespace"))
-        for owned in (project.at("metadata", "namespace") or "argocd", "kube-system"):
+        for owned in (argocd, "kube-system"):
             if fnmatchcase(owned, namespace):
                 yield (
                     f"Its applications may deploy to {owned}, and so become administrators of the "
                     "cluster; take it away from project.namespaces."
                 )
+
+
+def _may_delete(project: Resource, namespace: str) -> bool:
+    """Whether an application may have the namespace itself in Git. Argo CD deletes what is taken
+    out of Git, whoever had created it."""
+
+    def lists(key: str) -> bool:
+        return any(
+            fnmatchcase("", entry.get("group") or "")
+            and fnmatchcase("Namespace", entry.get("kind") or "")
+            # Go writes `[^...]` where others write `[!...]`.
+            and fnmatchcase(namespace, (entry.get("name") or "*").replace("[^", "[!"))
+            for entry in project.at("spec", key) or ()
+        )
+
+    return lists("clusterResourceWhitelist") and not lists("clusterResourceBlacklist")
 
 
 def _brings_an_app_of_apps(project: Resource) -> bool:
@@ -255,11 +301,8 @@ def project_makes_no_cluster_roles(project: Resource) -> Iterator[str]:
     allowed = project.config.get("allowed", ())
     for resource in project.at("spec", "clusterResourceWhitelist") or ():
         kind = resource.get("kind")
-        if (
-            resource.get("group") in ("rbac.authorization.k8s.io", "*")
-            and kind in ("ClusterRole", "ClusterRoleBinding")
-            and kind not in allowed
-        ):
+        group = ESCALATING_KINDS.get(kind)
+        if group and resource.get("group") in (group, "*") and kind not in allowed:
             yield (
                 f"Its applications may give themselves every permission by a {kind}; take the kind "
                 "away from project.clusterResources, or add it to `allowed` of this rule in "
@@ -297,7 +340,7 @@ def prod_revision_is_pinned(application: Resource) -> Iterator[str]:
         revision = str(source.get("targetRevision", "HEAD"))
         if not (
             revision in branches
-            or _COMMIT.fullmatch(revision)
+            or _COMMIT_OR_DIGEST.fullmatch(revision)
             or _EXACT_VERSION.fullmatch(revision)
         ):
             yield (
@@ -385,6 +428,12 @@ RULES = (
         argocd_is_not_public_without_tls_and_sso,
     ),
     Rule(
+        "argocd-has-no-unnamed-administrators",
+        "Who administers Argo CD is named.",
+        (RELEASE,),
+        argocd_has_no_unnamed_administrators,
+    ),
+    Rule(
         "chart-adds-no-objects-and-arguments",
         "Argo CD is what its chart makes of it, without further objects and arguments.",
         (RELEASE,),
@@ -393,7 +442,8 @@ RULES = (
     ),
     Rule(
         "project-stays-out-of-the-platform",
-        "Applications do not deploy to the namespaces of Argo CD and of Kubernetes.",
+        "Applications neither deploy to the namespaces of Argo CD and of Kubernetes nor delete "
+        "them.",
         (PROJECT,),
         project_stays_out_of_the_platform,
     ),

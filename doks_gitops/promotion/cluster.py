@@ -1,12 +1,12 @@
-"""The Argo CD Applications in the cluster of a stack, read with kubectl."""
+"""The Argo CD Applications and ApplicationSets in the cluster of a stack, read with kubectl."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class Application:
     """References of the images that its Pods run, as their manifests have them."""
     sync: str
     health: str
+    errors: tuple[str, ...] = ()
+    """What Argo CD can't do, in its own words, such as reading a repository."""
 
     @property
     def short_name(self) -> str:
@@ -45,8 +47,25 @@ class Application:
         return (self.sync, self.health) == ("Synced", "Healthy")
 
 
-def applications(stack: str, folder: Path) -> list[Application]:
-    """All Applications in the stack's cluster, by name. Raises `ClusterUnreachable`.
+@dataclass(frozen=True)
+class Delivery:
+    """What Argo CD has in a cluster."""
+
+    applications: Sequence[Application]
+    """By name."""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Why an ApplicationSet creates no new Application, by its name: a file in Git that it can't
+    read, say. The Applications that exist are synced as usual.
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/"""
+
+
+def applications(stack: str, folder: Path) -> Sequence[Application]:
+    """All Applications in the stack's cluster, see `delivery`."""
+    return delivery(stack, folder).applications
+
+
+def delivery(stack: str, folder: Path) -> Delivery:
+    """What Argo CD has in the stack's cluster. Raises `ClusterUnreachable`.
 
     `folder`: the project's folder.
     """
@@ -62,10 +81,22 @@ def applications(stack: str, folder: Path) -> list[Application]:
         kubeconfig.write(outputs["kubeconfig"])
         kubeconfig.flush()
         context = ["--kubeconfig", kubeconfig.name, "--namespace", outputs["argocdNamespace"]]
-        query = ["get", "applications.argoproj.io", "--output", "json"]
+        kinds = "applications.argoproj.io,applicationsets.argoproj.io"
+        query = ["get", kinds, "--output", "json"]
         timeout = ["--request-timeout", REQUEST_TIMEOUT]
         answer = json.loads(_kubectl(folder, *context, *query, *timeout))
-    return sorted(map(_application, answer["items"]), key=lambda application: application.name)
+    by_kind: dict[str, list[Mapping[str, Any]]] = {"Application": [], "ApplicationSet": []}
+    for manifest in answer["items"]:
+        by_kind[manifest["kind"]].append(manifest)
+    return Delivery(
+        sorted(map(_application, by_kind["Application"]), key=lambda application: application.name),
+        {
+            manifest["metadata"]["name"]: " ".join(condition["message"].split())
+            for manifest in by_kind["ApplicationSet"]
+            for condition in (manifest.get("status") or {}).get("conditions") or ()
+            if (condition["type"], condition["status"]) == ("ErrorOccurred", "True")
+        },
+    )
 
 
 def _kubectl(folder: Path, *words: str) -> str:
@@ -94,4 +125,10 @@ def _application(manifest: Mapping[str, Any]) -> Application:
         images=tuple((status.get("summary") or {}).get("images") or ()),
         sync=sync.get("status", "Unknown"),
         health=(status.get("health") or {}).get("status", "Unknown"),
+        errors=tuple(
+            condition["message"]
+            for condition in status.get("conditions") or ()
+            # The others are warnings.
+            if condition["type"].endswith("Error")
+        ),
     )

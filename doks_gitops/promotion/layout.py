@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from string import Template
@@ -20,7 +20,7 @@ import pydantic
 import yaml
 
 from components.chart_values import ArgoCdOptions, chart_values, merge
-from components.names import RELEASE_NAME
+from components.names import CLUSTER_NAMESPACES, RELEASE_NAME
 from components.project import IN_CLUSTER
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import scalars
@@ -112,9 +112,9 @@ def _targets(
 def placeholders(layout: EnvironmentLayout) -> dict[str, str]:
     """The values that every file of a template may use."""
     chart = layout.argocd.chart
+    app_namespaces = sorted({app.namespace for app in layout.apps})
     destinations = "".join(
-        f"\n    - {{server: {IN_CLUSTER}, namespace: {namespace}}}"
-        for namespace in sorted({app.namespace for app in layout.apps})
+        f"\n    - {{server: {IN_CLUSTER}, namespace: {namespace}}}" for namespace in app_namespaces
     )
     return {
         "environment": layout.environment,
@@ -127,7 +127,15 @@ def placeholders(layout: EnvironmentLayout) -> dict[str, str]:
         "chart": chart.name,
         "chart_version": str(chart.version),
         "destinations": destinations or " []",
+        "namespaces": _namespace_kinds(app_namespaces),
+        "platform_namespaces": _namespace_kinds((layout.argocd.namespace, *CLUSTER_NAMESPACES)),
     }
+
+
+def _namespace_kinds(names: Iterable[str]) -> str:
+    """A list of a project with the kind Namespace, once for each name."""
+    entries = (f'\n    - {{group: "", kind: Namespace, name: {name}}}' for name in names)
+    return "".join(entries) or " []"
 
 
 def app_placeholders(app: App, file: PurePosixPath, source: Source | None) -> dict[str, str]:

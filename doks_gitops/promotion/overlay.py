@@ -17,7 +17,7 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.images import ImageReference, is_tag
 
 FILE = "kustomization.yaml"
-_ALWAYS_TEXT = re.compile(r"[A-Za-z_][\w.-]*\d[\w.-]*")
+_ALWAYS_TEXT = re.compile(r"[A-Za-z_][\w.-]*\d[\w.-]*", re.ASCII)
 """Tags that no YAML parser takes for a number, a date or a boolean."""
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.promotion.repository import GitError, WorkingTree
 
 
 @dataclass(frozen=True)
@@ -43,41 +42,21 @@ class Proposal:
         """Push the commit; returns the branch that was pushed and the URL of the pull request.
 
         `pull_request`: push to the proposal's own branch and open a pull request, unless it has one
-        already; else push to the current branch. If that fails, the clone is as it was before.
-        Raises `GitError` and `GitHubError`.
+        already; else push to the current branch. If that fails or is killed, the clone is as it was
+        before. Raises `GitError` and `GitHubError`.
         """
         if not pull_request:
-            return self._push(None), None
+            return self.tree.commit_and_push(self.files, self.message, branch=None), None
         # Imported here: its library takes a quarter of a second.
         from doks_gitops.github import Repository
 
         # Before the push, so that a missing token leaves no branch behind.
         repository = Repository.from_environment()
         base = self.tree.branch()
-        pushed = self._push(self.branch)
+        if base == self.branch:
+            raise GitError(
+                f"{self.tree.folder} has the pull request's own branch {base} checked out.",
+                f"git -C {self.tree.folder} switch main",
+            )
+        pushed = self.tree.commit_and_push(self.files, self.message, branch=self.branch)
         return pushed, repository.pull_request(self.branch, base, self.message)
-
-    def _push(self, branch: str | None) -> str:
-        paths = {path: self.tree.path(path) for path in self.files}
-        old = {path: file.read_bytes() if file.exists() else None for path, file in paths.items()}
-        try:
-            for path, text in self.files.items():
-                paths[path].parent.mkdir(parents=True, exist_ok=True)
-                paths[path].write_bytes(text.encode())
-            return self.tree.commit_and_push(list(self.files), self.message, branch=branch)
-        except BaseException:
-            for path, content in old.items():
-                if content is not None:
-                    paths[path].write_bytes(content)
-                else:
-                    self._remove(paths[path])
-            raise
-
-    def _remove(self, file: Path) -> None:
-        file.unlink(missing_ok=True)
-        for folder in file.parents:
-            if folder == self.tree.folder:
-                break
-            # A folder that still holds something stays.
-            with suppress(OSError):
-                folder.rmdir()

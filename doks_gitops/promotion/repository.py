@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,35 +95,50 @@ class WorkingTree:
         scheme, separator, rest = url.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}" if separator else url
 
-    def commit_and_push(self, paths: Sequence[Path], message: str, *, branch: str | None) -> str:
+    def commit_and_push(
+        self, files: Mapping[Path, str], message: str, *, branch: str | None
+    ) -> str:
         """Commit the files and push them; returns the branch that was pushed.
 
-        `branch`: a branch to create for it, in place of one that has this name; None: the current
-        branch. If the commit or the push fails, no commit is left.
+        `files`: texts by path. `branch`: another branch for the commit, in place of one that has
+        this name; None: the current branch, which then has the commit too.
+
+        The commit is made in a temporary worktree. Until it is pushed, the clone does not know it,
+        whether the command fails or is killed: the next run begins anew.
+        https://git-scm.com/docs/git-worktree
         """
-        current, before = self.branch(), self.head()
-        names = [str(path) for path in paths]
-        if branch is not None:
-            self.git("switch", "--quiet", "--force-create", branch)
-        try:
-            self.git("add", "--", *names)
-            self.git("commit", "--quiet", "--message", message, "--", *names)
-            target = branch or current
-            force = ["--force"] if branch is not None else []
-            self.git("push", "--quiet", *force, "origin", f"HEAD:{target}")
-        except GitError:
-            # A commit that was not pushed would hide the change from the next run.
-            if before is not None:
-                self.git("reset", "--quiet", "--keep", before)
-            else:
-                if self.head() is not None:
-                    self.git("update-ref", "-d", "HEAD")
-                self.git("reset", "--quiet")
-            raise
-        finally:
-            if branch is not None:
-                self.git("switch", "--quiet", current)
+        target, before = branch or self.branch(), self.head()
+        base, amend = (before, []) if before else (self._empty_commit(), ["--amend"])
+        force = ["--force"] if branch is not None else []
+        with tempfile.TemporaryDirectory() as temporary:
+            root = Path(temporary).resolve() / self.folder.name
+            self.git("worktree", "add", "--quiet", "--detach", str(root), base)
+            # The folder may be one inside the clone.
+            worktree = WorkingTree(root / self.git("rev-parse", "--show-prefix").strip())
+            worktree.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                commit = worktree._commit(files, message, amend)
+                worktree.git("push", "--quiet", *force, "origin", f"{commit}:refs/heads/{target}")
+            finally:
+                self.git("worktree", "remove", "--force", str(root))
+        if branch is None:
+            self.git("merge", "--quiet", "--ff-only", commit)
         return target
+
+    def _commit(self, files: Mapping[Path, str], message: str, options: Sequence[str]) -> str:
+        for path, text in files.items():
+            file = self.path(path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(text.encode())
+        names = [str(path) for path in files]
+        self.git("add", "--", *names)
+        self.git("commit", "--quiet", *options, "--message", message, "--", *names)
+        return self.git("rev-parse", "HEAD").strip()
+
+    def _empty_commit(self) -> str:
+        """A commit of no files without a parent, to begin the history of an empty repository."""
+        tree = self.git("hash-object", "-t", "tree", "-w", os.devnull).strip()
+        return self.git("commit-tree", "-m", "empty", tree).strip()
 
     def commits_between(self, old: str, new: str) -> int | None:
         """The number of commits that `new` has and `old` has not; None if the clone lacks one of
@@ -136,6 +152,8 @@ class WorkingTree:
         """The output of a Git command."""
         done = subprocess.run(
             ["git", "-C", str(self.folder), *words],
+            # Messages are in English.
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
             check=False,
             text=True,
             capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from doks_gitops.errors import PlatformError
 from doks_gitops.images import ImageReference
-from doks_gitops.promotion.cluster import Application, applications
+from doks_gitops.promotion.cluster import Application, Delivery, delivery
 
 CommitsBetween = Callable[[str, str], int | None]
 """Number of commits that the second revision has and the first has not; None: a clone lacks one."""
@@ -45,6 +46,8 @@ class Status:
     rows: Sequence[Row]
     unreachable: Mapping[str, str] = field(default_factory=dict)
     """Why the others could not be read, by environment."""
+    errors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Why an ApplicationSet creates no new Application, by environment and its name."""
 
 
 def read(environments: Sequence[str], folder: Path, commits_between: CommitsBetween) -> Status:
@@ -52,15 +55,18 @@ def read(environments: Sequence[str], folder: Path, commits_between: CommitsBetw
 
     `folder`: the project's folder.
     """
-    by_environment, unreachable = {}, {}
+    deliveries: dict[str, Delivery] = {}
+    unreachable = {}
     with ThreadPoolExecutor(max_workers=max(1, len(environments))) as threads:
-        requests = {name: threads.submit(applications, name, folder) for name in environments}
+        requests = {name: threads.submit(delivery, name, folder) for name in environments}
     for environment, request in requests.items():
         try:
-            by_environment[environment] = request.result()
+            deliveries[environment] = request.result()
         except PlatformError as error:
             unreachable[environment] = str(error)
-    return Status(rows(by_environment, commits_between), unreachable)
+    by_environment = {name: content.applications for name, content in deliveries.items()}
+    errors = {name: content.errors for name, content in deliveries.items() if content.errors}
+    return Status(rows(by_environment, commits_between), unreachable, errors)
 
 
 def rows(
@@ -87,9 +93,13 @@ def rows(
 def _behind(application: Application, before: Row, commits_between: CommitsBetween) -> Behind:
     revision, target = application.revision, before.application.revision
     tags, target_tags = _tags(application), _tags(before.application)
+    # The revision of a chart is its version, which no clone has.
+    commits = 0 if revision and revision == target else None
+    if commits is None and revision and target:
+        commits = commits_between(revision, target)
     return Behind(
         before.environment,
-        commits_between(revision, target) if revision and target else None,
+        commits,
         {
             image: (tags[image], target_tags[image])
             for image in sorted(tags.keys() & target_tags.keys())
@@ -121,8 +131,37 @@ def table(status: Status) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         for cells in lines
     ]
+    text += [
+        *(
+            f"{row.name} in {row.environment}: {_explained(error)}"
+            for row in status.rows
+            for error in row.application.errors
+        ),
+        *(
+            f"{environment}: the ApplicationSet {name} creates no new application: {reason}"
+            for environment, errors in status.errors.items()
+            for name, reason in errors.items()
+        ),
+    ]
     text += [f"{name} can't be read: {reason}" for name, reason in status.unreachable.items()]
     return "\n".join(text)
+
+
+_REFUSED = re.compile(
+    r"\b401\b|unauthorized|authentication (failed|required)|invalid username", re.IGNORECASE
+)
+
+
+def _explained(error: str) -> str:
+    """The error in one line, and what to do if a repository refuses its credentials."""
+    text = " ".join(error.split())
+    if not _REFUSED.search(text):
+        return text
+    return (
+        f"the repository refuses Argo CD's user or password ({text})\n"
+        "next: set the credentials of the repository (doks-gitops:repositories, or"
+        " credentialTemplates), then pulumi up"
+    )
 
 
 def as_json(status: Status) -> dict[str, object]:
@@ -137,6 +176,7 @@ def as_json(status: Status) -> dict[str, object]:
                 "images": row.application.images,
                 "sync": row.application.sync,
                 "health": row.application.health,
+                "errors": row.application.errors,
                 "behind": row.behind
                 and {
                     "environment": row.behind.environment,
@@ -146,6 +186,7 @@ def as_json(status: Status) -> dict[str, object]:
             }
             for row in status.rows
         ],
+        "applicationSetErrors": status.errors,
         "unreachable": status.unreachable,
     }
 

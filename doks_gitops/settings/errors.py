@@ -84,7 +84,7 @@ def key_of(namespace: str, path: Path) -> str:
     for part in path:
         if isinstance(part, int):
             text += f"[{part}]"
-        elif re.fullmatch(r"[\w-]+", part):
+        elif re.fullmatch(r"[\w-]+", part, re.ASCII):
             text += f".{part}" if text else part
         else:
             text += f'["{part}"]'

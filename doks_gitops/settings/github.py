@@ -73,6 +73,10 @@ class Ruleset(Model):
     approvals: Annotated[int, Field(ge=0, le=10)] = Field(
         default=1, description="Number of approving reviews that a pull request needs."
     )
+    code_owners: bool = Field(
+        default=True,
+        description="A file with owners in `CODEOWNERS` needs an approval by one of them.",
+    )
     checks: ListOf[scalars.Line] = Field(
         default=(), description="Names of the checks (jobs or statuses) that must pass."
     )
@@ -124,7 +128,7 @@ class GitHub(Model):
     )
     token: scalars.Token = Field(
         description="Fine-grained token (docs/permissions.md). Default: the environment variable "
-        "GITHUB_TOKEN."
+        "PULUMI_GITHUB_TOKEN or, outside of workflows, GITHUB_TOKEN."
     )
     base_url: scalars.ApiEndpoint = Field(
         default="https://api.github.com/",

@@ -25,6 +25,7 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    CredentialTemplate,
     Project,
     Registry,
     Repository,
@@ -36,15 +37,20 @@ from doks_gitops.settings.stackfile import StackFile
 ENVIRONMENT_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "token": ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN"),
+        "clusterToken": ("DIGITALOCEAN_CLUSTER_TOKEN",),
         "apiEndpoint": ("DIGITALOCEAN_API_URL",),
     }
 )
 """Sources of the account's keys that the stack does not have, as in DigitalOcean's provider
-(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/)."""
+(https://www.pulumi.com/registry/packages/digitalocean/installation-configuration/), and of the
+token for the cluster."""
 
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"token": ("GITHUB_TOKEN",), "baseUrl": ("GITHUB_BASE_URL",)}
+    {
+        "token": ("PULUMI_GITHUB_TOKEN", "GITHUB_TOKEN"),
+        "baseUrl": ("GITHUB_BASE_URL",),
+    }
 )
 """Sources of the keys of `github`, in a stack that has that section
 (https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
@@ -159,11 +165,11 @@ def parse(
     origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
-        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, environ)
+        origins |= _from_environment((GITHUB,), github, github_variables(environ), environ)
         raw[GITHUB] = github
     raw.update({"stack": stack, ACCOUNT: account})
     if environ.get(ADOPT):
-        raw["adopt"] = json.loads(environ[ADOPT])
+        raw["adopt"] = _json_of_variable(ADOPT, environ[ADOPT])
 
     report = Report(stack, raw, stack_files.get(stack_file(stack)), origins, secret_keys)
     findings += [report.unknown((key,)) for key in reserved]
@@ -238,6 +244,29 @@ def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Fi
         )
 
 
+def github_variables(environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """`GITHUB_VARIABLES`, without GITHUB_TOKEN in a workflow of GitHub: there it is the job's own
+    token. A job that opens an issue has it, and one that deploys has not."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return GITHUB_VARIABLES
+    return {
+        key: tuple(name for name in names if name != "GITHUB_TOKEN")
+        for key, names in GITHUB_VARIABLES.items()
+    }
+
+
+def _json_of_variable(name: str, text: str) -> object:
+    try:
+        content = cast(object, json.loads(text))
+        if isinstance(content, Mapping) and not is_deep(content):
+            return content
+        reason = "another kind of value"
+    except (ValueError, RecursionError):
+        reason = "a text that is not JSON"
+    expected = "the JSON object that `bin/platform recover` sets, or no such variable"
+    raise SettingsError([Finding("environment", name, reason, expected)])
+
+
 def _from_environment(
     path: Path,
     section: dict[str, object],
@@ -266,6 +295,7 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
+        credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),
         repository_names=_names(repositories),
         application_names=_names(raw.get("applications")),
     )

@@ -10,11 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, JsonValue, PrivateAttr
+from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
 from doks_gitops.settings import cron, scalars
-from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Violation, one_of
+from doks_gitops.settings.base import (
+    DefaultFrom,
+    ListOf,
+    Model,
+    Path,
+    Paths,
+    Violation,
+    one_of,
+)
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.scalars import is_ssh_url
 
@@ -320,10 +328,13 @@ class Argocd(Model):
         default_factory=dict, description="Chart values, merged deeply over the program's values."
     )
     admin: Admin = Field(default_factory=Admin, description="The user `admin`.")
+    git_submodules: bool = Field(
+        default=True, description="Fetch the submodules of Git repositories."
+    )
     webhook_secret: scalars.WebhookSecret | None = Field(
         default=None,
-        description="Secret that GitHub signs its webhooks with. Without it, Argo CD accepts "
-        "unsigned ones.",
+        description="Secret that GitHub signs its webhooks with. Without it, Argo CD refuses "
+        "GitHub's webhooks. Needed with `url` if `admin` is disabled.",
     )
     managed_by: scalars.Manager = Field(
         default="pulumi",
@@ -600,7 +611,8 @@ class Project(Model):
     )
     cluster_resources: ListOf[ResourceKind] = Field(
         default=(ResourceKind(group="", kind="Namespace"),),
-        description="Cluster-scoped kinds that the applications may create.",
+        description="Cluster-scoped kinds that the applications may create; of Namespace, only "
+        "`namespaces`.",
     )
     namespace_resources: ListOf[ResourceKind] = Field(
         default=(),
@@ -704,11 +716,27 @@ class Kustomize(Model):
     components: ListOf[scalars.Line] = Field(
         default=(), description="Kustomize components to add, relative to the folder."
     )
+    ignore_missing_components: bool = Field(
+        default=False, description="Ignore components that don't exist."
+    )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )
+    label_without_selector: bool = Field(
+        default=False, description="`commonLabels` are in no selector."
+    )
+    label_include_templates: bool = Field(
+        default=False, description="With `labelWithoutSelector`: they are in templates of Pods."
+    )
+    force_common_labels: bool = Field(
+        default=False, description="`commonLabels` replace labels that the folder sets itself."
+    )
     common_annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
         default_factory=dict, description="Annotations of every object."
+    )
+    force_common_annotations: bool = Field(
+        default=False,
+        description="`commonAnnotations` replace annotations that the folder sets itself.",
     )
 
 
@@ -722,6 +750,9 @@ class Directory(Model):
     )
     exclude: scalars.Line | None = Field(
         default=None, description="Without files that match this glob pattern."
+    )
+    disable_extension_filter: bool = Field(
+        default=False, description="Files of all names, not only .yaml, .yml and .json."
     )
 
 
@@ -737,22 +768,47 @@ class HelmParameter(Model):
     )
 
 
+class HelmFileParameter(Model):
+    """A Helm value, read from a file."""
+
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="Path of the value, such as nginx.conf.")
+    path: scalars.Line = Field(description="File, relative to the chart, or `$<ref>/<path>`.")
+
+
 class Helm(Model):
-    """Helm options of a chart that is in Git
+    """Helm options of a chart
     (https://argo-cd.readthedocs.io/en/stable/user-guide/helm/)."""
 
     release_name: scalars.ReleaseName | None = Field(
         default=None, description="Release name. Default: the application's name."
     )
     value_files: ListOf[scalars.Line] = Field(
-        default=(), description="Value files, relative to the chart."
+        default=(),
+        description="Value files, relative to the chart, or `$<ref>/<path>` of another source.",
     )
     ignore_missing_value_files: bool = Field(
         default=False, description="Ignore value files that don't exist."
     )
     values_object: Mapping[str, JsonValue] = Field(default_factory=dict, description="Values.")
     parameters: ListOf[HelmParameter] = Field(default=(), description="Values, set by their paths.")
+    file_parameters: ListOf[HelmFileParameter] = Field(
+        default=(), description="Values, read from files."
+    )
     skip_crds: bool = Field(default=False, description="Don't install the chart's CRDs.")
+    skip_tests: bool = Field(default=False, description="Don't install the chart's tests.")
+    skip_schema_validation: bool = Field(
+        default=False, description="Don't check the values with the chart's schema."
+    )
+
+    @property
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """The files with values, by the paths of the keys that name them."""
+        for index, file in enumerate(self.value_files):
+            yield ("valueFiles", index), file
+        for index, parameter in enumerate(self.file_parameters):
+            yield ("fileParameters", index, "path"), parameter.path
 
 
 class Backoff(Model):
@@ -771,7 +827,21 @@ class Retry(Model):
     limit: Annotated[int, Field(ge=-1, le=INT32)] = Field(
         default=5, description="Number of retries. -1: without limit; 0: none."
     )
+    refresh: bool = Field(
+        default=False, description="Retry with the newest commit instead of the one that failed."
+    )
     backoff: Backoff = Field(default_factory=Backoff, description="Delays between retries.")
+
+
+class NamespaceMetadata(Model):
+    """Labels and annotations of a namespace."""
+
+    labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
+        default_factory=dict, description="Labels, such as those of Pod Security."
+    )
+    annotations: Mapping[scalars.LabelKey, scalars.FreeText] = Field(
+        default_factory=dict, description="Annotations."
+    )
 
 
 class Sync(Model):
@@ -781,10 +851,26 @@ class Sync(Model):
     automated: bool = Field(default=True, description="Deploy every new commit.")
     prune: bool = Field(default=True, description="Delete objects that Git no longer has.")
     self_heal: bool = Field(default=True, description="Revert manual changes in the cluster.")
+    allow_empty: bool = Field(
+        default=False,
+        description="With `prune`: also delete all objects, if Git has none any more.",
+    )
     retry: Retry = Field(default_factory=Retry, description="Retries of a failed sync.")
     options: ListOf[scalars.SyncOption] = Field(
         default=("CreateNamespace=true",), description="Argo CD's sync options."
     )
+    managed_namespace_metadata: NamespaceMetadata | None = Field(
+        default=None,
+        description="Labels and annotations of the namespace that `CreateNamespace=true` creates.",
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.managed_namespace_metadata and "CreateNamespace=true" not in self.options:
+            yield Violation(
+                ("managedNamespaceMetadata",),
+                "CreateNamespace=true in the options, or no metadata",
+                "metadata of a namespace that Argo CD does not create",
+            )
 
 
 class IgnoreDifference(Model):
@@ -832,7 +918,8 @@ class Source(Model):
     the kind of the folder."""
 
     repository: Annotated[
-        scalars.RepositoryKey | None, DefaultFrom("the only repository, or required")
+        scalars.RepositoryKey | None,
+        DefaultFrom("the only repository, or the only one of the type"),
     ] = Field(default=None, description="A name under `repositories`.")
     revision: scalars.Revision = Field(
         default="HEAD",
@@ -899,6 +986,15 @@ class PartialSource(Source):
         yield from super().key_violations(keys)
 
 
+class Info(Model):
+    """A line about an application, shown by Argo CD."""
+
+    IDENTITY: ClassVar = ("name",)
+
+    name: scalars.Line = Field(description="What it is.", examples=["On call"])
+    value: scalars.Line = Field(description="Text or URL.", examples=["https://example.com/team"])
+
+
 class Application(Source):
     """An application: one source, or several (`sources`), deployed to a namespace."""
 
@@ -914,6 +1010,10 @@ class Application(Source):
     sync: Sync = Field(default_factory=Sync, description="Sync policy.")
     ignore_differences: ListOf[IgnoreDifference] = Field(
         default=(), description="Fields that Argo CD does not compare with Git."
+    )
+    info: ListOf[Info] = Field(default=(), description="Lines about it, shown by Argo CD.")
+    revision_history_limit: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=10, description="Past syncs that Argo CD keeps, to roll back to."
     )
     finalizer: bool = Field(
         default=True, description="Deleting the application deletes the objects that it deployed."
@@ -941,11 +1041,11 @@ class Application(Source):
             yield Violation(("sources",), "each ref once", f'"{ref}" as the ref of several sources')
         for index, source in enumerate(self.all_sources):
             at = ("sources", index) if self.sources else ()
-            for number, file in enumerate(source.helm.value_files if source.helm else ()):
+            for path, file in source.helm.files if source.helm else ():
                 name, _, _ = file.removeprefix("$").partition("/")
                 if file.startswith("$") and name not in refs:
                     yield Violation(
-                        (*at, "helm", "valueFiles", number),
+                        (*at, "helm", *path),
                         f"a file of a source with ref: {name}; "
                         + (f"there is {', '.join(refs)}" if refs else "no source has a ref"),
                         f'"{file}"',
@@ -958,7 +1058,7 @@ class AppOfApps(Model):
     which defines the rest. Replaces `project` and `applications`.
     """
 
-    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
+    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only Git repository")] = Field(
         description="A name under `repositories`."
     )
     revision: scalars.Revision = Field(
@@ -975,11 +1075,22 @@ class DigitalOcean(Model):
     token: scalars.Token = Field(
         description="API token. Default: the environment variable DIGITALOCEAN_TOKEN."
     )
+    cluster_token: scalars.Token | None = Field(
+        default=None,
+        description="API token for the kubeconfig, with the scope `kubernetes:access_cluster` and "
+        "no other. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; without it, "
+        "`token`, which can change the account too.",
+    )
     api_endpoint: scalars.ApiEndpoint = Field(
         default="https://api.digitalocean.com",
         description="Base URL of the API. The environment variable DIGITALOCEAN_API_URL replaces "
         "the default.",
     )
+
+    @property
+    def kubernetes_token(self) -> SecretStr:
+        """The token for the cluster's own API."""
+        return self.cluster_token or self.token
 
 
 class Adopt(Model):

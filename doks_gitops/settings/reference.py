@@ -17,6 +17,7 @@ from doks_gitops.settings.base import Model
 from doks_gitops.settings.defaults import BY_ENVIRONMENT
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.model import NAMESPACE, DigitalOcean
+from doks_gitops.settings.not_taken import OF_APPLICATION, OF_PROJECT
 from doks_gitops.settings.report import ACCOUNT, ROOT, SECTIONS
 from doks_gitops.settings.schema import SettingType
 
@@ -45,6 +46,17 @@ A **required** key is required if the stack file has the object that it belongs 
 """
 
 
+NOT_TAKEN = """\
+## What {name} does not take
+
+{kind}, Argo CD's kind for it, has more fields
+(https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/). These can't be set in
+a stack file, each for a reason; what comes from Git by `appOfApps` may have them.
+
+| field of `spec` | reason |
+| --- | --- |"""
+
+
 def reference() -> str:
     """The text of docs/config.md."""
     blocks = [INTRODUCTION]
@@ -62,7 +74,15 @@ def reference() -> str:
         f"from environment variables ({variables}).\n\n"
         + _table(schema.fields(DigitalOcean), (), ACCOUNT)
     )
+    blocks.append(_not_taken("an application", "Application", OF_APPLICATION))
+    blocks.append(_not_taken("a project", "AppProject", OF_PROJECT))
     return "\n".join(blocks)
+
+
+def _not_taken(name: str, kind: str, reasons: Mapping[str, str]) -> str:
+    """The fields of a kind of Argo CD that its counterpart in the stack file does not have."""
+    lines = [f"| `{field}` | {reason} |" for field, reason in sorted(reasons.items())]
+    return "\n".join([NOT_TAKEN.format(name=name, kind=kind), *lines, ""])
 
 
 def _objects(

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network
 
+from pydantic.alias_generators import to_camel
+
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
@@ -21,6 +24,7 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    CredentialTemplate,
     PartialSource,
     Project,
     Registry,
@@ -28,7 +32,7 @@ from doks_gitops.settings.model import (
     ResourceKind,
     Source,
 )
-from doks_gitops.settings.scalars import CLUSTER_NAMESPACES, is_ssh_url
+from doks_gitops.settings.scalars import is_ssh_url
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 
@@ -55,6 +59,7 @@ class ValidSections:
     github: GitHub | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
+    credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
     """All names under `repositories`, those of invalid ones included."""
     application_names: tuple[str, ...] = ()
@@ -70,10 +75,13 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _argocds_own_namespace(sections)
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
+    yield from _templates_of_another_type(sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
     if sections.cluster is not None and sections.argocd is not None:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
+    if sections.argocd is not None:
+        yield from _unsigned_webhooks(sections.argocd)
 
 
 def between_stacks(
@@ -152,6 +160,16 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                     got=f"the same as in {name}",
                     expected="one stack at most that owns it",
                 )
+
+
+def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
+    if argocd.url is not None and not argocd.admin.enabled and argocd.webhook_secret is None:
+        yield Violation(
+            at=("argocd", "webhookSecret"),
+            got="nothing, but argocd.url and no admin",
+            expected="a secret; without it and without an admin password to derive one from, Argo"
+            " CD takes any request as a webhook",
+        )
 
 
 def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:
@@ -471,6 +489,29 @@ def _same_repository_twice(sections: ValidSections) -> Iterator[Violation]:
                 expected="each repository once: Argo CD keeps one set of credentials for a URL",
             )
         seen.setdefault(url, name)
+
+
+def _templates_of_another_type(sections: ValidSections) -> Iterator[Violation]:
+    """A repository without credentials takes those of a template, and its kind of registry:
+    `CopyCredentialsFrom` in
+    https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/repository_types.go
+    """
+    for name, repository in sorted(sections.repositories.items()):
+        templates = [
+            (key, template)
+            for key, template in sections.credential_templates.items()
+            if _normal(repository.url).startswith(_normal(template.url))
+        ]
+        if repository.credentials is not None or not templates:
+            continue
+        key, template = max(templates, key=lambda item: len(item[1].url))
+        for setting in ("type", "plain_http"):
+            if getattr(template, setting) != getattr(repository, setting):
+                yield Violation(
+                    at=("credentialTemplates", key, to_camel(setting)),
+                    got=f"another value than repositories.{name} has, which uses the template",
+                    expected="the same value; or credentials in the repository",
+                )
 
 
 def _one_of_names(name: str, names: tuple[str, ...]) -> str:

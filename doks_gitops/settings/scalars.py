@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings import cron
 
 RULE_VIOLATION = "rule_violation"
@@ -526,8 +527,6 @@ RegistryName = Annotated[
     ),
 ]
 Namespace = Annotated[str, _label("a namespace")]
-CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-"""The namespaces that each cluster has from the start."""
 OwnNamespace = Annotated[
     str,
     Rule(

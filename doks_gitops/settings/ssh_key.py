@@ -7,6 +7,27 @@ import re
 _MAGIC = b"openssh-key-v1\0"
 
 
+def _string(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data
+
+
+KEY_WITHOUT_PRIVATE_PART = "\n".join(
+    (
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        base64.b64encode(
+            _MAGIC
+            + 2 * _string(b"none")
+            + _string(b"")
+            + (1).to_bytes(4, "big")
+            + _string(_string(b"ssh-ed25519") + _string(bytes(32)))
+        ).decode(),
+        "-----END OPENSSH PRIVATE KEY-----",
+        "",
+    )
+)
+"""In the place of a key that must not be known: it has a public half, of zeros, and no other."""
+
+
 def public_key(private_key: str) -> str:
     """The public key as `TYPE KEY`, the form in which it is registered with a Git host.
 

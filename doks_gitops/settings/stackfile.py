@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path as FilePath
-from typing import cast
+from typing import Any, cast
 
 import yaml
 
@@ -91,9 +91,7 @@ class StackFile:
 
     def text(self, key: str, *path: str | int) -> str | None:
         """The scalar at `path` below `key`, as text; None if it is absent or encrypted."""
-        value = self._config.get(key)
-        for part in path:
-            value = _child(value, part)
+        value = at(self._config.get(key), path)
         return value if isinstance(value, str) else None
 
     def is_true(self, key: str, *path: str | int) -> bool:
@@ -143,6 +141,13 @@ def encrypted(value: object, path: Path = ()) -> Iterator[Path]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from encrypted(item, (*path, index))
+
+
+def at(value: Any, path: Path) -> Any:
+    """The value at `path` below `value`; None if there is none."""
+    for part in path:
+        value = _child(value, part)
+    return value
 
 
 def _child(value: object, part: str | int) -> object:

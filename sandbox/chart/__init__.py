@@ -1,7 +1,15 @@
-"""Argo CD's own manifests as a Helm chart, for use without the public argo-cd chart."""
+"""Charts: Argo CD's own manifests, for use without the public argo-cd chart, and the team's."""
 
 from sandbox.chart.build import ChartError, build_chart, next_patch
+from sandbox.chart.private import PrivateCharts
 from sandbox.chart.public import can_be_reached
 from sandbox.chart.repository import repository
 
-__all__ = ["ChartError", "build_chart", "can_be_reached", "next_patch", "repository"]
+__all__ = [
+    "ChartError",
+    "PrivateCharts",
+    "build_chart",
+    "can_be_reached",
+    "next_patch",
+    "repository",
+]

@@ -3,7 +3,7 @@
 import hashlib
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from starlette.applications import Starlette
@@ -34,10 +34,18 @@ def repository(folder: Path) -> Starlette:
 
 def _entry(package: Path) -> dict[str, Any]:
     """The index entry of a chart: its Chart.yaml, with the address and digest of its package."""
-    with tarfile.open(package) as archive:
-        name = min((n for n in archive.getnames() if n.endswith("/Chart.yaml")), key=len)
-        file = archive.extractfile(name)
-        assert file is not None
-        chart: dict[str, Any] = yaml.safe_load(file)
+    with package.open("rb") as content:
+        chart = chart_of(content)
     digest = hashlib.sha256(package.read_bytes()).hexdigest()
     return {**chart, "urls": [package.name], "digest": digest}
+
+
+def chart_of(package: IO[bytes]) -> dict[str, Any]:
+    """The Chart.yaml of a packaged chart. Raises tarfile.TarError, KeyError or ValueError for what
+    is no chart."""
+    with tarfile.open(fileobj=package) as archive:
+        paths = [path for path in archive.getnames() if path.endswith("/Chart.yaml")]
+        file = archive.extractfile(min(paths, key=len))
+        assert file is not None
+        chart: dict[str, Any] = yaml.safe_load(file)
+    return {"name": chart.pop("name"), "version": str(chart.pop("version")), **chart}

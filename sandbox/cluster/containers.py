@@ -1,16 +1,15 @@
-"""A container's environment, arguments and volumes, from its pod's specification.
+"""A container's environment, arguments and files, from its pod's specification.
 
 As a kubelet does it (https://kubernetes.io/docs/tasks/inject-data-application/).
 """
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from sandbox.cluster.api import Api, Object
 from sandbox.cluster.roles import words_of
-from sandbox.paths import write_private
 
 
 class NotConfigured(Exception):
@@ -36,17 +35,18 @@ class Sources:
     def __init__(self, api: Api, namespace: str) -> None:
         self._api = api
         self._namespace = namespace
-        self._cache: dict[tuple[str, str], dict[str, bytes] | None] = {}
+        self._cache: dict[tuple[str, str], dict[str, str] | None] = {}
 
-    async def data(self, kind: str, name: str) -> dict[str, bytes] | None:
-        """The data of an object; None if it does not exist. `kind`: configmaps or secrets."""
+    async def data(self, kind: str, name: str) -> dict[str, str] | None:
+        """The object's values that are text; None if it does not exist. `kind`: configmaps or
+        secrets."""
         key = (kind, name)
         if key not in self._cache:
             manifest = await self._api.get(f"/api/v1/namespaces/{self._namespace}/{kind}/{name}")
             self._cache[key] = None if manifest is None else _data(kind, manifest)
         return self._cache[key]
 
-    async def required(self, kind: str, name: str, optional: bool) -> dict[str, bytes]:
+    async def required(self, kind: str, name: str, optional: bool) -> dict[str, str]:
         """As `data`; raises NotConfigured if the object does not exist and is not optional."""
         data = await self.data(kind, name)
         if data is None and not optional:
@@ -54,14 +54,19 @@ class Sources:
         return data or {}
 
 
-def _data(kind: str, manifest: Object) -> dict[str, bytes]:
+def _data(kind: str, manifest: Object) -> dict[str, str]:
     data = manifest.get("data") or {}
     if kind == "secrets":
-        return {key: base64.b64decode(value) for key, value in data.items()}
-    binary = manifest.get("binaryData") or {}
-    return {key: value.encode() for key, value in data.items()} | {
-        key: base64.b64decode(value) for key, value in binary.items()
-    }
+        decoded = {key: base64.b64decode(value) for key, value in data.items()}
+        return {key: text for key, value in decoded.items() if (text := _text(value)) is not None}
+    return dict(data)
+
+
+def _text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 async def environment(pod: Object, container: Object, sources: Sources) -> dict[str, str]:
@@ -78,7 +83,7 @@ async def environment(pod: Object, container: Object, sources: Sources) -> dict[
                     kind, reference["name"], reference.get("optional", False)
                 )
                 prefix = source.get("prefix", "")
-                env |= {prefix + key: value.decode() for key, value in data.items()}
+                env |= {prefix + key: value for key, value in data.items()}
     for entry in container.get("env") or []:
         value = await _value(pod, entry, env, sources)
         if value is not None:
@@ -99,7 +104,7 @@ async def _value(
             optional = reference.get("optional", False)
             data = await sources.required(kind, reference["name"], optional)
             if reference["key"] in data:
-                return data[reference["key"]].decode()
+                return data[reference["key"]]
             if not optional:
                 raise NotConfigured(
                     f"couldn't find key {reference['key']} in {kind.removesuffix('s')}"
@@ -125,42 +130,28 @@ def arguments(container: Object, env: Mapping[str, str]) -> list[str]:
     return [expand(word, env) for word in words_of(container)[1:]]
 
 
-class Volumes:
-    """The volumes of one pod as folders in `folder`.
+async def files_at(
+    mount_path: str, pod: Object, container: Object, sources: Sources
+) -> dict[str, str]:
+    """The text files in the folder `mount_path` of the container, by name.
 
-    ConfigMaps, Secrets and projections of them are written there. A volume of any other kind is an
-    empty folder.
+    They are from ConfigMaps and Secrets, projected or not; files in subfolders are left out. Raises
+    NotConfigured if a required object does not exist.
     """
-
-    def __init__(self, folder: Path, pod: Object) -> None:
-        self._folder = folder
-        self._volumes: Sequence[Object] = pod["spec"].get("volumes") or []
-
-    async def write(self, sources: Sources) -> None:
-        """Write the current data. Raises NotConfigured if a required object does not exist."""
-        for volume in self._volumes:
-            folder = self.path(volume["name"])
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mounted = {
+        mount["name"]
+        for mount in container.get("volumeMounts") or []
+        if mount["mountPath"].rstrip("/") == mount_path and not mount.get("subPath")
+    }
+    files: dict[str, str] = {}
+    for volume in pod["spec"].get("volumes") or []:
+        if volume["name"] in mounted:
             for source in (volume, *(volume.get("projected", {}).get("sources") or [])):
-                for name, content in (await _files(source, sources)).items():
-                    file = folder / name
-                    if not (file.exists() and file.read_bytes() == content):
-                        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                        write_private(file, content)
-
-    def path(self, name: str) -> Path:
-        """The folder of the volume of that name."""
-        return self._folder / name
-
-    def mounted(self, container: Object) -> dict[str, Path]:
-        """The folder or file behind each of the container's mount paths."""
-        return {
-            mount["mountPath"]: self.path(mount["name"]) / mount.get("subPath", "")
-            for mount in container.get("volumeMounts") or []
-        }
+                files |= await _files(source, sources)
+    return {name: text for name, text in files.items() if Path(name).name == name != ".."}
 
 
-async def _files(source: Object, sources: Sources) -> dict[str, bytes]:
+async def _files(source: Object, sources: Sources) -> dict[str, str]:
     for field, kind in (("configMap", "configmaps"), ("secret", "secrets")):
         if reference := source.get(field):
             # The field is `secretName` in a volume and `name` in a projection.
@@ -170,13 +161,3 @@ async def _files(source: Object, sources: Sources) -> dict[str, bytes]:
                 return data
             return {item["path"]: data[item["key"]] for item in items if item["key"] in data}
     return {}
-
-
-def relocate(text: str, mounted: Mapping[str, Path]) -> str:
-    """Replace a path in a mounted volume by its path on this machine. The path is the whole text or
-    the part after the last `=`."""
-    head, separator, tail = text.rpartition("=")
-    for mount_path, path in sorted(mounted.items(), key=lambda mount: -len(mount[0])):
-        if tail == mount_path or tail.startswith(f"{mount_path.rstrip('/')}/"):
-            return f"{head}{separator}{path}{tail[len(mount_path.rstrip('/')) :]}"
-    return text

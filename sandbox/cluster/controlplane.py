@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,6 +21,7 @@ from sandbox.cluster.tools import ClusterTools
 from sandbox.paths import write_private
 from sandbox.processes import Process, ProcessFailed
 
+_ADMISSION = Path(__file__).parent / "admission"
 _CONTROLLERS = (
     "clusterrole-aggregation-controller",
     "cronjob-controller",
@@ -47,6 +49,28 @@ _CONTROLLERS = (
 """The controllers that are useful without machines. Of those for volumes, only the ones that let
 claims be deleted. Left out: the others for volumes, autoscaling by metrics (see
 `stages.AUTOSCALER`), certificate requests, and cloud resources."""
+
+
+def _admission() -> dict[str, Any]:
+    """The API server's configuration of admission policies. They are files, which nobody in the
+    cluster can change, and in effect from the first request on
+    (https://kubernetes.io/docs/reference/access-authn-authz/manifest-admission-control/)."""
+    version = "apiserver.config.k8s.io/v1"
+    return {
+        "apiVersion": version,
+        "kind": "AdmissionConfiguration",
+        "plugins": [
+            {
+                "name": f"{stage}AdmissionPolicy",
+                "configuration": {
+                    "apiVersion": version,
+                    "kind": f"{stage}AdmissionPolicyConfiguration",
+                    "staticManifestsDir": str(_ADMISSION / stage.lower()),
+                },
+            }
+            for stage in ("Mutating", "Validating")
+        ],
+    }
 
 
 def go_environment() -> dict[str, str]:
@@ -237,6 +261,7 @@ class ControlPlane:
             "current-context": "webhook",
         }
         write_private(self.folder / "webhook.kubeconfig", yaml.safe_dump(webhook).encode())
+        write_private(self.folder / "admission.yaml", yaml.safe_dump(_admission()).encode())
         self._write_kwok_config()
 
     def _write_kwok_config(self) -> None:
@@ -296,6 +321,8 @@ class ControlPlane:
             "--authentication-token-webhook-cache-ttl=0s",
             # kwok serves as the kubelet of every node at its external address.
             "--kubelet-preferred-address-types=ExternalIP",
+            "--feature-gates=ManifestBasedAdmissionControlConfig=true",
+            f"--admission-control-config-file={self.folder / 'admission.yaml'}",
             "--enable-priority-and-fairness=false",
             "--profiling=false",
         ]

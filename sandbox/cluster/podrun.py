@@ -10,9 +10,9 @@ import httpx
 
 from sandbox.cluster import containers
 from sandbox.cluster.api import Api, ApiError, Object, write_kubeconfig
-from sandbox.cluster.containers import NotConfigured, Sources, Volumes
+from sandbox.cluster.containers import NotConfigured, Sources
 from sandbox.cluster.podstatus import ContainerState, now, status
-from sandbox.cluster.programs import PodContext, Program, Services, program_of
+from sandbox.cluster.programs import MOUNTED, PodContext, Program, Services, program_of
 from sandbox.cluster.roles import Role, runs_redis_password
 from sandbox.cluster.supervise import Backoff, ProcessOwner
 from sandbox.paths import remove_tree, write_private
@@ -64,7 +64,6 @@ class PodRun(ProcessOwner):
         self._services = services
         self._ip = ip
         self._folder = host.pods / self.uid
-        self._volumes = Volumes(self._folder / "volumes", pod)
         self._state = _initial_state(pod)
         self._initialized = self._state.restarts > 0
 
@@ -136,7 +135,8 @@ class PodRun(ProcessOwner):
 
     async def _run_once(self) -> int:
         """Start the process, report its readiness while it runs, and return its exit code."""
-        self.program = await self._prepare(self.role, self.pod["spec"]["containers"][0])
+        container = self.pod["spec"]["containers"][0]
+        self.program = await self._prepare(self.role, container)
         process = await self._start(self.program)
         self._state.started_at = now()
         await self._report()
@@ -151,7 +151,7 @@ class PodRun(ProcessOwner):
                 if time.monotonic() - refreshed > _REFRESH:
                     refreshed = time.monotonic()
                     with contextlib.suppress(ApiError, httpx.HTTPError, NotConfigured):
-                        await self._volumes.write(Sources(self._host.api, self.namespace))
+                        await self._write_files(container)
                 pause = _PROBE_WHEN_READY if self._state.ready else _PROBE_UNTIL_READY
                 await asyncio.wait([ended], timeout=pause)
             return ended.result()
@@ -159,28 +159,32 @@ class PodRun(ProcessOwner):
             ended.cancel()
 
     async def _prepare(self, role: Role, container: Object) -> Program:
+        await self._write_files(container)
         sources = Sources(self._host.api, self.namespace)
-        await self._volumes.write(sources)
-        mounted = self._volumes.mounted(container)
-        env = {
-            name: containers.relocate(value, mounted)
-            for name, value in (await containers.environment(self.pod, container, sources)).items()
-        }
+        env = await containers.environment(self.pod, container, sources)
         if role is Role.APPLICATION_CONTROLLER:
             # Argo CD takes the shard's number from the hostname, which is the machine's here.
             ordinal = self.name.rpartition("-")[2]
             if ordinal.isdecimal():
                 env.setdefault("ARGOCD_CONTROLLER_SHARD", ordinal)
-        args = [containers.relocate(word, mounted) for word in containers.arguments(container, env)]
         context = PodContext(
             bin_dir=self._host.bin_dir,
             folder=self._folder,
             socket=self._host.sockets / self.uid,
             kubeconfig=await self._kubeconfig(),
-            mounted=mounted,
             services=self._services,
         )
-        return program_of(role, args, env, context)
+        return program_of(role, containers.arguments(container, env), env, context)
+
+    async def _write_files(self, container: Object) -> None:
+        """Write the current files of the mount paths that Argo CD reads."""
+        sources = Sources(self._host.api, self.namespace)
+        for mount_path in MOUNTED.values():
+            folder = self._folder / mount_path.lstrip("/")
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files = await containers.files_at(mount_path, self.pod, container, sources)
+            for name, text in files.items():
+                write_private(folder / name, text.encode())
 
     async def _start(self, program: Program) -> Process:
         self.process = await Process.start(

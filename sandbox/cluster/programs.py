@@ -1,35 +1,66 @@
 """The command line, environment and health check of each role of Argo CD, run as a process.
 
-Arguments and environment of the container come first. What a process without its own network and
-file system needs is added after them: addresses, ports and folders.
+Of the container's arguments and environment only those have effect that can't make the process run
+another program, read or write other files, or listen to anything but loopback.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from sandbox.cluster.containers import NotConfigured
 from sandbox.cluster.roles import Role
 from sandbox.paths import write_private
 from sandbox.processes import free_port
 
 LOOPBACK = "127.0.0.1"
 
-_LISTENS_EVERYWHERE = ("ARGOCD_SERVER_METRICS_LISTEN_ADDRESS", "REDIS_SENTINEL_HOSTS")
-"""Variables that no argument can override. By a mistake in Argo CD, the first one sets the *name*
-of its argument; the second one makes Argo CD look for Redis at sentinels."""
-
-_MOUNTED = {
+MOUNTED = {
     "ARGOCD_TLS_DATA_PATH": "/app/config/tls",
     "ARGOCD_SSH_DATA_PATH": "/app/config/ssh",
-    "ARGOCD_GNUPGHOME": "/app/config/gpg/keys",
-    "ARGOCD_GPG_DATA_PATH": "/app/config/gpg/source",
-    "ARGOCD_PLUGINSOCKFILEPATH": "/home/argocd/cmp-server/plugins",
 }
-"""Mount paths in Argo CD's containers, by the variable that names their place."""
+"""Mount paths whose files Argo CD gets, by the variable that names their place."""
+_EMPTY = {
+    "ARGOCD_GNUPGHOME": "gpg/keys",
+    "ARGOCD_GPG_DATA_PATH": "gpg/source",
+    "ARGOCD_PLUGINSOCKFILEPATH": "plugins",
+    "HELM_CACHE_HOME": "helm/cache",
+    "HELM_CONFIG_HOME": "helm/config",
+    "HELM_DATA_HOME": "helm/data",
+}
+"""Empty folders in the pod's folder, by the variable that names their place."""
+
+_VARIABLE = re.compile(
+    r"ARGOCD_(?!BINARY_NAME$|OPTS$|SERVER$|REPO_SERVER_ALLOW_OUT_OF_BOUNDS_SYMLINKS$)[A-Z0-9_]+"
+    r"(?<!_ADDRESS)(?<!_ASSETS)(?<!_DIR)(?<!_FILE)(?<!_HOME)(?<!_PATH)(?<!_SOCK)(?<!_WORKDIR)"
+    r"|AUTH|REDIS_(PASSWORD|USERNAME|COMPRESSION|RETRY_COUNT)|REDISDB"
+    r"|GOGC|GOMAXPROCS|GOMEMLIMIT"
+)
+"""Variables that have effect. Those left out name an address, a file or a program (BINARY_NAME: as
+which of its programs `argocd` runs; OPTS: its arguments), or let manifests be links to any file."""
+_ARGUMENT = re.compile(
+    r"""--(
+    api-content-types | app(-hard)?-resync(-jitter)? | application(set)?-namespaces | basehref
+    | concurrent-(application-updates|reconciliations) | content-security-policy | debug
+    | disable-(auth|swagger-ui) | dry-run | enable-(gzip|k8s-event|new-git-file-globbing)
+    | enable-(policy-override|progressive-syncs) | include-hidden-directories | insecure
+    | kubectl-parallelism-limit | log(format|level) | max-resources-status-count
+    | metrics-(application-conditions|application-labels|cluster-labels) | [a-z-]+-expiration
+    | (operation|status)-processors | parallelismlimit | persist-resource-health | policy
+    | preserved-(annotations|labels) | processors-count | repo-error-grace-period-seconds
+    | repo-server-timeout-seconds | requeue-after | revision-cache-lock-timeout | rootpath
+    | self-heal(-backoff)?-(cap|timeout)-seconds | self-heal-backoff-factor
+    | self-service-notification-enabled | server-side-diff-enabled | sharding-method | sync-timeout
+    | sync-with-replace-allowed | webhook-(parallelism-limit|refresh-workers) | x-frame-options
+    )""",
+    re.VERBOSE,
+)
+"""Arguments that have effect: numbers, durations, switches, and names in the cluster."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +95,32 @@ class PodContext:
     """Path for a socket. It must have less than 108 bytes, so it is outside `folder`."""
     kubeconfig: Path | None
     """Kubeconfig of the pod's service account; None if the pod has no token."""
-    mounted: Mapping[str, Path]
-    """The folder or file behind each of the container's mount paths."""
     services: Services
 
 
 def program_of(
     role: Role, args: list[str], container_env: Mapping[str, str], context: PodContext
 ) -> Program:
-    """The program for a role, with the container's arguments and environment."""
+    """The program for a role, with the container's arguments and environment.
+
+    Raises NotConfigured if Redis' password has control characters, or the rest a NUL.
+    """
+    if any("\0" in word for word in (*args, *container_env.values())):
+        raise NotConfigured("environment or arguments have control characters (NUL)")
     env = _environment(container_env, context)
     if role is Role.REDIS:
         return _redis(env, context)
     if role is Role.REDIS_PASSWORD:
-        argv: list[str | Path] = [context.bin_dir / "argocd", *args]
+        argv: list[str | Path] = [context.bin_dir / "argocd", "admin", "redis-initial-password"]
         return Program(argv, env, port=None, tls=False, healthy=_always)
     port, metrics = free_port(), free_port()
-    added, health_url = _arguments(role, port, metrics, context.services)
-    tls = role is Role.SERVER and not _is_insecure(args, env)
+    chosen = _harmless(args)
+    fixed, health_url = _arguments(role, port, metrics, context.services)
+    tls = role is Role.SERVER and not _is_insecure(chosen, env)
     if role is Role.SERVER:
         health_url = f"{'https' if tls else 'http'}://{LOOPBACK}:{port}/healthz"
     return Program(
-        [context.bin_dir / role.value, *args, *added],
+        [context.bin_dir / role.value, *fixed, *chosen],
         env,
         port=port if role in (Role.SERVER, Role.REPO_SERVER) else None,
         tls=tls,
@@ -93,8 +128,20 @@ def program_of(
     )
 
 
+def _harmless(args: Sequence[str]) -> list[str]:
+    """The arguments that have effect. A word without dashes is the value of the word before it."""
+    words: list[str] = []
+    kept = False
+    for word in args:
+        if word.startswith("-"):
+            kept = _ARGUMENT.fullmatch(word.partition("=")[0]) is not None
+        if kept:
+            words.append(word)
+    return words
+
+
 def _arguments(role: Role, port: int, metrics: int, services: Services) -> tuple[list[str], str]:
-    """The arguments to add after the container's, and the URL of the health check."""
+    """The arguments that the sandbox sets, and the URL of the health check."""
     redis = ["--redis", f"{LOOPBACK}:{services.redis}", "--redis-use-tls=false"]
     repo_server = f"{LOOPBACK}:{services.repo_server}"
     listen = ["--address", LOOPBACK, "--port", str(port)]
@@ -125,23 +172,23 @@ def _arguments(role: Role, port: int, metrics: int, services: Services) -> tuple
 
 
 def _environment(container_env: Mapping[str, str], context: PodContext) -> dict[str, str]:
-    temporary = context.folder / "tmp"
-    temporary.mkdir(mode=0o700, exist_ok=True)
-    env = {
-        **{name: value for name, value in container_env.items() if name not in _LISTENS_EVERYWHERE},
+    return {
+        **{name: value for name, value in container_env.items() if _VARIABLE.fullmatch(name)},
         "PATH": f"{context.bin_dir}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(context.folder),
-        "TMPDIR": str(temporary),
+        "TMPDIR": str(_subfolder(context, "tmp")),
         "ARGOCD_FAKE_IN_CLUSTER": "true",
         "ARGOCD_GPG_ENABLED": "false",
         "ARGOCD_ASK_PASS_SOCK": str(context.socket),
         "KUBECONFIG": str(context.kubeconfig or context.folder / "no-kubeconfig"),
+        **{name: str(_subfolder(context, path)) for name, path in (_EMPTY | MOUNTED).items()},
     }
-    for name, mount_path in _MOUNTED.items():
-        folder = context.mounted.get(mount_path, context.folder / mount_path.lstrip("/"))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        env[name] = str(folder)
-    return env
+
+
+def _subfolder(context: PodContext, path: str) -> Path:
+    folder = context.folder / path.lstrip("/")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def _is_insecure(args: list[str], env: Mapping[str, str]) -> bool:
@@ -174,6 +221,8 @@ def health_check(url: str) -> Callable[[], Awaitable[bool]]:
 def _redis(env: dict[str, str], context: PodContext) -> Program:
     port = free_port()
     password = env.get("REDIS_PASSWORD") or env.get("AUTH") or ""
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in password):
+        raise NotConfigured("the password of Redis has control characters")
     # A file keeps the password off the command line, which every user of the machine can read.
     settings = context.folder / "redis.conf"
     lines = [
@@ -181,10 +230,10 @@ def _redis(env: dict[str, str], context: PodContext) -> Program:
         f"port {port}",
         'save ""',
         "appendonly no",
-        f'dir "{context.folder}"',
+        f"dir {_quoted(str(context.folder))}",
     ]
     if password:
-        lines.append(f'requirepass "{password}"')
+        lines.append(f"requirepass {_quoted(password)}")
     write_private(settings, "\n".join(lines).encode())
 
     async def healthy() -> bool:
@@ -193,7 +242,7 @@ def _redis(env: dict[str, str], context: PodContext) -> Program:
                 reader, writer = await asyncio.open_connection(LOOPBACK, port)
                 try:
                     if password:
-                        writer.write(f'AUTH "{password}"\r\n'.encode())
+                        writer.write(f"AUTH {_quoted(password)}\r\n".encode())
                         await reader.readline()
                     writer.write(b"PING\r\n")
                     return await reader.readline() == b"+PONG\r\n"
@@ -203,3 +252,10 @@ def _redis(env: dict[str, str], context: PodContext) -> Program:
 
     argv: list[str | Path] = [context.bin_dir / "redis-server", settings]
     return Program(argv, env, port=port, tls=False, healthy=healthy)
+
+
+def _quoted(text: str) -> str:
+    """A quoted string of Redis' configuration and of its inline commands
+    (https://redis.io/docs/latest/operate/oss_and_stack/management/config/)."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,5 +1,7 @@
-"""Finds the pods that run as processes: those of Argo CD, recognized by their first container."""
+"""Finds the pods that run as processes: those of Argo CD that an administrator wrote, recognized by
+their first container."""
 
+import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
@@ -33,27 +35,32 @@ kwok."""
 _REDIS_HA_APPS = ["redis-ha-haproxy"]
 """Label `app` of the same pods in the chart's dependency redis-ha."""
 
+WRITTEN_BY = "sandbox.doks-gitops/written-by"
+"""Annotation of a pod: who wrote its workload's template, or the pod itself. The API server sets it
+(`admission/`), so that a commit, which Argo CD applies as a service account, can't forge it."""
+ADMINISTRATOR = "administrator"
+"""A user of the account, such as a person or Pulumi."""
+
 _WORDS = "(.spec.containers[0] | (.command // []) + (.args // []))"
 
-NOT_ARGOCD: Sequence[dict[str, Any]] = [
-    {
-        "key": f'{_WORDS} | (.[0] // "") | sub("^.*/"; "")',
-        "operator": "NotIn",
-        "values": _PROGRAMS,
-    },
-    {
-        "key": f'{_WORDS} | .[1:3] | join(" ")',
-        "operator": "NotIn",
-        "values": [" ".join(_PASSWORD_WORDS)],
-    },
-    {
-        "key": '.metadata.labels["app.kubernetes.io/name"]',
-        "operator": "NotIn",
-        "values": _REDIS_NAMES,
-    },
-    {"key": ".metadata.labels.app", "operator": "NotIn", "values": _REDIS_HA_APPS},
-]
-"""Conditions of a kwok stage that hold for exactly the pods without a role (`role_of`)."""
+
+def _jq(words: Sequence[str]) -> str:
+    return ", ".join(map(json.dumps, words))
+
+
+NOT_A_PROCESS: dict[str, Any] = {
+    "key": (
+        f'(.metadata.annotations["{WRITTEN_BY}"] == "{ADMINISTRATOR}") and ('
+        f'({_WORDS} | (.[0] // "") | sub("^.*/"; "") | IN({_jq(_PROGRAMS)}))'
+        f" or ({_WORDS} | .[1:3] == {json.dumps(_PASSWORD_WORDS)})"
+        f' or (.metadata.labels["app.kubernetes.io/name"] | IN({_jq(_REDIS_NAMES)}))'
+        f" or (.metadata.labels.app | IN({_jq(_REDIS_HA_APPS)}))"
+        ") | tostring"
+    ),
+    "operator": "NotIn",
+    "values": ["true"],
+}
+"""Condition of a kwok stage that holds for exactly the pods without a role (`role_of`)."""
 
 
 def words_of(container: Object) -> list[str]:
@@ -68,6 +75,8 @@ def runs_redis_password(container: Object) -> bool:
 
 def role_of(pod: Object) -> Role | None:
     """The pod's role in Argo CD; None for a pod that is left to kwok."""
+    if (pod["metadata"].get("annotations") or {}).get(WRITTEN_BY) != ADMINISTRATOR:
+        return None
     container = pod["spec"]["containers"][0]
     labels = pod["metadata"].get("labels") or {}
     if runs_redis_password(container):

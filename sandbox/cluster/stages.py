@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from sandbox.cluster.images import PULLED_OR_PUBLIC
-from sandbox.cluster.roles import NOT_ARGOCD
+from sandbox.cluster.roles import NOT_A_PROCESS
 
 _EXISTS_NOT = "DoesNotExist"
 _AUTOSCALER_STATUS = """\
@@ -60,7 +60,7 @@ def kwok_config(stage_files: Sequence[Path], forwards: Sequence[Forward]) -> str
     for file in stage_files:
         stage: dict[str, Any] = yaml.safe_load(file.read_text())
         if stage["spec"]["resourceRef"]["kind"] == "Pod":
-            stage["spec"]["selector"]["matchExpressions"].extend(NOT_ARGOCD)
+            stage["spec"]["selector"]["matchExpressions"].append(NOT_A_PROCESS)
             if stage["metadata"]["name"] == "pod-ready":
                 stage["spec"]["selector"]["matchExpressions"].append(PULLED_OR_PUBLIC)
         documents.append(stage)

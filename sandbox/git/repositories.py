@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Self
 
+from doks_gitops import variables
 from sandbox.git import rules
 from sandbox.processes import Process
 
@@ -185,7 +186,7 @@ class Repositories:
     def environment(self) -> dict[str, str]:
         """The whole environment for Git, without the user's configuration."""
         return {
-            "PATH": os.environ.get("PATH", os.defpath),
+            **variables.restricted(os.environ, deployment=False),
             "HOME": str(self.root),
             "LC_ALL": "C.UTF-8",
             "GIT_CONFIG_GLOBAL": str(self.root / "gitconfig"),

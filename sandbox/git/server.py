@@ -4,8 +4,6 @@ See https://git-scm.com/docs/git-http-backend and https://git-scm.com/docs/http-
 """
 
 import asyncio
-import base64
-import binascii
 import hmac
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -19,6 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from sandbox.emulator import basic_credentials
 from sandbox.git.repositories import Repositories
 from sandbox.git.rules import NO_COMMIT, VARIABLE, Rules
 
@@ -135,7 +134,7 @@ class _Endpoint:
         reading = service == "git-upload-pack"
         if access.public and reading and not authorization:
             return ""
-        user, token = _credentials(authorization)
+        user, token = basic_credentials(authorization)
         if hmac.compare_digest(
             f"{user}:{token}".encode(), f"{access.username}:{access.token}".encode()
         ):
@@ -201,18 +200,6 @@ class _Endpoint:
         if authorizer and pushing and (rules := authorizer.rules(name, user)):
             environment[VARIABLE] = rules.to_json()
         return environment
-
-
-def _credentials(authorization: str | None) -> tuple[str, str]:
-    """User and password of a basic Authorization header; empty if it is missing or malformed."""
-    scheme, _, encoded = (authorization or "").partition(" ")
-    if scheme.lower() != "basic":
-        return "", ""
-    try:
-        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return user, password
 
 
 async def _feed(request: Request, stdin: asyncio.StreamWriter) -> None:

@@ -42,6 +42,11 @@ class Call:
     @property
     def repository(self) -> Repository:
         """The repository in the path. Ends the request with 404 if it does not exist."""
+        if "repository_id" in self.path:
+            repositories = self.state.data.repositories.values()
+            return first(
+                repo for repo in repositories if str(repo.id) == self.path["repository_id"]
+            )
         name = self.path["repository"].removesuffix(".git")
         if self.path["owner"] != OWNER or name not in self.github.git:
             raise not_found()

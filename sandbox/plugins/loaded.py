@@ -23,7 +23,7 @@ from sandbox.plugins.launch import LENGTH, SOCKET
 
 MODULE: Final = "sandbox.plugins.loaded"
 _PLUGINS: Final = tuple(
-    f"sandbox.plugins.{name}" for name in ("digitalocean", "github", "kubernetes", "language")
+    f"sandbox.plugins.{name}" for name in ("digitalocean", "kubernetes", "language")
 )
 
 

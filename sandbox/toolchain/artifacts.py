@@ -20,7 +20,7 @@ class Artifacts:
 
     @classmethod
     def of(cls, recipe: Recipe, store: Store) -> "Artifacts":
-        lock = [(recipe.folder / name).read_bytes() for name in ("go.mod", "go.sum")]
+        lock = [path.read_bytes() for path in sorted(recipe.folder.iterdir())]
         packages = (f"{binary.name}={binary.package}" for binary in recipe.binaries)
         edits = (part for edit in recipe.edits for part in (edit.file, edit.old, edit.new))
 

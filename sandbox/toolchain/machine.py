@@ -12,6 +12,7 @@ from pathlib import Path
 import tenacity
 from semver import Version
 
+from doks_gitops import variables
 from sandbox import paths
 from sandbox.toolchain import versions
 from sandbox.toolchain.errors import ToolchainError
@@ -101,7 +102,7 @@ def version_of(path: Path, question: Question) -> Version | None:
 def _ask(path: Path, question: Question) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [path, *question.arguments],
-        env={**os.environ, **question.env},
+        env={**variables.restricted(os.environ, deployment=False), **question.env},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

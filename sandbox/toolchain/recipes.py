@@ -8,6 +8,7 @@ dependencies. Tools that share a `go.mod` share the packages that are compiled.
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 from semver import Version
@@ -286,7 +287,19 @@ PULUMI_YAML = Recipe(
     seconds=60,
 )
 
+PULUMI_GITHUB = Recipe(
+    name="pulumi-github",
+    module="github.com/integrations/terraform-provider-github/v6",
+    # The package beside its go.mod.
+    binaries=(Binary("pulumi-resource-github", "sandbox/toolchain/pulumi-github"),),
+    # Which plugins of the machine are used is decided where plugins are installed.
+    suitable=lambda installed, pinned: False,
+    # Alone, as beside tools that were downloaded.
+    seconds=280,
+    stamps={"main.version": metadata.version("pulumi_github")},
+)
+
 RECIPES = (ETCD, KUSTOMIZE, KUBERNETES, ARGOCD, PULUMI, KWOK, HELM)
 """The tools of every sandbox."""
-FOR_TESTS = (PULUMI_YAML,)
-"""The tools that only tests need."""
+FOR_TESTS = (PULUMI_YAML, PULUMI_GITHUB)
+"""The tools that only tests, or only some stacks, need."""

@@ -10,13 +10,22 @@ from rich.console import Console
 from sandbox import paths
 from sandbox.toolchain import build, machine, releases
 from sandbox.toolchain.artifacts import Artifacts, key
-from sandbox.toolchain.recipes import ARGOCD, ARGOCD_ROLES, KWOK, RECIPES, VERIFY_WRAPPER, Recipe
+from sandbox.toolchain.recipes import (
+    ARGOCD,
+    ARGOCD_ROLES,
+    KWOK,
+    PULUMI_GITHUB,
+    RECIPES,
+    VERIFY_WRAPPER,
+    Recipe,
+)
 from sandbox.toolchain.store import Store
 
 RELEASED = "downloaded from their publishers"
 BUILT = "built from source"
 MACHINE = "of this machine"
 PACKAGE = "of a Python package"
+GITHUB_PROVIDER = PULUMI_GITHUB.binaries[0].name
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,11 @@ class Tools:
         if not path.is_symlink():
             raise KeyError(name)
         return path
+
+    @property
+    def github_provider(self) -> Path | None:
+        """The plugin of pulumi-github; None unless it was among the recipes."""
+        return next((tool.file for tool in self.all if tool.name == GITHUB_PROVIDER), None)
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -95,7 +109,8 @@ def ensure(
     tools.sort(key=lambda tool: tool.name)
     if prepared:
         console.print(origins(tools), highlight=False, soft_wrap=True)
-    files = {tool.name: tool.file for tool in tools}
+    # Not the plugin: the engine warns of one that it finds on PATH.
+    files = {tool.name: tool.file for tool in tools if tool.name != GITHUB_PROVIDER}
     files |= dict.fromkeys(ARGOCD_ROLES, files["argocd"])
     wrapper = artifacts[ARGOCD.name].files / VERIFY_WRAPPER
     files[wrapper.name] = wrapper

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.engine import environment, install_plugins
+from sandbox.engine import environment
 from sandbox.paths import REPOSITORY, Home
-from sandbox.toolchain.recipes import PULUMI
+from sandbox.plugins.install import install
+from sandbox.toolchain.recipes import PULUMI, PULUMI_GITHUB
 from tests.contract.built_tools import binary
 
 
@@ -32,12 +33,17 @@ class Stack:
 
     @classmethod
     def new(
-        cls, folder: Path, *, api_url: str = "http://127.0.0.1:1", token: str = "none"
+        cls,
+        folder: Path,
+        *,
+        api_url: str = "http://127.0.0.1:1",
+        token: str = "none",
+        has_github: bool = False,
     ) -> "Stack":
         """A stack in `folder`, whose default digitalocean provider calls `api_url`."""
         pulumi = binary(PULUMI, "pulumi")
         home = Home(folder / "home")
-        install_plugins(home)
+        install(home, build_github=_github_provider if has_github else None)
         env = environment(home, bin_dir=pulumi.parent, api_url=api_url, token=token)
         project = folder / "project"
         project.mkdir()
@@ -92,3 +98,7 @@ class Stack:
         """All resources in the state."""
         deployment = json.loads(self.run("stack", "export").output)["deployment"]
         return list(deployment.get("resources", []))
+
+
+def _github_provider() -> Path:
+    return binary(PULUMI_GITHUB, "pulumi-resource-github")

@@ -7,16 +7,11 @@ import gzip
 import json
 import subprocess
 import tarfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 import yaml
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -27,6 +22,7 @@ from sandbox.chart import ChartError, build_chart, can_be_reached, repository
 from sandbox.processes import free_port
 from sandbox.toolchain.recipes import ARGOCD, HELM
 from tests.contract.built_tools import binary, files
+from tests.contract.http_server import serving
 
 PUBLIC_VALUES = paths.REPOSITORY / "tests" / "data" / "argo-cd-chart" / "values.yaml"
 """The values of the public chart with their defaults."""
@@ -412,28 +408,15 @@ def test_missing_manifests_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """Serve the repository at /charts, as the daemon does; yields its URL."""
-    port = free_port()
-    app = Starlette(routes=[Mount("/charts", app=repository(folder))])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        deadline = time.monotonic() + 20
-        while not server.started:
-            assert time.monotonic() < deadline, "the server does not start"
-            time.sleep(0.02)
-        yield f"http://127.0.0.1:{port}/charts"
-    finally:
-        server.should_exit = True
-        thread.join()
+def charts(folder: Path) -> Starlette:
+    """The repository at /charts, as in the daemon."""
+    return Starlette(routes=[Mount("/charts", app=repository(folder))])
 
 
 def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> None:
     build_chart(manifests(), "1.2.2", chart.parent)
-    with serving(chart.parent) as url:
+    with serving(charts(chart.parent)) as server:
+        url = f"{server}/charts"
         ask = ("show", "chart", "argo-cd", "--repo", url)
         for version in (VERSION, "1.2.2"):
             done = run_helm(*ask, "--version", version)
@@ -453,9 +436,9 @@ def test_helm_finds_the_chart_in_the_repository(chart: Path, tmp_path: Path) -> 
 
 
 def test_the_public_chart_is_used_if_its_repository_responds(tmp_path: Path) -> None:
-    with serving(tmp_path) as url:
-        assert asyncio.run(can_be_reached(url))
-        assert not asyncio.run(can_be_reached(f"{url}/elsewhere"))
+    with serving(charts(tmp_path)) as server:
+        assert asyncio.run(can_be_reached(f"{server}/charts"))
+        assert not asyncio.run(can_be_reached(f"{server}/charts/elsewhere"))
 
 
 def test_the_stand_in_is_used_if_nothing_responds() -> None:

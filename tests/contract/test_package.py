@@ -57,7 +57,9 @@ def language_host() -> Path:
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     # Its default provider has no account: only the program's own provider leads to one.
-    stack = Stack.new(tmp_path)
+    stack = Stack.new(tmp_path, has_github=True)
+    # The YAML host is no plugin of the sandbox.
+    stack.env["PULUMI_IGNORE_AMBIENT_PLUGINS"] = ""
     stack.env["PATH"] = os.pathsep.join([stack.env["PATH"], str(language_host())])
     return stack
 
@@ -202,10 +204,14 @@ async def test_a_program_in_yaml_makes_a_whole_platform(
                     "applicationName": "shop",
                     "projectName": "dev",
                     "argocdNamespace": "${argocd.namespace}",
-                    "repoUrl": "https://git.test/shop",
-                    "path": "kustomize/dev",
+                    "sources": [
+                        {
+                            "repoUrl": "https://git.test/shop",
+                            "path": "kustomize/dev",
+                            "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
+                        }
+                    ],
                     "namespace": "shop-dev",
-                    "kustomize": {"replicas": [{"name": "shop", "count": 2}]},
                     "sync": {"selfHeal": False, "retry": {"limit": 3}},
                 },
                 "project",

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import re
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import pulumi
 import pulumi_digitalocean
@@ -21,6 +21,7 @@ from tests.contract.digitalocean_plugin import (
     VPC,
     cluster_inputs,
 )
+from tests.contract.sdk import camel, nested_types
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugin]:
     for name in ("DIGITALOCEAN_TOKEN", "DIGITALOCEAN_ACCESS_TOKEN", "DIGITALOCEAN_API_URL"):
         monkeypatch.delenv(name, raising=False)
     with asyncio.Runner() as runner:
-        yield Plugin(runner, DigitalOceanProvider())
+        yield Plugin.stand_in(runner, DigitalOceanProvider())
 
 
 def fields_of(type: str) -> Fields:
@@ -36,10 +37,6 @@ def fields_of(type: str) -> Fields:
 
 
 # Names and types are the SDK's
-
-
-def camel(name: str) -> str:
-    return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
 
 
 def parameters(owner: type) -> dict[str, inspect.Parameter]:
@@ -69,14 +66,6 @@ def test_properties_are_those_of_the_sdk(type: str, args: str, state: str) -> No
     assert required == {
         name for name, parameter in inputs.items() if parameter.default is parameter.empty
     }
-
-
-def nested_types(hint: Any) -> Iterator[type]:
-    """The SDK's classes in a type hint."""
-    if isinstance(hint, type) and hint.__name__.endswith("Args"):
-        yield hint
-    for part in get_args(hint):
-        yield from nested_types(part)
 
 
 def sdk_type(owner: type, name: str) -> type | None:

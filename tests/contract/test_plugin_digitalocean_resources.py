@@ -72,7 +72,7 @@ def plugin(do: Emulator, wire: Recorder, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(resource, "POLL", 0.02)
     provider = DigitalOceanProvider(lambda config: Api(config, transport=wire))
     with asyncio.Runner() as runner:
-        plugin = Plugin(runner, provider)
+        plugin = Plugin.stand_in(runner, provider)
         plugin.configure(token=do.token, apiEndpoint=do.url)
         yield plugin
 

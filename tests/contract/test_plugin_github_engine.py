@@ -55,7 +55,7 @@ def gh(tmp_path: Path) -> Iterator[Emulator]:
 
 def test_a_stack_is_created_refreshed_updated_and_destroyed(tmp_path: Path, gh: Emulator) -> None:
     (tmp_path / "stack").mkdir()
-    stack = Stack.new(tmp_path / "stack")
+    stack = Stack.new(tmp_path / "stack", has_github=True)
 
     def program(approvals: int) -> None:
         stack.program(

@@ -13,9 +13,9 @@ import pytest
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # so does protobuf
 from pulumi.runtime.proto import provider_pb2_grpc
 
-from sandbox.engine import install_plugins
 from sandbox.paths import Home
 from sandbox.plugins import loaded
+from sandbox.plugins.install import install
 from sandbox.plugins.launch import SOCKET
 from tests.e2e.box import until
 
@@ -23,7 +23,7 @@ from tests.e2e.box import until
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     home = Home(tmp_path)
-    install_plugins(home)
+    install(home)
     return home
 
 
@@ -78,7 +78,7 @@ def test_failure_of_a_plugin_is_shown_and_its_exit_code_passed_on(
     home: Home, process: psutil.Process
 ) -> None:
     del process
-    launcher = home.root / "bin" / "pulumi-language-python"
+    [launcher] = home.root.glob("pulumi/plugins/language-python-*/pulumi-language-python")
     text = launcher.read_text().replace("sandbox.plugins.language", "sandbox.plugins.missing")
     launcher.write_text(text)
     done = subprocess.run([launcher], text=True, capture_output=True, timeout=30, check=False)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from doks_gitops.ci.export import file_name
+
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 BIN = Path(sys.executable).parent
@@ -50,6 +52,96 @@ def test_every_action_is_pinned_to_a_commit(path: Path) -> None:
     for step in steps(path):
         if "uses" in step:
             assert re.fullmatch(r"[\w-]+(/[\w-]+)+@[0-9a-f]{40}", step["uses"])
+
+
+SECRET = re.compile(r"secrets\.([A-Z_]+)")
+
+
+def jobs_with_secrets() -> list[Any]:
+    """Each job whose steps get a secret, as the name of its workflow, its own and itself."""
+    return [
+        pytest.param(job, id=f"{path.stem}-{name}")
+        for path in WORKFLOWS
+        for name, job in loaded(path)["jobs"].items()
+        if SECRET.search(str(job))
+    ]
+
+
+@pytest.mark.parametrize("job", jobs_with_secrets())
+def test_secrets_are_given_to_the_one_step_that_needs_them(job: dict[str, Any]) -> None:
+    assert not SECRET.search(str({key: value for key, value in job.items() if key != "steps"}))
+    with_secrets = [step for step in job["steps"] if SECRET.search(str(step))]
+    commands = [step for step in with_secrets if "run" in step]
+    assert len(commands) == 1
+    assert commands[0]["run"].startswith("bin/platform ")
+    for step in with_secrets:
+        if "uses" in step:
+            assert step["uses"].startswith("actions/create-github-app-token@")
+
+
+@pytest.mark.parametrize("job", jobs_with_secrets())
+def test_job_with_secrets_installs_only_the_programs_locked_packages(job: dict[str, Any]) -> None:
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands[0] == "bin/setup --program"
+    assert all(command.startswith("bin/platform ") for command in commands[1:])
+
+
+def test_what_a_pull_request_runs_gets_nothing_that_can_change_or_decrypt_an_environment() -> None:
+    jobs = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]
+    account, comment = jobs["account"], jobs["comment"]
+    assert SECRET.findall(str(account)) == ["DIGITALOCEAN_READ_TOKEN", "LOOKUP_TOKEN"]
+    pulumi_variables = set(re.findall(r"PULUMI_\w+", str(account)))
+    assert pulumi_variables == {"PULUMI_GITHUB_TOKEN"}
+    assert set(account["permissions"].values()) == {"read"}
+    # What may write the comment runs what is in main, and no secret is near it.
+    checkout = comment["steps"][0]["with"]
+    assert checkout["ref"] == "${{ github.event.pull_request.base.sha }}"
+    assert not SECRET.search(str(comment))
+    assert "environment" not in comment
+
+
+def test_other_workflows_than_the_previews_get_the_secrets_of_another_environment() -> None:
+    """Whoever may push a branch can change what a pull request's workflow does with its own."""
+    for path in WORKFLOWS:
+        for name, job in loaded(path)["jobs"].items():
+            if job.get("environment") == "preview":
+                assert (path.stem, name) == ("preview", "account")
+
+
+@pytest.mark.parametrize("name", ["promote", "revert-images"])
+def test_required_checks_run_for_the_pull_request_that_a_workflow_opens(name: str) -> None:
+    """GitHub runs no workflow for what the job's own token pushes and opens, but for an App's."""
+    [job] = loaded(ROOT / ".github" / "workflows" / f"{name}.yml")["jobs"].values()
+    assert job["permissions"] == {"contents": "read"}
+    app, checkout, *_, command = job["steps"]
+    token = "${{ steps.app.outputs.token }}"
+    assert app["id"] == "app"
+    assert {key: value for key, value in app["with"].items() if key.startswith("permission-")} == {
+        "permission-contents": "write",
+        "permission-pull-requests": "write",
+    }
+    assert checkout["with"]["token"] == command["env"]["GITHUB_TOKEN"] == token
+    assert command["env"]["GITHUB_APP_SLUG"] == "${{ steps.app.outputs.app-slug }}"
+
+
+def test_rehearsal_is_off_unless_the_repository_says_so_and_ends_before_its_job() -> None:
+    jobs = loaded(ROOT / ".github" / "workflows" / "rehearsal.yml")["jobs"]
+    assert jobs["rehearse"]["if"] == "vars.REHEARSAL == 'true'"
+    assert jobs["clean-up"]["if"] == "always() && vars.REHEARSAL == 'true'"
+    command = jobs["rehearse"]["steps"][-1]["run"]
+    minutes = int(command.split("--minutes ")[1].split()[0])
+    assert jobs["rehearse"]["timeout-minutes"] >= minutes + 30
+    assert "--limit" in command
+
+
+def test_each_deployment_leaves_the_export_that_the_previews_read() -> None:
+    [job] = loaded(ROOT / ".github" / "workflows" / "deploy-stack.yml")["jobs"].values()
+    checkout, *_, deploy, upload = job["steps"]
+    assert checkout["with"]["fetch-depth"] == 0, "an older commit is told by its history"
+    folder = deploy["run"].split("--export ")[1]
+    name = upload["with"]["name"].replace("${{ inputs.stack }}", "dev")
+    file = upload["with"]["path"].replace("${{ inputs.stack }}", "dev")
+    assert (f"{folder}/{file_name('dev')}", f"{name}.json") == (file, file_name("dev"))
 
 
 def test_fork_gets_no_secret_and_no_environment() -> None:
@@ -105,7 +197,7 @@ def test_every_step_is_a_command_of_the_repository_that_takes_these_arguments(
     program = ROOT / words[0]
     assert os.access(program, os.X_OK)
     if words[0] == "bin/setup":
-        assert len(words) == 1
+        assert words[1:] in ([], ["--program"])
         return
     if words[0] == "bin/test":
         parts = {"static", "tools", "unit", "contract", "e2e"}

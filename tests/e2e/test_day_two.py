@@ -86,8 +86,11 @@ def test_an_application_comes_and_goes_by_commits_alone(team: Team) -> None:
     (folder / "greeting.yaml").write_text(json.dumps(greeting))
     project = team.clone / "argocd" / "dev" / "projects" / "dev.yaml"
     destination = f"    - {{server: https://kubernetes.default.svc, namespace: {APP}-dev}}\n"
-    added = destination.replace(f"{APP}-dev", "greeting")
-    project.write_text(project.read_text().replace(destination, destination + added))
+    kind = f'    - {{group: "", kind: Namespace, name: {APP}-dev}}\n'
+    text = project.read_text()
+    for line in (destination, kind):
+        text = text.replace(line, line + line.replace(f"{APP}-dev", "greeting"))
+    project.write_text(text)
     revision = team.push("A namespace for the greeting")
     root = ("microservices-demo-dev", "root")
     until(
@@ -105,6 +108,26 @@ def test_an_application_comes_and_goes_by_commits_alone(team: Team) -> None:
     until("the application is gone", lambda: team.sandbox.application("dev-greeting") is None)
     assert team.sandbox.shell(get) == ""
     assert team.sandbox.is_healthy(f"dev-{APP}")
+
+
+def test_a_broken_application_is_told_and_the_others_go_on(team: Team) -> None:
+    folder = team.clone / "argocd" / "dev" / "apps" / "broken" / "overlays" / "dev"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{")
+    revision = team.push("A broken application")
+    assert "broken/overlays/dev/config.json is not JSON" in team.platform(
+        "layout", "--stack", "dev", "--check", fails=True
+    )
+
+    def is_told() -> bool:
+        status = team.platform("status", "--stack", "dev")
+        return "dev: the ApplicationSet dev creates no new application: " in status
+
+    until("the error is told", is_told)
+    team.sandbox.wait_for(f"dev-{APP}", revision=revision)
+    shutil.rmtree(folder.parents[1])
+    team.push("No broken application any more")
+    until("the error is gone", lambda: not is_told())
 
 
 def test_a_change_is_promoted_through_the_environments(team: Team) -> None:

@@ -109,6 +109,28 @@ def test_up_goes_on_and_completes_with_its_scopes(sandbox: Sandbox) -> None:
     sandbox.wait_for("dev-microservices-demo")
 
 
+def test_kubeconfig_gets_a_token_that_opens_the_clusters_and_nothing_else(
+    sandbox: Sandbox,
+) -> None:
+    token = sandbox("token", "kubernetes:access_cluster").split()[-1]
+    output = sandbox.shell(
+        "pulumi up --non-interactive --color never --skip-preview --yes --stack dev",
+        DIGITALOCEAN_CLUSTER_TOKEN=token,
+    )
+    # The two providers: the test before has deployed with another token of the account.
+    assert re.search(r"~ 2 updated\n +16 unchanged", output)
+    outputs = json.loads(sandbox.shell("pulumi stack output --stack dev --json --show-secrets"))
+    assert token in outputs["kubeconfig"]
+    assert sandbox.daemon["token"] not in outputs["kubeconfig"]
+    headers = {"Authorization": f"Bearer {token}"}
+    namespaces = f"{outputs['clusterEndpoint']}/api/v1/namespaces"
+    assert httpx.get(namespaces, headers=headers, verify=False).status_code == 200
+    with sandbox.api() as api:
+        account = f"/v2/kubernetes/clusters/{outputs['clusterId']}"
+        assert api.put(account, json={}, headers=headers).status_code == 403
+        assert api.get(account, headers=headers).status_code == 403
+
+
 def test_a_preview_of_a_running_stack_works_with_its_scopes(sandbox: Sandbox) -> None:
     sandbox("pulumi", "config", "set", "--stack", "dev", "--path",
         "doks-gitops:applications.microservices-demo.revision", "HEAD")  # fmt: skip

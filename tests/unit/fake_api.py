@@ -44,7 +44,8 @@ def serve() -> Iterator[FakeApi]:
             if length := int(self.headers.get("Content-Length") or 0):
                 api.bodies.append(json.loads(self.rfile.read(length)))
             status, body, headers = api.take(self.path)
-            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            text = body if isinstance(body, str | bytes) else json.dumps(body)
+            content = text.encode() if isinstance(text, str) else text
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -260,7 +260,7 @@ def test_first_pool_may_be_anywhere_in_the_list_but_not_missing() -> None:
     [finding] = refusal.value.findings
     assert finding.key == "doks-gitops:cluster.nodePools[0].name"
     assert finding.got.startswith('"burst", but "default" is not in the list')
-    assert "docs/upgrade.md#another-first-pool" in finding.expected
+    assert "docs/recovery/second-pool.md" in finding.expected
     account.check(stack(nodePools=[burst], region="ams3"), team(cluster))
 
 

@@ -61,7 +61,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", messages.append)
+    monkeypatch.setattr("doks_gitops.account.messages.warn", messages.append)
     return messages
 
 

@@ -48,7 +48,7 @@ def team(*vpcs: Vpc, cluster: RunningCluster | None = RUNNING) -> Account:
 @pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     messages: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", messages.append)
+    monkeypatch.setattr("doks_gitops.account.messages.warn", messages.append)
     return messages
 
 

@@ -216,7 +216,7 @@ def test_account_that_shows_an_update_late_is_waited_for(monkeypatch: pytest.Mon
 
 def test_pool_that_is_left_after_an_update_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[str] = []
-    monkeypatch.setattr(pulumi, "warn", messages.append)
+    monkeypatch.setattr("doks_gitops.account.messages.warn", messages.append)
     assert verified(monkeypatch, COMPLETE) == 0
     assert messages == []
     verified(monkeypatch, pools(by_hand=replace(DEFAULT, id="p3")))

@@ -14,7 +14,9 @@ from components.application import (
     Helm,
     HelmParameter,
     IgnoreDifference,
+    Info,
     Kustomize,
+    NamespaceMetadata,
     Replicas,
     Retry,
     Source,
@@ -190,6 +192,23 @@ def test_sync_policy_has_the_form_of_argo_cd_s_api() -> None:
         "retry": {"limit": 0, "backoff": {"duration": "1s", "factor": 3, "maxDuration": "1m"}},
         "syncOptions": ["ServerSideApply=true"],
     }
+
+
+def test_application_has_what_argo_cd_shows_and_keeps_of_it() -> None:
+    spec = application_spec(
+        arguments(
+            info=[Info("On call", "https://team.test")],
+            revision_history_limit=0,
+            sync=Sync(
+                allow_empty=True,
+                managed_namespace_metadata=NamespaceMetadata(labels={"team": "shop"}),
+            ),
+        )
+    )
+    assert spec["info"] == [{"name": "On call", "value": "https://team.test"}]
+    assert spec["revisionHistoryLimit"] == 0
+    assert spec["syncPolicy"]["automated"]["allowEmpty"] is True
+    assert spec["syncPolicy"]["managedNamespaceMetadata"] == {"labels": {"team": "shop"}}
 
 
 def test_ignored_differences_have_the_form_of_argo_cd_s_api() -> None:

@@ -64,7 +64,10 @@ def test_release_waits_until_it_is_ready_and_stays_installed_if_it_is_not() -> N
 def test_namespace_is_a_resource_of_its_own() -> None:
     result = run(program(namespace="gitops"))
     namespace, release = result.one("Namespace"), result.one("Release")
-    assert namespace.inputs["metadata"]["name"] == "gitops"
+    assert namespace.inputs["metadata"] == {
+        "name": "gitops",
+        "annotations": {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+    }
     assert release.inputs["namespace"] == "gitops"
     assert release.inputs["createNamespace"] is False
     assert namespace.urn in result.dependencies(release)
@@ -203,6 +206,32 @@ def test_inputs_and_outputs_with_secrets_are_secret() -> None:
     assert not result.outputs["namespace"].secret
 
 
+WEBHOOKS = ("githubSecret", "gitlabSecret", "bitbucketUUID", "bitbucketServerSecret", "gogsSecret")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "github"),
+    [
+        ({"admin": Admin(password="correct horse")}, None),
+        ({"admin": Admin(password="correct horse"), "webhook_secret": "webhook"}, "webhook"),
+        ({"admin": Admin(enabled=False), "webhook_secret": "webhook"}, "webhook"),
+    ],
+)
+def test_webhooks_of_every_git_host_need_a_secret(
+    arguments: dict[str, Any], github: str | None
+) -> None:
+    result = run(program(**arguments))
+    release = result.one("Release")
+    secret = release.inputs["values"]["configs"]["secret"]
+    unknown = secret["gitlabSecret"]
+    assert len(unknown) == 64
+    assert {name: secret[name] for name in WEBHOOKS} == dict.fromkeys(WEBHOOKS, unknown) | {
+        "githubSecret": github or unknown
+    }
+    assert secret["azureDevops"] == {"username": unknown, "password": unknown}
+    assert "values" in release.secret
+
+
 def test_new_password_ends_older_sessions() -> None:
     admin = Admin(password="correct horse", password_set_at="2026-01-31T12:00:00Z")
     result = run(program(admin=admin))
@@ -282,9 +311,16 @@ def test_argo_cd_managed_by_git_has_its_passwords_in_a_separate_secret() -> None
     assert release.inputs["values"]["configs"]["secret"] == {"createSecret": False}
     data = decoded(secret)
     assert bcrypt.checkpw(b"correct horse", data.pop("admin.password").encode())
+    unknown = data["webhook.gitlab.secret"]
     assert data == {
         "admin.passwordMtime": "2026-01-31T12:00:00Z",
+        "webhook.azuredevops.password": unknown,
+        "webhook.azuredevops.username": unknown,
+        "webhook.bitbucket.uuid": unknown,
+        "webhook.bitbucketserver.secret": unknown,
         "webhook.github.secret": "webhook",
+        "webhook.gitlab.secret": unknown,
+        "webhook.gogs.secret": unknown,
     }
     assert "data" in secret.secret
     assert secret.urn in result.dependencies(release)

@@ -4,6 +4,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from components.application import (
@@ -303,6 +304,17 @@ def test_settings_of_the_cluster_become_arguments() -> None:
         "token": secret("dop_v1_token"),
         "integrated": OutputValue(value=True, known=True, secret=False),
     }
+
+
+def test_kubeconfig_gets_the_clusters_own_token_if_the_stack_has_one() -> None:
+    stack = parsed()
+    account = stack.digitalocean.model_copy(update={"cluster_token": SecretStr("dop_v1_cluster")})
+    stack = stack.model_copy(update={"digitalocean": account})
+    team = Account(("nyc1",), (), (Version.parse("1.34.1-do.0"),), (), ())
+    outputs = run(
+        lambda: {"token": arguments.cluster_args(stack, team, "mark").access_token}
+    ).outputs
+    assert outputs == {"token": secret("dop_v1_cluster")}
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """What the commands say on a machine, or in a clone, that lacks what they need."""
 
+import hashlib
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def clone(tmp_path: Path) -> Path:
     """A clone in which nothing is installed."""
     shutil.copytree(REPOSITORY / "bin", tmp_path / "a clone" / "bin")
-    shutil.copy(REPOSITORY / "requirements-dev.txt", tmp_path / "a clone")
+    for name in ("requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path / "a clone")
     return tmp_path / "a clone"
 
 
@@ -49,6 +52,31 @@ def test_a_machine_without_a_python_that_fits_is_told_which_one_does(
     assert done.returncode == 1
     assert "Python 3.11 or newer with its venv module was not found" in done.stderr
     assert "python3 here: Python 3.9.2" in done.stderr
+
+
+def test_program_alone_is_installed_with_its_own_lock_file(clone: Path, tmp_path: Path) -> None:
+    """A local folder takes the place of the package index."""
+    wheel = tmp_path / "index" / "probe-1.0-py3-none-any.whl"
+    wheel.parent.mkdir()
+    with zipfile.ZipFile(wheel, "w") as files:
+        files.writestr("probe.py", "")
+        files.writestr(
+            "probe-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: probe\nVersion: 1.0\n"
+        )
+        files.writestr(
+            "probe-1.0.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        files.writestr("probe-1.0.dist-info/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (clone / "requirements.txt").write_text(f"probe==1.0 --hash=sha256:{digest}\n")
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
+    for _ in range(2):
+        assert run(clone, "bin/setup", "--program", **index).returncode == 0
+    probe = [str(clone / ".venv/bin/python"), "-c", "import probe, sys; print(sys.path[-1])"]
+    assert subprocess.run(probe, text=True, capture_output=True, check=True).stdout == f"{clone}\n"
+    done = run(clone, "bin/setup", **index)
+    assert "requirements-dev.txt" in done.stderr, "the other packages are still missing"
 
 
 def test_part_that_the_checks_do_not_have_is_wrong_usage(clone: Path) -> None:

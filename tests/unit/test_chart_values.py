@@ -176,3 +176,12 @@ def test_merge(base: dict[str, Any], overrides: dict[str, Any], merged: dict[str
     before = (repr(base), repr(overrides))
     assert merge(base, overrides) == merged
     assert (repr(base), repr(overrides)) == before
+
+
+def test_submodules_are_fetched_unless_they_are_switched_off() -> None:
+    params = chart_values(ArgoCdOptions())["configs"]["params"]
+    without = chart_values(ArgoCdOptions(git_submodules=False))["configs"]["params"]
+    assert without.items() - params.items() == {
+        ("reposerver.enable.git.submodule", "false"),
+        ("applicationsetcontroller.enable.git.submodule", "false"),
+    }

@@ -1,7 +1,10 @@
 """Previews as data and as a comment; comments and issues that are updated in place."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from doks_gitops.ci import report
+from doks_gitops.ci.export import Export
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
 from doks_gitops.github import GitHubError, Repository
@@ -21,6 +25,13 @@ URN = "urn:pulumi:dev::doks-gitops::doks-gitops:index:GitOpsApplication$kubernet
 
 
 BinPlatform = Callable[..., tuple[int, str, str]]
+
+
+def operations(pulumi: PulumiCommand) -> list[str]:
+    """The commands that `pulumi` was run with, without those that only read the history."""
+    return [
+        words[1] for words in map(str.split, pulumi.calls) if words[1:3] != ["stack", "history"]
+    ]
 
 
 def preview_json(*steps: dict[str, Any]) -> dict[str, Any]:
@@ -74,6 +85,13 @@ def test_preview_leaves_out_what_stays_and_the_single_steps_of_a_replacement() -
     assert Preview.from_json("dev", preview_json(*steps)).count == {"replace": 1}
 
 
+def test_a_resource_that_is_gone_counts_once_and_so_does_a_replaced_one() -> None:
+    gone = [step("delete", {"a": 1}), step("create", None, {"a": 1})]
+    assert Preview.from_json("dev", preview_json(*gone)).count == {"create": 1}
+    replaced = [step("replace", {"a": 1}, {"a": 2}, "a"), step("update", {"a": 1}, {"a": 2}, "a")]
+    assert Preview.from_json("dev", preview_json(*replaced)).count == {"replace": 1}
+
+
 def test_preview_shows_the_warnings_of_the_program_and_not_those_about_the_machine() -> None:
     warning = {"severity": "warning", "message": "warning: This update replaces\nthe cluster\n"}
     machine = {"severity": "warning", "message": "warning: plugin from PATH"}
@@ -109,7 +127,7 @@ def test_a_preview_that_exits_with_an_error_fails_and_nothing_is_deployed(
     assert code == 1
     assert "no changes" not in output
     assert "exit code 255" in errors
-    assert [call.split()[1] for call in pulumi.calls] == ["preview"]
+    assert operations(pulumi) == ["preview"]
 
 
 def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
@@ -119,7 +137,7 @@ def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
     code, output, _ = bin_platform("deploy", "--stack", "dev")
     assert code == 0
     assert "| `dev` | no changes | ✅ kept |" in output
-    preview, up = pulumi.calls
+    _history, preview, up = pulumi.calls
     assert preview.split()[1] == "preview"
     # The engine checks the policies again, against what it deploys.
     assert up == (
@@ -137,7 +155,7 @@ def test_a_stack_that_breaks_a_mandatory_policy_is_not_deployed(
     assert code == 1
     assert "❌ forbidden" in output
     assert "dev breaks a mandatory policy, see above.\nIt was not deployed." in errors
-    assert [call.split()[1] for call in pulumi.calls] == ["preview"]
+    assert operations(pulumi) == ["preview"]
 
 
 def test_previews_and_drift_are_json_for_programs(
@@ -150,8 +168,9 @@ def test_previews_and_drift_are_json_for_programs(
         assert code == 0
         [result] = json.loads(output)
         assert result["changes"][0]["fields"] == [{"path": "count", "old": 1, "new": 2}]
-    assert "--refresh" not in pulumi.calls[0]
-    assert "--refresh" in pulumi.calls[1]
+    preview, _history, drift = pulumi.calls
+    assert "--refresh" not in preview
+    assert "--refresh" in drift
 
 
 def test_the_comment_is_added_to_the_workflows_summary_and_to_a_file(
@@ -290,12 +309,17 @@ INTEGRATION = {"message": "Resource not accessible by integration"}
 
 
 @pytest.mark.parametrize(
-    ("user", "author"),
-    [((200, {"login": "bot"}), "bot"), ((403, INTEGRATION), "github-actions[bot]")],
+    ("user", "app", "author"),
+    [
+        ((200, {"login": "bot"}), "", "bot"),
+        ((403, INTEGRATION), "", "github-actions[bot]"),
+        ((403, INTEGRATION), "our-platform", "our-platform[bot]"),
+    ],
 )
 def test_only_the_tokens_own_comment_is_rewritten(
-    api: FakeApi, user: tuple[int, Any], author: str
+    api: FakeApi, user: tuple[int, Any], app: str, author: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GITHUB_APP_SLUG", app)
     path = "/repos/team/demo/issues"
     body = "<!-- doks-gitops: preview -->\nold"
     comments = [
@@ -350,3 +374,189 @@ def test_text_from_outside_never_leaves_its_place_in_the_comment() -> None:
     assert r'    x y: "````" → "\n```\n<b>"' in lines
     assert "- a &#96;b&#96; &lt;/details> # c [d]&#40;e)" in lines
     assert "| `a\\|b'` | ❌ failed | not checked |" in lines
+
+
+DRIFT = step("update", {"a": 1}, {"a": 2}, "a")
+
+
+@pytest.fixture
+def issues(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    """A repository with an open issue about drift."""
+    for name, value in (
+        ("GITHUB_API_URL", api.url), ("GITHUB_REPOSITORY", "team/demo"), ("GITHUB_TOKEN", "token"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    path = "/repos/team/demo/issues"
+    issue = {"number": 1, "body": "<!-- doks-gitops: drift -->", "user": {"login": "bot"}}
+    issue |= {"pull_request": None, "url": f"{api.url}{path}/1", "html_url": "the issue"}
+    api.answer("/user", (200, {"login": "bot"}))
+    api.answer(path, (200, [issue]))
+    api.answer(f"{path}/1", (200, issue))
+    return api
+
+
+def test_stack_that_cannot_be_compared_is_a_failure_and_neither_drift_nor_its_end(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, issues: FakeApi
+) -> None:
+    pulumi.prints("", exit_code=1)
+    code, output, _ = bin_platform("drift", "--stack", "dev", "--issue")
+    assert code == 1
+    assert "### No drift" in output
+    assert issues.bodies == [], "the issue stays as it is"
+
+
+def test_drift_is_told_in_the_issue_that_is_open(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, issues: FakeApi
+) -> None:
+    changed = {**DRIFT, "newState": {"type": "x", "urn": DRIFT["urn"], **DRIFT["newState"]}}
+    pulumi.prints(preview_json(changed))
+    code, _, _ = bin_platform("drift", "--stack", "dev", "--issue")
+    assert code == 0
+    assert [body["title"] for body in issues.bodies] == ["Drift in dev"]
+
+
+@pytest.fixture
+def platform_repository(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> FakeApi:
+    for name, value in (
+        ("GITHUB_API_URL", api.url), ("GITHUB_REPOSITORY", "team/demo"), ("GITHUB_TOKEN", "token"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    return api
+
+
+def has_deployments(api: FakeApi, *deployments: tuple[str, str]) -> None:
+    """Commits and states of the deployments to dev, newest first."""
+    path = "/repos/team/demo/deployments"
+    items = []
+    for number, (commit, status) in enumerate(deployments):
+        statuses = f"{path}/{number}/statuses"
+        items.append({"sha": commit, "url": f"{api.url}{path}/{number}"})
+        items[-1]["statuses_url"] = f"{api.url}{statuses}"
+        api.answer(statuses, (200, [{"state": status}]))
+    api.answer(path, (200, items))
+
+
+def has_artifacts(api: FakeApi, *artifacts: dict[str, Any]) -> None:
+    """Artifacts, newest first, each different from that of a deployment from main."""
+    run = {"head_branch": "main", "repository_id": 1, "head_repository_id": 1}
+    items = [
+        {
+            "expired": False,
+            "url": f"{api.url}/{number}",
+            "archive_download_url": f"{api.url}/{number}/zip",
+            **artifact,
+            "workflow_run": {**run, **artifact.get("workflow_run", {})},
+        }
+        for number, artifact in enumerate(artifacts)
+    ]
+    path = "/repos/team/demo/actions/artifacts"
+    api.answer(path, (200, {"total_count": len(items), "artifacts": items}))
+
+
+def archive(commit: str) -> bytes:
+    """An artifact with the export of dev."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as files:
+        export = Export("dev", commit, {}, {"version": 3, "deployment": {}})
+        files.writestr("export-dev.json", json.dumps(asdict(export)))
+    return content.getvalue()
+
+
+def test_newest_export_of_main_is_downloaded_and_none_of_a_branch_or_a_fork(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    api = platform_repository
+    has_deployments(api, ("waits", "waiting"), ("failed", "failure"), ("works", "success"))
+    has_artifacts(
+        api,
+        {"workflow_run": {"head_branch": "feature"}},
+        {"workflow_run": {"head_repository_id": 2}},
+        {"expired": True},
+        {},
+        {},
+    )
+    api.answer("/3/zip", (302, ""), Location=f"{api.url}/storage")
+    api.answer("/storage", (200, archive("works")))
+    code, _, errors = bin_platform("exports", str(tmp_path), "--stack", "dev")
+    assert code == 0, errors
+    export = Export.read(tmp_path / "export-dev.json")
+    assert (export.commit, export.deployed) == ("works", "failed")
+    assert ("/storage", None) in api.requests, "the other host gets no token"
+
+
+def test_stack_that_was_never_deployed_has_an_empty_export(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    has_deployments(platform_repository)
+    has_artifacts(platform_repository)
+    assert bin_platform("exports", str(tmp_path), "--stack", "dev")[0] == 0
+    assert Export.read(tmp_path / "export-dev.json") == Export("dev", None, {}, None)
+
+
+def test_deployed_stack_without_an_export_is_told(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    has_deployments(platform_repository, ("works", "success"))
+    has_artifacts(platform_repository, {"expired": True})
+    code, _, errors = bin_platform("exports", str(tmp_path), "--stack", "dev")
+    assert code == 1
+    assert "next:  run the workflow deploy again" in errors
+
+
+def test_preview_of_an_export_needs_no_passphrase_and_tells_what_it_cannot_show(
+    bin_platform: BinPlatform,
+    pulumi: PulumiCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "that of the stack")
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://that-of-the-stack")
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text("config: {doks-gitops:argocd: {webhookSecret: {secure: v1:new}}}\n")
+    state = {"version": 3, "deployment": {"secrets_providers": {}}}
+    export = Export("dev", "a" * 40, {}, state, deployed="b" * 40)
+    export.write(tmp_path / "export-dev.json")
+    (pulumi.folder / "state").write_text(json.dumps(state))
+    pulumi.prints(preview_json())
+    pulumi.script(
+        f"""echo "$PULUMI_BACKEND_URL $PULUMI_CONFIG_PASSPHRASE" >>'{pulumi.folder}/environment'
+        case "$2 $3" in
+          'stack export') cat '{pulumi.folder}/state' ;;
+          preview*) cat '{pulumi.folder}/output' ;;
+        esac"""
+    )
+    words = ("preview", "--stack", "dev", "--exports", str(tmp_path), "--cwd", str(tmp_path))
+    code, output, errors = bin_platform(*words)
+    assert code == 0, errors
+    assert "| `dev` | no changes |" in output
+    assert "argocd.webhookSecret has another encrypted value than the deployed one" in output
+    assert f"{'b' * 40} has been deployed since" in output
+    assert "that" not in (pulumi.folder / "environment").read_text()
+    assert [call.split()[1:3] for call in pulumi.calls] == [
+        ["stack", "init"], ["config", "set-all"], ["stack", "export"], ["stack", "import"],
+        ["preview", "--json"],
+    ]  # fmt: skip
+    assert file.read_text().count("v1:new") == 1
+
+
+def test_preview_without_the_export_of_a_stack_fails(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, tmp_path: Path
+) -> None:
+    code, output, _ = bin_platform("preview", "--stack", "dev", "--exports", str(tmp_path))
+    assert code == 1
+    assert "| `dev` | ❌ failed | not checked |" in output
+    assert pulumi.calls == []
+
+
+def test_text_of_a_preview_becomes_its_comment(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    path = "/repos/team/demo/issues/7/comments"
+    platform_repository.answer("/user", (200, {"login": "bot"}))
+    platform_repository.answer(path, (200, []), (201, {"html_url": "the comment"}))
+    (file := tmp_path / "preview.md").write_text("x" * 100_000)
+    code, _, errors = bin_platform("comment", "7", str(file))
+    assert (code, errors) == (0, "the comment\n")
+    [body] = platform_repository.bodies
+    assert body["body"].startswith("<!-- doks-gitops: preview -->\nxxx")
+    assert len(body["body"]) < 65_536

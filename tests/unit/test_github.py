@@ -91,7 +91,11 @@ def test_ruleset_names_everybody_who_may_bypass_it() -> None:
     assert result["rules"] == {
         "deletion": True,
         "nonFastForward": True,
-        "pullRequest": {"requiredApprovingReviewCount": 2, "dismissStaleReviewsOnPush": True},
+        "pullRequest": {
+            "requiredApprovingReviewCount": 2,
+            "dismissStaleReviewsOnPush": True,
+            "requireCodeOwnerReview": True,
+        },
         "requiredStatusChecks": {
             "requiredChecks": [{"context": "tests"}], "doNotEnforceOnCreate": True,
         },
@@ -159,13 +163,19 @@ def test_deploy_key_is_the_public_half_of_the_key_of_argo_cd() -> None:
 
 def test_settings_become_the_arguments_of_the_component() -> None:
     result = github_args(
-        ruleset={"branches": ["main"], "approvals": 2, "bypass": [{"team": "ops"}]},
+        ruleset={
+            "branches": ["main"],
+            "approvals": 2,
+            "bypass": [{"team": "ops"}],
+            "codeOwners": False,
+        },
         environments={"prod": {"users": ["ada"], "variables": {"A": "1"}, "secrets": {"B": "x"}}},
         secrets={"C": "y"},
         variables={"D": "z"},
     )
     assert result.repository == "monorepo"
-    assert result.ruleset == Ruleset("doks-gitops", ("main",), 2, (), (Bypass(team="ops"),))
+    bypass = (Bypass(team="ops"),)
+    assert result.ruleset == Ruleset("doks-gitops", ("main",), 2, (), bypass, code_owners=False)
     assert result.environments["prod"].users == ("ada",)
     assert result.environments["prod"].variables == {"A": "1"}
     assert set(result.environments["prod"].secrets) == {"B"}
@@ -183,8 +193,17 @@ def test_token_and_address_come_from_the_environment_if_the_stack_has_none() -> 
     assert github is not None
     assert github.token.get_secret_value() == "github_pat_2"
     assert github.base_url == "https://github.example.com/"
-    with pytest.raises(settings.SettingsError, match=r"github\.token"):
+    with pytest.raises(settings.SettingsError, match=r"github\.token") as without_token:
         settings.parse("dev", config, {})
+    # A workflow's own token is none of the stack's: only some of its jobs have one.
+    workflow = {**environ, "GITHUB_ACTIONS": "true"}
+    with pytest.raises(settings.SettingsError) as in_workflow:
+        settings.parse("dev", config, {}, environ=workflow)
+    assert str(in_workflow.value) == str(without_token.value)
+    workflow["PULUMI_GITHUB_TOKEN"] = "github_pat_3"
+    github = settings.parse("dev", config, {}, environ=workflow).github
+    assert github is not None
+    assert github.token.get_secret_value() == "github_pat_3"
     assert settings.parse("dev", CONFIG, {}, environ=environ).github is None
 
 

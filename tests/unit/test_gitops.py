@@ -1,6 +1,10 @@
 """Image tags that are edited in place, and promotions that are refused."""
 
+import os
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +16,7 @@ from doks_gitops.promotion import checks, promote
 from doks_gitops.promotion.checks import PromotionError, check_deployed, check_pushed
 from doks_gitops.promotion.cluster import Application
 from doks_gitops.promotion.overlay import Overlay, OverlayError
+from doks_gitops.promotion.repository import WorkingTree
 from tests.unit.fake_api import serve
 
 OVERLAY = """\
@@ -189,6 +194,58 @@ def test_what_can_t_be_pushed_is_not_kept_and_so_is_proposed_again(
     assert code == 0
     assert "v1.1.0" in pushed(clone, "staging")
     assert "has these image tags already" not in shown
+
+
+@pytest.mark.parametrize("branch", [None, "images/dev-shop"])
+def test_a_command_that_is_killed_before_the_push_leaves_nothing_and_is_repeated(
+    clone: Path, branch: str | None
+) -> None:
+    hook, reached = clone / ".git" / "hooks" / "pre-push", clone.parent / "reached"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch '{reached}'\nexec sleep 600\n")
+    hook.chmod(0o755)
+    program = (
+        "from pathlib import Path; from doks_gitops.promotion.repository import WorkingTree;"
+        f"WorkingTree(Path({str(clone)!r})).commit_and_push("
+        f"{{Path('kustomize/dev/kustomization.yaml'): 'new'}}, 'Revert', branch={branch!r})"
+    )
+    command = subprocess.Popen([sys.executable, "-c", program], start_new_session=True)
+    while not reached.exists():
+        assert command.poll() is None
+        time.sleep(0.05)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.wait()
+    assert git(clone, "status", "--porcelain", "--branch") == "## main...origin/main\n"
+    assert pushed(clone, "dev") == OVERLAY
+
+    hook.unlink()
+    subprocess.run([sys.executable, "-c", program], check=True)
+    target = branch or "main"
+    shown = git(clone, "show", f"origin/{target}:kustomize/dev/kustomization.yaml")
+    assert shown == "new"
+    assert git(clone, "rev-list", "--count", f"main..origin/{target}") == f"{int(bool(branch))}\n"
+    assert git(clone, "status", "--porcelain", "--branch") == "## main...origin/main\n"
+
+
+def test_branch_of_a_pull_request_is_never_its_own_base(
+    clone: Path, bin_platform: BinPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_REPOSITORY", "team/demo")
+    monkeypatch.setenv("GITHUB_TOKEN", "token")
+    write(clone, "dev", OVERLAY.replace("v1.0.0", "v1.1.0"))
+    commit(clone, "new in dev")
+    git(clone, "switch", "--quiet", "--create", "images/staging-shop")
+    git(clone, "push", "--quiet", "origin", "images/staging-shop")
+    code, _, error = bin_platform(*PROMOTE, "--pull-request", "--repo", str(clone))
+    assert code == 1
+    assert "own branch images/staging-shop checked out" in error
+
+
+def test_a_folder_inside_a_clone_is_enough(clone: Path) -> None:
+    tree = WorkingTree(clone / "kustomize")
+    tree.commit_and_push({Path("dev/kustomization.yaml"): "new"}, "Revert", branch=None)
+    assert pushed(clone, "dev") == "new"
+    assert (clone / "kustomize" / "dev" / "kustomization.yaml").read_text() == "new"
 
 
 def test_image_that_is_not_in_the_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from unittest.mock import ANY
 
 import pytest
 import yaml
 
 from doks_gitops import arguments
+from doks_gitops.policy.rules import PROJECT, Resource, project_stays_out_of_the_platform
 from doks_gitops.promotion.layout import App, EnvironmentLayout, LayoutError, Source, files
 from doks_gitops.promotion.scaffold import read_apps, read_argocd
 from doks_gitops.settings.model import Argocd
@@ -20,6 +22,14 @@ ARGOCD = Argocd.model_validate({"chart": {"version": "1.2.3"}})
 SHOP = App("shop", "kustomize/dev", "shop-dev")
 LAYOUT = EnvironmentLayout("dev", URL, "main", ARGOCD, [SHOP])
 BOOTSTRAP = PurePosixPath("argocd/dev/bootstrap")
+CONFIG = {
+    "userGivenName": "shop",
+    "srcRepoURL": URL,
+    "srcTargetRevision": "main",
+    "srcPath": "kustomize/dev",
+    "destServer": "https://kubernetes.default.svc",
+    "destNamespace": "shop-dev",
+}
 STACK = """\
 config:
   doks-gitops:argocd: {chart: {version: 1.2.3}, admin: {password: {secure: v1:x}}}
@@ -86,9 +96,30 @@ def test_project_allows_the_applications_namespaces() -> None:
     project = documents("argocd/dev/projects/dev.yaml", layout)[0]["spec"]
     assert isinstance(project, dict)
     assert [entry["namespace"] for entry in project["destinations"]] == ["blog-dev", "shop-dev"]
+    assert project["clusterResourceWhitelist"] == [
+        {"group": "", "kind": "Namespace", "name": name} for name in ("blog-dev", "shop-dev")
+    ]
     empty = documents("argocd/dev/projects/dev.yaml", replace(LAYOUT, apps=[]))
     assert isinstance(empty[0]["spec"], dict)
     assert empty[0]["spec"]["destinations"] == []
+    assert empty[0]["spec"]["clusterResourceWhitelist"] == []
+
+
+def test_only_the_platform_makes_projects_and_applications() -> None:
+    project = documents("argocd/dev/projects/dev.yaml")[0]["spec"]
+    assert isinstance(project, dict)
+    assert {entry["kind"] for entry in project["namespaceResourceBlacklist"]} == {
+        "AppProject", "Application", "ApplicationSet",
+    }  # fmt: skip
+
+
+def test_no_project_may_delete_the_namespaces_of_the_platform() -> None:
+    for path, text in files(LAYOUT).items():
+        for document in yaml.safe_load_all(text) if "kind: AppProject" in text else ():
+            if document["kind"] == "AppProject":
+                resource = Resource("urn:pulumi:dev::p::t::n", PROJECT, document)
+                violations = project_stays_out_of_the_platform(resource)
+                assert not [text for text in violations if "may delete" in text], path
 
 
 def test_base_is_the_monorepo_s_folder_or_the_other_repository_s() -> None:
@@ -220,7 +251,105 @@ def test_dry_run_and_dirty_tree_change_nothing(clone: Path, lay_out: BinPlatform
 def test_repository_that_the_stack_does_not_know_is_noted(lay_out: BinPlatform) -> None:
     _, _, note = lay_out("--dry-run", "--url", "https://git.example.com/team/demo")
     assert "only after the stack file has exactly this URL" in note
-    assert lay_out("--dry-run")[2] == ""
+    assert lay_out("--dry-run", "--owners", "@team/platform")[2] == ""
+
+
+def test_platform_folders_get_owners_whom_github_asks(clone: Path, lay_out: BinPlatform) -> None:
+    assert lay_out("--owners", "nobody")[0] == 1
+    assert "--owners @ORGANIZATION/TEAM" in lay_out("--dry-run")[2]
+    assert lay_out("--owners", "@team/platform") == (0, ANY, "")
+    owners = clone / ".github" / "CODEOWNERS"
+    assert [line.split() for line in owners.read_text().splitlines()[1:]] == [
+        [folder, "@team/platform"]
+        for folder in ("/.github/", "/argocd/*/bootstrap/", "/argocd/*/projects/")
+    ]
+    # An existing file stays as it is; what it lacks is told.
+    owners.write_text("* @team/shop\n/argocd/*/projects/ # nobody\n/.github/ @team/platform\n")
+    git(clone, "commit", "--quiet", "--all", "-m", "other owners")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    code, _, note = lay_out("--owners", "@team/admins")
+    assert code == 0
+    assert note.splitlines()[1:] == [
+        "/argocd/*/bootstrap/ @team/admins",
+        "/argocd/*/projects/ @team/admins",
+    ]
+    assert "@team/shop" in owners.read_text()
+
+
+def test_what_is_laid_out_is_in_order(clone: Path, lay_out: BinPlatform) -> None:
+    lay_out("--owners", "@team/platform")
+    assert lay_out("--check") == (0, "The GitOps folder of dev is in order.\n", "")
+    assert git(clone, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("apps/blog/overlays/dev/config.json", "{", "is not JSON"),
+        ("apps/blog/overlays/dev/config.json", "[]", "is not a JSON object"),
+        ("apps/blog/overlays/dev/config.json", '{"userGivenName": 1}', "lacks userGivenName"),
+        ("apps/store/overlays/dev/config.json", json.dumps(CONFIG), "the name shop of"),
+        ("apps/blog/overlays/dev/config.json", "[" * 100_000, "is not JSON"),
+        ("projects/blog.yaml", "a: [", "is not YAML"),
+        ("projects/blog.yaml", "a: 2026-99-99", "is not YAML"),
+        ("projects/blog.yaml", "[" * 5_000, "is not YAML"),
+        (
+            "projects/blog.yaml",
+            "{kind: AppProject, spec: {destinations: [{namespace: argocd}]}}",
+            "project-stays-out-of-the-platform: Its applications may deploy to argocd",
+        ),
+        (
+            "projects/blog.yaml",
+            "{kind: AppProject, spec: {clusterResourceWhitelist: "
+            "[{group: rbac.authorization.k8s.io, kind: ClusterRoleBinding}]}}",
+            "project-makes-no-cluster-roles: ",
+        ),
+        (
+            "projects/blog.yaml",
+            "{kind: AppProject, spec: {destinations: text}}",
+            "project-stays-out-of-the-platform: It could not be checked",
+        ),
+    ],
+)
+def test_what_is_wrong_in_git_is_told(
+    clone: Path, lay_out: BinPlatform, file: str, text: str, problem: str
+) -> None:
+    lay_out("--owners", "@team/platform")
+    path = clone / "argocd" / "dev" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    code, output, _ = lay_out("--check")
+    assert code == 1
+    [line] = output.splitlines()
+    assert line.startswith(f"argocd/dev/{file} " if ":" not in problem else f"argocd/dev/{file}: ")
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "argocd: text",
+        "argocd: {chart: {version: 1.2.3}, admin: [1]}",
+        "repositories: [1]",
+        "repositories: {monorepo: text}",
+        "applications: [shop]",
+        "applications: {shop: text}",
+        "applications: {shop: {}}",
+        "applications: {1: {}}",
+        "appOfApps: text",
+    ],
+)
+def test_section_of_a_wrong_type_is_an_error_that_names_it(
+    clone: Path, lay_out: BinPlatform, section: str
+) -> None:
+    name = section.partition(":")[0]
+    sections = "".join(
+        line + "\n" for line in STACK.splitlines() if f"doks-gitops:{name}:" not in line
+    )
+    (clone.parent / "Pulumi.dev.yaml").write_text(f"{sections}  doks-gitops:{section}\n")
+    code, _, error = lay_out("--check" if name == "appOfApps" else "--dry-run")
+    assert code == 1
+    assert error.startswith(f"error: {name}")
 
 
 def test_missing_stack_file_is_named(clone: Path, bin_platform: BinPlatform) -> None:

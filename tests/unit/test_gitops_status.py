@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from doks_gitops.promotion import status
-from doks_gitops.promotion.cluster import Application, ClusterUnreachable, applications
+from doks_gitops.promotion.cluster import Application, ClusterUnreachable, Delivery, delivery
 from doks_gitops.promotion.status import Behind, Status, as_json, read, rows, table
 
 COMMITS = {("b", "a"): 2, ("a", "a"): 0}
@@ -48,6 +49,25 @@ def test_commits_that_can_t_be_counted_are_not_called_none() -> None:
         assert "dev: unknown commits" in table(Status([row]))
 
 
+def test_charts_of_one_version_are_level() -> None:
+    there, here = (application(environment, "1.2.3") for environment in ("dev", "staging"))
+    [_, row] = rows({"dev": [there], "staging": [here]}, between)
+    assert row.behind == Behind("dev", 0, {})
+
+
+def test_refused_password_is_told_in_words() -> None:
+    failure = "failed to fetch chart: GET /v2/:\n  response status code 401: Unauthorized"
+    refused = replace(DEV, sync="Unknown", errors=(failure, "no such path"))
+    lines = table(Status(rows({"dev": [refused]}, between))).splitlines()
+    assert lines[2:] == [
+        "shop in dev: the repository refuses Argo CD's user or password (failed to fetch chart: GET"
+        " /v2/: response status code 401: Unauthorized)",
+        "next: set the credentials of the repository (doks-gitops:repositories, or"
+        " credentialTemplates), then pulumi up",
+        "shop in dev: no such path",
+    ]
+
+
 def test_port_of_a_registry_is_no_tag() -> None:
     there = application("dev", "a", "localhost:5000/cart:v2")
     here = application("staging", "a", "localhost:5000/cart")
@@ -67,6 +87,7 @@ def test_table_has_a_line_for_each_application_and_environment() -> None:
     status_of_all = Status(
         rows({"dev": [DEV], "staging": [STAGING]}, between),
         {"prod": "The stack prod is not deployed."},
+        {"dev": {"dev": "config.json: no JSON"}},
     )
     assert [re.split("  +", line) for line in table(status_of_all).splitlines()] == [
         ["APPLICATION", "ENVIRONMENT", "REVISION", "IMAGES", "SYNC", "HEALTH", "BEHIND"],
@@ -75,6 +96,7 @@ def test_table_has_a_line_for_each_application_and_environment() -> None:
             *("shop", "staging", "b", "v1 (2), redis:latest", "Synced", "Healthy"),
             "dev: 2 commits, cart v1 → v2",
         ],
+        ["dev: the ApplicationSet dev creates no new application: config.json: no JSON"],
         ["prod can't be read: The stack prod is not deployed."],
     ]
     assert len({line.index("  Synced") for line in table(status_of_all).splitlines()[1:3]}) == 1
@@ -88,27 +110,51 @@ def test_table_has_a_line_for_each_application_and_environment() -> None:
 def test_environment_that_can_t_be_read_hides_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def read_applications(environment: str, folder: Path) -> list[Application]:
+    def read_delivery(environment: str, folder: Path) -> Delivery:
         if environment == "staging":
             raise ClusterUnreachable("no route")
-        return [application(environment, "a")]
+        return Delivery([application(environment, "a")])
 
-    monkeypatch.setattr(status, "applications", read_applications)
+    monkeypatch.setattr(status, "delivery", read_delivery)
     result = read(["dev", "staging", "prod"], Path(), between)
     assert [row.environment for row in result.rows] == ["dev", "prod"]
     assert result.unreachable == {"staging": "no route"}
 
 
 MANIFEST = {
+    "kind": "Application",
     "metadata": {"name": "dev-shop", "namespace": "argocd"},
     "spec": {"project": "dev"},
     "status": {
         "sync": {"status": "Synced", "revision": "a"},
         "health": {"status": "Healthy"},
         "summary": {"images": ["reg/team/cart:v2", "reg/team/web:v1"]},
+        "conditions": [
+            {"type": "ComparisonError", "message": "no such path"},
+            {"type": "OrphanedResourceWarning", "message": "1 orphaned resource"},
+        ],
     },
 }
-NEW_MANIFEST = {"metadata": {"name": "dev-new", "namespace": "argocd"}, "spec": {"project": "dev"}}
+NEW_MANIFEST = {
+    "kind": "Application",
+    "metadata": {"name": "dev-new", "namespace": "argocd"},
+    "spec": {"project": "dev"},
+}
+SET = {
+    "kind": "ApplicationSet",
+    "metadata": {"name": "dev"},
+    "status": {
+        "conditions": [
+            {"type": "ErrorOccurred", "status": "True", "message": "config.json:\n no JSON"},
+            {"type": "ResourcesUpToDate", "status": "False", "message": "config.json: no JSON"},
+        ]
+    },
+}
+HEALTHY_SET = {
+    "kind": "ApplicationSet",
+    "metadata": {"name": "cluster-resources"},
+    "status": {"conditions": [{"type": "ErrorOccurred", "status": "False", "message": "fine"}]},
+}
 
 Command = Callable[[str, str], None]
 
@@ -130,10 +176,14 @@ def test_cluster_is_reached_as_the_stack_says(command: Command, tmp_path: Path) 
     command(
         "pulumi", f"test \"$5 $6 $7\" = '--show-secrets --stack dev' || exit 1\necho '{outputs}'"
     )
-    items = json.dumps({"items": [MANIFEST, NEW_MANIFEST]})
-    command("kubectl", f'cat "$2" >kubeconfig; echo "$4" >namespace\necho \'{items}\'')
-    new, deployed = applications("dev", tmp_path)
-    assert deployed == DEV
+    (tmp_path / "items").write_text(
+        json.dumps({"items": [MANIFEST, NEW_MANIFEST, SET, HEALTHY_SET]})
+    )
+    command("kubectl", 'cat "$2" >kubeconfig; echo "$4" >namespace; cat items')
+    result = delivery("dev", tmp_path)
+    new, deployed = result.applications
+    assert deployed == replace(DEV, errors=("no such path",))
+    assert result.errors == {"dev": "config.json: no JSON"}
     assert (new.revision, new.sync, new.is_synced_and_healthy) == (None, "Unknown", False)
     assert (tmp_path / "kubeconfig").read_text() == "the kubeconfig"
     assert (tmp_path / "namespace").read_text() == "gitops\n"
@@ -146,7 +196,7 @@ def test_error_for_a_stack_that_is_not_deployed_names_the_command(
     with pytest.raises(
         ClusterUnreachable, match=r"dev is not deployed\.\nnext: pulumi up --stack dev"
     ):
-        applications("dev", tmp_path)
+        delivery("dev", tmp_path)
     command("pulumi", "echo 'error: no stack named dev found' >&2; exit 1")
     with pytest.raises(ClusterUnreachable, match=r"^no stack named dev found"):
-        applications("dev", tmp_path)
+        delivery("dev", tmp_path)

@@ -45,7 +45,7 @@ def test_reference_has_its_parts_and_is_written_as_before(
     [
         "", ":1", "@sha256:0123", "a:", "a@", "a/", "/a", "a//b", "Cart", "a b", "a:v1 ", "a:-1",
         "a:v1:v2", "a:1@sha256:0123", "host:port/a", "host:/a", "https://host/a", "a\n", 'a:"v1"',
-        "a___b", f"a:{'x' * 129}",
+        "a___b", "a.b:\u0661/c", f"a:{'x' * 129}",
     ],
 )  # fmt: skip
 def test_text_that_is_no_reference_is_refused(text: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pulumi import ResourceOptions
 
+from components.names import CLUSTER_NAMESPACES
 from components.project import (
     GitOpsProject,
     GitOpsProjectArgs,
@@ -47,8 +48,50 @@ def test_project_is_limited_to_its_repositories_cluster_and_namespaces() -> None
         "description": "Development",
         "sourceRepos": ["https://git.test/monorepo"],
         "destinations": [{"server": "https://kubernetes.default.svc", "namespace": "shop-dev"}],
-        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}],
+        "clusterResourceWhitelist": [{"group": "", "kind": "Namespace", "name": "shop-dev"}],
+        "clusterResourceBlacklist": [
+            *(
+                {"group": "", "kind": "Namespace", "name": name}
+                for name in ("argocd", "default", "kube-node-lease", "kube-public", "kube-system")
+            ),
+            {
+                "group": "apiextensions.k8s.io",
+                "kind": "CustomResourceDefinition",
+                "name": "*.argoproj.io",
+            },
+            *(
+                {"group": "rbac.authorization.k8s.io", "kind": kind, "name": "argocd-*"}
+                for kind in ("ClusterRole", "ClusterRoleBinding")
+            ),
+        ],
+        "namespaceResourceBlacklist": [
+            {"group": "argoproj.io", "kind": kind}
+            for kind in ("AppProject", "Application", "ApplicationSet")
+        ],
     }
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "names", "denied"),
+    [
+        (["shop-dev", "blog-dev"], ["shop-dev", "blog-dev"], set()),
+        (["shop-[!ab]"], ["shop-[^ab]"], set()),
+        # Everything is allowed that is not excluded.
+        (["!billing-*"], [None], {"billing-*"}),
+    ],
+)
+def test_project_allows_only_namespaces_that_its_applications_deploy_to(
+    namespaces: list[str], names: list[str | None], denied: set[str]
+) -> None:
+    kinds = (ResourceKind("Namespace"), ResourceKind("StorageClass", group="storage.k8s.io"))
+    args = {"namespaces": namespaces, "cluster_resources": kinds, "allow_any": True}
+    spec = run(program(**args)).one("AppProject").inputs["spec"]
+    *allowed, other = spec["clusterResourceWhitelist"]
+    assert [entry.get("name") for entry in allowed] == names
+    assert {entry["kind"] for entry in allowed} == {"Namespace"}
+    assert other == {"group": "storage.k8s.io", "kind": "StorageClass"}
+    platform = {"argocd", *CLUSTER_NAMESPACES, "*.argoproj.io", "argocd-*"}
+    assert {entry["name"] for entry in spec["clusterResourceBlacklist"]} == platform | denied
 
 
 def test_project_stays_until_no_application_uses_it() -> None:
@@ -79,6 +122,7 @@ def test_patterns_need_allow_any(patterns: dict[str, Any]) -> None:
 def test_project_without_cluster_resources_may_deploy_none() -> None:
     spec = run(program(cluster_resources=[])).one("AppProject").inputs["spec"]
     assert spec["clusterResourceWhitelist"] == []
+    assert "clusterResourceBlacklist" not in spec
 
 
 def test_project_can_be_limited_to_some_kinds() -> None:
@@ -88,6 +132,10 @@ def test_project_can_be_limited_to_some_kinds() -> None:
         {"group": "argoproj.io", "kind": "Application"}
     ]
     assert spec["spec"]["clusterResourceWhitelist"] == []
+    assert "namespaceResourceBlacklist" not in spec["spec"]
+    assert "namespaceResourceBlacklist" not in run(program(allow_any=True)).one(
+        "AppProject"
+    ).inputs["spec"]  # fmt: skip
     with refused("namespace_resources"):
         arguments(namespace_resources=(ResourceKind("*", group="*"),))
 
@@ -114,9 +162,12 @@ def test_project_has_roles_windows_and_denied_kinds_in_the_form_of_argo_cd_s_api
     spec = run(program(**changes)).one("AppProject").inputs["spec"]
     window = {"kind": "allow", "schedule": "0 8 * * *", "duration": "1h", "timeZone": "UTC"}
     plain_spec = run(program()).one("AppProject").inputs["spec"]
+    for key, denied in {
+        "clusterResourceBlacklist": {"group": "", "kind": "Node"},
+        "namespaceResourceBlacklist": {"group": "networking.k8s.io", "kind": "Ingress"},
+    }.items():
+        assert spec[key] == [*plain_spec[key], denied]
     assert {key: spec[key] for key in spec.keys() - plain_spec.keys()} == {
-        "clusterResourceBlacklist": [{"group": "", "kind": "Node"}],
-        "namespaceResourceBlacklist": [{"group": "networking.k8s.io", "kind": "Ingress"}],
         "roles": [
             {
                 "name": "deployer",

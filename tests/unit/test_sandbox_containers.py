@@ -1,4 +1,4 @@
-"""A container's environment, arguments and volumes when it runs as a process."""
+"""A container's environment, arguments and files when it runs as a process."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -9,14 +9,14 @@ from sandbox.cluster.api import Api
 from sandbox.cluster.containers import (
     NotConfigured,
     Sources,
-    Volumes,
     arguments,
     environment,
     expand,
-    relocate,
+    files_at,
 )
 from sandbox.cluster.podstatus import ContainerState, status
-from sandbox.cluster.roles import Role, role_of
+from sandbox.cluster.programs import PodContext, Program, Services, program_of
+from sandbox.cluster.roles import ADMINISTRATOR, WRITTEN_BY, Role, role_of
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,13 @@ def sources(**objects: dict[str, Any]) -> Sources:
 
 def pod(container: dict[str, Any], **labels: str) -> dict[str, Any]:
     return {
-        "metadata": {"name": "p-0", "namespace": "argocd", "uid": "u", "labels": labels},
+        "metadata": {
+            "name": "p-0",
+            "namespace": "argocd",
+            "uid": "u",
+            "labels": labels,
+            "annotations": {WRITTEN_BY: ADMINISTRATOR},
+        },
         "spec": {"nodeName": "n", "containers": [container]},
         "status": {},
     }
@@ -110,28 +116,100 @@ def test_references_in_arguments_are_expanded_as_kubernetes_does() -> None:
     assert expand("a$b", {}) == "a$b"
 
 
-async def test_volumes_are_folders_and_mount_paths_are_replaced_by_them(tmp_path: Path) -> None:
+async def test_the_files_of_a_mount_path_are_the_text_of_its_configmaps_and_secrets() -> None:
     container = {
         "volumeMounts": [
             {"name": "hosts", "mountPath": "/app/config/ssh"},
-            {"name": "work", "mountPath": "/helm-working-dir"},
+            {"name": "keys", "mountPath": "/app/config/ssh/keys"},
         ]
     }
     with_volumes = pod(container)
     with_volumes["spec"]["volumes"] = [
-        {"name": "hosts", "configMap": {"name": "hosts"}},
-        {"name": "keys", "secret": {"secretName": "keys", "optional": True}},
-        {"name": "work", "emptyDir": {}},
+        {
+            "name": "hosts",
+            "projected": {
+                "sources": [
+                    {"configMap": {"name": "hosts"}},
+                    {"secret": {"name": "keys", "items": [{"key": "key", "path": "deep/key"}]}},
+                    {"secret": {"name": "keys", "items": [{"key": "key", "path": "key"}]}},
+                    {"secret": {"name": "absent", "optional": True}},
+                ]
+            },
+        },
+        {"name": "keys", "secret": {"secretName": "unused"}},
     ]
-    volumes = Volumes(tmp_path, with_volumes)
-    await volumes.write(sources(configmaps__hosts={"data": {"ssh_known_hosts": "host key"}}))
-    mounted = volumes.mounted(container)
 
-    assert (mounted["/app/config/ssh"] / "ssh_known_hosts").read_text() == "host key"
-    assert (tmp_path / "keys").is_dir()
-    assert relocate("/helm-working-dir", mounted) == str(tmp_path / "work")
-    assert relocate("--cache=/helm-working-dir/x", mounted) == f"--cache={tmp_path / 'work' / 'x'}"
-    assert relocate("/helm-working-directory", mounted) == "/helm-working-directory"
+    files = await files_at(
+        "/app/config/ssh",
+        with_volumes,
+        container,
+        sources(
+            configmaps__hosts={"data": {"hosts": "host key"}, "binaryData": {"lib.so": "f0VMRg=="}},
+            secrets__keys={"data": {"key": "c2VjcmV0", "binary": "/w=="}},
+        ),
+    )
+
+    assert files == {"hosts": "host key", "key": "secret"}
+
+
+def program(role: Role, args: list[str], env: dict[str, str], folder: Path) -> Program:
+    services = Services(redis=1, repo_server=2)
+    context = PodContext(
+        bin_dir=folder / "bin",
+        folder=folder,
+        socket=folder / "socket",
+        kubeconfig=None,
+        services=services,
+    )
+    return program_of(role, args, env, context)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD", "PYTHONPATH", "GIT_SSH_COMMAND", "GODEBUG", "SSL_CERT_FILE", "HTTPS_PROXY",
+        "HELM_PLUGINS", "KUBERNETES_SERVICE_HOST", "ARGOCD_BINARY_NAME", "ARGOCD_OPTS",
+        "ARGOCD_SERVER_LISTEN_ADDRESS", "ARGOCD_SERVER_STATIC_ASSETS", "ARGOCD_CONFIG_DIR",
+        "ARGOCD_REPO_SERVER_ALLOW_OUT_OF_BOUNDS_SYMLINKS", "REDIS_SENTINEL_HOSTS",
+    ],
+)  # fmt: skip
+def test_a_variable_that_could_run_other_code_does_not_reach_the_process(
+    tmp_path: Path, name: str
+) -> None:
+    env = program(Role.REPO_SERVER, [], {name: "x", "ARGOCD_EXEC_TIMEOUT": "5m"}, tmp_path).env
+
+    assert name not in env
+    assert env["ARGOCD_EXEC_TIMEOUT"] == "5m"
+
+
+def test_the_sandbox_decides_about_paths_and_folders(tmp_path: Path) -> None:
+    names = ("PATH", "HOME", "KUBECONFIG", "ARGOCD_PLUGINSOCKFILEPATH", "HELM_DATA_HOME")
+    env = program(Role.REPO_SERVER, [], dict.fromkeys(names, "/elsewhere"), tmp_path).env
+
+    assert all(str(tmp_path) in env[name] for name in names)
+    assert not any("/elsewhere" in env[name] for name in names)
+
+
+def test_only_harmless_arguments_of_the_container_have_effect(tmp_path: Path) -> None:
+    args = ["--loglevel", "debug", "--insecure", "--staticassets=/etc", "--address", "0.0.0.0",
+            "-n", "x", "--kubeconfig=/root/.kube/config", "--", "--port=80"]  # fmt: skip
+    argv = program(Role.SERVER, args, {}, tmp_path).argv
+
+    assert argv[-3:] == ["--loglevel", "debug", "--insecure"]
+    assert argv[argv.index("--address") + 1] == "127.0.0.1"
+    assert argv.count("--address") == argv.count("--port") == 1
+
+
+@pytest.mark.parametrize("password", ["x\nbind 0.0.0.0", "x\r", "x\0", "\x7f"])
+def test_a_redis_password_with_control_characters_is_refused(tmp_path: Path, password: str) -> None:
+    with pytest.raises(NotConfigured, match="control characters"):
+        program(Role.REDIS, [], {"REDIS_PASSWORD": password}, tmp_path)
+
+
+def test_a_redis_password_stays_one_quoted_word(tmp_path: Path) -> None:
+    program(Role.REDIS, [], {"REDIS_PASSWORD": 'a" b\\'}, tmp_path)
+
+    assert 'requirepass "a\\" b\\\\"' in (tmp_path / "redis.conf").read_text().splitlines()
 
 
 @pytest.mark.parametrize(
@@ -152,6 +230,17 @@ def test_a_pods_role_is_derived_from_its_command_or_labels(
     container: dict[str, Any], labels: dict[str, str], role: Role | None
 ) -> None:
     assert role_of(pod(container, **labels)) is role
+
+
+def test_a_pod_that_no_administrator_wrote_has_no_role() -> None:
+    from_a_commit = pod({}, **{"app.kubernetes.io/name": "argocd-redis"})
+    from_a_commit["metadata"]["annotations"] = {
+        WRITTEN_BY: "system:serviceaccount:argocd:argocd-application-controller"
+    }
+    without = pod({"command": ["argocd-server"]})
+    del without["metadata"]["annotations"]
+
+    assert role_of(from_a_commit) is role_of(without) is None
 
 
 def test_a_job_whose_process_exits_with_0_has_succeeded() -> None:

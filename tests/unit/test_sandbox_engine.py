@@ -1,23 +1,58 @@
-"""The plugins that the sandbox installs for the engine."""
+"""What a killed `pulumi` leaves on a stack of the sandbox."""
 
-import shutil
+import json
+import os
 from pathlib import Path
 
 import pytest
 
-from sandbox.engine import install_plugins
+from sandbox.engine import Engine
 from sandbox.paths import Home
 
 
-def test_stand_in_plugins_are_kept_in_a_shell_with_the_sandboxs_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "users"))
-    home = Home(tmp_path / "sandbox")
-    stand_ins = install_plugins(home)
-    monkeypatch.setenv("PULUMI_HOME", str(home.folder("pulumi")))
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine(Home(tmp_path / "sandbox"), {}, {})
 
-    assert install_plugins(home) == stand_ins
-    plugins = home.folder("pulumi", "plugins")
-    assert len([*plugins.glob("*/pulumi-resource-*")]) == len([*plugins.iterdir()]) > 1
+
+def state(engine: Engine, *path: str) -> Path:
+    file = engine.project.parent.joinpath("state", ".pulumi", *path)
+    file.parent.mkdir(parents=True)
+    return file
+
+
+URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster:KubernetesCluster::cluster"
+
+
+@pytest.mark.parametrize(
+    ("latest", "names"),
+    [
+        (None, []),
+        ({}, []),
+        ({"pending_operations": None}, []),
+        ({"pending_operations": [{"type": "creating", "resource": {"urn": URN}}]}, ["cluster"]),
+    ],
+)
+def test_what_a_killed_run_has_not_finished_is_in_the_stacks_state(
+    engine: Engine, latest: object, names: list[str]
+) -> None:
+    assert engine.unfinished("dev") == []
+    file = state(engine, "stacks", "doks-gitops", "dev.json")
+    file.write_text(json.dumps({"version": 3, "checkpoint": {"latest": latest}}))
+
+    assert engine.unfinished("dev") == names
+
+
+@pytest.mark.parametrize(
+    ("lock", "released"),
+    [("", True), ("{", True), ('{"pid": 0}', True), (json.dumps({"pid": os.getpid()}), False)],
+)
+def test_the_lock_of_a_process_that_no_longer_runs_is_released(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, lock: str, released: bool
+) -> None:
+    cancelled: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Engine, "run", lambda _, *words: cancelled.append(words))
+    state(engine, "locks", "organization", "doks-gitops", "dev", "1.json").write_text(lock)
+
+    assert engine.release_stale_lock("dev") == released
+    assert cancelled == [("cancel", "--stack", "dev", "--yes")] * released

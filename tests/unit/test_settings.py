@@ -11,7 +11,9 @@ from pulumi.runtime.config import set_all_config
 from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
+from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import Sync
+from tests.unit import stackfiles
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
 TOKEN = {"DIGITALOCEAN_TOKEN": "dop_v1_from_the_environment"}
@@ -118,6 +120,14 @@ def test_secrets_are_not_in_the_representation() -> None:
     parsed = own("dev")
     assert parsed.digitalocean.token.get_secret_value() == TOKEN["DIGITALOCEAN_TOKEN"]
     assert TOKEN["DIGITALOCEAN_TOKEN"] not in repr(parsed)
+
+
+def test_clusters_token_comes_from_the_environment_and_by_default_is_that_of_the_account() -> None:
+    own = {**TOKEN, "DIGITALOCEAN_CLUSTER_TOKEN": "dop_v1_of_the_cluster"}
+    for environ, token in ((own, "dop_v1_of_the_cluster"), (TOKEN, TOKEN["DIGITALOCEAN_TOKEN"])):
+        parsed = settings.parse("dev", own_config("dev"), own_files(), environ=environ)
+        assert parsed.digitalocean.kubernetes_token.get_secret_value() == token
+        assert parsed.digitalocean.token.get_secret_value() == TOKEN["DIGITALOCEAN_TOKEN"]
 
 
 def test_token_of_the_stack_overrides_the_environment() -> None:
@@ -304,3 +314,40 @@ def test_namespaces_of_a_project_are_matched_as_argo_cd_does(
     else:
         (finding,) = refused("dev", config)
         assert finding.key == "doks-gitops:applications.shop.namespace"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "1", "[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000])
+def test_variable_of_a_recovery_that_is_broken_is_an_error_that_names_it(text: str) -> None:
+    [finding] = refused("dev", own_config("dev"), environ=TOKEN | {ADOPT: text})
+    assert finding.key == ADOPT
+    assert "`bin/platform recover`" in finding.expected
+
+
+def test_source_has_the_only_repository_of_its_type_by_default() -> None:
+    repositories = {
+        "git": {"url": "https://git.example.com/team/shop"},
+        "charts": {"url": "https://charts.example.com", "type": "helm"},
+        "artifacts": {"url": "oci://ghcr.io/team/shop", "type": "oci"},
+    }
+    chart = {"chart": "redis", "version": "1.2.3"}
+    sources = [chart, {"ref": "values"}, {"version": "1.2.3"}]
+    stack = stackfiles.parsed(
+        repositories=repositories,
+        applications={
+            "shop": {"path": "shop", "namespace": "shop-dev"},
+            "cache": {**chart, "namespace": "shop-dev"},
+            "all": {"sources": sources, "namespace": "shop-dev"},
+        },
+    )
+    names = {
+        name: [source.repository for source in application.all_sources]
+        for name, application in stack.applications.items()
+    }
+    assert names == {"shop": ["git"], "cache": ["charts"], "all": ["charts", "git", "artifacts"]}
+
+
+def test_source_names_its_repository_if_several_are_of_its_type() -> None:
+    repositories = {name: {"url": f"https://git.example.com/{name}"} for name in ("one", "two")}
+    shop = {"path": "shop", "namespace": "shop-dev"}
+    with pytest.raises(settings.SettingsError, match=r"shop.repository\n +got: +nothing"):
+        stackfiles.parsed(repositories=repositories, applications={"shop": shop})

@@ -1,11 +1,13 @@
 """Unusual values of stack files that are valid, each with the reason: what takes it."""
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 
 from doks_gitops.settings.github import GitHub
-from tests.unit.stackfiles import CLUSTER, parsed
+from tests.unit.stackfiles import CLUSTER, ROOT, configuration, parsed
 
 KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 TAINT = {"key": "gpu", "effect": "NoSchedule"}
@@ -244,3 +246,19 @@ def test_secret_larger_than_github_takes_is_refused() -> None:
     section["secrets"] = {"KEY": "x" * (48 * 1024 + 1)}
     with pytest.raises(ValueError, match="at most 49152 bytes"):
         GitHub.model_validate(section)
+
+
+EXAMPLES = re.findall(
+    r"<!-- checked by (\S+) -->\n```yaml\n(.*?)```",
+    (ROOT / "docs" / "add-application.md").read_text(),
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("file", "example"), EXAMPLES)
+def test_example_of_the_documentation_is_valid(file: str, example: str) -> None:
+    assert (ROOT / file).samefile(__file__)
+    config = yaml.safe_load(example)
+    text = yaml.safe_dump({"config": config})
+    sections, _ = configuration(text)
+    parsed(**{key.partition(":")[2]: section for key, section in sections.items()})

@@ -13,7 +13,7 @@ from sandbox.github.errors import ApiError, not_found
 from sandbox.github.models import Secret, Variable, Vault
 from sandbox.github.operations import Call, Handler, Operation, iso
 from sandbox.github.routes import REPOSITORY
-from sandbox.github.routes.environments import ENVIRONMENT
+from sandbox.github.routes.environments import ENVIRONMENT, ENVIRONMENT_BY_ID
 from sandbox.github.state import now
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*")
@@ -149,10 +149,14 @@ OPERATIONS = (
         secrets="secrets",
         variables="actions_variables",
     ),
-    *_operations(
-        ENVIRONMENT,
-        lambda call: call.environment.vault,
-        secrets="environments",
-        variables="environments",
+    *(
+        operation
+        for path in (ENVIRONMENT, ENVIRONMENT_BY_ID)
+        for operation in _operations(
+            path,
+            lambda call: call.environment.vault,
+            secrets="environments",
+            variables="environments",
+        )
     ),
 )

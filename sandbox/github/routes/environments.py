@@ -16,6 +16,8 @@ from sandbox.github.state import new_vault, now
 
 _ENVIRONMENTS = f"{REPOSITORY}/environments"
 ENVIRONMENT = f"{_ENVIRONMENTS}/{{environment}}"
+ENVIRONMENT_BY_ID = "/repositories/{repository_id}/environments/{environment}"
+"""The path of earlier versions of the API, which the Terraform provider still calls."""
 
 _MOST_REVIEWERS = 6
 

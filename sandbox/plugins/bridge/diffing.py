@@ -51,8 +51,6 @@ def _object(
 ) -> Iterator[tuple[str, Change]]:
     for name, field in fields.items():
         before, after = old.get(name), new.get(name)
-        if field.stale and field.stale(old):
-            yield prefix + name, Change(How.UPDATE, replaces=False)
         if field.output or (after is None and field.computed):
             continue
         if field.unchanged and not has_unknown(after) and field.unchanged(old, new):

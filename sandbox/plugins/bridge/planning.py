@@ -38,8 +38,7 @@ def _object(fields: Fields, inputs: Properties, old: Properties | None) -> Prope
         if name in inputs and not field.output:
             planned[name] = _value(field, inputs[name], before)
         elif field.output or field.computed:
-            undecided = old is None or (field.stale is not None and field.stale(old))
-            planned[name] = UNKNOWN if undecided else before
+            planned[name] = UNKNOWN if old is None else before
         elif before == field.kind.zero or (field.unchanged and field.unchanged(old or {}, inputs)):
             planned[name] = before
         elif field.default is not None:

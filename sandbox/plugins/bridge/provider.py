@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic
 
@@ -42,14 +42,8 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     configuration: ClassVar[type[ProviderConfiguration]]
 
     def __init__(
-        self,
-        resources: Sequence[Resource[ApiT]],
-        functions: Mapping[str, Function[ApiT]],
-        *,
-        delete_first: Collection[str] = (),
+        self, resources: Sequence[Resource[ApiT]], functions: Mapping[str, Function[ApiT]]
     ) -> None:
-        """`delete_first`: types whose old resource is always deleted before the new one is made."""
-        self._delete_first = delete_first
         self._resources = {resource.type: resource for resource in resources}
         self._functions = functions
         self._api: ApiT | None = None
@@ -124,7 +118,7 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
                 name for name, field in fields.items() if field.replaces and name not in replaces
             ),
             # The old and the new resource can't both have the name in the program.
-            deleteBeforeReplace=bool(replaces) and (named or resource.type in self._delete_first),
+            deleteBeforeReplace=bool(replaces) and named,
             detailedDiff={path: _property_diff(change) for path, change in changes.items()},
             hasDetailedDiff=True,
         )

@@ -65,8 +65,6 @@ class Field:
     """Called with the old and the new object that contain the field: True for no difference."""
     replaces_when: Callable[[Any, Any], bool] | None = None
     """Called with the old and the new value: True if this change replaces the resource."""
-    stale: Callable[[Properties], bool] | None = None
-    """Called with the current object: True if the API has to set this output again."""
     element: "Field | None" = None
     """The element of a list or a set."""
     fields: Mapping[str, "Field"] = field(default_factory=dict)

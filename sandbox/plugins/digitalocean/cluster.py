@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from semver import Version
 
-from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import Incomplete, api_name, go_time, present
 from sandbox.plugins.bridge.schema import (
     Field,
@@ -22,7 +21,7 @@ from sandbox.plugins.bridge.schema import (
     string,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
 from sandbox.plugins.digitalocean.credentials import expired, kube_config
 from sandbox.plugins.digitalocean.node_pool import (
     CLUSTERS,

@@ -3,7 +3,6 @@
 
 from typing import Any, ClassVar
 
-from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
@@ -19,7 +18,7 @@ from sandbox.plugins.bridge.schema import (
     strings_by_key,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
 from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, polls
 from sandbox.plugins.digitalocean.tags import tags
 

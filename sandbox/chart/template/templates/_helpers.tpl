@@ -128,6 +128,8 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- $secret := .Values.configs.secret -}}
 {{- $data := deepCopy $secret.extra -}}
 {{- $webhooks := dict
+  "webhook.azuredevops.password" $secret.azureDevops.password
+  "webhook.azuredevops.username" $secret.azureDevops.username
   "webhook.github.secret" $secret.githubSecret
   "webhook.gitlab.secret" $secret.gitlabSecret
   "webhook.bitbucketserver.secret" $secret.bitbucketServerSecret

@@ -1,0 +1,227 @@
+"""Gives the engine its plugins: the sandbox's own, or real ones.
+
+The engine runs `plugins/KIND-NAME-vVERSION/pulumi-KIND-NAME` in its PULUMI_HOME. It passes over
+links to folders, and tries to download a plugin that it does not see in the version of the SDK.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import grpc  # type: ignore[import-untyped]  # grpcio ships no types
+from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # so does protobuf
+from pulumi.runtime.proto import provider_pb2_grpc
+from semver import Version
+
+from sandbox.errors import SandboxError
+from sandbox.paths import REPOSITORY, Home
+from sandbox.plugins import launch as launcher
+from sandbox.toolchain import versions
+
+_LANGUAGE = "pulumi-language-python"
+_ANSWER_SECONDS = 30
+_NO_ENGINE = "127.0.0.1:1"
+"""The engine's address, which a plugin needs to start, but not to tell its version."""
+
+_NOT_BUILT = """\
+#!/bin/sh
+echo "No stack had github: when this began. Build the provider: bin/sandbox pulumi preview" >&2
+exit 1
+"""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A package whose resources the program uses."""
+
+    name: str
+    oldest: Version
+    """Of its real plugins: the oldest that was tried, or the first with all that is used."""
+
+    @property
+    def sdk(self) -> Version:
+        """The version of its Python package, in which the engine looks for the plugin."""
+        return Version.parse(metadata.version(f"pulumi_{self.name}"))
+
+    @property
+    def program(self) -> str:
+        """The name of the plugin's file."""
+        return f"pulumi-resource-{self.name}"
+
+    def accepts(self, version: Version | None) -> bool:
+        return version is not None and self.oldest <= version < self.sdk.bump_major()
+
+
+DIGITALOCEAN = Provider("digitalocean", Version(4, 76))
+GITHUB = Provider("github", Version(6, 15))
+KUBERNETES = Provider("kubernetes", Version(4, 29))
+"""Older ones know neither `enablePatchForce` nor `upsertExistingObjects`."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A real plugin on the machine."""
+
+    file: Path
+    version: Version | None
+    """None if it does not tell its version."""
+
+    @property
+    def description(self) -> str:
+        told = f"is {self.version}" if self.version else "does not tell its version"
+        return f"{self.file} {told}"
+
+
+def install(
+    home: Home,
+    *,
+    real: bool | None = None,
+    build_github: Callable[[], Path] | None = None,
+) -> Mapping[str, Plugin]:
+    """Give the engine a plugin for every package that the program uses.
+
+    `real`: copies of the machine's plugins instead of the stand-ins; None: as at the last call, at
+    first the stand-ins. `build_github` builds the provider of GitHub, for which there is no
+    stand-in; None if no stack has one. Returns the real plugins that were copied, by name.
+    Raises SandboxError if `real` is true and the machine lacks a plugin that it needs.
+    """
+    remembered = home.folder("pulumi") / "real-providers"
+    if real is None:
+        real = remembered.exists()
+    machine = machine_plugins(home) if real else {}
+    plugins = home.folder("pulumi", "plugins")
+    for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
+        folder = plugins / f"resource-{provider.name}-v{provider.sdk}"
+        if plugin := machine.get(provider.name):
+            _put(folder, {provider.program: plugin.file})
+        elif provider is not GITHUB:
+            _put(folder, {provider.program: _launcher(home, f"sandbox.plugins.{provider.name}")})
+        else:
+            _put(folder, {provider.program: _runs(build_github()) if build_github else _NOT_BUILT})
+    language = plugins / f"language-python-v{metadata.version('pulumi')}"
+    if plugin := machine.get(_LANGUAGE):
+        # Beside the host is the script with which it runs a program.
+        _put(language, {file.name: file for file in plugin.file.parent.glob(f"{_LANGUAGE}*")})
+    else:
+        _put(language, {_LANGUAGE: _launcher(home, "sandbox.plugins.language")})
+    if real:
+        remembered.touch()
+    else:
+        remembered.unlink(missing_ok=True)
+    return machine
+
+
+def machine_plugins(home: Home) -> dict[str, Plugin]:
+    """The machine's plugins that can be used, by name. Raises SandboxError."""
+    usable, problems = {}, []
+    for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
+        candidates = list(_candidates(home, provider))
+        accepted = [plugin for plugin in candidates if provider.accepts(plugin.version)]
+        if accepted:
+            usable[provider.name] = max(accepted, key=lambda plugin: _rank(plugin, provider))
+        elif provider is not GITHUB:
+            seen = "".join(f"; {plugin.description}" for plugin in candidates)
+            problems.append(
+                f"There is no {provider.program} {provider.oldest} or newer in Pulumi's plugin"
+                f" folder or on PATH{seen}.\nInstall it outside the sandbox:"
+                f" pulumi plugin install resource {provider.name} {provider.sdk}"
+            )
+    if problems:
+        raise SandboxError("\n".join(problems))
+    if host := shutil.which(_LANGUAGE):
+        usable[_LANGUAGE] = Plugin(Path(host).resolve(), None)
+    return usable
+
+
+def _rank(plugin: Plugin, provider: Provider) -> tuple[bool, Version]:
+    """The SDK's own version comes first, then the newest."""
+    assert plugin.version is not None
+    return plugin.version == provider.sdk, plugin.version
+
+
+def _candidates(home: Home, provider: Provider) -> Iterator[Plugin]:
+    own = home.folder("pulumi")
+    pulumi_home = Path(os.environ.get("PULUMI_HOME") or own)
+    # In a shell with the sandbox's environment, PULUMI_HOME is the sandbox's.
+    users = Path.home() / ".pulumi" if pulumi_home == own else pulumi_home
+    for folder in (users / "plugins").glob(f"resource-{provider.name}-v*"):
+        file, partial = folder / provider.program, folder.with_name(f"{folder.name}.partial")
+        version = re.fullmatch(rf"resource-{provider.name}-v(.+)", folder.name)
+        if version and os.access(file, os.X_OK) and not partial.exists():
+            yield Plugin(file, versions.find(version[1]))
+    if path := shutil.which(provider.program):
+        yield Plugin(Path(path), _version_of(path))
+
+
+def _version_of(file: str) -> Version | None:
+    """The version that a plugin reports; None if it does not start or reports none."""
+    with subprocess.Popen(
+        [file, _NO_ENGINE],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        watchdog = threading.Timer(_ANSWER_SECONDS, process.kill)
+        watchdog.start()
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                stub = provider_pb2_grpc.ResourceProviderStub(channel)
+                info = stub.GetPluginInfo(empty_pb2.Empty(), timeout=_ANSWER_SECONDS)
+            return versions.find(info.version)
+        except (ValueError, grpc.RpcError):
+            return None
+        finally:
+            watchdog.cancel()
+            process.kill()
+
+
+def _put(folder: Path, files: Mapping[str, Path | str]) -> None:
+    """Make `folder` contain copies of these files, or scripts of these texts, and nothing else."""
+    if folder.is_dir() and not folder.is_symlink():
+        present = {path.name: path for path in folder.iterdir()}
+        if present.keys() == files.keys() and all(
+            _is_equal(present[name], content) for name, content in files.items()
+        ):
+            return
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    draft.mkdir()
+    for name, content in files.items():
+        if isinstance(content, Path):
+            shutil.copy2(content, draft / name)
+        else:
+            (draft / name).write_text(content)
+            (draft / name).chmod(stat.S_IRWXU)
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+
+
+def _is_equal(file: Path, content: Path | str) -> bool:
+    if isinstance(content, str):
+        return (
+            file.stat().st_size == len(content.encode()) and file.read_bytes() == content.encode()
+        )
+    status, source = file.stat(), content.stat()
+    return (status.st_size, status.st_mtime_ns) == (source.st_size, source.st_mtime_ns)
+
+
+def _launcher(home: Home, module: str) -> str:
+    python = REPOSITORY / ".venv" / "bin" / "python"
+    return _runs(python, "-IS", Path(launcher.__file__), home.root, module)
+
+
+def _runs(*command: Path | str) -> str:
+    """A script that becomes that command."""
+    return f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n'

@@ -1,0 +1,176 @@
+"""Which plugins the engine gets in the sandbox."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sandbox.errors import SandboxError
+from sandbox.paths import REPOSITORY, Home
+from sandbox.plugins import install as plugins
+from sandbox.plugins.install import DIGITALOCEAN, GITHUB, KUBERNETES, Provider, install
+
+LAUNCHER = "sandbox/plugins/launch.py"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A sandbox of a user without plugins."""
+    monkeypatch.delenv("PULUMI_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return Home(tmp_path / "sandbox")
+
+
+def script(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return file
+
+
+def downloaded(user: Path, provider: Provider, version: object) -> Path:
+    """A plugin as `pulumi plugin install` leaves it."""
+    folder = user / "plugins" / f"resource-{provider.name}-v{version}"
+    return script(folder / provider.program, f"# {provider.name} {version}")
+
+
+def on_path(tmp_path: Path, provider: Provider) -> Path:
+    """A plugin on PATH that reports the version of the SDK."""
+    plugin = f"cd {REPOSITORY} && exec {sys.executable} -P -m sandbox.plugins.{provider.name} $@"
+    return script(tmp_path / "bin" / provider.program, plugin)
+
+
+def installed(home: Home, provider: Provider) -> str:
+    """The only file of the folder in which the engine looks."""
+    folder = home.root / "pulumi" / "plugins" / f"resource-{provider.name}-v{provider.sdk}"
+    assert not folder.is_symlink()
+    [file] = folder.iterdir()
+    assert file.name == provider.program
+    assert not file.is_symlink()
+    assert file.stat().st_mode & 0o100
+    return file.read_text()
+
+
+def test_the_users_own_plugins_are_passed_over_unless_they_are_asked_for(
+    home: Home, tmp_path: Path
+) -> None:
+    for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
+        downloaded(tmp_path / "user" / ".pulumi", provider, provider.sdk)
+        on_path(tmp_path, provider)
+    script(tmp_path / "bin" / "pulumi-language-python", "")
+    assert install(home) == {}
+    assert LAUNCHER in installed(home, DIGITALOCEAN)
+    assert LAUNCHER in installed(home, KUBERNETES)
+    [language] = home.root.glob("pulumi/plugins/language-python-v*/pulumi-language-python")
+    assert "sandbox.plugins.language" in language.read_text()
+
+
+def test_real_plugins_are_copied_and_the_stand_ins_come_back_without_the_option(
+    home: Home, tmp_path: Path
+) -> None:
+    originals = [
+        downloaded(tmp_path / "user" / ".pulumi", provider, provider.sdk)
+        for provider in (DIGITALOCEAN, KUBERNETES)
+    ]
+    script(tmp_path / "bin" / "pulumi-language-python", "# the host")
+    script(tmp_path / "bin" / "pulumi-language-python-exec", "# its script")
+    used = install(home, real=True)
+    assert {*used} == {"digitalocean", "kubernetes", "pulumi-language-python"}
+    assert [installed(home, provider) for provider in (DIGITALOCEAN, KUBERNETES)] == [
+        original.read_text() for original in originals
+    ]
+    [language] = home.root.glob("pulumi/plugins/language-python-v*")
+    assert {file.name: file.read_text().split("\n")[1] for file in language.iterdir()} == {
+        "pulumi-language-python": "# the host",
+        "pulumi-language-python-exec": "# its script",
+    }
+    assert install(home) == used
+
+    assert install(home, real=False) == {}
+    assert install(home) == {}
+    assert LAUNCHER in installed(home, KUBERNETES)
+    assert [file.name for file in language.iterdir()] == ["pulumi-language-python"]
+    assert all("# " in original.read_text() for original in originals)
+
+
+def test_the_version_of_the_sdk_is_preferred_and_then_the_newest(
+    home: Home, tmp_path: Path
+) -> None:
+    user = tmp_path / "user" / ".pulumi"
+    for version in ("4.76.0", "4.76.10", "4.76.9"):
+        downloaded(user, DIGITALOCEAN, version)
+    downloaded(user, KUBERNETES, KUBERNETES.sdk)
+    downloaded(user, KUBERNETES, KUBERNETES.sdk.bump_minor())
+    install(home, real=True)
+    assert "digitalocean 4.76.10" in installed(home, DIGITALOCEAN)
+    assert f"kubernetes {KUBERNETES.sdk}\n" in installed(home, KUBERNETES)
+
+
+def test_all_unsuitable_plugins_are_reported_with_the_command_that_installs_others(
+    home: Home, tmp_path: Path
+) -> None:
+    user = tmp_path / "user" / ".pulumi"
+    old = downloaded(user, KUBERNETES, "4.25.0")
+    next_major = downloaded(user, KUBERNETES, KUBERNETES.sdk.bump_major())
+    unfinished = downloaded(user, DIGITALOCEAN, DIGITALOCEAN.sdk)
+    unfinished.parent.with_name(f"{unfinished.parent.name}.partial").touch()
+    with pytest.raises(SandboxError) as refused:
+        install(home, real=True)
+    message = str(refused.value)
+    assert f"pulumi plugin install resource digitalocean {DIGITALOCEAN.sdk}" in message
+    assert f"pulumi plugin install resource kubernetes {KUBERNETES.sdk}" in message
+    assert f"{old} is 4.25.0" in message
+    assert f"{next_major} is {KUBERNETES.sdk.bump_major()}" in message
+    assert not (home.root / "pulumi" / "plugins").exists()
+
+
+def test_a_plugin_on_path_is_asked_for_its_version(home: Home, tmp_path: Path) -> None:
+    original = on_path(tmp_path, DIGITALOCEAN)
+    silent = script(tmp_path / "bin" / KUBERNETES.program, "exit 1")
+    with pytest.raises(SandboxError, match=f"{silent} does not tell its version"):
+        install(home, real=True)
+    on_path(tmp_path, KUBERNETES)
+    assert install(home, real=True)["digitalocean"] == plugins.Plugin(original, DIGITALOCEAN.sdk)
+    assert installed(home, DIGITALOCEAN) == original.read_text()
+
+
+def test_the_sandboxs_own_plugins_are_no_real_ones(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(home)
+    monkeypatch.setenv("PULUMI_HOME", str(home.folder("pulumi")))
+    with pytest.raises(SandboxError, match="There is no pulumi-resource-digitalocean"):
+        install(home, real=True)
+
+
+def test_a_link_to_a_folder_is_replaced(home: Home, tmp_path: Path) -> None:
+    other = downloaded(tmp_path, KUBERNETES, KUBERNETES.sdk)
+    folder = home.folder("pulumi", "plugins") / other.parent.name
+    folder.symlink_to(other.parent)
+    install(home)
+    assert LAUNCHER in installed(home, KUBERNETES)
+    assert "# kubernetes" in other.read_text()
+
+
+def test_the_provider_of_github_is_the_built_one_or_the_users(home: Home, tmp_path: Path) -> None:
+    install(home)
+    placeholder = script(tmp_path / "placeholder", installed(home, GITHUB))
+    run = subprocess.run([placeholder], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "bin/sandbox pulumi preview" in run.stderr
+
+    built = tmp_path / "built"
+    install(home, build_github=lambda: built)
+    assert f'exec {built} "$@"' in installed(home, GITHUB)
+
+    user = tmp_path / "user" / ".pulumi"
+    for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
+        downloaded(user, provider, provider.sdk)
+
+    def not_needed() -> Path:
+        raise AssertionError
+
+    install(home, real=True, build_github=not_needed)
+    assert "# github" in installed(home, GITHUB)
