@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import uuid4
 
+from pydantic import model_validator
+
+from sandbox.digitalocean import fields
 from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.models import Node, NodePool, NodeStatus
 from sandbox.digitalocean.operations import Body
@@ -22,12 +25,19 @@ _FIRST_DROPLET_ID = 205545370
 
 
 class PoolTaint(Body):
+    """A taint. The case of its names is ignored: godo sends `Key`, `Value` and `Effect`."""
+
     key: str
     value: str = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_lower_case(cls, taint: object) -> object:
+        return {str(k).lower(): v for k, v in taint.items()} if isinstance(taint, dict) else taint
 
-class NodePoolUpdate(Body):
+
+class NodePoolUpdate(Body, extra="allow"):
     name: str | None = None
     count: int | None = None
     tags: list[str] | None = None
@@ -61,6 +71,7 @@ def new_pool(
         min_nodes=0,
         max_nodes=0,
         nodes=[],
+        features=fields.changed(fields.NODE_POOL, None, body.model_extra),
     )
     change_pool(account, pool, body, other_names, where)
     return pool

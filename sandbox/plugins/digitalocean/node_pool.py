@@ -57,7 +57,10 @@ POOL_FIELDS: Fields = {
     "tags": tags(),
     "labels": strings_by_key(),
     "taints": set_of(object_of(_TAINT)),
-    "gpuPartitionMode": string(replaces=True, rule=one_of("SPX_NPS1", "DPX_NPS2")),
+    "gpuPartitionMode": string(
+        replaces=True,
+        rule=one_of("AMD_PARTITION_MODE_SPX_NPS1", "AMD_PARTITION_MODE_DPX_NPS2"),
+    ),
     "actualNodeCount": integer(output=True),
     "nodes": list_of(object_of(_NODE), output=True),
 }
@@ -180,7 +183,8 @@ async def _until_running(api: Api, cluster_id: str, id: str, seconds: float) -> 
 
 
 def _taints(pool: Properties) -> list[dict[str, str]]:
-    return [{name: taint[name] for name in _TAINT} for taint in pool.get("taints", [])]
+    """The taints as godo sends them: its type has no other names for JSON."""
+    return [{name.title(): taint[name] for name in _TAINT} for taint in pool.get("taints", [])]
 
 
 def describe_pool(pool: dict[str, Any]) -> Properties:
