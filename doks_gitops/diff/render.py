@@ -257,7 +257,10 @@ class Renderer:
         revision = str(source.get("targetRevision") or "")
         if self._is_clone(str(source.get("repoURL"))):
             return self._revisions.resolve(revision, side)
-        return revision
+        url = str(source.get("repoURL"))
+        if source.get("chart") or url.startswith("oci://"):
+            return revision
+        return self._servers[side].commit(url, revision)
 
     def _is_clone(self, url: str) -> bool:
         return any(is_same(url, known) for known in self._clone_urls)

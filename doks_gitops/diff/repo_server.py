@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -35,6 +36,7 @@ LARGEST_ADDRESS_SPACE = 6 << 30
 """Bytes that the repo-server and each of its children may map: a bomb of aliases in YAML ends in an
 error of the child instead of taking the machine's memory."""
 _METHOD = "/repository.RepoServerService/GenerateManifest"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _DISCARD = f"http://{LOOPBACK}:9"
 """A proxy that refuses every connection."""
 
@@ -111,6 +113,24 @@ class RepoServer:
             raise RenderError(self._reason(error)) from None
         return [json.loads(manifest) for manifest in answer.manifests]
 
+    def commit(self, url: str, revision: str) -> str:
+        """The commit that a branch or tag of another Git repository is at. The repo-server would
+        look it up in its cache only. Raises `RenderError`."""
+        if _COMMIT.fullmatch(revision):
+            return revision
+        names = [revision or "HEAD", f"{revision}^{{}}"]
+        done = subprocess.run(
+            [str(Path(self._home, "bin", "git")), "ls-remote", "--", url, *names],
+            check=False, text=True, capture_output=True, timeout=RENDER_TIMEOUT,
+            env=self._env, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        lines = done.stdout.splitlines()
+        if done.returncode or not lines:
+            reason = done.stderr.strip() or "it does not exist"
+            raise RenderError(f"The revision {revision or 'HEAD'} of {url} can't be read: {reason}")
+        # The last line is the commit of an annotated tag.
+        return lines[-1].split()[0]
+
     def _reason(self, error: Any) -> str:
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
             return f"The rendering took more than {RENDER_TIMEOUT} seconds."
@@ -133,6 +153,7 @@ class RepoServer:
         _script(programs / "git", self._git())
         # Argo CD's image has this script. Signatures are not checked here.
         _script(programs / "git-verify-wrapper.sh", "exit 0\n")
+        self._env = self._environment(home, programs)
         port, metrics = _free_ports(2)
         arguments = [
             "--address", LOOPBACK, "--port", str(port), "--disable-tls", "--client-ca-path", "",
@@ -145,7 +166,7 @@ class RepoServer:
             self._process = subprocess.Popen(
                 [*_limited(), str(programs / "argocd-repo-server"), *arguments],
                 cwd=home,
-                env=self._environment(home, programs),
+                env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

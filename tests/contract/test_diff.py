@@ -152,7 +152,7 @@ def test_app_of_apps_and_its_applicationsets_are_followed_to_the_remote_base(
     [
         ({"kustomization.yaml": "resources: [missing.yaml]"}, "missing.yaml"),
         ({"kustomization.yaml": "resources: [../app]"}, "cycle"),
-        ({"plugin.yaml": "{{"}, "plugin.yaml"),
+        ({"b.yaml": "apiVersion: v1\nkind: ["}, "yaml"),
     ],
     ids=["a missing file", "a cycle", "broken YAML"],
 )
@@ -257,7 +257,10 @@ def test_chart_gets_its_values_and_the_version_of_the_stacks_kubernetes(
         ({"path": "app", "plugin": {"name": "run"}}, "plugins are off"),
         ({"path": "app", "invented": 1}, "invented"),
         ({"repoURL": "file:///etc", "path": "."}, "folder of this machine"),
-        ({"repoURL": "https://git.test/other.git", "path": ".", "targetRevision": "main"}, "git"),
+        (
+            {"repoURL": "https://git.test/other.git", "path": ".", "targetRevision": "main"},
+            "can't be read",
+        ),
     ],
     ids=["a plugin", "an unknown field", "a folder of the machine", "the network"],
 )
