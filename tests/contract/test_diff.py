@@ -152,7 +152,7 @@ def test_app_of_apps_and_its_applicationsets_are_followed_to_the_remote_base(
     [
         ({"kustomization.yaml": "resources: [missing.yaml]"}, "missing.yaml"),
         ({"kustomization.yaml": "resources: [../app]"}, "cycle"),
-        ({"b.yaml": "apiVersion: v1\nkind: ["}, "yaml"),
+        ({"b.yaml": "apiVersion: v1\nkind: A\nmetadata: ["}, "yaml"),
     ],
     ids=["a missing file", "a cycle", "broken YAML"],
 )
