@@ -12,8 +12,8 @@ from rich.table import Table
 
 from benchmarks import cost, growth, latency, recovery, setup
 from benchmarks.bench import Failed, Result, bench, machine
-from sandbox.client import SandboxError
 from sandbox.drills.drill import Failed as DrillFailed
+from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
 
 console = Console(highlight=False)

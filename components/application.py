@@ -38,6 +38,8 @@ class Kustomize:
     replicas: Sequence[Replicas] = ()
     components: Sequence[str] = ()
     """Folders of Kustomize components, relative to the Application's folder."""
+    ignore_missing_components: bool = False
+    """Ignore components that don't exist, such as one that only some environments have."""
     common_labels: Mapping[str, str] = field(default_factory=dict)
     label_without_selector: bool = False
     """`common_labels` are in no selector."""
@@ -190,6 +192,9 @@ class Source:
     """Chart in a Helm repository or registry."""
     revision: str = "HEAD"
     """Branch, tag or commit of a Git repository; exact version of a chart or artifact."""
+    name: str | None = None
+    """Name of the source. After a sync that failed `retry.limit` times, Argo CD tries the same
+    commit again only if the source has changed; this name changes it without another effect."""
     ref: str | None = None
     """Name by which the charts of other sources use files of this one."""
     kustomize: Kustomize | None = None
@@ -244,9 +249,6 @@ class GitOpsApplicationArgs:
     """Past syncs that Argo CD keeps, to roll back to."""
     finalizer: bool = True
     """Deleting the Application deletes the objects that it deployed."""
-    source_name: str | None = None
-    """Name of the first source. After a sync that failed `retry.limit` times, Argo CD tries the
-    same commit again only if a source has changed; this name changes it without another effect."""
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -323,9 +325,6 @@ def application_spec(args: GitOpsApplicationArgs) -> dict[str, Any]:
         "destination": {"server": IN_CLUSTER, "namespace": args.namespace},
         "syncPolicy": policy,
     }
-    if args.source_name is not None:
-        # One changed source is enough.
-        sources[0]["name"] = args.source_name
     if args.ignore_differences:
         spec["ignoreDifferences"] = as_argo(args.ignore_differences)
     if args.info:
@@ -341,6 +340,7 @@ def _source(source: Source) -> dict[str, Any]:
         "path": source.path,
         "chart": source.chart,
         "targetRevision": source.revision,
+        "name": source.name,
         "ref": source.ref,
     }
     present = {name: value for name, value in properties.items() if value is not None}

@@ -85,6 +85,12 @@ def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
     return data
 
 
+_WITHOUT_SUBMODULES = {
+    "reposerver.enable.git.submodule": "false",
+    "applicationsetcontroller.enable.git.submodule": "false",
+}
+"""https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-cmd-params-cm-yaml/"""
+
 _WEBHOOKS = {
     "webhook.azuredevops.password": "azureDevops.password",
     "webhook.azuredevops.username": "azureDevops.username",
@@ -94,12 +100,6 @@ _WEBHOOKS = {
     "webhook.gitlab.secret": "gitlabSecret",
     "webhook.gogs.secret": "gogsSecret",
 }
-_WITHOUT_SUBMODULES = {
-    "reposerver.enable.git.submodule": "false",
-    "applicationsetcontroller.enable.git.submodule": "false",
-}
-"""https://argo-cd.readthedocs.io/en/stable/operator-manual/argocd-cmd-params-cm-yaml/"""
-
 _CHART_NAMES = {
     "admin.password": "argocdServerAdminPassword",
     "admin.passwordMtime": "argocdServerAdminPasswordMtime",

@@ -187,6 +187,7 @@ def applications_args(
     project = settings.project
     assert project is not None
     encrypted = below(settings.encrypted, "applications")
+    # Syncs that the project refused are tried again after it has changed.
     source_name = _fingerprint(project_args(settings, argocd_namespace=""))
     return {
         name: convert(
@@ -197,12 +198,21 @@ def applications_args(
             application_name=name,
             project_name=project.name,
             argocd_namespace=argocd_namespace,
-            sources=_sources(settings, application, below(encrypted, name)),
-            # Syncs that the project refused are tried again after it has changed.
-            source_name=source_name,
+            sources=_named(_sources(settings, application, below(encrypted, name)), source_name),
         )
         for name, application in sorted(settings.applications.items())
     }
+
+
+def _named(sources: tuple[Source, ...], name: str) -> tuple[Source, ...]:
+    """The sources; the first one with a name, so that the Application changes with it."""
+    return (replace(sources[0], name=name), *sources[1:])
+
+
+def _fingerprint(project: GitOpsProjectArgs) -> str:
+    """Returns a name that changes with what the project allows."""
+    allowed = replace(project, description="", roles={})
+    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 
 def _sources(
@@ -234,12 +244,6 @@ def _source(settings: "Settings", source: model.Source, encrypted: Paths) -> Sou
         path=source.path or ("." if repository.type == "oci" else None),
         revision=source.version or source.revision,
     )
-
-
-def _fingerprint(project: GitOpsProjectArgs) -> str:
-    """Returns a name that changes with what the project allows."""
-    allowed = replace(project, description="", roles={})
-    return f"project-{hashlib.sha256(repr(allowed).encode()).hexdigest()[:8]}"
 
 
 def _app_of_apps(

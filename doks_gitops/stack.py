@@ -18,9 +18,10 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -209,6 +210,17 @@ class Stack:
             path=True,
         )  # fmt: skip
 
+    def set_secret(self, key: str, value: str) -> None:
+        """Encrypt one value in the stack file, by a key with a path. No command line has it."""
+        words = [self._pulumi.command, "config", "set", "--secret", "--path", key]
+        done = subprocess.run(
+            [*words, "--stack", self.name, "--non-interactive"],
+            cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise PulumiError(f"`{shlex.join(words)}` failed:\n{_tail(done.stderr)}", None)
+
     def cancel(self) -> None:
         """Release the lock of the stack. A run that still holds it is cancelled."""
         self._run("cancel", "--yes", live=True)
@@ -263,6 +275,10 @@ class Stack:
             live=True, env=env,
         )  # fmt: skip
 
+    def destroy(self) -> None:
+        """Destroy all resources of the stack, with the credentials that the program has now."""
+        self._run("destroy", "--yes", "--skip-preview", *REFRESH, live=True)
+
     def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:
         """Run `pulumi WORDS --stack STACK`; returns its standard output.
 
@@ -280,6 +296,15 @@ class Stack:
                 arguments += ["--color", "always"]
         env = {**self._env, **(env or {})}
         return self._pulumi.run(arguments, str(self.folder), env, on_output, on_error).stdout
+
+
+def link_project(source: Path, target: Path, *, without: Callable[[str], object]) -> None:
+    """Make the folder `target` with links to what is in `source`, apart from Git's own folder and
+    from the names that `without` is true for."""
+    target.mkdir()
+    for file in source.absolute().iterdir():
+        if file.name != ".git" and not without(file.name):
+            (target / file.name).symlink_to(file)
 
 
 class _Pulumi(PulumiCommand):

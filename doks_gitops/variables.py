@@ -18,6 +18,7 @@ _SYSTEM = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE"),
         *("TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI"),
+        *("EDITOR", "VISUAL", "PAGER"),
         *("SSH_AUTH_SOCK", "SSH_ASKPASS", "GNUPGHOME", "GPG_TTY"),
         *_PROXIES,
         *map(str.lower, _PROXIES),

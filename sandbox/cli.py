@@ -3,6 +3,7 @@
 import base64
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from rich.console import Console
 
 from sandbox import client, engine, session, toolchain
 from sandbox.arguments import RealProviders
-from sandbox.client import Daemon, SandboxError
+from sandbox.client import Daemon
 from sandbox.drills.cli import drill
+from sandbox.errors import SandboxError
 from sandbox.faults import cli as faults
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.paths import REPOSITORY, Home, write_private
@@ -33,6 +35,8 @@ app.add_typer(faults.app, name="fault")
 app.command()(drill)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
+_LEAST_FREE = 64
+"""MiB. With less, the processes of a sandbox can't write their files."""
 
 Repo = Annotated[
     str | None,
@@ -56,6 +60,9 @@ def up(
     wait: Annotated[
         int, typer.Option(help="Seconds to wait until Synced and Healthy; 0: do not wait.")
     ] = 180,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before recovering from a killed run.")
+    ] = False,
     build: Build = False,
 ) -> None:
     """Start the sandbox and deploy stacks in it (default: dev)."""
@@ -76,8 +83,10 @@ def up(
     )
     for stack in stacks:
         command = ["pulumi", "up", "--stack", stack, "--yes"]
-        if _release_stale_lock(pulumi, stack):
-            # `pulumi up` alone fails over what the killed run has left.
+        released = _release_stale_lock(pulumi, stack)
+        unfinished = pulumi.unfinished(stack)
+        if released or unfinished:
+            _ask_to_recover(stack, unfinished, yes=yes)
             command = _recover_command(stack)
         console.rule(shlex.join(command), align="left")
         code = _run(command, pulumi)
@@ -103,6 +112,17 @@ def start(repo: Repo = None, build: Build = False, real_providers: RealProviders
     console.print(
         "The sandbox is running. Deploy: bin/sandbox up. Run a command: bin/sandbox run COMMAND"
     )
+
+
+def _ask_to_recover(stack: str, unfinished: list[str], *, yes: bool) -> None:
+    """Raises typer.Abort if the user does not want it. Does not ask without a terminal."""
+    changed = f" while it changed {', '.join(unfinished)}" if unfinished else ""
+    console.print(
+        f"An earlier run on stack {stack} was killed{changed}. `pulumi up` fails over what it has"
+        " left; `bin/platform recover` completes it."
+    )
+    if sys.stdin.isatty() and not yes:
+        typer.confirm(f"Recover the stack {stack}?", default=True, abort=True)
 
 
 def _release_stale_lock(pulumi: engine.Engine, stack: str) -> bool:
@@ -245,7 +265,8 @@ def clone(
     store = home.root / "git-credentials"
     scheme, rest = git["url"].split("://", 1)
     write_private(store, f"{scheme}://{git['username']}:{git['password']}@{rest}\n".encode())
-    settings = [f"credential.helper=store --file={shlex.quote(str(store))}"]
+    # Without a proxy, which would read the password.
+    settings = [f"credential.helper=store --file={shlex.quote(str(store))}", "http.proxy="]
     identity = subprocess.run(["git", "config", "user.email"], check=False, capture_output=True)
     if identity.returncode:
         # Git refuses to commit without a name and an address.
@@ -330,13 +351,27 @@ def _errors_as_messages() -> Iterator[None]:
         yield
     except (SandboxError, toolchain.ToolchainError) as error:
         errors.print(f"[red]error:[/] {error}")
-        sys.exit(1)
     except subprocess.CalledProcessError as error:
         errors.print(
             f"[red]error:[/] {shlex.join(map(str, error.cmd))} failed:\n{error.stderr}",
             error.stdout,
         )
-        sys.exit(1)
+    except OSError as error:
+        errors.print(f"[red]error:[/] {error}. The sandbox's folder: {Home.default().root}")
+    else:
+        return
+    _warn_of_a_full_disk(Home.default().root)
+    sys.exit(1)
+
+
+def _warn_of_a_full_disk(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**20
+    if free < _LEAST_FREE:
+        errors.print(
+            f"The disk of {existing} is full ({free:.0f} MiB are free), which may be the cause."
+            " Make room, then: bin/sandbox up"
+        )
 
 
 def main() -> None:

@@ -15,11 +15,9 @@ import httpx
 import psutil
 
 from doks_gitops import variables
-from sandbox.paths import Home
-
-
-class SandboxError(Exception):
-    """A failure that is shown to the user without a traceback; the text names the next command."""
+from sandbox.errors import SandboxError
+from sandbox.paths import DAEMON_LOCK, Home
+from sandbox.processes import started_at
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,24 @@ def log_file(home: Home) -> Path:
 
 
 def running(home: Home) -> Daemon | None:
-    """The daemon of this sandbox; None if it is not running."""
+    """The daemon of this sandbox; None if it is not running or has not announced itself yet.
+
+    Raises SandboxError if it is running but its announcement can't be read.
+    """
+    pid = _process(home)
+    if pid is None:
+        return None
     try:
         record = json.loads((home.root / "daemon.json").read_text())
+        daemon = Daemon(record["pid"], record["url"], record["token"], record["github"])
     except FileNotFoundError:
         return None
-    if not _is_daemon(record["pid"], record["started"]):
-        return None
-    return Daemon(record["pid"], record["url"], record["token"], record["github"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SandboxError(
+            f"{home.root / 'daemon.json'} can't be read ({error!r}). Write it anew:"
+            " bin/sandbox down, then bin/sandbox up"
+        ) from None
+    return daemon if daemon.pid == pid else None
 
 
 def required(home: Home) -> Daemon:
@@ -81,12 +89,13 @@ def required(home: Home) -> Daemon:
     return daemon
 
 
-def _is_daemon(pid: int, started: float) -> bool:
+def _process(home: Home) -> int | None:
+    """The ID of the daemon's process; None if it is not running."""
     try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() == started
-    except psutil.NoSuchProcess:
-        return False
+        pid, started = map(int, (home.root / DAEMON_LOCK).read_text().split())
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if started_at(pid) == started else None
 
 
 def start(home: Home, *, seconds: float = 60) -> Daemon:
@@ -94,38 +103,40 @@ def start(home: Home, *, seconds: float = 60) -> Daemon:
 
     Raises SandboxError with the end of its log if it does not start within `seconds`.
     """
-    if daemon := running(home):
-        daemon.get("/sandbox/ready", seconds=seconds)
-        return daemon
     log = log_file(home)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sandbox.daemon", str(home.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            cwd=home.root,
-            env=variables.restricted(os.environ, deployment=False),
-        )
+    process = None
+    if _process(home) is None:
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "sandbox.daemon", str(home.root)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                cwd=home.root,
+                env=variables.restricted(os.environ, deployment=False),
+            )
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        daemon = running(home)
-        if daemon and daemon.pid == process.pid:
+    while time.monotonic() < deadline:
+        if daemon := running(home):
             daemon.get("/sandbox/ready", seconds=seconds)
             return daemon
+        # Ours has ended, and no other one is starting.
+        if (process is None or process.poll() is not None) and _process(home) is None:
+            break
         time.sleep(0.05)
-    process.kill()
+    if process is not None:
+        process.kill()
     tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
     raise SandboxError(f"The sandbox's daemon did not start. The end of {log}:\n{tail}")
 
 
 def stop(home: Home, *, seconds: float = 60) -> bool:
     """Stop the daemon and everything that it runs; false if it was not running."""
-    daemon = running(home)
-    if daemon is None:
+    pid = _process(home)
+    if pid is None:
         return False
-    process = psutil.Process(daemon.pid)
+    process = psutil.Process(pid)
     process.terminate()
     try:
         process.wait(seconds)

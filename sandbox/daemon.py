@@ -24,16 +24,18 @@ from functools import partial
 from pathlib import Path
 
 import httpx
-import psutil
 import uvicorn
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sandbox import toolchain
 from sandbox.chart import PrivateCharts, build_chart, can_be_reached, next_patch, repository
@@ -44,6 +46,7 @@ from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
+from sandbox.emulator import StateUnreadable
 from sandbox.engine import MONOREPO, PROJECT, STACKS, cluster_of
 from sandbox.faults import Fault
 from sandbox.faults.requests import FaultMiddleware
@@ -55,9 +58,9 @@ from sandbox.github.host import BASE, GitHub
 from sandbox.github.operations import PREFIX
 from sandbox.github.state import OWNER
 from sandbox.ingress import webhook_of_argocd, webhook_url
-from sandbox.paths import REPOSITORY, Home, write_private
+from sandbox.paths import DAEMON_LOCK, REPOSITORY, Home, write_private
 from sandbox.plugins import loaded
-from sandbox.processes import Process, free_port
+from sandbox.processes import Process, free_port, started_at
 from sandbox.seed import images_in
 from sandbox.status import clusters_of, status_of
 from sandbox.tasks import BackgroundTask
@@ -67,8 +70,24 @@ PUBLIC_CHARTS = "https://argoproj.github.io/argo-helm"
 REGISTRY = "microservices-demo"
 """The team's registry, which the account has before the first stack is deployed."""
 
+_log = logging.getLogger(__name__)
+
 _TOKEN_FILE = "token"  # noqa: S105 (a file's name)
 _GITHUB_TOKEN_FILE = "github-token"  # noqa: S105 (a file's name)
+
+
+class TokenRequired:
+    """Middleware that answers only requests with the sandbox's own token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._authorization = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        authorization = Headers(scope=scope).get("authorization", "")
+        answers = hmac.compare_digest(authorization.encode(), self._authorization)
+        refusal = PlainTextResponse("the sandbox's own token is needed", 401)
+        await (self._app if answers else refusal)(scope, receive, send)
 
 
 class Sandbox:
@@ -104,7 +123,8 @@ class Sandbox:
             ),
         )
         self._uses_public_chart = False
-        self._ready = asyncio.Event()
+        self._preparing = asyncio.Lock()
+        self._is_prepared = False
 
     @property
     def app(self) -> Starlette:
@@ -113,7 +133,7 @@ class Sandbox:
             Route("/status", self._get_status),
             Route("/clusters", self._get_clusters),
             Route("/config", self._get_config),
-            Mount("/github", routes=control_routes(self.github.state, self._authorize)),
+            Mount("/github", routes=control_routes(self.github.state)),
             Route("/webhooks", self._set_webhooks, methods=["POST"]),
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
@@ -129,7 +149,11 @@ class Sandbox:
         ]
         return Starlette(
             routes=[
-                Mount("/sandbox", routes=control),
+                Mount(
+                    "/sandbox",
+                    routes=control,
+                    middleware=[Middleware(TokenRequired, token=self.token)],
+                ),
                 Mount("/git", self.git.app),
                 Mount(BASE, create_github(self.github)),
                 Mount("/charts", repository(self.charts)),
@@ -158,12 +182,22 @@ class Sandbox:
             await self.backend.stop_all()
 
     async def _start(self) -> None:
-        await self._ensure_registry()
-        self._uses_public_chart = await self._choose_chart()
-        if not self._uses_public_chart:
-            await asyncio.to_thread(self._ensure_charts)
-        await self.clusters.reconcile_all()
-        self._ready.set()
+        try:
+            await self._make_ready()
+        except Exception:
+            # Such as a full disk. Whoever asks for /ready tries again, and is told.
+            _log.exception("the sandbox is not ready")
+
+    async def _make_ready(self) -> None:
+        """Start every cluster that ran before, and those that could not be started last time."""
+        async with self._preparing:
+            if not self._is_prepared:
+                await self._ensure_registry()
+                self._uses_public_chart = await self._choose_chart()
+                if not self._uses_public_chart:
+                    await asyncio.to_thread(self._ensure_charts)
+                self._is_prepared = True
+            await self.clusters.reconcile_all()
 
     async def _ensure_registry(self) -> None:
         transport = httpx.ASGITransport(create_app(self.account, self.clusters))
@@ -179,36 +213,30 @@ class Sandbox:
         choice = self._home.root / "chart"
         if not choice.exists():
             public = await can_be_reached(PUBLIC_CHARTS)
-            choice.write_text("public" if public else "stand-in")
+            write_private(choice, b"public" if public else b"stand-in")
         return choice.read_text() == "public"
 
     def _ensure_charts(self) -> None:
         for version in _chart_versions():
             build_chart(self.tools.argocd_manifests, version, self.charts)
 
-    def _authorize(self, request: Request) -> None:
-        authorization = request.headers.get("authorization", "")
-        if not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
-            raise HTTPException(401, "the sandbox's own token is needed")
-
     async def _get_ready(self, request: Request) -> JSONResponse:
-        """Answers when every cluster that ran before runs again."""
-        self._authorize(request)
-        await self._ready.wait()
+        """Answers when every cluster that ran before runs again. Status 503: something failed."""
+        try:
+            await self._make_ready()
+        except Exception as error:
+            raise HTTPException(503, f"the sandbox is not ready: {error!r}") from error
         return JSONResponse({})
 
     async def _get_status(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         return JSONResponse(await status_of(self.account, self.backend))
 
     async def _get_clusters(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         return JSONResponse(await clusters_of(self.account, self.backend))
 
     async def _get_config(self, request: Request) -> JSONResponse:
         """What the stack files have in the sandbox besides their own content. By stack: `values`,
         the config of the program's namespace, and `secrets`, by the path of their key."""
-        self._authorize(request)
         return JSONResponse({stack: self._config_of(stack) for stack in STACKS})
 
     def _config_of(self, stack: str) -> dict[str, object]:
@@ -244,7 +272,6 @@ class Sandbox:
 
     async def _set_webhooks(self, request: Request) -> JSONResponse:
         """Turn Argo CD's webhooks on or off, from the next `pulumi up` on."""
-        self._authorize(request)
         if not (await request.json())["on"]:
             self._webhook_secret.unlink(missing_ok=True)
         elif not self._webhook_secret.exists():
@@ -252,7 +279,6 @@ class Sandbox:
         return JSONResponse({})
 
     async def _get_repository(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         access = self.git.access(MONOREPO)
         return JSONResponse(
             {
@@ -264,7 +290,6 @@ class Sandbox:
 
     async def _set_repository(self, request: Request) -> JSONResponse:
         """Create the monorepo from `source` (null: the example) unless it exists."""
-        self._authorize(request)
         source = (await request.json())["source"]
         if source is None:
             await self.git.ensure_example(MONOREPO)
@@ -288,14 +313,12 @@ class Sandbox:
 
     async def _push_image(self, request: Request) -> JSONResponse:
         """Push `repository`:`tag` into the team's registry."""
-        self._authorize(request)
         body = await request.json()
         return JSONResponse({"image": self.account.push_image(body["repository"], body["tag"])})
 
     async def _push_chart(self, request: Request) -> JSONResponse:
         """Add the packaged chart in base64 `package` (null: none) to the team's private charts.
         Answers how they are read."""
-        self._authorize(request)
         package, name = (await request.json())["package"], None
         if package is not None:
             try:
@@ -313,25 +336,21 @@ class Sandbox:
         )
 
     async def _move_clock(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         seconds = (await request.json())["seconds"]
         now = self.account.advance_clock(timedelta(seconds=seconds))
         return JSONResponse({"now": now.isoformat()})
 
     async def _add_token(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         scopes = [str(scope) for scope in (await request.json())["scopes"]]
         return JSONResponse({"token": self.account.add_token(" ".join(scopes), scopes)})
 
     async def _revoke_token(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         self.account.revoke_token((await request.json())["token"])
         return JSONResponse({})
 
     async def _follow_requests(self, request: Request) -> StreamingResponse:
         """Stream the requests that the account answers, one JSON object a line. The first line is
         empty; every later request is in the stream."""
-        self._authorize(request)
 
         async def lines() -> AsyncIterator[str]:
             async for record in self.account.journal.follow():
@@ -340,12 +359,10 @@ class Sandbox:
         return StreamingResponse(lines(), media_type="application/x-ndjson")
 
     async def _get_faults(self, request: Request) -> JSONResponse:
-        self._authorize(request)
         return JSONResponse([fault.as_json() for fault in self.account.faults.all()])
 
     async def _add_fault(self, request: Request) -> JSONResponse:
         """Answers when the fault is in effect in the clusters."""
-        self._authorize(request)
         try:
             fault = Fault.model_validate_json(await request.body())
         except ValidationError as error:
@@ -358,7 +375,6 @@ class Sandbox:
     async def _clear_faults(self, request: Request) -> JSONResponse:
         """Clear the faults of the number or kind `which` (null: all). Answers when they are no
         longer in effect in the clusters."""
-        self._authorize(request)
         cleared = self.account.faults.clear((await request.json())["which"])
         await self.clusters.reconcile_all()
         return JSONResponse([fault.as_json() for fault in cleared])
@@ -397,11 +413,11 @@ def _chart_versions() -> set[str]:
 def _listen(home: Home) -> socket.socket:
     """A socket on the sandbox's port of the last time, or on a free one if that port is taken."""
     path = home.root / "port"
-    for port in [int(path.read_text())] if path.exists() else []:
-        with contextlib.suppress(OSError):
-            return _bind(port)
+    # ValueError: the file is not a number.
+    with contextlib.suppress(OSError, OverflowError, ValueError):
+        return _bind(int(path.read_text()))
     listener = _bind(free_port())
-    path.write_text(str(listener.getsockname()[1]))
+    write_private(path, str(listener.getsockname()[1]).encode())
     return listener
 
 
@@ -423,15 +439,21 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     home = Home.default()
-    with (home.folder() / "daemon.lock").open("w") as lock:
+    # Opened without emptying it: the file may be that of a running daemon.
+    with (home.folder() / DAEMON_LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"a daemon is already running for {home.root}")
+        lock.truncate(0)
+        print(os.getpid(), started_at(os.getpid()), file=lock, flush=True)
         tools = toolchain.ensure(Console(file=sys.stderr))
         os.environ["PATH"] = os.pathsep.join([str(tools.bin_dir), os.environ["PATH"]])
         listener = _listen(home)
-        sandbox = Sandbox(home, tools, listener.getsockname()[1])
+        try:
+            sandbox = Sandbox(home, tools, listener.getsockname()[1])
+        except StateUnreadable as error:
+            sys.exit(str(error))
         config = uvicorn.Config(
             FaultMiddleware(sandbox.app, sandbox.account.faults),
             log_level="warning",
@@ -442,10 +464,8 @@ def main() -> None:
 
 
 def _announce(home: Home, sandbox: Sandbox) -> None:
-    process = psutil.Process()
     record = {
-        "pid": process.pid,
-        "started": process.create_time(),
+        "pid": os.getpid(),
         "url": sandbox.url,
         "token": sandbox.token,
         "github": {

@@ -143,7 +143,7 @@ class Engine:
             if not digest_file.exists() or digest_file.read_text() != digest:
                 digest_file.unlink(missing_ok=True)
                 self._create_stack(stack, source)
-                digest_file.write_text(digest)
+                write_private(digest_file, digest.encode())
 
     def _create_stack(self, stack: str, source: Path) -> None:
         target = self.project / source.name
@@ -151,9 +151,7 @@ class Engine:
         content: dict[str, object] = {"config": _derive(source, self._config[stack]["values"])}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt
-        new = target.with_suffix(".new")
-        new.write_text(yaml.safe_dump(content, sort_keys=False))
-        new.replace(target)
+        write_private(target, yaml.safe_dump(content, sort_keys=False).encode())
         self.run("stack", "select", "--create", stack)
         for key, value in self._config[stack]["secrets"].items():
             self.run(
@@ -185,6 +183,18 @@ class Engine:
         name: str = self._stack_config(stack)[f"{PROJECT}:cluster"]["name"]
         return name
 
+    def unfinished(self, stack: str) -> list[str]:
+        """The names of the resources that a killed `pulumi` was changing. `pulumi up` fails then:
+        the state does not say whether they exist."""
+        state = self._state / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+        if not state.exists():
+            return []
+        latest = json.loads(state.read_text())["checkpoint"].get("latest") or {}
+        return [
+            operation["resource"]["urn"].rpartition("::")[2]
+            for operation in latest.get("pending_operations") or []
+        ]
+
     def _stack_config(self, stack: str) -> dict[str, Any]:
         content = yaml.safe_load((self.project / f"Pulumi.{stack}.yaml").read_text())
         config: dict[str, Any] = content["config"]
@@ -196,11 +206,16 @@ class Engine:
         A lock whose process still runs on this machine is kept.
         """
         locks = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"))
-        if not locks or any(_is_alive(json.loads(lock.read_text())["pid"]) for lock in locks):
+        if not locks or any(map(_is_held, locks)):
             return False
         self.run("cancel", "--stack", stack, "--yes")
         return True
 
 
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+def _is_held(lock: Path) -> bool:
+    """Whether the process that made the lock still runs. One that was killed while it wrote the
+    lock, or that found no room on the disk, left it empty."""
+    try:
+        return Path(f"/proc/{json.loads(lock.read_text())['pid']}").exists()
+    except (FileNotFoundError, ValueError):
+        return False

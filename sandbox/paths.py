@@ -7,8 +7,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox.errors import SandboxError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 """The checkout that contains this code."""
+
+
+DAEMON_LOCK = "daemon.lock"
+"""File in the sandbox's folder that the daemon keeps locked, with its process."""
+_MARKER = ".doks-gitops-sandbox"
+"""Empty file in the folder of every sandbox."""
 
 
 def cache_dir() -> Path:
@@ -62,9 +70,25 @@ class Home:
         base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         return cls(Path(base) / "doks-gitops-sandbox")
 
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the folder is a sandbox's, and so may be removed."""
+        return any((self.root / name).exists() for name in (_MARKER, DAEMON_LOCK))
+
     def folder(self, *parts: str) -> Path:
-        """The subfolder of that path, created if it does not exist (mode 0700)."""
+        """The subfolder of that path, created if it does not exist (mode 0700).
+
+        Raises SandboxError if the sandbox's folder has files that are not a sandbox's.
+        """
         path = self.root
+        if not self.is_sandbox:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Another process may have begun with the same sandbox.
+            if any(path.iterdir()) and not self.is_sandbox:
+                raise SandboxError(
+                    f"{path} has files but is no sandbox. Name another folder: SANDBOX_HOME=FOLDER"
+                )
+            (path / _MARKER).touch(mode=0o600)
         for part in ("", *parts):
             path = path / part
             path.mkdir(mode=0o700, parents=True, exist_ok=True)

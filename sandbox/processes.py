@@ -27,9 +27,27 @@ def with_parent_death_signal(argv: Sequence[str | Path], sig: str = "KILL") -> l
 
     The kernel ties it to the thread that starts the child (PR_SET_PDEATHSIG, prctl(2)). It is set
     by setpriv of util-linux, which then becomes `argv`: to set it between fork and exec here
-    would run Python in a copy of a process with threads, which can hang or crash.
+    would run Python in a copy of a process with threads, which can hang or crash. If this process
+    ends before it is set, the kernel sends no signal; the shell finds that out.
     """
-    return ["setpriv", "--pdeathsig", sig, "--", *(os.fspath(word) for word in argv)]
+    check = f'[ "$PPID" -eq {os.getpid()} ] && exec "$@"'
+    words = [os.fspath(word) for word in argv]
+    return ["setpriv", "--pdeathsig", sig, "--", "sh", "-c", check, "sh", *words]
+
+
+def started_at(pid: int) -> int | None:
+    """When the process started, in clock ticks since the machine's start; None if none runs.
+
+    Unlike a time of day, it stays the same when somebody sets the clock
+    (https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html).
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    # The program's name is in parentheses, and may contain any character.
+    state, *fields = text.rpartition(")")[2].split()
+    return None if state in ("Z", "X") else int(fields[18])
 
 
 class Process:

@@ -1,5 +1,6 @@
 """Finds the images that a new account's registry must have for the monorepo to run."""
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -25,21 +26,26 @@ def images_in(repository: Path) -> set[tuple[str, str, str]]:
 
 def _manifests(repository: Path) -> Iterator[tuple[str, str]]:
     git = ["git", "-C", str(repository)]
+    # -z: Git quotes other names that are not ASCII.
     listed = subprocess.run(
-        [*git, "grep", "-l", "-F", REGISTRY_HOST, "HEAD", "--", "*.yaml", "*.yml"],
-        text=True, capture_output=True, check=False,
+        [*git, "grep", "-l", "-z", "-F", REGISTRY_HOST, "HEAD", "--", "*.yaml", "*.yml"],
+        capture_output=True, check=False,
     ).stdout  # fmt: skip
-    for name in listed.splitlines():
-        shown = subprocess.run([*git, "show", name], text=True, capture_output=True, check=True)
-        yield name, shown.stdout
+    for name in map(os.fsdecode, listed.split(b"\0")[:-1]):
+        shown = subprocess.run([*git, "show", name], capture_output=True, check=True)
+        yield name, shown.stdout.decode(errors="replace")
 
 
 def _of_kustomization(text: str) -> Iterator[tuple[str, str, str]]:
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError:
+    # RecursionError: nested very deep.
+    except (yaml.YAMLError, ValueError, RecursionError):
         return
-    for image in (content or {}).get("images") or []:
+    listed = content.get("images") if isinstance(content, dict) else None
+    for image in listed if isinstance(listed, list) else []:
+        if not isinstance(image, dict):
+            continue
         host, _, rest = str(image.get("newName") or image.get("name", "")).partition("/")
         registry, _, repository = rest.partition("/")
         if host == REGISTRY_HOST and repository and image.get("newTag"):

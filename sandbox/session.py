@@ -1,11 +1,15 @@
 """Starts a sandbox and gives access to its daemon and its Pulumi engine."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
 from sandbox import client, engine, toolchain
-from sandbox.client import Daemon, SandboxError
+from sandbox.client import Daemon
+from sandbox.errors import SandboxError
 from sandbox.paths import Home, remove_tree
 from sandbox.plugins import install
 from sandbox.toolchain.recipes import PULUMI_GITHUB, RECIPES
@@ -27,14 +31,28 @@ def start(
     of the stand-ins; None for either: unchanged, initially off. `from_source`: whether missing
     tools are built instead of downloaded.
     """
+    source = _source(repo)
     if real_providers:
         install.machine_plugins(home)
     tools = toolchain.ensure(console, from_source=from_source)
-    daemon = client.start(home)
-    if webhooks is not None:
-        daemon.post("/sandbox/webhooks", {"on": webhooks})
-    daemon.post("/sandbox/repository", {"source": _source(repo)}, seconds=300)
+    with _alone(home, console):
+        daemon = client.start(home)
+        if webhooks is not None:
+            daemon.post("/sandbox/webhooks", {"on": webhooks})
+        daemon.post("/sandbox/repository", {"source": source}, seconds=300)
     return daemon, engine_of(home, daemon, tools, console, real_providers=real_providers)
+
+
+@contextmanager
+def _alone(home: Home, console: Console) -> Iterator[None]:
+    """Wait until no other command starts or prepares this sandbox, and keep others waiting."""
+    with (home.folder() / "start.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("Another command is starting this sandbox; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _source(repo: str | None) -> str | None:
@@ -59,16 +77,17 @@ def engine_of(
     `real_providers` as for `start`. Builds the provider of GitHub if a stack has parts there.
     """
     pulumi = engine.Engine(home, environment(home, daemon, tools), daemon.get("/sandbox/config"))
-    pulumi.prepare()
 
     def build_github() -> Path:
         file = toolchain.ensure(console, (*RECIPES, PULUMI_GITHUB)).github_provider
         assert file is not None
         return file
 
-    plugins = install.install(
-        home, real=real_providers, build_github=build_github if pulumi.has_github else None
-    )
+    with _alone(home, console):
+        pulumi.prepare()
+        plugins = install.install(
+            home, real=real_providers, build_github=build_github if pulumi.has_github else None
+        )
     if real_providers:
         used = ", ".join(f"{plugin.file}" for plugin in plugins.values())
         console.print(f"Real plugins: {used}", soft_wrap=True)
@@ -87,6 +106,11 @@ def environment(home: Home, daemon: Daemon, tools: toolchain.Tools) -> dict[str,
 
 
 def remove(home: Home) -> None:
-    """Stop the sandbox and remove its folder."""
+    """Stop the sandbox and remove its folder, if there is one.
+
+    Raises SandboxError if the folder is no sandbox's.
+    """
+    if home.root.exists() and not home.is_sandbox:
+        raise SandboxError(f"{home.root} is no sandbox, so nothing is removed.")
     client.stop(home)
     remove_tree(home.root)

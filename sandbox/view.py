@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from sandbox.client import Daemon, SandboxError
+from sandbox.client import Daemon
+from sandbox.errors import SandboxError
 
 _COLOURS = {
     "running": "green",

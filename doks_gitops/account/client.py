@@ -6,7 +6,7 @@ https://docs.digitalocean.com/reference/api/
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import TypeVar
 from urllib.parse import quote
@@ -145,6 +145,37 @@ class DigitalOceanClient:
         query = f"expiry_seconds={CREDENTIALS_SECONDS}"
         response = self._get(f"{path}?{query}", "kubernetes:read", responses.Credentials)
         return response.certificate_authority_data
+
+    def delete_cluster(self, cluster_id: str) -> None:
+        """Delete a cluster with the load balancers and volumes that it has made; one that is gone
+        already is no error. Scope: kubernetes:delete.
+
+        https://docs.digitalocean.com/reference/api/reference/kubernetes/
+        """
+        path = f"/v2/kubernetes/clusters/{cluster_id}/destroy_with_associated_resources/dangerous"
+        response = self._request("DELETE", path, "kubernetes:delete")
+        if response.status_code >= 300 and response.status_code != 404:
+            raise AccountError(
+                f"DigitalOcean does not delete the cluster {cluster_id}"
+                f" ({response.status_code} at {self._url}{path}).",
+                f"Look at the cluster: doctl kubernetes cluster get {cluster_id}",
+            )
+
+    def made_by_clusters(self, cluster_ids: Collection[str]) -> tuple[str, ...]:
+        """Names of the load balancers and volumes that these clusters have made, as a part of a
+        sentence. Scopes: load_balancer:read, block_storage:read."""
+        tags = {f"k8s:{cluster_id}" for cluster_id in cluster_ids}
+        balancers = self._pages(
+            "/v2/load_balancers", "load_balancer:read", responses.LoadBalancersPage
+        )
+        volumes = self._pages("/v2/volumes", "block_storage:read", responses.VolumesPage)
+        return tuple(
+            f"the {kind} {resource.name} ({resource.id})"
+            for kind, pages in (("load balancer", balancers), ("volume", volumes))
+            for page in pages
+            for resource in page.resources
+            if not tags.isdisjoint(resource.all_tags)
+        )
 
     def vpcs(self) -> tuple[Vpc, ...]:
         """The account's VPCs. Scope: vpc:read."""

@@ -206,6 +206,35 @@ class VpcsPage(Page):
     vpcs: list[Vpc]
 
 
+class MadeByCluster(BaseModel):
+    """A load balancer or a volume: it has the tag `k8s:ID` of the cluster that has made it."""
+
+    id: str
+    name: str
+    tag: str = ""
+    tags: list[str] = []
+
+    @property
+    def all_tags(self) -> frozenset[str]:
+        return frozenset((self.tag, *self.tags))
+
+
+class LoadBalancersPage(Page):
+    load_balancers: list[MadeByCluster]
+
+    @property
+    def resources(self) -> list[MadeByCluster]:
+        return self.load_balancers
+
+
+class VolumesPage(Page):
+    volumes: list[MadeByCluster]
+
+    @property
+    def resources(self) -> list[MadeByCluster]:
+        return self.volumes
+
+
 class Size(BaseModel):
     slug: str
     price_monthly: Decimal

@@ -23,6 +23,7 @@ from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster, RunningPool
 from doks_gitops.account.pools import unknown_pool_text, unknown_pools
 from doks_gitops.account.replacement import replacement, running_cluster
+from doks_gitops.account.responses import DEFAULT_POOL_TAG
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of, stack_file
@@ -173,11 +174,13 @@ def _differences(
         if (running_pool := running.pools.get(pool.name)) is None:
             yield Difference((*pool_path, "name"), pool.name, f"only {', '.join(running.pools)}")
             continue
-        command = _put(settings, f"{running.id}/node_pools/{running_pool.id}", **_request(pool))
+        # The first pool always has the tag of the provider, so its tags are never empty.
+        own_tags = [DEFAULT_POOL_TAG] if pool.name == running.default_pool else []
+        request = _request(pool, own_tags)
+        command = _put(settings, f"{running.id}/node_pools/{running_pool.id}", **request)
         for name, value, actual in _pool_values(pool, running_pool):
             if value != actual:
-                # The first pool always has the tag of the provider, so its tags are never empty.
-                left_out = not value and (name == "labels" or (name == "tags" and index > 0))
+                left_out = not value and (name == "labels" or (name == "tags" and not own_tags))
                 yield Difference((*pool_path, name), value, actual, command if left_out else None)
 
 
@@ -201,8 +204,9 @@ def _tags(tags: tuple[str, ...]) -> frozenset[str]:
     return frozenset(tag.lower() for tag in tags)
 
 
-def _request(pool: NodePool) -> dict[str, object]:
-    """Returns the request that sets everything that a pool can be changed to."""
+def _request(pool: NodePool, own_tags: list[str]) -> dict[str, object]:
+    """Returns the request that sets everything that a pool can be changed to. `own_tags`: those of
+    the provider."""
     size: dict[str, object] = {"count": pool.count}
     if pool.autoscale is not None:
         size = {"min_nodes": pool.autoscale.min, "max_nodes": pool.autoscale.max}
@@ -211,7 +215,7 @@ def _request(pool: NodePool) -> dict[str, object]:
         "auto_scale": pool.autoscale is not None,
         **size,
         "labels": dict(pool.labels),
-        "tags": list(pool.tags),
+        "tags": [*pool.tags, *own_tags],
     }
 
 

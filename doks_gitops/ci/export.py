@@ -27,11 +27,11 @@ from doks_gitops.github import Repository
 from doks_gitops.settings import stackfile
 from doks_gitops.settings.base import Path as SettingPath
 from doks_gitops.settings.errors import key_of
-from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, GITHUB, GITHUB_VARIABLES
+from doks_gitops.settings.load import ENVIRONMENT_VARIABLES, GITHUB, github_variables
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.report import ACCOUNT
 from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
-from doks_gitops.stack import Stack
+from doks_gitops.stack import Stack, link_project
 
 PLACEHOLDER = base64.b64encode(b"not exported").decode()
 """Takes the place of each secret text. It may be the data of a Secret, and it is as long as the
@@ -62,6 +62,9 @@ class Export:
     """For `pulumi stack import`; None if the stack was never deployed."""
     deployed: str | None = None
     """The commit of the last deployment on GitHub, which may have failed; None if unknown."""
+    github_token: bool = False
+    """Whether the environment of the deployment had a token for `github`. Without one, a stack that
+    needs it is refused in a preview as in a deployment."""
 
     @classmethod
     def read(cls, file: Path) -> Export:
@@ -95,7 +98,13 @@ def export(stack: Stack, commit: str | None) -> Export:
     text = stack.file.read_text()
     config = stack.config()
     state = redacted(stack.export(secrets=True))
-    result = Export(stack.name, commit, ciphertexts(text), state)
+    result = Export(
+        stack.name,
+        commit,
+        ciphertexts(text),
+        state,
+        github_token=_first(github_variables(os.environ)) is not None,
+    )
     tokens = {
         variable: value
         for variable, value in _tokens(config).items()
@@ -153,11 +162,8 @@ def isolated(
     name = stack.name.rpartition("/")[2]
     with tempfile.TemporaryDirectory() as temporary:
         project, backend = Path(temporary, "project"), Path(temporary, "state")
-        project.mkdir()
         backend.mkdir()
-        for file in stack.folder.absolute().iterdir():
-            if file.name not in (stack.file.name, ".git"):
-                (project / file.name).symlink_to(file)
+        link_project(stack.folder, project, without=lambda file: file == stack.file.name)
         variables = {
             **(env or {}),
             "PULUMI_BACKEND_URL": backend.as_uri(),
@@ -167,7 +173,9 @@ def isolated(
         }
         copy = Stack(name, project, variables)
         environ = {**os.environ, **variables}
-        document, placeholders = without_secrets(stack.file.read_text(), environ)
+        document, placeholders = without_secrets(
+            stack.file.read_text(), environ, github_token=export.github_token
+        )
         copy.file.write_text(yaml.safe_dump(document, sort_keys=False))
         copy.init_with_passphrase()
         if placeholders:
@@ -242,12 +250,13 @@ def ciphertexts(stack_file: str) -> dict[str, str]:
 
 
 def without_secrets(
-    stack_file: str, environ: Mapping[str, str]
+    stack_file: str, environ: Mapping[str, str], *, github_token: bool = False
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The document of a stack file with placeholders in place of encrypted values, and these
     placeholders by key. A pure function.
 
-    A token that `environ` has is left out, so that the program takes that one.
+    A token that `environ` has is left out, so that the program takes that one. `github_token`:
+    whether the deployment has one for `github` in its environment, which gets a placeholder.
     """
     values = _values(stack_file)
     placeholders: dict[str, str] = {}
@@ -265,7 +274,8 @@ def without_secrets(
     github = values.get(f"{NAMESPACE}:{GITHUB}")
     token = (f"{NAMESPACE}:{GITHUB}", "token")
     if (
-        isinstance(github, dict)
+        github_token
+        and isinstance(github, dict)
         and "token" not in github
         and not _is_in_environment(token, environ)
     ):
@@ -289,7 +299,7 @@ def _key(path: SettingPath) -> str:
 def _is_in_environment(path: SettingPath, environ: Mapping[str, str]) -> bool:
     variables: dict[SettingPath, tuple[str, ...]] = {
         (f"{ACCOUNT}:token",): ENVIRONMENT_VARIABLES["token"],
-        (f"{NAMESPACE}:{GITHUB}", "token"): GITHUB_VARIABLES["token"],
+        (f"{NAMESPACE}:{GITHUB}", "token"): github_variables(environ)["token"],
     }
     return any(environ.get(name) for name in variables.get(path, ()))
 
@@ -299,7 +309,7 @@ def _tokens(config: Mapping[str, str]) -> dict[str, str | None]:
     github = json.loads(config.get(f"{NAMESPACE}:{GITHUB}") or "{}")
     return {
         "DIGITALOCEAN_TOKEN": config.get(f"{ACCOUNT}:token") or _first(ENVIRONMENT_VARIABLES),
-        "GITHUB_TOKEN": github.get("token") or _first(GITHUB_VARIABLES),
+        "PULUMI_GITHUB_TOKEN": github.get("token") or _first(github_variables(os.environ)),
     }
 
 

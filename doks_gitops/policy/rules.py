@@ -25,10 +25,19 @@ ENVIRONMENT = "doks-gitops:environment"
 """The key of a stack's configuration with its environment, if that is not the stack's name."""
 PLATFORM_PROJECT = "platform"
 """The project that brings an App of Apps (`doks_gitops.arguments.PLATFORM`)."""
+ESCALATING_KINDS = {
+    "ClusterRole": "rbac.authorization.k8s.io",
+    "ClusterRoleBinding": "rbac.authorization.k8s.io",
+    "MutatingWebhookConfiguration": "admissionregistration.k8s.io",
+    "MutatingAdmissionPolicy": "admissionregistration.k8s.io",
+    "APIService": "apiregistration.k8s.io",
+}
+"""Cluster-scoped kinds with which an application can become the cluster's administrator, and their
+groups: by a role, by changing every object that others create, or by answering as the API."""
 PROTECTED_BRANCHES = ("main",)
 """Branches that take reviewed commits only. The pack's config may name others."""
 _EXACT_VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT_OR_DIGEST = re.compile(r"[0-9a-f]{40}|sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,18 @@ def chart_adds_no_objects_and_arguments(release: Resource) -> Iterator[str]:
             )
 
 
+def argocd_has_no_unnamed_administrators(release: Resource) -> Iterator[str]:
+    anonymous = release.at("values", "configs", "cm", "users.anonymous.enabled")
+    if str(anonymous).lower() == "true":
+        yield "Nobody has to log in; take users.anonymous.enabled away from argocd.values."
+    role = release.at("values", "configs", "rbac", "policy.default")
+    if role == "role:admin":
+        yield (
+            "Whoever logs in is an administrator; set policy.default of configs.rbac to "
+            "role:readonly, and name the administrators in policy.csv."
+        )
+
+
 def _exposures(release: Resource) -> Iterator[str]:
     server = ("values", "server")
     kind = release.at(*server, "service", "type")
@@ -280,11 +301,8 @@ def project_makes_no_cluster_roles(project: Resource) -> Iterator[str]:
     allowed = project.config.get("allowed", ())
     for resource in project.at("spec", "clusterResourceWhitelist") or ():
         kind = resource.get("kind")
-        if (
-            resource.get("group") in ("rbac.authorization.k8s.io", "*")
-            and kind in ("ClusterRole", "ClusterRoleBinding")
-            and kind not in allowed
-        ):
+        group = ESCALATING_KINDS.get(kind)
+        if group and resource.get("group") in (group, "*") and kind not in allowed:
             yield (
                 f"Its applications may give themselves every permission by a {kind}; take the kind "
                 "away from project.clusterResources, or add it to `allowed` of this rule in "
@@ -322,7 +340,7 @@ def prod_revision_is_pinned(application: Resource) -> Iterator[str]:
         revision = str(source.get("targetRevision", "HEAD"))
         if not (
             revision in branches
-            or _COMMIT.fullmatch(revision)
+            or _COMMIT_OR_DIGEST.fullmatch(revision)
             or _EXACT_VERSION.fullmatch(revision)
         ):
             yield (
@@ -408,6 +426,12 @@ RULES = (
         "A public Argo CD has single sign-on and encrypted connections.",
         (RELEASE,),
         argocd_is_not_public_without_tls_and_sso,
+    ),
+    Rule(
+        "argocd-has-no-unnamed-administrators",
+        "Who administers Argo CD is named.",
+        (RELEASE,),
+        argocd_has_no_unnamed_administrators,
     ),
     Rule(
         "chart-adds-no-objects-and-arguments",

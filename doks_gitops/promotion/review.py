@@ -75,7 +75,7 @@ def _applications(tree: WorkingTree, path: Path, environment: str) -> Iterator[s
         relative = file.relative_to(tree.folder)
         try:
             config = json.loads(tree.read(relative))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield f"{relative} is not JSON: {error}. Argo CD creates no new application meanwhile."
             continue
         if not isinstance(config, dict):
@@ -99,7 +99,8 @@ def _projects(tree: WorkingTree, path: Path, environment: str) -> Iterator[str]:
         relative = file.relative_to(tree.folder)
         try:
             manifests = list(yaml.safe_load_all(tree.read(relative)))
-        except yaml.YAMLError as error:
+        # A date that does not exist is a ValueError.
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             yield f"{relative} is not YAML: {' '.join(str(error).split())}"
             continue
         for manifest in manifests:

@@ -132,14 +132,16 @@ def table(status: Status) -> str:
         for cells in lines
     ]
     text += [
-        f"{row.name} in {row.environment}: {_explained(error)}"
-        for row in status.rows
-        for error in row.application.errors
-    ]
-    text += [
-        f"{environment}: the ApplicationSet {name} creates no new application: {reason}"
-        for environment, errors in status.errors.items()
-        for name, reason in errors.items()
+        *(
+            f"{row.name} in {row.environment}: {_explained(error)}"
+            for row in status.rows
+            for error in row.application.errors
+        ),
+        *(
+            f"{environment}: the ApplicationSet {name} creates no new application: {reason}"
+            for environment, errors in status.errors.items()
+            for name, reason in errors.items()
+        ),
     ]
     text += [f"{name} can't be read: {reason}" for name, reason in status.unreachable.items()]
     return "\n".join(text)

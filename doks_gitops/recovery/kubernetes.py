@@ -63,10 +63,18 @@ class Cluster:
         )
 
     def delete_revision(self, namespace: str, revision: HelmRevision) -> None:
-        self._call("DELETE", self._secret(namespace, revision.secret), missing=True)
+        """Delete the revision. Raises if it has changed since it was observed: another run works on
+        the release."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"resourceVersion": revision.version},
+        }
+        self._call("DELETE", self._secret(namespace, revision.secret), options, missing=True)
 
     def mark_outdated(self, namespace: str, revision: HelmRevision) -> None:
-        """Change the chart version in the revision to one that no stack file has."""
+        """Change the chart version in the revision to one that no stack file has. Raises if the
+        revision has changed since it was observed."""
         path = self._secret(namespace, revision.secret)
         if (secret := self._call("GET", path, missing=True)) is None:
             return
@@ -76,7 +84,11 @@ class Cluster:
         release = json.loads(gzip.decompress(packed))
         release["chart"]["metadata"]["version"] = OUTDATED
         packed = base64.b64encode(gzip.compress(json.dumps(release).encode()))
-        self._call("PATCH", path, {"data": {"release": base64.b64encode(packed).decode()}})
+        patch = {
+            "metadata": {"resourceVersion": revision.version},
+            "data": {"release": base64.b64encode(packed).decode()},
+        }
+        self._call("PATCH", path, patch)
 
     def finalize_namespace(self, namespace: str, *, seconds: float = 120) -> None:
         """Complete the deletion of a namespace that waits for finalizers of Argo CD's resources.
@@ -163,14 +175,19 @@ class Cluster:
             return None
         if not response.ok:
             status = response.status_code
-            raise Unreachable(f"{method} {url}: {status} {response.reason}", status=status)
+            fix = (
+                "another run has changed it: run the same command again" if status == 409 else None
+            )
+            raise Unreachable(f"{method} {url}: {status} {response.reason}", fix, status=status)
         json_body = "json" in response.headers.get("Content-Type", "")
         return response.json() if json_body else response.text
 
 
 def _revision(metadata: Mapping[str, Any]) -> HelmRevision:
     labels = metadata["labels"]
-    return HelmRevision(metadata["name"], int(labels["version"]), labels["status"])
+    return HelmRevision(
+        metadata["name"], int(labels["version"]), labels["status"], metadata["resourceVersion"]
+    )
 
 
 @contextmanager

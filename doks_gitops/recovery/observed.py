@@ -151,6 +151,24 @@ def remove_deleted(
     return {**export, "deployment": {**deployment, "resources": kept}}, tuple(removed)
 
 
+def without(export: Mapping[str, Any], urn: str) -> dict[str, Any]:
+    """Returns the state without one resource. What depends on it stays, without that dependency."""
+    deployment = export["deployment"]
+    resources = [
+        resource
+        | {
+            "dependencies": [need for need in resource.get("dependencies") or () if need != urn],
+            "propertyDependencies": {
+                name: [need for need in needed or () if need != urn]
+                for name, needed in (resource.get("propertyDependencies") or {}).items()
+            },
+        }
+        for resource in deployment["resources"]
+        if resource["urn"] != urn
+    ]
+    return {**export, "deployment": {**deployment, "resources": resources}}
+
+
 @dataclass(frozen=True)
 class HelmRevision:
     """One revision of Argo CD's Helm release.
@@ -163,6 +181,8 @@ class HelmRevision:
     number: int
     status: str
     """`deployed`, `superseded`, `failed`, or while Helm works on it `pending-install` and so on."""
+    version: str
+    """The Secret's `resourceVersion`: another one after each change."""
 
     @property
     def interrupted(self) -> bool:

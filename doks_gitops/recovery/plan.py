@@ -100,6 +100,22 @@ class RemoveDeleted:
 
 
 @dataclass(frozen=True)
+class ForgetPool:
+    """Remove the resource of a node pool that has become the first one: the first pool is a part of
+    the cluster's resource. Everything in the cluster depends on it, and stays."""
+
+    urn: str
+    pool: str
+    """Name of the node pool."""
+
+    def __str__(self) -> str:
+        return (
+            f"Remove {_names((self.urn,))} from the state: the pool {self.pool} is now the first"
+            " one, a part of the cluster."
+        )
+
+
+@dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
@@ -161,6 +177,7 @@ Step = (
     | MarkCluster
     | DeleteFromState
     | RemoveDeleted
+    | ForgetPool
     | FinalizeNamespace
     | DeleteHelmRevisions
     | Deploy
@@ -230,8 +247,7 @@ def _steps(observed: Observed) -> list[Step]:
         observed = replace(observed, state=state)
     first = cluster.pools.get(cluster.default_pool or "")
     if first is not None and (urn := state.node_pools.get(first.id)):
-        reason = f"the pool {cluster.default_pool} is now the first one, a part of the cluster"
-        deletions.append(DeleteFromState(urn, reason))
+        deletions.append(ForgetPool(urn, str(cluster.default_pool)))
     if cluster.state == "provisioning":
         steps.append(WaitForCluster(cluster))
     adopted = _adopted(observed, cluster)

@@ -23,6 +23,7 @@ from doks_gitops.recovery.observed import (
     StackState,
     clusters_of,
     remove_deleted,
+    without,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -30,6 +31,7 @@ from doks_gitops.recovery.plan import (
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
+    ForgetPool,
     MarkCluster,
     RemoveDeleted,
     Step,
@@ -222,6 +224,8 @@ class Recovery:
             case RemoveDeleted(_, clusters):
                 export, _ = remove_deleted(self._stack.export(), clusters)
                 self._stack.import_state(export)
+            case ForgetPool(urn):
+                self._stack.import_state(without(self._stack.export(), urn))
             case FinalizeNamespace(namespace):
                 with _connect(observed) as api:
                     api.finalize_namespace(namespace)

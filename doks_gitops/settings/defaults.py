@@ -37,7 +37,8 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
     - `project.name`: the environment
     - `project.namespaces`: those of the applications, without those that each cluster has
     - `appOfApps.path`: `argocd/<environment>`
-    - `repository` of a source and of `appOfApps`: the only repository, if there is only one
+    - `repository` of a source and of `appOfApps`: the only repository; if there are several, the
+      only one of the source's type
     """
     sections = dict(raw)
     for (section, key), value in BY_ENVIRONMENT.get(environment or "", {}).items():
@@ -49,12 +50,12 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
     if "appOfApps" not in sections and (namespaces := _namespaces(applications)):
         sections.setdefault("project", {"name": environment} if environment else {})
         _default(sections, "project", "namespaces", namespaces)
-    if isinstance(repositories, Mapping) and len(repositories) == 1:
-        only = next(iter(repositories))
-        _default(sections, "appOfApps", "repository", only)
+    if isinstance(repositories, Mapping):
+        if "appOfApps" in sections:
+            sections["appOfApps"] = _with_repository(sections["appOfApps"], repositories)
         if isinstance(applications, Mapping):
             sections["applications"] = {
-                name: _with_repository(application, only)
+                name: _with_repository(application, repositories)
                 for name, application in applications.items()
             }
     return sections
@@ -67,13 +68,20 @@ def _namespaces(applications: object) -> list[str]:
     return sorted({name for name in named if isinstance(name, str)} - {*CLUSTER_NAMESPACES})
 
 
-def _with_repository(source: object, repository: object) -> object:
-    """The source, or the application with one source or several, with a default repository."""
+def _with_repository(source: object, repositories: Mapping[str, object]) -> object:
+    """The source, or the application with one source or several, with the default repository."""
     if not isinstance(source, Mapping):
         return source
     if isinstance(sources := source.get("sources"), list):
-        return {**source, "sources": [_with_repository(x, repository) for x in sources]}
-    return {"repository": repository, **source}
+        return {**source, "sources": [_with_repository(x, repositories) for x in sources]}
+    kind = "helm" if "chart" in source else "oci" if "version" in source else "git"
+    suitable = [
+        name
+        for name, repository in repositories.items()
+        if len(repositories) == 1
+        or (isinstance(repository, Mapping) and repository.get("type", "git") == kind)
+    ]
+    return {"repository": suitable[0], **source} if len(suitable) == 1 else source
 
 
 def _default(sections: dict[str, object], name: str, key: str, value: object) -> None:

@@ -128,7 +128,7 @@ class GitHub(Model):
     )
     token: scalars.Token = Field(
         description="Fine-grained token (docs/permissions.md). Default: the environment variable "
-        "DOKS_GITOPS_GITHUB_TOKEN or, outside of workflows, GITHUB_TOKEN."
+        "PULUMI_GITHUB_TOKEN or, outside of workflows, GITHUB_TOKEN."
     )
     base_url: scalars.ApiEndpoint = Field(
         default="https://api.github.com/",

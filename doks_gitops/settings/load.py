@@ -25,6 +25,7 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    CredentialTemplate,
     Project,
     Registry,
     Repository,
@@ -47,14 +48,12 @@ token for the cluster."""
 GITHUB = "github"
 GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "token": ("DOKS_GITOPS_GITHUB_TOKEN", "GITHUB_TOKEN"),
+        "token": ("PULUMI_GITHUB_TOKEN", "GITHUB_TOKEN"),
         "baseUrl": ("GITHUB_BASE_URL",),
     }
 )
 """Sources of the keys of `github`, in a stack that has that section
-(https://www.pulumi.com/registry/packages/github/installation-configuration/). In a workflow of
-GitHub, GITHUB_TOKEN is the job's own and no source: a job that comments on a preview has it, and
-one that deploys has not."""
+(https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
 
 FIREWALL: Path = ("cluster", "controlPlaneFirewall")
 FIREWALL_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -173,10 +172,7 @@ def parse(
     origins |= _complete_firewall(raw, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
-        usable = dict(environ)
-        if environ.get("GITHUB_ACTIONS") == "true":
-            usable.pop("GITHUB_TOKEN", None)
-        origins |= _from_environment((GITHUB,), github, GITHUB_VARIABLES, usable)
+        origins |= _from_environment((GITHUB,), github, github_variables(environ), environ)
         raw[GITHUB] = github
     raw.update({"stack": stack, ACCOUNT: account})
     if environ.get(ADOPT):
@@ -255,6 +251,17 @@ def _unknown_namespaces(stack: str, config: Mapping[str, object]) -> Iterator[Fi
         )
 
 
+def github_variables(environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
+    """`GITHUB_VARIABLES`, without GITHUB_TOKEN in a workflow of GitHub: there it is the job's own
+    token. A job that opens an issue has it, and one that deploys has not."""
+    if environ.get("GITHUB_ACTIONS") != "true":
+        return GITHUB_VARIABLES
+    return {
+        key: tuple(name for name in names if name != "GITHUB_TOKEN")
+        for key, names in GITHUB_VARIABLES.items()
+    }
+
+
 def _complete_firewall(raw: dict[str, object], environ: Mapping[str, str]) -> dict[Path, str]:
     """As `_from_environment`, for the cluster's firewall."""
     section, key = FIREWALL
@@ -309,6 +316,7 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
+        credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),
         repository_names=_names(repositories),
         application_names=_names(raw.get("applications")),
     )

@@ -15,7 +15,16 @@ from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
 from doks_gitops.settings import cluster_options, cron, scalars
-from doks_gitops.settings.base import DefaultFrom, ListOf, Model, Paths, Sets, Violation, one_of
+from doks_gitops.settings.base import (
+    DefaultFrom,
+    ListOf,
+    Model,
+    Path,
+    Paths,
+    Sets,
+    Violation,
+    one_of,
+)
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.scalars import is_ssh_url
 
@@ -704,7 +713,8 @@ class Project(Model):
     ] = Field(description="Namespaces of the cluster that the applications may deploy to.")
     cluster_resources: ListOf[ResourceKind] = Field(
         default=(ResourceKind(group="", kind="Namespace"),),
-        description="Cluster-scoped kinds that the applications may create.",
+        description="Cluster-scoped kinds that the applications may create; of Namespace, only "
+        "`namespaces`.",
     )
     namespace_resources: ListOf[ResourceKind] = Field(
         default=(),
@@ -808,6 +818,9 @@ class Kustomize(Model):
     components: ListOf[scalars.Line] = Field(
         default=(), description="Kustomize components to add, relative to the folder."
     )
+    ignore_missing_components: bool = Field(
+        default=False, description="Ignore components that don't exist."
+    )
     common_labels: Mapping[scalars.LabelKey, scalars.LabelValue] = Field(
         default_factory=dict, description="Labels of every object."
     )
@@ -890,6 +903,14 @@ class Helm(Model):
     skip_schema_validation: bool = Field(
         default=False, description="Don't check the values with the chart's schema."
     )
+
+    @property
+    def files(self) -> Iterator[tuple[Path, str]]:
+        """The files with values, by the paths of the keys that name them."""
+        for index, file in enumerate(self.value_files):
+            yield ("valueFiles", index), file
+        for index, parameter in enumerate(self.file_parameters):
+            yield ("fileParameters", index, "path"), parameter.path
 
 
 class Backoff(Model):
@@ -999,7 +1020,8 @@ class Source(Model):
     the kind of the folder."""
 
     repository: Annotated[
-        scalars.RepositoryKey | None, DefaultFrom("the only repository, or required")
+        scalars.RepositoryKey | None,
+        DefaultFrom("the only repository, or the only one of the type"),
     ] = Field(default=None, description="A name under `repositories`.")
     revision: scalars.Revision = Field(
         default="HEAD",
@@ -1121,11 +1143,11 @@ class Application(Source):
             yield Violation(("sources",), "each ref once", f'"{ref}" as the ref of several sources')
         for index, source in enumerate(self.all_sources):
             at = ("sources", index) if self.sources else ()
-            for number, file in enumerate(source.helm.value_files if source.helm else ()):
+            for path, file in source.helm.files if source.helm else ():
                 name, _, _ = file.removeprefix("$").partition("/")
                 if file.startswith("$") and name not in refs:
                     yield Violation(
-                        (*at, "helm", "valueFiles", number),
+                        (*at, "helm", *path),
                         f"a file of a source with ref: {name}; "
                         + (f"there is {', '.join(refs)}" if refs else "no source has a ref"),
                         f'"{file}"',
@@ -1138,7 +1160,7 @@ class AppOfApps(Model):
     which defines the rest. Replaces `project` and `applications`.
     """
 
-    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only repository")] = Field(
+    repository: Annotated[scalars.RepositoryKey, DefaultFrom("the only Git repository")] = Field(
         description="A name under `repositories`."
     )
     revision: scalars.Revision = Field(

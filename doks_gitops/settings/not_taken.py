@@ -1,4 +1,4 @@
-"""What an Application of Argo CD takes and an application in a stack file does not."""
+"""What an Application and an AppProject of Argo CD take and a stack file does not."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,7 +14,12 @@ _JSONNET = (
     "in a file of their own, which can be reviewed and rendered on any machine."
 )
 
-REASONS: Mapping[str, str] = MappingProxyType(
+_SIGNATURES = (
+    "Argo CD would need the public keys of all who sign commits, which the stack file does not "
+    "have. Who may push is decided where the repository is: see `github.ruleset`."
+)
+
+OF_APPLICATION: Mapping[str, str] = MappingProxyType(
     {
         "destination.name": _ONE_CLUSTER,
         "sourceHydrator": "It pushes rendered manifests to Git: it needs Argo CD's commit server, "
@@ -37,7 +42,6 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "source.kustomize.apiVersions": _OF_THE_CLUSTER,
         "source.kustomize.namespace": _IN_KUSTOMIZATION,
         "source.kustomize.patches": _IN_KUSTOMIZATION,
-        "source.kustomize.ignoreMissingComponents": "A component that is missing is an error.",
         "source.kustomize.commonAnnotationsEnvsubst": "Annotations have the values that the stack "
         "file shows.",
         "syncPolicy.automated.enabled": "`sync.automated: false` leaves the automated policy out.",
@@ -45,3 +49,18 @@ REASONS: Mapping[str, str] = MappingProxyType(
 )
 """The reason by the field's path in an Application's `spec`. A path stands for all fields below it,
 and `source` for each of `sources` too."""
+
+OF_PROJECT: Mapping[str, str] = MappingProxyType(
+    {
+        "destinations.name": _ONE_CLUSTER,
+        "destinationServiceAccounts": "Syncs as another service account are switched off in Argo "
+        "CD by default; the lists of kinds and namespaces limit the applications.",
+        "permitOnlyProjectScopedClusters": _ONE_CLUSTER,
+        "signatureKeys": _SIGNATURES,
+        "sourceIntegrity": _SIGNATURES,
+        "sourceNamespaces": "Applications are in Argo CD's own namespace, where only the platform "
+        "makes them.",
+        "syncWindows.clusters": _ONE_CLUSTER,
+    }
+)
+"""As `OF_APPLICATION`, for an AppProject."""

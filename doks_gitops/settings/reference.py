@@ -17,7 +17,7 @@ from doks_gitops.settings.base import Model, Sets
 from doks_gitops.settings.defaults import BY_ENVIRONMENT, NETWORKS
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.model import NAMESPACE, NOT_SET, Cluster, DigitalOcean
-from doks_gitops.settings.not_taken import REASONS
+from doks_gitops.settings.not_taken import OF_APPLICATION, OF_PROJECT
 from doks_gitops.settings.report import ACCOUNT, ROOT, SECTIONS
 from doks_gitops.settings.schema import SettingType
 
@@ -51,11 +51,11 @@ exists keeps the value when the key is taken out of the stack file; set another 
 
 
 NOT_TAKEN = """\
-## What an application does not take
+## What {name} does not take
 
-Argo CD's [Application](https://argo-cd.readthedocs.io/en/stable/operator-manual/application.yaml)
-has more fields. These can't be set in a stack file, each for a reason; an Application that comes
-from Git by `appOfApps` may have them.
+{kind}, Argo CD's kind for it, has more fields
+(https://argo-cd.readthedocs.io/en/stable/operator-manual/declarative-setup/). These can't be set in
+a stack file, each for a reason; what comes from Git by `appOfApps` may have them.
 
 | field of `spec` | reason |
 | --- | --- |"""
@@ -80,9 +80,15 @@ def reference() -> str:
         f"from environment variables ({variables}).\n\n"
         + _table(schema.fields(DigitalOcean), (), ACCOUNT)
     )
-    lines = [f"| `{field}` | {reason} |" for field, reason in sorted(REASONS.items())]
-    blocks.append("\n".join([NOT_TAKEN, *lines, ""]))
+    blocks.append(_not_taken("an application", "Application", OF_APPLICATION))
+    blocks.append(_not_taken("a project", "AppProject", OF_PROJECT))
     return "\n".join(blocks)
+
+
+def _not_taken(name: str, kind: str, reasons: Mapping[str, str]) -> str:
+    """The fields of a kind of Argo CD that its counterpart in the stack file does not have."""
+    lines = [f"| `{field}` | {reason} |" for field, reason in sorted(reasons.items())]
+    return "\n".join([NOT_TAKEN.format(name=name, kind=kind), *lines, ""])
 
 
 def _not_set() -> str:

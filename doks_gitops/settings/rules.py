@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network
 
+from pydantic.alias_generators import to_camel
+
 from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings import network
 from doks_gitops.settings.base import Path, Violation
@@ -24,6 +26,7 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    CredentialTemplate,
     PartialSource,
     Project,
     Registry,
@@ -59,6 +62,7 @@ class ValidSections:
     github: GitHub | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
+    credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
     repository_names: tuple[str, ...] = ()
     """All names under `repositories`, those of invalid ones included."""
     application_names: tuple[str, ...] = ()
@@ -74,6 +78,7 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _argocds_own_namespace(sections)
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
+    yield from _templates_of_another_type(sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
     if sections.cluster is not None and sections.cluster.control_plane_firewall is not None:
@@ -514,6 +519,29 @@ def _same_repository_twice(sections: ValidSections) -> Iterator[Violation]:
                 expected="each repository once: Argo CD keeps one set of credentials for a URL",
             )
         seen.setdefault(url, name)
+
+
+def _templates_of_another_type(sections: ValidSections) -> Iterator[Violation]:
+    """A repository without credentials takes those of a template, and its kind of registry:
+    `CopyCredentialsFrom` in
+    https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/repository_types.go
+    """
+    for name, repository in sorted(sections.repositories.items()):
+        templates = [
+            (key, template)
+            for key, template in sections.credential_templates.items()
+            if _normal(repository.url).startswith(_normal(template.url))
+        ]
+        if repository.credentials is not None or not templates:
+            continue
+        key, template = max(templates, key=lambda item: len(item[1].url))
+        for setting in ("type", "plain_http"):
+            if getattr(template, setting) != getattr(repository, setting):
+                yield Violation(
+                    at=("credentialTemplates", key, to_camel(setting)),
+                    got=f"another value than repositories.{name} has, which uses the template",
+                    expected="the same value; or credentials in the repository",
+                )
 
 
 def _one_of_names(name: str, names: tuple[str, ...]) -> str:

@@ -190,9 +190,15 @@ class Clusters:
 
     def _fail(self, cluster: Cluster, error: Exception) -> None:
         message = str(error) or type(error).__name__
-        with self._account.changing():
-            if cluster.status.state == "deleting":
-                cluster.status = ClusterStatus(state="deleting", message=message)
-            else:
-                state = "degraded" if cluster.endpoint else "error"
-                cluster.status = ClusterStatus.model_validate({"state": state, "message": message})
+        try:
+            with self._account.changing():
+                if cluster.status.state == "deleting":
+                    cluster.status = ClusterStatus(state="deleting", message=message)
+                else:
+                    state = "degraded" if cluster.endpoint else "error"
+                    cluster.status = ClusterStatus.model_validate(
+                        {"state": state, "message": message}
+                    )
+        except OSError as unsaved:
+            # The disk is full, say. The next change saves this one, too.
+            _log.error("the account can't be saved: %s", unsaved)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from typing import Literal
 from uuid import uuid4
 
+from pydantic import model_validator
+
 from sandbox.digitalocean import fields
 from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.models import Node, NodePool, NodeStatus
@@ -23,9 +25,16 @@ _FIRST_DROPLET_ID = 205545370
 
 
 class PoolTaint(Body):
+    """A taint. The case of its names is ignored: godo sends `Key`, `Value` and `Effect`."""
+
     key: str
     value: str = ""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_lower_case(cls, taint: object) -> object:
+        return {str(k).lower(): v for k, v in taint.items()} if isinstance(taint, dict) else taint
 
 
 class NodePoolUpdate(Body, extra="allow"):

@@ -1,8 +1,10 @@
-"""`pulumi up` is killed (SIGKILL) at many moments of a first deployment and of an update."""
+"""`pulumi up` is killed (SIGKILL) at many moments of a first deployment, of an update, and of an
+update that replaces the cluster."""
 
 import asyncio
 import copy
 import json
+from dataclasses import dataclass
 from typing import Any, Final
 
 import yaml
@@ -15,6 +17,8 @@ from sandbox.engine import PROJECT
 
 MOMENTS: Final = 20
 """Default number of moments; half of them are in a first deployment."""
+REPLACEMENTS: Final = 10
+"""Default number of moments in replacements of the cluster."""
 
 _Config = dict[str, Any]
 _CLUSTERS = "/v2/kubernetes/clusters"
@@ -27,6 +31,15 @@ Holdings = dict[str, list[str]]
 """The names of the stack's resources in the account, and the URNs in its state."""
 
 
+@dataclass(frozen=True)
+class _Target:
+    """A config to deploy, what exists when it is deployed, and when to kill the deployment."""
+
+    config: _Config
+    holdings: Holdings
+    moments: list[str]
+
+
 class _Rehearsal:
     """Deploys and changes the stack repeatedly, and compares what exists afterwards."""
 
@@ -36,6 +49,7 @@ class _Rehearsal:
         self._original = self._file.read_text()
         self.first = _with_everything(yaml.safe_load(self._original))
         self.changed = _changed(self.first)
+        self.replaced = _replaced(self.first)
         self.failures: list[str] = []
 
     def restore(self) -> None:
@@ -129,6 +143,27 @@ class _Rehearsal:
             return False
         return True
 
+    def kill_in_turn(self, there: _Config, back: _Config, count: int, required: list[str]) -> int:
+        """Kill `count` updates to the two configs in turn, the first half of them at `required`
+        moments among others, and recover each. Returns how many things happen in the two updates.
+        """
+        context = self._context
+        runs = self.undisturbed(there), self.holdings(), self.undisturbed(back), self.holdings()
+        there_run, there_holdings, back_run, back_holdings = runs
+        there_moments = moments.spread(there_run.happenings, (count + 1) // 2, required)
+        targets = (
+            _Target(there, there_holdings, there_moments),
+            _Target(back, back_holdings, moments.spread(back_run.happenings, count // 2, [])),
+        )
+        for number in range(count):
+            target = targets[number % 2]
+            moment = target.moments[number // 2]
+            if not self.kill(target.config, moment, target.holdings):
+                self.clear()
+                self.undisturbed(target.config)
+        context.unchanged()
+        return len(there_run.happenings) + len(back_run.happenings)
+
     def _record(self, ended: float, healthy: float) -> None:
         context = self._context
         context.say(f"healthy after {healthy:.1f} s")
@@ -174,33 +209,31 @@ def _changed(config: _Config) -> _Config:
     return config
 
 
+def _replaced(config: _Config) -> _Config:
+    """The config of an update that replaces the cluster and its VPC."""
+    config = copy.deepcopy(config)
+    config["config"][f"{PROJECT}:cluster"]["vpc"] = {"ipRange": "10.98.0.0/20"}
+    return config
+
+
 def run(context: Context) -> None:
     rehearsal = _Rehearsal(context)
     total = int(context.options.get("moments", MOMENTS))
+    replacements = int(context.options.get("replacements", REPLACEMENTS))
     updates = total // 2
     try:
         rehearsal.prepare()
         first = rehearsal.undisturbed(rehearsal.first)
         first_holdings = rehearsal.holdings()
-        update = rehearsal.undisturbed(rehearsal.changed)
-        update_holdings = rehearsal.holdings()
-        reverse = rehearsal.undisturbed(rehearsal.first)
-        context.say(
-            f"{len(first.happenings)} things happen in a first deployment,"
-            f" {len(update.happenings)} in an update and {len(reverse.happenings)} in its reverse"
+        changes = rehearsal.kill_in_turn(
+            rehearsal.changed, rehearsal.first, updates, [_UPGRADE_BEGINS]
         )
-        update_moments = moments.spread(update.happenings, (updates + 1) // 2, [_UPGRADE_BEGINS])
-        reverse_moments = moments.spread(reverse.happenings, updates // 2, [])
-        for number in range(updates):
-            config, expected, moment = (
-                (rehearsal.changed, update_holdings, update_moments[number // 2])
-                if number % 2 == 0
-                else (rehearsal.first, first_holdings, reverse_moments[number // 2])
-            )
-            if not rehearsal.kill(config, moment, expected):
-                rehearsal.clear()
-                rehearsal.undisturbed(config)
-        context.unchanged()
+        context.say(
+            f"{len(first.happenings)} things happen in a first deployment, and {changes} in an"
+            " update and its reverse"
+        )
+        if replacements:
+            rehearsal.kill_in_turn(rehearsal.replaced, rehearsal.first, replacements, [])
         included = [_PROVISIONING, _HELM_WORKS]
         for moment in moments.spread(first.happenings, total - updates, included):
             rehearsal.clear()

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sandbox import client
+from sandbox.errors import SandboxError
 from sandbox.faults.kinds import KINDS
 from sandbox.paths import Home
 
@@ -79,7 +80,7 @@ def clear(
     body = {"which": which}
     cleared = client.required(Home.default()).post("/sandbox/faults/clear", body, seconds=120)
     if which is not None and not cleared:
-        raise client.SandboxError(f"There is no fault {which!r}. All: bin/sandbox fault list")
+        raise SandboxError(f"There is no fault {which!r}. All: bin/sandbox fault list")
     for fault in cleared:
         console.print(f"Cleared {_line(fault)}.")
 

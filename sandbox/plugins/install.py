@@ -21,7 +21,7 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # so does
 from pulumi.runtime.proto import provider_pb2_grpc
 from semver import Version
 
-from sandbox.client import SandboxError
+from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 from sandbox.plugins import launch as launcher
 from sandbox.toolchain import versions

@@ -86,15 +86,16 @@ class Emulator:
         """Inject a fault; returns when it is in effect in the clusters."""
         body = {"kind": kind, **({} if target == "*" else {"target": target}), **options}
         fault = self.in_server(lambda: self.account.faults.add(Fault.model_validate(body)))
-        self._reconcile()
+        self.reconcile()
         return fault
 
     def clear_faults(self) -> None:
         """Clear all faults; returns when they are no longer in effect in the clusters."""
         self.in_server(self.account.faults.clear)
-        self._reconcile()
+        self.reconcile()
 
-    def _reconcile(self) -> None:
+    def reconcile(self) -> None:
+        """Reconcile every cluster; returns when that is done."""
         asyncio.run_coroutine_threadsafe(self.clusters.reconcile_all(), self.loop).result(10)
 
     def in_server(self, function: Callable[[], T]) -> T:

@@ -1,6 +1,7 @@
 """Emulated clusters, node pools and credentials, tested with DigitalOcean's client."""
 
 import base64
+import errno
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -161,6 +162,26 @@ def test_a_cluster_that_can_not_be_created_is_in_error(do: Emulator) -> None:
     do.backend.failure = ""
     do.pydo().kubernetes.delete_cluster(created["id"])
     do.until_deleted(created["id"])
+
+
+def test_a_cluster_that_failed_while_the_disk_was_full_runs_again_when_there_is_room(
+    do: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = do.running_cluster()
+
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    do.backend.failure = "No space left on device"
+    with monkeypatch.context() as full:
+        full.setattr(do.account, "_save", fail)
+        do.reconcile()
+    failed = do.cluster(cluster["id"])["status"]
+    do.backend.failure = ""
+    do.reconcile()
+
+    assert failed == {"state": "degraded", "message": "No space left on device"}
+    assert do.cluster(cluster["id"])["status"]["state"] == "running"
 
 
 def test_a_cluster_whose_nodes_can_not_be_changed_is_degraded_until_they_can(do: Emulator) -> None:

@@ -18,7 +18,7 @@ cluster = do.KubernetesCluster(
     "cluster",
     name="microservices-demo",
     region="{region}",
-    version=do.get_kubernetes_versions(version_prefix="1.34.").latest_version,
+    version="1.34.11-do.0",
     registry_integration=True,
     node_pool={{"name": "default", "size": "s-2vcpu-4gb", "node_count": 1}},
     opts=pulumi.ResourceOptions(depends_on=[registry]),

@@ -129,7 +129,7 @@ def test_a_cluster_is_created_by_the_calls_that_the_real_plugin_makes(
                 "count": 2,
                 "tags": ["pool", "terraform:default-node-pool"],
                 "labels": {"team": "shop"},
-                "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}],
+                "taints": [{"Key": "k", "Value": "v", "Effect": "NoSchedule"}],
             }
         ],
     }
@@ -542,50 +542,6 @@ def test_deleting_a_vpc_waits_until_its_members_are_gone(
     threading.Timer(0.5, backend.gate.set).start()
     plugin.delete(vpc)
     assert do.http().get(f"/v2/vpcs/{vpc.id}").status_code == 404
-
-
-# Lookups
-
-
-def test_versions_are_looked_up_by_prefix(plugin: Plugin, do: Emulator) -> None:
-    versions, _ = plugin.invoke("getKubernetesVersions", versionPrefix="1.34.")
-    assert versions["validVersions"] == [
-        v for v in do.account.data.versions if v.startswith("1.34.")
-    ]
-    assert versions["latestVersion"] == versions["validVersions"][0]
-    nothing, _ = plugin.invoke("getKubernetesVersions", versionPrefix="0.")
-    assert nothing["validVersions"] == []
-    assert "latestVersion" not in nothing
-
-
-def test_a_cluster_is_looked_up_by_name(plugin: Plugin, cluster: Created) -> None:
-    outputs, _ = plugin.invoke("getKubernetesCluster", name="microservices-demo")
-    assert outputs["id"] == cluster.id
-    assert outputs["nodePools"][0]["id"] == cluster.outputs["nodePool"]["id"]
-    assert outputs["urn"] == cluster.outputs["clusterUrn"]
-    assert outputs["kubeConfigs"][0]["host"] == cluster.outputs["endpoint"]
-    with pytest.raises(Failure, match="Unable to find cluster with name: other"):
-        plugin.invoke("getKubernetesCluster", name="other")
-
-
-def test_a_vpc_is_looked_up_by_exactly_one_of_its_properties(plugin: Plugin) -> None:
-    vpc = plugin.create(VPC, {"name": "net", "region": "nyc1"})
-    for args in ({"id": vpc.id}, {"name": "net"}):
-        outputs, _ = plugin.invoke("getVpc", **args)
-        assert outputs["id"] == vpc.id
-        assert outputs["urn"] == vpc.outputs["vpcUrn"]
-    with pytest.raises(Failure, match="no VPCs found with name other"):
-        plugin.invoke("getVpc", name="other")
-    with pytest.raises(Failure, match="exactly one of `id`, `name` and `region`"):
-        plugin.invoke("getVpc", name="net", id=vpc.id)
-
-
-def test_lookups_refuse_unknown_arguments(plugin: Plugin) -> None:
-    _, failures = plugin.invoke("getKubernetesCluster", nam="x")
-    assert failures == [
-        "Invalid or unknown key. Examine values at 'getKubernetesCluster.nam'.",
-        "Missing required property 'name'",
-    ]
 
 
 # Requests

@@ -89,8 +89,8 @@ def test_job_with_secrets_installs_only_the_programs_locked_packages(job: dict[s
 def test_what_a_pull_request_runs_gets_nothing_that_can_change_or_decrypt_an_environment() -> None:
     jobs = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]
     account, comment = jobs["account"], jobs["comment"]
-    assert SECRET.findall(str(account)) == ["DIGITALOCEAN_READ_TOKEN"]
-    assert "PULUMI_" not in str(account)
+    assert SECRET.findall(str(account)) == ["DIGITALOCEAN_READ_TOKEN", "LOOKUP_TOKEN"]
+    assert not re.search(r"PULUMI_(?!GITHUB_TOKEN)", str(account))
     assert set(account["permissions"].values()) == {"read"}
     # What may write the comment runs what is in main, and no secret is near it.
     checkout = comment["steps"][0]["with"]
@@ -121,6 +121,16 @@ def test_required_checks_run_for_the_pull_request_that_a_workflow_opens(name: st
     }
     assert checkout["with"]["token"] == command["env"]["GITHUB_TOKEN"] == token
     assert command["env"]["GITHUB_APP_SLUG"] == "${{ steps.app.outputs.app-slug }}"
+
+
+def test_rehearsal_is_off_unless_the_repository_says_so_and_ends_before_its_job() -> None:
+    jobs = loaded(ROOT / ".github" / "workflows" / "rehearsal.yml")["jobs"]
+    assert jobs["rehearse"]["if"] == "vars.REHEARSAL == 'true'"
+    assert jobs["clean-up"]["if"] == "always() && vars.REHEARSAL == 'true'"
+    command = jobs["rehearse"]["steps"][-1]["run"]
+    minutes = int(command.split("--minutes ")[1].split()[0])
+    assert jobs["rehearse"]["timeout-minutes"] >= minutes + 30
+    assert "--limit" in command
 
 
 def test_each_deployment_leaves_the_export_that_the_previews_read() -> None:

@@ -6,9 +6,9 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +46,14 @@ class Sandbox:
     """A sandbox in a folder of its own. It shares nothing with another one but the built tools."""
 
     home: Path
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Further environment variables of whoever runs the commands."""
 
     @property
     def env(self) -> dict[str, str]:
-        return {**os.environ, "SANDBOX_HOME": str(self.home), "COLUMNS": "160"}
+        return {
+            **os.environ, **self.variables, "SANDBOX_HOME": str(self.home), "COLUMNS": "160"
+        }  # fmt: skip
 
     @property
     def daemon(self) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def test_application_without_the_finalizer_leaves_its_objects() -> None:
 
 def test_name_of_the_source_changes_it_so_that_argo_cd_tries_a_commit_again() -> None:
     assert "name" not in application_spec(arguments())["source"]
-    assert application_spec(arguments(source_name="a"))["source"]["name"] == "a"
+    assert application_spec(arguments(sources=[source(name="a")]))["source"]["name"] == "a"
 
 
 def test_pulumi_sets_nothing_that_argocd_writes() -> None:

@@ -1,6 +1,6 @@
 """The settings of a stack file become the arguments of the components."""
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import pytest
@@ -126,10 +126,10 @@ ROOTS = (
         model.Application,
         GitOpsApplicationArgs,
         tuple(model.Source.model_fields),
-        ("application_name", "project_name", "argocd_namespace", "source_name"),
+        ("application_name", "project_name", "argocd_namespace"),
         differing=("sources",),
     ),
-    Pair(model.PartialSource, Source, ("repository", "version"), ("repo_url",)),
+    Pair(model.PartialSource, Source, ("repository", "version"), ("repo_url", "name")),
     Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
     # The default of the address is derived from Argo CD's.
     Pair(github.Webhook, Webhook, (), ("secret",), differing=("url",)),
@@ -360,6 +360,21 @@ def test_application_has_the_options_of_its_kind(
     assert args.sync == Sync()
 
 
+def test_applications_change_with_what_their_project_allows_so_that_failed_syncs_are_repeated() -> (
+    None
+):
+    def source_name(**project: Any) -> str | None:
+        stack = parsed(
+            project={"namespaces": ["shop-dev"], **project},
+            applications={"shop": {"path": "shop", "namespace": "shop-dev"}},
+        )
+        return arguments.applications_args(stack, "argocd")["shop"].sources[0].name
+
+    assert source_name() == source_name(description="another")
+    assert source_name() != source_name(clusterResources=[{"kind": "Namespace"}, {"kind": "Node"}])
+    assert source_name() != source_name(namespaces=["shop-dev", "shop-test"])
+
+
 REPOSITORIES = {
     "git": {"url": "https://git.example.com/team/values"},
     "charts": {"url": "ghcr.io/team/charts", "type": "helm"},
@@ -380,7 +395,8 @@ def test_sources_of_each_type_have_their_url_and_exact_revision() -> None:
     ]
     shop = {"namespace": "shop-dev", "sources": sources}
     stack = parsed(repositories=REPOSITORIES, applications={"shop": shop})
-    assert arguments.applications_args(stack, "argocd")["shop"].sources == (
+    converted = arguments.applications_args(stack, "argocd")["shop"].sources
+    assert (replace(converted[0], name=None), *converted[1:]) == (
         Source(
             "ghcr.io/team/charts",
             chart="redis",
@@ -390,21 +406,6 @@ def test_sources_of_each_type_have_their_url_and_exact_revision() -> None:
         Source("https://git.example.com/team/values", revision="main", ref="values"),
         Source("oci://ghcr.io/team/manifests", path=".", revision="v2.0.0"),
     )
-
-
-def test_applications_change_with_what_their_project_allows_so_that_failed_syncs_are_repeated() -> (
-    None
-):
-    def source_name(**project: Any) -> str | None:
-        stack = parsed(
-            project={"namespaces": ["shop-dev"], **project},
-            applications={"shop": {"path": "shop", "namespace": "shop-dev"}},
-        )
-        return arguments.applications_args(stack, "argocd")["shop"].source_name
-
-    assert source_name() == source_name(description="another")
-    assert source_name() != source_name(clusterResources=[{"kind": "Namespace"}, {"kind": "Node"}])
-    assert source_name() != source_name(namespaces=["shop-dev", "shop-test"])
 
 
 def test_project_has_the_stack_s_repositories_and_more() -> None:

@@ -54,3 +54,6 @@ def test_limit_is_exceeded_only_by_a_longer_recovery() -> None:
     cli.check_limit(drill, None)
     with pytest.raises(Failed, match=r"took 15\.1 s, more than 15 s"):
         cli.check_limit(drill, 15.1)
+    cli.check_limit(drill, 25, slack=10)
+    with pytest.raises(Failed, match="more than 25 s"):
+        cli.check_limit(drill, 25.1, slack=10)

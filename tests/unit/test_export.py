@@ -127,9 +127,20 @@ def test_every_encrypted_value_is_replaced_by_a_placeholder_that_the_settings_ta
 
 def test_without_a_token_in_the_environment_there_is_none() -> None:
     github = "  doks-gitops:github: {owner: team, repository: demo}\n"
-    document, placeholders = export.without_secrets(STACK_FILE + github, {})
+    document, placeholders = export.without_secrets(STACK_FILE + github, {}, github_token=True)
     assert document["config"]["digitalocean:token"] == PLACEHOLDER
     assert placeholders["doks-gitops:github.token"] == PLACEHOLDER
+
+
+@pytest.mark.parametrize("workflow", [{}, {"GITHUB_ACTIONS": "true", "GITHUB_TOKEN": "ghs_job"}])
+def test_a_stack_that_was_deployed_without_a_token_for_github_is_previewed_without_one(
+    workflow: dict[str, str],
+) -> None:
+    """The preview then refuses it in the words of the deployment."""
+    github = "  doks-gitops:github: {owner: team, repository: demo}\n"
+    document, placeholders = export.without_secrets(STACK_FILE + github, workflow)
+    assert "token" not in document["config"]["doks-gitops:github"]
+    assert "doks-gitops:github.token" not in placeholders
 
 
 def test_only_an_encrypted_value_with_another_ciphertext_has_changed() -> None:

@@ -200,7 +200,7 @@ def test_token_and_address_come_from_the_environment_if_the_stack_has_none() -> 
     with pytest.raises(settings.SettingsError) as in_workflow:
         settings.parse("dev", config, {}, environ=workflow)
     assert str(in_workflow.value) == str(without_token.value)
-    workflow["DOKS_GITOPS_GITHUB_TOKEN"] = "github_pat_3"
+    workflow["PULUMI_GITHUB_TOKEN"] = "github_pat_3"
     github = settings.parse("dev", config, {}, environ=workflow).github
     assert github is not None
     assert github.token.get_secret_value() == "github_pat_3"

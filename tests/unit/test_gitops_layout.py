@@ -289,7 +289,10 @@ def test_what_is_laid_out_is_in_order(clone: Path, lay_out: BinPlatform) -> None
         ("apps/blog/overlays/dev/config.json", "[]", "is not a JSON object"),
         ("apps/blog/overlays/dev/config.json", '{"userGivenName": 1}', "lacks userGivenName"),
         ("apps/store/overlays/dev/config.json", json.dumps(CONFIG), "the name shop of"),
+        ("apps/blog/overlays/dev/config.json", "[" * 100_000, "is not JSON"),
         ("projects/blog.yaml", "a: [", "is not YAML"),
+        ("projects/blog.yaml", "a: 2026-99-99", "is not YAML"),
+        ("projects/blog.yaml", "[" * 5_000, "is not YAML"),
         (
             "projects/blog.yaml",
             "{kind: AppProject, spec: {destinations: [{namespace: argocd}]}}",

@@ -158,6 +158,14 @@ BROKEN = [
         "project-has-no-wildcard",
         spec(PROJECT, clusterResourceWhitelist=[{"group": "apps", "kind": "*"}]),
     ),
+    (
+        "argocd-has-no-unnamed-administrators",
+        in_dev(values(configs={"cm": {"users.anonymous.enabled": True}})),
+    ),
+    (
+        "argocd-has-no-unnamed-administrators",
+        values(configs={"rbac": {"policy.default": "role:admin"}}),
+    ),
     ("chart-adds-no-objects-and-arguments", in_dev(values(extraObjects=[{"kind": "Pod"}]))),
     ("chart-adds-no-objects-and-arguments", values(server={"extraArgs": ["--disable-auth"]})),
     (
@@ -199,6 +207,8 @@ BROKEN = [
             ("ClusterRole", "rbac.authorization.k8s.io"),
             ("ClusterRoleBinding", "rbac.authorization.k8s.io"),
             ("ClusterRoleBinding", "*"),
+            ("MutatingWebhookConfiguration", "admissionregistration.k8s.io"),
+            ("APIService", "apiregistration.k8s.io"),
         )
     ),
     ("prod-revision-is-pinned", source("HEAD")),
@@ -240,6 +250,10 @@ ALLOWED = [
         values(**SSO, server={"service": {"type": "LoadBalancer"}}),
     ),
     ("argocd-is-not-public-without-tls-and-sso", changed(RELEASE, values=None)),
+    (
+        "argocd-has-no-unnamed-administrators",
+        values(configs={"rbac": {"policy.default": "role:readonly"}}),
+    ),
     # TLS ends at the load balancer: Argo CD's documented set-up.
     (
         "argocd-is-not-public-without-tls-and-sso",
@@ -278,6 +292,8 @@ ALLOWED = [
     ("prod-revision-is-pinned", replace(source("HEAD"), environment="staging")),
     ("prod-revision-is-pinned", source("v1.2.3")),
     ("prod-revision-is-pinned", source("5f3c2a1b" * 5)),
+    ("prod-revision-is-pinned", source("1.2.3")),
+    ("prod-revision-is-pinned", source(f"sha256:{'5f3c2a1b' * 8}")),
     ("prod-revision-is-pinned", in_dev(source("HEAD"))),
     (
         "prod-revision-is-pinned",
@@ -400,10 +416,14 @@ def test_a_resource_that_is_deleted_is_not_checked() -> None:
 @pytest.mark.parametrize("hidden", ["[secret]", UNKNOWN])
 def test_a_rule_that_needs_a_hidden_value_counts_as_broken(hidden: str) -> None:
     verdict = check("prod", {"steps": [step(changed(RELEASE, values=hidden))]})
-    first, second = verdict.violations
-    assert first.startswith("argocd-is-not-public-without-tls-and-sso (prod, it): It was not check")
-    assert second.startswith("chart-adds-no-objects-and-arguments (prod, it): It was not checked")
-    assert ".values" in first
+    assert [text.partition(":")[0] for text in verdict.violations] == [
+        "argocd-is-not-public-without-tls-and-sso (prod, it)",
+        "argocd-has-no-unnamed-administrators (prod, it)",
+        "chart-adds-no-objects-and-arguments (prod, it)",
+    ]
+    for text in verdict.violations:
+        assert ": It was not checked" in text
+        assert ".values" in text
     assert verdict.forbidden
     verdict = check("prod", {"steps": [step(spec(APPLICATION, syncPolicy=hidden))]})
     [message] = verdict.violations

@@ -487,6 +487,12 @@ NESTED: dict[str, Any] = {
             }
         },
         "cart": {"kustomize": {"commonAnnotations": {"note": "hush", "team": "cart"}}},
+        "pair": {
+            "sources": [
+                {"path": "pair/one", "directory": {"include": "open"}},
+                {"path": "pair/two", "helm": {"valuesObject": {"key": "hush"}}},
+            ]
+        },
     },
 }
 
@@ -497,7 +503,8 @@ def with_nested(encrypted: bool) -> tuple[dict[str, Any], str]:
     config["doks-gitops:argocd"] |= NESTED["argocd"]
     place = {"path": "kustomize/dev", "namespace": "shop-dev"}
     config["doks-gitops:applications"] = {
-        name: place | options for name, options in NESTED["applications"].items()
+        name: (place if "sources" not in options else {"namespace": "shop-dev"}) | options
+        for name, options in NESTED["applications"].items()
     }
     text = json.dumps({"config": {**config, "digitalocean:token": {"secure": "v1:x"}}})
     for plain in ("a webhook secret", "git token", *(["hush"] if encrypted else [])):
@@ -531,13 +538,14 @@ def test_value_that_is_encrypted_in_the_stack_file_is_a_secret_wherever_it_goes(
         (*source, "helm", "parameters", 1, "value"),
     }
     assert added("Application", "cart") == {(*source, "kustomize", "commonAnnotations", "note")}
+    assert added("Application", "pair") == {("spec", "sources", 1, "helm", "valuesObject", "key")}
     # Argo CD copies the source into the status, which is in the state too.
     assert result.one("Application", "shop").secret_outputs == {"spec", "status", "operation"}
     # What the state already has in plain text is encrypted too, though nothing is updated.
     assert result.one("Release").secret_outputs == {"values"}
     for kind in ("Application", "Release"):
         assert not any(resource.secret_outputs for resource in plain.all(kind))
-    changed = {"argocd", "shop", "cart"}
+    changed = {"argocd", "shop", "cart", "pair"}
     for urn, resource in result.resources.items():
         if resource.name not in changed or resource.type.startswith("doks-gitops"):
             assert resource.raw == plain.resources[urn].raw, urn

@@ -24,6 +24,7 @@ from doks_gitops.recovery.observed import (
     StackState,
     clusters_of,
     remove_deleted,
+    without,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -31,6 +32,7 @@ from doks_gitops.recovery.plan import (
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
+    ForgetPool,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -67,7 +69,7 @@ UNKNOWN = StackState(STACK, owner=OWNER)
 ABANDON = Consent(abandon_cluster=True)
 MOVED = (Change(("cluster", "region"), "sfo3", "nyc1", "nyc1"),)
 RESIZED = (Change(("cluster", "nodePools", 0, "size"), "s-4vcpu-8gb", *["s-2vcpu-4gb"] * 2),)
-DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed")
+DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed", "7")
 
 
 def stack(*, registry: bool = False, **cluster: Any) -> Settings:
@@ -212,9 +214,27 @@ def test_the_pool_that_belongs_to_the_cluster_is_not_adopted_by_itself() -> None
 def test_a_pool_that_has_become_the_first_one_changes_places_with_the_former_one() -> None:
     retagged = running(default_pool="burst")
     [delete, deploy] = plan(observed(clusters=(retagged,)))
-    assert isinstance(delete, DeleteFromState)
-    assert delete.urn == "n"
+    assert delete == ForgetPool("n", "burst")
     assert deploy == Deploy({"nodePools": {"default": OTHER}})
+    export = {
+        "version": 3,
+        "deployment": {
+            "resources": [
+                {"urn": "n"},
+                {
+                    "urn": "namespace",
+                    "dependencies": ["cluster", "n"],
+                    "propertyDependencies": {"metadata": ["n"], "spec": None},
+                },
+            ]
+        },
+    }
+    [namespace] = without(export, "n")["deployment"]["resources"]
+    assert namespace == {
+        "urn": "namespace",
+        "dependencies": ["cluster"],
+        "propertyDependencies": {"metadata": [], "spec": []},
+    }
 
 
 def test_a_pool_that_neither_state_nor_stack_file_has_is_named() -> None:
@@ -293,7 +313,7 @@ def test_a_namespace_that_waits_for_a_deleted_argocd_is_finalized() -> None:
 
 @pytest.mark.parametrize("status", ["pending-upgrade", "failed"])
 def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: str) -> None:
-    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status)
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status, "7")
     lock, delete, deploy = plan(observed(cluster_state=revisions(DEPLOYED, incomplete)))
     # A revision that another run is working on has the same status.
     assert lock == AcquireLock(STACK)
@@ -303,14 +323,14 @@ def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: st
 
 @pytest.mark.parametrize("status", ["pending-install", "failed"])
 def test_an_incomplete_installation_is_repeated(status: str) -> None:
-    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status)
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status, "7")
     _, delete, _ = plan(observed(cluster_state=revisions(incomplete)))
     assert delete == DeleteHelmRevisions("argocd", (incomplete,))
 
 
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
-    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed")
-    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed")
+    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7")
+    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7")
     assert plan(observed(cluster_state=revisions(failed, deployed))) == [Deploy()]
 
 

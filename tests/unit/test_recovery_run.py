@@ -196,7 +196,7 @@ def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
     statuses = iter(["pending-upgrade", "deployed", "deployed"])
 
     def cluster_state(_: Observed) -> ClusterState:
-        revision = HelmRevision("sh.helm.release.v1.argocd.v2", 2, next(statuses))
+        revision = HelmRevision("sh.helm.release.v1.argocd.v2", 2, next(statuses), "7")
         return ClusterState(helm_history=HelmHistory((revision,)))
 
     monkeypatch.setattr(Recovery, "_cluster_state", staticmethod(cluster_state))

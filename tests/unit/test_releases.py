@@ -154,6 +154,28 @@ def test_a_host_that_cannot_be_reached_is_tried_once(
     assert f"No release of helm: {fake.HOST} can't be reached" in output
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "nonsense"),
+        ("HTTPS_PROXY", "socks5://127.0.0.1:1"),
+        ("REQUESTS_CA_BUNDLE", "/nowhere.pem"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_a_reason_and_no_traceback(
+    variable: str,
+    value: str,
+    publisher: Publisher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    [programs], output = download(tmp_path, helm(f"https://{fake.HOST}{PATH}"))
+    assert programs is None
+    assert output.startswith("No release of helm: ")
+    assert publisher.requests == []
+
+
 def test_a_publisher_with_an_unknown_certificate_is_not_trusted(
     publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

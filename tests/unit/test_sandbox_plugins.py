@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.client import SandboxError
+from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 from sandbox.plugins import install as plugins
 from sandbox.plugins.install import DIGITALOCEAN, GITHUB, KUBERNETES, Provider, install

@@ -28,3 +28,20 @@ def test_a_command_is_interrupted_when_what_runs_it_is_killed() -> None:
         parent.kill()
         # The child has inherited the pipe, so reading ends when the child has ended.
         assert parent.stdout.read() == "interrupted\n"
+
+
+LATE = """\
+import os, subprocess, sys
+from sandbox.processes import with_parent_death_signal
+command = with_parent_death_signal(["echo", "ran"])
+if os.fork() == 0:
+    # The child's parent is not the process that was to be it, as if that one had just died.
+    os._exit(subprocess.run(command).returncode)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+def test_a_child_whose_parent_dies_before_the_child_is_tied_to_it_does_not_run() -> None:
+    run = subprocess.run([sys.executable, "-c", LATE], stdout=subprocess.PIPE, text=True)
+    assert run.stdout == ""
+    assert run.returncode != 0

@@ -1,18 +1,27 @@
 """`bin/sandbox up`: which command deploys a stack."""
 
+import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+import typer
 
 from sandbox import cli, session
-from sandbox.client import SandboxError
+from sandbox.errors import SandboxError
 
 
-@pytest.mark.parametrize(("killed", "name"), [(True, "recover"), (False, "up")])
+@pytest.mark.parametrize(
+    ("killed", "unfinished", "name"),
+    [(True, [], "recover"), (True, ["cluster"], "recover"), (False, ["cluster"], "recover"),
+     (False, [], "up")],
+)  # fmt: skip
 def test_a_stack_that_a_killed_run_has_left_is_recovered(
-    monkeypatch: pytest.MonkeyPatch, killed: bool, name: str
+    monkeypatch: pytest.MonkeyPatch, killed: bool, unfinished: list[str], name: str
 ) -> None:
-    pulumi = SimpleNamespace(release_stale_lock=lambda stack: killed)
+    pulumi = SimpleNamespace(
+        release_stale_lock=lambda stack: killed, unfinished=lambda stack: unfinished
+    )
     monkeypatch.setattr(session, "start", lambda *_, **__: (None, pulumi))
     commands: list[list[str]] = []
 
@@ -26,3 +35,22 @@ def test_a_stack_that_a_killed_run_has_left_is_recovered(
     [command] = commands
     assert command[1] == name
     assert {"--stack", "dev", "--yes"} <= set(command)
+
+
+@pytest.mark.parametrize(("answer", "asked"), [("y", True), ("n", True), ("n", False)])
+def test_at_a_terminal_the_user_is_asked_unless_yes_is_given(
+    monkeypatch: pytest.MonkeyPatch, answer: str, asked: bool
+) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    questions: list[str] = []
+
+    def confirm(question: str, **_: object) -> None:
+        questions.append(question)
+        if answer == "n":
+            raise typer.Abort
+
+    monkeypatch.setattr(typer, "confirm", confirm)
+    refused = pytest.raises(typer.Abort) if asked and answer == "n" else nullcontext()
+    with refused:
+        cli._ask_to_recover("dev", ["cluster"], yes=not asked)
+    assert questions == ["Recover the stack dev?"] * asked

@@ -348,3 +348,33 @@ def test_a_namespace_that_each_cluster_has_is_never_a_default() -> None:
     shop = {"shop": {"path": "shop", "namespace": "shop-dev"}}
     with pytest.raises(settings.SettingsError, match="which the project may not deploy to"):
         stackfiles.parsed(project=None, applications={**system, **shop})
+
+
+def test_source_has_the_only_repository_of_its_type_by_default() -> None:
+    repositories = {
+        "git": {"url": "https://git.example.com/team/shop"},
+        "charts": {"url": "https://charts.example.com", "type": "helm"},
+        "artifacts": {"url": "oci://ghcr.io/team/shop", "type": "oci"},
+    }
+    chart = {"chart": "redis", "version": "1.2.3"}
+    sources = [chart, {"ref": "values"}, {"version": "1.2.3"}]
+    stack = stackfiles.parsed(
+        repositories=repositories,
+        applications={
+            "shop": {"path": "shop", "namespace": "shop-dev"},
+            "cache": {**chart, "namespace": "shop-dev"},
+            "all": {"sources": sources, "namespace": "shop-dev"},
+        },
+    )
+    names = {
+        name: [source.repository for source in application.all_sources]
+        for name, application in stack.applications.items()
+    }
+    assert names == {"shop": ["git"], "cache": ["charts"], "all": ["charts", "git", "artifacts"]}
+
+
+def test_source_names_its_repository_if_several_are_of_its_type() -> None:
+    repositories = {name: {"url": f"https://git.example.com/{name}"} for name in ("one", "two")}
+    shop = {"path": "shop", "namespace": "shop-dev"}
+    with pytest.raises(settings.SettingsError, match=r"shop.repository\n +got: +nothing"):
+        stackfiles.parsed(repositories=repositories, applications={"shop": shop})

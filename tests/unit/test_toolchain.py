@@ -347,6 +347,19 @@ def test_a_tool_with_other_linker_flags_has_another_folder(tmp_path: Path) -> No
     assert key("ab", "c") != key("a", "bc")
 
 
+def test_a_tool_with_another_source_beside_its_lock_has_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Artifacts.of(recipes.PULUMI_GITHUB, Store(tmp_path)).built
+    copy = tmp_path / "modules" / recipes.PULUMI_GITHUB.name
+    shutil.copytree(recipes.PULUMI_GITHUB.folder, copy)
+    monkeypatch.setattr(recipes, "MODULES", copy.parent)
+    assert built == Artifacts.of(recipes.PULUMI_GITHUB, Store(tmp_path)).built
+    with (copy / "main.go").open("a") as source:
+        source.write("// changed\n")
+    assert built != Artifacts.of(recipes.PULUMI_GITHUB, Store(tmp_path)).built
+
+
 @pytest.mark.parametrize("changed", ["file", "old", "new"])
 def test_a_tool_with_other_edits_has_another_folder(changed: str, tmp_path: Path) -> None:
     first, second = recipes.ARGOCD.edits
@@ -805,7 +818,7 @@ def test_without_a_terminal_the_progress_is_printed_regularly() -> None:
         board.beat()
     assert text.getvalue().splitlines() == [
         "argocd: compiling",
-        "argocd: compiling, 512 of 1800 packages (0 s)",
+        "argocd: compiling, 28% (0 s)",
         "argocd: done (0 s)",
     ]
 

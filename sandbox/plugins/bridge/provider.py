@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic
 
@@ -15,7 +15,7 @@ from sandbox.plugins.bridge.checking import DEFAULTS, check
 from sandbox.plugins.bridge.configuration import ProviderConfiguration
 from sandbox.plugins.bridge.diffing import Change, changed, diff
 from sandbox.plugins.bridge.planning import imported_inputs, known, plan, refreshed_inputs
-from sandbox.plugins.bridge.resource import ApiT, Function, Incomplete, Resource
+from sandbox.plugins.bridge.resource import ApiT, Incomplete, Resource
 from sandbox.plugins.bridge.schema import Field, Fields, Kind, Properties
 from sandbox.plugins.common import (
     Failure,
@@ -41,11 +41,8 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     """Such as `digitalocean`; the SDK's package is `pulumi_<name>`."""
     configuration: ClassVar[type[ProviderConfiguration]]
 
-    def __init__(
-        self, resources: Sequence[Resource[ApiT]], functions: Mapping[str, Function[ApiT]]
-    ) -> None:
+    def __init__(self, resources: Sequence[Resource[ApiT]]) -> None:
         self._resources = {resource.type: resource for resource in resources}
-        self._functions = functions
         self._api: ApiT | None = None
         self._keeps_secrets = False
 
@@ -207,22 +204,10 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
     async def Invoke(
         self, request: provider_pb2.InvokeRequest, context: Any
     ) -> provider_pb2.InvokeResponse:
-        function = self._functions.get(request.tok)
-        if function is None:
-            raise Failure(self._unsupported("function", request.tok, self._functions))
-        args, reasons = check(
-            function.fields,
-            decode(request.args),
-            resource=request.tok.rpartition(":")[2],
-            olds={},
-            new_name=str,
+        raise Failure(
+            f"unrecognized function: {request.tok}. The sandbox's {self.name} plugin has none, as"
+            " the program calls none; the real plugin is needed for it"
         )
-        if reasons:
-            return provider_pb2.InvokeResponse(failures=_failures(reasons))
-        del args[DEFAULTS]
-        with _failing_as("invoking", request.tok):
-            outputs = await function.look_up(self._connected, args)
-        return provider_pb2.InvokeResponse(**{"return": encode(outputs)})
 
     async def Cancel(self, request: empty_pb2.Empty, context: Any) -> empty_pb2.Empty:
         # As in the real plugin, running operations continue, so that the state records them.
@@ -238,14 +223,11 @@ class BridgedProvider(ResourceProviderServicer, ABC, Generic[ApiT]):
         token = type_of_urn(urn)
         resource = self._resources.get(token)
         if resource is None:
-            raise Failure(self._unsupported("resource type", token, self._resources))
+            raise Failure(
+                f"unrecognized resource type: {token}. The sandbox's {self.name} plugin has only"
+                f" {', '.join(sorted(self._resources))}; the real plugin is needed for others"
+            )
         return resource
-
-    def _unsupported(self, kind: str, token: str, supported: Mapping[str, object]) -> str:
-        return (
-            f"unrecognized {kind}: {token}. The sandbox's {self.name} plugin has only"
-            f" {', '.join(sorted(supported))}; the real plugin is needed for others"
-        )
 
     def _outputs(self, fields: Fields, properties: Properties) -> Any:
         return encode(self._sealed(fields, properties))

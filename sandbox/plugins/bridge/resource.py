@@ -1,10 +1,8 @@
-"""The interface of each kind of resource and of each lookup."""
+"""The interface of each kind of resource."""
 
 import re
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from sandbox.plugins.bridge.schema import Fields, Properties
 from sandbox.plugins.common import Failure
@@ -48,14 +46,6 @@ class Resource(Protocol[_ApiT]):
 
     async def delete(self, api: _ApiT, id: str, state: Properties, seconds: float | None) -> None:
         """Delete the resource."""
-
-
-@dataclass(frozen=True)
-class Function(Generic[ApiT]):
-    """One lookup: `fields` are its arguments, `look_up` returns its outputs or raises Failure."""
-
-    fields: Fields
-    look_up: Callable[[ApiT, Properties], Awaitable[Properties]]
 
 
 def api_name(name: str) -> str:

@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 
 from semver import Version
 
-from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import Incomplete, api_name, go_time, present
 from sandbox.plugins.bridge.schema import (
     Field,
@@ -22,7 +21,7 @@ from sandbox.plugins.bridge.schema import (
     string,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
 from sandbox.plugins.digitalocean.credentials import expired, kube_config
 from sandbox.plugins.digitalocean.node_pool import (
     CLUSTERS,
@@ -162,7 +161,7 @@ class KubernetesCluster:
             response = await api.find(f"{CLUSTERS}/{id}")
         if response is None:
             return None
-        return await describe_cluster(api, response["kubernetes_cluster"], state)
+        return await _describe(api, response["kubernetes_cluster"], state)
 
     async def adopt(self, api: Api, id: str) -> Properties:
         with failing("Error retrieving Kubernetes cluster"):
@@ -339,7 +338,7 @@ async def _until_running(api: Api, id: str, seconds: float) -> None:
                 raise Failure(status.get("message") or "the cluster's state is error")
 
 
-async def describe_cluster(api: Api, cluster: dict[str, Any], state: Properties) -> Properties:
+async def _describe(api: Api, cluster: dict[str, Any], state: Properties) -> Properties:
     """The API's `cluster` as outputs, completed from `state` where the API shows nothing.
 
     `registryIntegration` comes from `state`, too: the real plugin never reads it. Credentials are

@@ -3,7 +3,6 @@
 
 from typing import Any, ClassVar
 
-from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
@@ -19,7 +18,7 @@ from sandbox.plugins.bridge.schema import (
     strings_by_key,
 )
 from sandbox.plugins.common import Failure
-from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
 from sandbox.plugins.digitalocean.resource import CREATE_TIMEOUT, polls
 from sandbox.plugins.digitalocean.tags import tags
 
@@ -184,7 +183,8 @@ async def _until_running(api: Api, cluster_id: str, id: str, seconds: float) -> 
 
 
 def _taints(pool: Properties) -> list[dict[str, str]]:
-    return [{name: taint[name] for name in _TAINT} for taint in pool.get("taints", [])]
+    """The taints as godo sends them: its type has no other names for JSON."""
+    return [{name.title(): taint[name] for name in _TAINT} for taint in pool.get("taints", [])]
 
 
 def describe_pool(pool: dict[str, Any]) -> Properties:

@@ -1,4 +1,4 @@
-"""The digitalocean plugin: its resources, its lookups, its configuration."""
+"""The digitalocean plugin: its resources, its configuration."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,6 @@ from sandbox.plugins.digitalocean.api import Api
 from sandbox.plugins.digitalocean.cluster import KubernetesCluster
 from sandbox.plugins.digitalocean.configuration import Configuration
 from sandbox.plugins.digitalocean.container_registry import ContainerRegistry
-from sandbox.plugins.digitalocean.functions import FUNCTIONS
 from sandbox.plugins.digitalocean.node_pool import KubernetesNodePool
 from sandbox.plugins.digitalocean.vpc import Vpc
 
@@ -21,7 +20,7 @@ class DigitalOceanProvider(BridgedProvider[Api]):
 
     def __init__(self, make_api: Callable[[Configuration], Api] = Api) -> None:
         resources = (KubernetesCluster(), KubernetesNodePool(), ContainerRegistry(), Vpc())
-        super().__init__(resources, FUNCTIONS)
+        super().__init__(resources)
         self._make_api = make_api
 
     async def connect(self, settings: Properties) -> Api:

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential
 
-from sandbox.plugins.bridge.client import ApiError
 from sandbox.plugins.bridge.resource import go_time, present
 from sandbox.plugins.bridge.schema import (
     Fields,
@@ -17,7 +16,7 @@ from sandbox.plugins.bridge.schema import (
     not_empty,
     string,
 )
-from sandbox.plugins.digitalocean.api import Api, failing
+from sandbox.plugins.digitalocean.api import Api, ApiError, failing
 
 PATH = "/v2/vpcs"
 

@@ -1,0 +1,102 @@
+"""What a rehearsal has made in the account, and nothing else.
+
+A cluster belongs to a rehearsal if it has the rehearsal's name *and* a mark of a stack of that name
+(`doks_gitops.account.marks`): the name is random, and the mark names project, stack and state. What
+the cluster has made itself, load balancers and volumes, has a tag with the cluster's ID.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from doks_gitops.account import AccountError, DigitalOceanClient, RunningCluster
+from doks_gitops.account.marks import PREFIX
+from doks_gitops.errors import PlatformError
+
+NAME = re.compile(r"rehearsal-[0-9a-f]{8}")
+"""Names of the stacks and clusters of rehearsals."""
+_PAUSE_SECONDS = 5
+_PATIENCE_SECONDS = 20 * 60
+"""How long the deletion is tried."""
+_SETTLED_SECONDS = 30
+"""How long nothing must be seen before nothing is left: a request to create a cluster may still be
+on its way when its sender is killed."""
+
+
+class LeftOver(PlatformError):
+    """Something of a rehearsal is still in the account."""
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """The resources of one rehearsal, or of every one that was ever begun."""
+
+    client: DigitalOceanClient
+    name: str | None = None
+    """The rehearsal's; None: any rehearsal's."""
+
+    def clusters(self) -> tuple[RunningCluster, ...]:
+        """Raises `AccountError`."""
+        return tuple(cluster for cluster in self.client.clusters() if self._owns(cluster))
+
+    def _owns(self, cluster: RunningCluster) -> bool:
+        if not NAME.fullmatch(cluster.name) or self.name not in (None, cluster.name):
+            return False
+        return re.match(rf"{PREFIX}[^:]+:{cluster.name}:", cluster.mark or "") is not None
+
+    def refuse_existing(self) -> None:
+        """Raises `PlatformError` if the account has a cluster or VPC of the rehearsal's name."""
+        names = [cluster.name for cluster in self.client.clusters()]
+        names += [vpc.name for vpc in self.client.vpcs()]
+        if self.name in names:
+            raise PlatformError(
+                f"The account has a cluster or VPC {self.name} already. Nothing was changed.",
+                "run the command again: the next name is another one",
+            )
+
+    def left(self, cluster_ids: Iterable[str]) -> list[str]:
+        """What is in the account: clusters with their node pools, VPCs, and load balancers and
+        volumes of the clusters `cluster_ids`. Raises `AccountError`."""
+        clusters = self.clusters()
+        ids = {*cluster_ids, *(cluster.id for cluster in clusters)}
+        return [
+            *(f"the cluster {cluster.name} ({cluster.id})" for cluster in clusters),
+            *(
+                f"the VPC {vpc.name} ({vpc.id})"
+                for vpc in self.client.vpcs()
+                if vpc.name == self.name
+            ),
+            *self.client.made_by_clusters(ids),
+        ]
+
+    def delete(self, cluster_ids: Iterable[str]) -> None:
+        """Delete the clusters with all that they have made, until nothing is left for a while.
+
+        Tries again after an error of the API. Raises `LeftOver`.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        ids = set(cluster_ids)
+        left, clean_since = ["whatever it has made, as the account was never read"], None
+        while time.monotonic() < deadline:
+            try:
+                for cluster in self.clusters():
+                    ids.add(cluster.id)
+                    self.client.delete_cluster(cluster.id)
+                left = self.left(ids)
+            except AccountError as error:
+                print(error.problem, file=sys.stderr, flush=True)
+                clean_since = None
+            else:
+                clean_since = None if left else (clean_since or time.monotonic())
+                if clean_since and time.monotonic() - clean_since >= _SETTLED_SECONDS:
+                    return
+            time.sleep(_PAUSE_SECONDS)
+        raise LeftOver(
+            f"The account still has {', '.join(left)}.",
+            "bin/platform rehearse --clean-up, or delete it in the control panel:"
+            " https://cloud.digitalocean.com/kubernetes/clusters",
+        )

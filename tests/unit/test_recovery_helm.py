@@ -1,0 +1,61 @@
+"""Recovery never touches a record of Helm that has changed since it was observed."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from doks_gitops.recovery.kubernetes import OUTDATED, Cluster, Unreachable
+from doks_gitops.recovery.observed import HelmRevision
+
+SECRET = "/api/v1/namespaces/argocd/secrets/sh.helm.release.v1.argocd.v1"
+
+
+class Api(Cluster):
+    """A cluster with one record, whose API has the preconditions of the real one."""
+
+    def __init__(self) -> None:
+        release = json.dumps({"chart": {"metadata": {"version": "1.2.3"}}}).encode()
+        packed = base64.b64encode(base64.b64encode(gzip.compress(release))).decode()
+        self.version, self.release, self.deleted = "7", packed, False
+
+    @property
+    def chart_version(self) -> str:
+        release = gzip.decompress(base64.b64decode(base64.b64decode(self.release)))
+        return str(json.loads(release)["chart"]["metadata"]["version"])
+
+    def _call(self, method: str, path: str, body: Any = None, *, missing: bool = False) -> Any:
+        assert path == SECRET
+        if method == "GET":
+            return {"data": {"release": self.release}}
+        condition = body["preconditions"] if method == "DELETE" else body["metadata"]
+        if condition["resourceVersion"] != self.version:
+            raise Unreachable(f"{method} {path}: 409 Conflict", status=409)
+        if method == "DELETE":
+            self.deleted = True
+        else:
+            self.release = body["data"]["release"]
+        return {}
+
+
+REVISION = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "pending-upgrade", "7")
+
+
+@pytest.mark.parametrize("act", [Cluster.delete_revision, Cluster.mark_outdated])
+def test_a_record_is_changed_only_as_it_was_observed(
+    act: Callable[[Cluster, str, HelmRevision], None],
+) -> None:
+    api = Api()
+    # Another run completes it meanwhile.
+    api.version = "8"
+    with pytest.raises(Unreachable, match="409"):
+        act(api, "argocd", REVISION)
+    assert (api.deleted, api.chart_version) == (False, "1.2.3")
+    api.version = "7"
+    act(api, "argocd", REVISION)
+    assert api.deleted or api.chart_version == OUTDATED

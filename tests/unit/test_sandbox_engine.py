@@ -1,0 +1,60 @@
+"""What a killed `pulumi` leaves on a stack of the sandbox."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sandbox.engine import Engine
+from sandbox.paths import Home
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    return Engine(Home(tmp_path / "sandbox"), {}, {})
+
+
+def state(engine: Engine, *path: str) -> Path:
+    file = engine.project.parent.joinpath("state", ".pulumi", *path)
+    file.parent.mkdir(parents=True)
+    return file
+
+
+URN = "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesCluster:KubernetesCluster::cluster"
+
+
+@pytest.mark.parametrize(
+    ("latest", "names"),
+    [
+        (None, []),
+        ({}, []),
+        ({"pending_operations": None}, []),
+        ({"pending_operations": [{"type": "creating", "resource": {"urn": URN}}]}, ["cluster"]),
+    ],
+)
+def test_what_a_killed_run_has_not_finished_is_in_the_stacks_state(
+    engine: Engine, latest: object, names: list[str]
+) -> None:
+    assert engine.unfinished("dev") == []
+    file = state(engine, "stacks", "doks-gitops", "dev.json")
+    file.write_text(json.dumps({"version": 3, "checkpoint": {"latest": latest}}))
+
+    assert engine.unfinished("dev") == names
+
+
+@pytest.mark.parametrize(
+    ("lock", "released"),
+    [("", True), ("{", True), ('{"pid": 0}', True), ('{"pid": OURS}', False)],
+)
+def test_the_lock_of_a_process_that_no_longer_runs_is_released(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, lock: str, released: bool
+) -> None:
+    cancelled: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Engine, "run", lambda _, *words: cancelled.append(words))
+    state(engine, "locks", "organization", "doks-gitops", "dev", "1.json").write_text(
+        lock.replace("OURS", str(os.getpid()))
+    )
+
+    assert engine.release_stale_lock("dev") == released
+    assert cancelled == [("cancel", "--stack", "dev", "--yes")] * released
