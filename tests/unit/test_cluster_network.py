@@ -230,3 +230,16 @@ def test_subnets_and_gateways_are_those_of_an_existing_vpc(
 ) -> None:
     with pytest.raises(SettingsError, match=r"without vpc\.id"):
         stack(**vpc, **key)
+
+
+def test_another_gpu_partition_mode_of_the_first_pool_replaces_the_cluster() -> None:
+    mode = "AMD_PARTITION_MODE_SPX_NPS1"
+    pool = {"name": "default", "size": "s-2vcpu-4gb", "count": 3}
+    partitioned = stack(nodePools=[pool | {"gpuPartitionMode": mode}])
+    replaced = account.replacement(partitioned, team(NATIVE))
+    assert replaced is not None
+    assert [change.path[-1] for change in replaced.changes] == ["gpuPartitionMode"]
+    same = replace(NATIVE.pools["default"], options={"gpu_partition_mode": mode})
+    running = replace(NATIVE, pools={"default": same})
+    assert account.replacement(partitioned, team(running)) is None
+    assert account.replacement(stack(), team(running)) is not None
