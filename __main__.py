@@ -34,9 +34,10 @@ async def platform() -> None:
     # The providers wait for it: nothing is created with a token of another team.
     mark = account.keep_owner(stack, team)
     # The stack's cluster is now known by its mark, also if the stack file renames it.
-    team = await account.with_mark(team, mark)
+    team = account.with_networks(stack, await account.with_mark(team, mark))
     account.check(stack, team)
     account.warn(stack, team)
+    account.lint(stack, team)
 
     digitalocean = pulumi_digitalocean.Provider(
         "digitalocean",

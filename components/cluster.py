@@ -10,6 +10,8 @@ import pulumi_digitalocean as digitalocean
 from components.kubeconfig import context_name, kubeconfig
 from components.options import child_options
 
+_NETWORKS = ["clusterSubnet", "serviceSubnet", "workerSubnetUuid", "isolatedWorkers"]
+
 
 @dataclass(frozen=True)
 class Taint:
@@ -52,6 +54,9 @@ class NodePool:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[Taint] = ()
     tags: Sequence[str] = ()
+    gpu_partition_mode: str | None = None
+    """How AMD GPUs are divided, for example `AMD_PARTITION_MODE_SPX_NPS1`. A change replaces the
+    pool, and for the first pool it replaces the cluster."""
 
     def __post_init__(self) -> None:
         if (self.count is None) == (self.autoscale is None):
@@ -66,6 +71,81 @@ class Maintenance:
     """monday to sunday, or any."""
     start_time: str = "04:00"
     """HH:MM, UTC."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The cluster's own networks, in CIDR notation. They make the cluster VPC-native: its pods have
+    addresses that other resources in the VPC can reach. A change replaces the cluster.
+
+    https://docs.digitalocean.com/products/kubernetes/how-to/create-clusters/#create-with-vpc-native
+    """
+
+    pods: str
+    services: str
+
+
+@dataclass(frozen=True)
+class ControlPlaneFirewall:
+    """Only these public addresses reach the Kubernetes API; DigitalOcean's own ones always do.
+
+    https://docs.digitalocean.com/reference/api/reference/kubernetes/
+    """
+
+    allowed_addresses: Sequence[str]
+    """IPv4 addresses, or ranges in CIDR notation."""
+    enabled: bool = True
+
+
+@dataclass(frozen=True)
+class Autoscaler:
+    """How the cluster autoscaler decides; a field that is not set has Kubernetes's default.
+
+    https://docs.digitalocean.com/products/kubernetes/how-to/autoscale/
+    """
+
+    scale_down_utilization_threshold: float | None = None
+    """A node that is used less than this share, from 0 to 1, may be removed."""
+    scale_down_unneeded_time: str | None = None
+    """How long a node is not needed before it is removed, for example `10m0s`."""
+    expanders: Sequence[str] = ()
+    """How a pool is chosen, in this order: random, priority or least_waste."""
+
+
+@dataclass(frozen=True)
+class Sso:
+    """Single sign-on to the Kubernetes API with OpenID Connect.
+
+    https://docs.digitalocean.com/reference/api/reference/kubernetes/
+    """
+
+    issuer_url: str
+    client_id: str
+    enabled: bool = True
+    required: bool = False
+    """Whether nothing else is accepted: not even the API token of this component's kubeconfig."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Parts of DOKS that can be switched. None: DigitalOcean decides when it creates the cluster,
+    and a cluster that exists keeps what it has.
+
+    https://docs.digitalocean.com/reference/api/reference/kubernetes/
+    """
+
+    routing_agent: bool | None = None
+    coredns_autoscaler: bool | None = None
+    nfs_csi_plugin: bool | None = None
+    p2p_oci_registry_plugin: bool | None = None
+    amd_gpu_device_plugin: bool | None = None
+    """Not beside `amd_gpu_dra_driver`."""
+    amd_gpu_device_metrics_exporter_plugin: bool | None = None
+    amd_gpu_dra_driver: bool | None = None
+    nvidia_gpu_device_plugin: bool | None = None
+    """Not beside `nvidia_gpu_dra_driver`."""
+    nvidia_gpu_dra_driver: bool | None = None
+    rdma_shared_device_plugin: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +198,23 @@ class DoksClusterArgs:
     retain_vpc: bool = False
     """Whether destroying leaves the created VPC in the account. DigitalOcean never deletes a VPC
     that is its region's default: destroying would fail after the cluster is gone."""
+    network: Network | None = None
+    """None: an overlay network, whose pods nothing outside the cluster can reach."""
+    hold_network: bool = False
+    """True: a cluster that exists keeps its networks, whatever `network`, `worker_subnet` and
+    `isolated_workers` are."""
+    worker_subnet: str | None = None
+    """UUID of the VPC's subnet for the nodes; needs `vpc_id`. None: the VPC's default subnet. A
+    change replaces the cluster."""
+    isolated_workers: bool = False
+    """Nodes without public addresses. The VPC must have a NAT gateway. A change replaces the
+    cluster."""
+    control_plane_firewall: ControlPlaneFirewall | None = None
+    """None: everybody reaches the Kubernetes API; a cluster that exists keeps what it has."""
+    autoscaler: Autoscaler | None = None
+    sso: Sso | None = None
+    """None: no single sign-on; a cluster that exists keeps what it has."""
+    features: Features = field(default_factory=Features)
     tags: Sequence[pulumi.Input[str]] = ()
     """DigitalOcean tags of the cluster."""
     destroy_associated_resources: pulumi.Input[bool] = False
@@ -199,6 +296,9 @@ class DoksCluster(pulumi.ComponentResource):
             tags=list(args.tags) or None,
             destroy_all_associated_resources=args.destroy_associated_resources,
             registry_integration=args.registry_integration,
+            worker_subnet_uuid=args.worker_subnet,
+            isolated_workers=args.isolated_workers or None,
+            **_optional_properties(args),
             node_pool=digitalocean.KubernetesClusterNodePoolArgs(**_pool_properties(default_pool)),
             opts=child_options(
                 self,
@@ -212,6 +312,7 @@ class DoksCluster(pulumi.ComponentResource):
                         # integration.
                         "registryIntegration",
                         *(["version"] if args.hold_version else []),
+                        *(_NETWORKS if args.hold_network else []),
                     ],
                     import_=existing.cluster if existing else None,
                 ),
@@ -272,6 +373,7 @@ def _pool_properties(pool: NodePool) -> dict[str, Any]:
         "labels": dict(pool.labels) or None,
         "tags": list(pool.tags) or None,
         "taints": [asdict(taint) for taint in pool.taints] or None,
+        "gpu_partition_mode": pool.gpu_partition_mode,
     }
     if pool.autoscale is None:
         return properties | {"auto_scale": False, "node_count": pool.count}
@@ -280,6 +382,35 @@ def _pool_properties(pool: NodePool) -> dict[str, Any]:
         "auto_scale": True,
         "min_nodes": pool.autoscale.min,
         "max_nodes": pool.autoscale.max,
+    }
+
+
+def _optional_properties(args: DoksClusterArgs) -> dict[str, Any]:
+    """The properties that a cluster has only if the arguments say so."""
+    switches = {
+        name: {"enabled": enabled}
+        for name, enabled in asdict(args.features).items()
+        if enabled is not None
+    }
+    network, autoscaler, sso = args.network, args.autoscaler, args.sso
+    return {
+        "cluster_subnet": network.pods if network else None,
+        "service_subnet": network.services if network else None,
+        "control_plane_firewall": _present(args.control_plane_firewall),
+        "cluster_autoscaler_configurations": [_present(autoscaler)] if autoscaler else None,
+        "ssos": [_present(sso)] if sso else None,
+        **switches,
+    }
+
+
+def _present(settings: ControlPlaneFirewall | Autoscaler | Sso | None) -> dict[str, Any] | None:
+    """The fields that are set."""
+    if settings is None:
+        return None
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(settings).items()
+        if value not in (None, ())
     }
 
 

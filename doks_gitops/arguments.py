@@ -15,11 +15,11 @@ from pydantic import SecretStr
 
 from components.application import Directory, GitOpsApplicationArgs, Source, Sync
 from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
-from components.cluster import DoksClusterArgs, Existing
+from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
 from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
 from doks_gitops import account
-from doks_gitops.settings import model
+from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
 from doks_gitops.settings.ssh_key import public_key
 
@@ -70,20 +70,24 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
     """
     cluster, running = settings.cluster, account.running_cluster(settings, team)
     version = account.resolve_version(settings, team)
+    replaced = account.replacement(settings, team) is not None
+    ranges = network.ranges(cluster, settings.environment)
+    firewall = cluster.control_plane_firewall
     first = account.first_pool(settings, running)
     others = (pool for index, pool in enumerate(cluster.node_pools) if index != first)
     cluster = cluster.model_copy(update={"node_pools": (cluster.node_pools[first], *others)})
     return convert(
         cluster,
         DoksClusterArgs,
-        not_copied=("name", "vpc", "upgrade", "tags"),
+        not_copied=("name", "vpc", "upgrade", "ignored_checks", "replace", "tags"),
         cluster_name=cluster.name,
         version=version,
         tags=[*cluster.tags, mark],
-        hold_version=(
-            running is not None
-            and version == str(running.version)
-            and account.replacement(settings, team) is None
+        hold_version=running is not None and version == str(running.version) and not replaced,
+        network=Network(ranges.pods, ranges.services),
+        hold_network=not replaced,
+        control_plane_firewall=(
+            ControlPlaneFirewall(firewall.allowed_addresses, firewall.enabled) if firewall else None
         ),
         access_token=secret(settings.digitalocean.kubernetes_token),
         registry_integration=account.provider_allows_pulls(settings, team),

@@ -46,6 +46,7 @@ from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
 from sandbox.digitalocean.webhook import webhook_route
+from sandbox.emulator import StateUnreadable
 from sandbox.engine import MONOREPO, PROJECT, STACKS, cluster_of
 from sandbox.faults import Fault
 from sandbox.faults.requests import FaultMiddleware
@@ -449,7 +450,10 @@ def main() -> None:
         tools = toolchain.ensure(Console(file=sys.stderr))
         os.environ["PATH"] = os.pathsep.join([str(tools.bin_dir), os.environ["PATH"]])
         listener = _listen(home)
-        sandbox = Sandbox(home, tools, listener.getsockname()[1])
+        try:
+            sandbox = Sandbox(home, tools, listener.getsockname()[1])
+        except StateUnreadable as error:
+            sys.exit(str(error))
         config = uvicorn.Config(
             FaultMiddleware(sandbox.app, sandbox.account.faults),
             log_level="warning",

@@ -35,7 +35,7 @@ def start(
     if real_providers:
         install.machine_plugins(home)
     tools = toolchain.ensure(console, from_source=from_source)
-    with _alone(home):
+    with _alone(home, console):
         daemon = client.start(home)
         if webhooks is not None:
             daemon.post("/sandbox/webhooks", {"on": webhooks})
@@ -44,10 +44,14 @@ def start(
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def _alone(home: Home, console: Console) -> Iterator[None]:
     """Wait until no other command starts or prepares this sandbox, and keep others waiting."""
     with (home.folder() / "start.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            console.print("Another command is starting this sandbox; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -79,7 +83,7 @@ def engine_of(
         assert file is not None
         return file
 
-    with _alone(home):
+    with _alone(home, console):
         pulumi.prepare()
         plugins = install.install(
             home, real=real_providers, build_github=build_github if pulumi.has_github else None

@@ -8,11 +8,12 @@ from semver import Version
 from doks_gitops.account.check import check, resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.integration import allow_pulls, provider_allows_pulls
+from doks_gitops.account.linter import lint
 from doks_gitops.account.marks import new_mark
 from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
 from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state, with_mark
 from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
-from doks_gitops.account.read import read, read_prices
+from doks_gitops.account.read import read, read_prices, with_networks
 from doks_gitops.account.replacement import (
     Change,
     creates_default_vpc,
@@ -40,6 +41,7 @@ __all__ = [
     "creates_default_vpc",
     "first_pool",
     "keep_owner",
+    "lint",
     "new_mark",
     "other_state",
     "own_default_vpc",
@@ -56,4 +58,5 @@ __all__ = [
     "verify",
     "warn",
     "with_mark",
+    "with_networks",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from semver import Version
 
+from doks_gitops.account import network
 from doks_gitops.account.model import Account, RunningCluster
 from doks_gitops.account.pools import first_pool
 from doks_gitops.account.replacement import (
@@ -16,7 +17,7 @@ from doks_gitops.account.replacement import (
     running_cluster,
 )
 from doks_gitops.settings import Finding, Settings, SettingsError
-from doks_gitops.settings.base import Path
+from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
 from doks_gitops.settings.model import NAMESPACE, Cluster
 
@@ -33,6 +34,7 @@ def check(settings: Settings, account: Account) -> None:
         *_name(settings, account),
         *_first_pool(settings, account),
         *_vpc(settings, account),
+        *_network(settings, account),
     ]
     version = _version(settings, account)
     if isinstance(version, Finding):
@@ -300,6 +302,28 @@ def _vpc(settings: Settings, account: Account) -> Iterator[Finding]:
                 f" the default: {other_default_vpc(vpc.region)}",
                 current,
             )
+
+
+def _network(settings: Settings, account: Account) -> Iterator[Finding]:
+    """Settings of a running cluster's networks that would replace it without being allowed to, and
+    networks of a new cluster that overlap others."""
+    running = account.clusters_of(settings.cluster.name)
+    replaced = replacement(settings, account)
+    violations: list[Violation] = []
+    if replaced is None and running:
+        for cluster in running:
+            violations += network.kept(settings, cluster)
+    else:
+        violations += network.no_gateway(settings, account)
+        violations += network.overlaps(settings, account, replaced.cluster.id if replaced else None)
+    for violation in violations:
+        yield _finding(
+            settings,
+            violation.at,
+            violation.got or "",
+            violation.expected,
+            violation.example,
+        )
 
 
 def _finding(

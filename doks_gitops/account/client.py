@@ -41,7 +41,7 @@ class AccountError(PlatformError, pulumi.RunError):
 
 
 class _UnexpectedStatus(AccountError):
-    """A response with another status than 200."""
+    """A response with another status than the documented one."""
 
     def __init__(self, status: int, problem: str, fix: str) -> None:
         super().__init__(problem, fix)
@@ -64,7 +64,7 @@ class DigitalOceanClient:
                 "pulumi config set digitalocean:apiEndpoint https://api.digitalocean.com",
             )
         self._url = api_url.rstrip("/")
-        # The only POST may be repeated: it sets a state.
+        # Each POST may be repeated: one sets a state, the other starts the linter again.
         self._session = http.Session(token, methods=("POST",))
 
     @classmethod
@@ -122,6 +122,11 @@ class DigitalOceanClient:
                 pools={pool.name: _pool(pool) for pool in cluster.node_pools},
                 auto_upgrade=cluster.auto_upgrade,
                 surge_upgrade=cluster.surge_upgrade,
+                cluster_subnet=cluster.cluster_subnet,
+                service_subnet=cluster.service_subnet,
+                worker_subnet=cluster.worker_subnet_uuid,
+                isolated_workers=cluster.isolated_workers,
+                options=cluster.options,
             )
             for page in self._pages(path, scope, responses.ClustersPage)
             for cluster in page.kubernetes_clusters
@@ -178,6 +183,20 @@ class DigitalOceanClient:
             Vpc(vpc.id, vpc.name, vpc.region, vpc.ip_range, vpc.default)
             for page in self._pages("/v2/vpcs", "vpc:read", responses.VpcsPage)
             for vpc in page.vpcs
+        )
+
+    def nat_gateways(self) -> frozenset[str]:
+        """UUIDs of the VPCs with an active NAT gateway. Scope: nat_gateway:read.
+
+        https://docs.digitalocean.com/reference/api/reference/vpc-nat-gateways/
+        """
+        path, scope = "/v2/vpc_nat_gateways", "nat_gateway:read"
+        return frozenset(
+            vpc.vpc_uuid
+            for page in self._pages(path, scope, responses.NatGatewaysPage)
+            for gateway in page.vpc_nat_gateways
+            if gateway.state == "ACTIVE"
+            for vpc in gateway.vpcs
         )
 
     def registries(self) -> tuple[str, ...]:
@@ -245,6 +264,27 @@ class DigitalOceanClient:
                 " command again.",
             )
 
+    def run_lint(self, cluster_id: str) -> str:
+        """Start the cluster linter, and return the ID of its run. Scope: kubernetes:update."""
+        path = f"/v2/kubernetes/clusters/{cluster_id}/clusterlint"
+        response = self._request("POST", path, "kubernetes:update", {})
+        return self._parsed(path, response, responses.LintRun, 202).run_id
+
+    def lint_results(
+        self, cluster_id: str, run_id: str | None = None
+    ) -> tuple[responses.Diagnostic, ...] | None:
+        """What the linter said in that run, or in its last one; None if it has not ended, or never
+        begun. Scope: kubernetes:read."""
+        path = f"/v2/kubernetes/clusters/{cluster_id}/clusterlint"
+        query = f"?run_id={run_id}" if run_id else ""
+        try:
+            results = self._get(path + query, "kubernetes:read", responses.LintResults)
+        except _UnexpectedStatus as error:
+            if error.status == 404:
+                return None
+            raise
+        return tuple(results.diagnostics or ()) if results.completed_at else None
+
     def tag_cluster(self, cluster: RunningCluster, tags: Iterable[str]) -> None:
         """Replace the cluster's own tags.
 
@@ -272,10 +312,14 @@ class DigitalOceanClient:
             number, last = number + 1, page.is_last
 
     def _get(self, path: str, scope: str, model: type[_Response]) -> _Response:
-        response = self._request("GET", path, scope)
+        return self._parsed(path, self._request("GET", path, scope), model, 200)
+
+    def _parsed(
+        self, path: str, response: requests.Response, model: type[_Response], expected: int
+    ) -> _Response:
         fix = "Check digitalocean:apiEndpoint and DIGITALOCEAN_API_URL."
         problem = f"The server at {self._url} does not answer as DigitalOcean's API does ({path}: "
-        if response.status_code != 200:
+        if response.status_code != expected:
             status = response.status_code
             raise _UnexpectedStatus(status, f"{problem}status {status}).", fix)
         try:
@@ -336,6 +380,7 @@ def _pool(pool: responses.NodePool) -> RunningPool:
         taints=frozenset(
             (taint.key, taint.value or "", taint.effect) for taint in pool.taints or ()
         ),
+        gpu_partition_mode=pool.gpu_partition_mode,
         tags=responses.own_tags(pool.tags),
     )
 

@@ -8,6 +8,11 @@ from decimal import Decimal
 
 from semver import Version
 
+from doks_gitops.account.options import Options
+
+OVERLAY = "10.244.0.0/16"
+"""Range of the pods of each cluster that is not VPC-native. DigitalOcean refuses it for others."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunningPool:
@@ -22,6 +27,7 @@ class RunningPool:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: frozenset[tuple[str, str, str]] = frozenset()
     """Key, value and effect of each."""
+    gpu_partition_mode: str | None = None
     tags: frozenset[str] = frozenset()
     """In lower case, without those that DigitalOcean and its provider add."""
 
@@ -59,6 +65,24 @@ class RunningCluster:
     """Its node pools by name."""
     auto_upgrade: bool = False
     surge_upgrade: bool = False
+    cluster_subnet: str = ""
+    """Range of the pods."""
+    service_subnet: str = ""
+    """Range of the services."""
+    worker_subnet: str | None = None
+    """UUID of the VPC's subnet with the nodes."""
+    isolated_workers: bool = False
+    options: Options = field(default_factory=dict)
+
+    @property
+    def vpc_native(self) -> bool:
+        """Whether the pods have addresses that others in the VPC can reach."""
+        return self.cluster_subnet not in ("", OVERLAY)
+
+    @property
+    def default_pool_mode(self) -> str | None:
+        """GPU partition mode of `default_pool`."""
+        return self.pools[self.default_pool].gpu_partition_mode if self.default_pool else None
 
     @property
     def default_pool_size(self) -> str | None:
@@ -91,6 +115,8 @@ class Account:
     registries: tuple[str, ...]
     vpcs: tuple[Vpc, ...] = ()
     """Empty unless they were asked for."""
+    gateways: frozenset[str] = frozenset()
+    """UUIDs of the VPCs with a NAT gateway. Empty unless they were asked for."""
     team: str = ""
     """UUID of the team that the token is of."""
     mark: str = ""

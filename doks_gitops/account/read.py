@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, Prices
+from doks_gitops.account.replacement import replacement
+from doks_gitops.settings import Settings
 
 
 def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
@@ -38,6 +41,22 @@ def read(token: str, api_url: str, *, vpcs: bool = False) -> Account:
             registries=registries.result(),
             vpcs=networks.result(),
             team=team.result(),
+        )
+
+
+def with_networks(settings: Settings, account: Account) -> Account:
+    """Returns `account` with the networks that a cluster meets which is about to be created: the
+    VPCs (scope `vpc:read`), and those with a NAT gateway if its nodes are isolated (scope
+    `nat_gateway:read`). Raises `AccountError`."""
+    cluster = settings.cluster
+    if account.clusters_of(cluster.name) and replacement(settings, account) is None:
+        return account
+    token = settings.digitalocean.token.get_secret_value()
+    with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+        return replace(
+            account,
+            vpcs=account.vpcs or client.vpcs(),
+            gateways=client.nat_gateways() if cluster.isolated_workers else frozenset(),
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from doks_gitops.account import messages
+from doks_gitops.account import messages, network
 from doks_gitops.account.model import Account, RunningCluster, Vpc
 from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
 from doks_gitops.settings import Settings
@@ -72,6 +72,13 @@ def _changes(settings: Settings, account: Account, running: RunningCluster) -> I
         yield Change(("cluster", "region"), cluster.region, running.region, running.region)
     if current_size not in (None, size):
         yield Change(("cluster", "nodePools", first, "size"), size, current_size, current_size)
+    mode, current_mode = cluster.node_pools[first].gpu_partition_mode, running.default_pool_mode
+    if current_size is not None and (mode or "") != (current_mode or ""):
+        path: Path = ("cluster", "nodePools", first, "gpuPartitionMode")
+        yield Change(path, mode or "nothing", current_mode or "nothing", current_mode)
+    if cluster.replace:
+        for path, value, current in network.changes(settings, running):
+            yield Change(path, value, current, current)
     if cluster.vpc is None or running.vpc is None:
         return
     if cluster.vpc.id is not None and cluster.vpc.id != running.vpc:
@@ -80,8 +87,8 @@ def _changes(settings: Settings, account: Account, running: RunningCluster) -> I
         vpc = _own_vpc(settings, account, running)
         own_range = vpc.ip_range if vpc and vpc.id == running.vpc else None
         if own_range != ip_range:
-            current = own_range or f"the VPC {running.vpc}"
-            yield Change(("cluster", "vpc", "ipRange"), ip_range, current, own_range)
+            current_range = own_range or f"the VPC {running.vpc}"
+            yield Change(("cluster", "vpc", "ipRange"), ip_range, current_range, own_range)
 
 
 def own_default_vpc(settings: Settings, account: Account) -> Vpc | None:
@@ -126,8 +133,10 @@ def warn(settings: Settings, account: Account) -> None:
             f" another VPC the default: {other_default_vpc(vpc.region)}."
         )
     running = running_cluster(settings, account)
-    if replaced is None and running is not None and pulumi.runtime.is_dry_run():
-        for name in unknown_pools(settings, running):
+    if replaced is None and running is not None:
+        if (advice := network.advice(running)) is not None:
+            pulumi.info(advice)
+        for name in unknown_pools(settings, running) if pulumi.runtime.is_dry_run() else ():
             messages.warn(
                 "Unless this update deletes it, Pulumi's state does not have"
                 f" {unknown_pool_text(settings, running, name)}."

@@ -82,10 +82,11 @@ class NodePool(BaseModel):
     max_nodes: int | None = None
     labels: dict[str, str] | None = None
     taints: list[Taint] | None = None
+    gpu_partition_mode: str | None = None
     tags: Tags = []
 
 
-class Cluster(BaseModel):
+class Cluster(BaseModel, extra="allow"):
     id: str
     name: str
     region: str
@@ -97,6 +98,10 @@ class Cluster(BaseModel):
     vpc_uuid: str | None = None
     auto_upgrade: bool = False
     surge_upgrade: bool = False
+    cluster_subnet: str = ""
+    service_subnet: str = ""
+    worker_subnet_uuid: str | None = None
+    isolated_workers: bool = False
     tags: Tags = []
     node_pools: list[NodePool] = []
 
@@ -110,6 +115,11 @@ class Cluster(BaseModel):
         marked = (pool.name for pool in self.node_pools if DEFAULT_POOL_TAG in pool.tags)
         return next(marked, None)
 
+    @property
+    def options(self) -> dict[str, dict[str, object]]:
+        extra = self.model_extra or {}
+        return {name: value for name, value in extra.items() if isinstance(value, dict)}
+
 
 class ClusterResponse(BaseModel):
     kubernetes_cluster: Cluster
@@ -117,6 +127,36 @@ class ClusterResponse(BaseModel):
 
 class Credentials(BaseModel):
     certificate_authority_data: Base64Bytes
+
+
+class LintedObject(BaseModel):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Diagnostic(BaseModel):
+    """A finding of the cluster linter."""
+
+    check_name: str
+    severity: str
+    """`error`, `warning` or `suggestion`."""
+    message: str = ""
+    object: LintedObject = LintedObject()
+
+    def __str__(self) -> str:
+        place = "/".join(filter(None, (self.object.namespace, self.object.name)))
+        what = " ".join(filter(None, (self.object.kind, place)))
+        return f"{self.severity} ({self.check_name}): {self.message}" + (what and f": {what}")
+
+
+class LintRun(BaseModel):
+    run_id: str
+
+
+class LintResults(BaseModel):
+    completed_at: str | None = None
+    diagnostics: list[Diagnostic] | None = None
 
 
 class PageLinks(BaseModel):
@@ -147,6 +187,19 @@ class Vpc(BaseModel):
     region: str
     ip_range: str = ""
     default: bool = False
+
+
+class AttachedVpc(BaseModel):
+    vpc_uuid: str
+
+
+class NatGateway(BaseModel):
+    state: str
+    vpcs: list[AttachedVpc] = []
+
+
+class NatGatewaysPage(Page):
+    vpc_nat_gateways: list[NatGateway]
 
 
 class VpcsPage(Page):

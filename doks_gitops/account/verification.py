@@ -17,7 +17,7 @@ import pulumi
 from pulumi.output import contains_unknowns
 from semver import Version
 
-from doks_gitops.account import messages
+from doks_gitops.account import messages, options
 from doks_gitops.account.check import resolve_version
 from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.model import Account, RunningCluster, RunningPool
@@ -167,6 +167,8 @@ def _differences(
     tags = sorted(_tags(running.tags) - {running.mark})
     if sorted(_tags(desired.tags)) != tags:
         yield Difference(("cluster", "tags"), list(desired.tags), tags)
+    for option_path, value, actual in options.missing(desired, running.options):
+        yield Difference(option_path, value, actual)
     for index, pool in enumerate(desired.node_pools):
         pool_path: Path = ("cluster", "nodePools", index)
         if (running_pool := running.pools.get(pool.name)) is None:

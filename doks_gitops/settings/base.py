@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, LiteralString, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, LiteralString, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -38,6 +38,34 @@ class DefaultFrom:
     """
 
     source: str
+
+
+class Sets:
+    """Marks a setting with the arguments of DigitalOcean's provider that it sets, and with what a
+    change of it does. What is below the setting has the same mark.
+
+    - `arguments`: of a cluster, or, for a field of a node pool, of the node pool; none: only the
+      program uses the setting
+    - `replaces`: what a change replaces; empty: it updates in place
+    - `stays`: whether a cluster keeps the value when the setting is taken away
+
+    The provider's schema says which (`ForceNew`, `Computed`):
+    https://github.com/digitalocean/terraform-provider-digitalocean/tree/main/digitalocean/kubernetes
+    """
+
+    def __init__(
+        self, *arguments: str, replaces: Literal["", "cluster", "pool"] = "", stays: bool = False
+    ) -> None:
+        self.arguments = arguments
+        self.replaces = replaces
+        self.stays = stays
+
+    def __str__(self) -> str:
+        """What a change does, for the reference."""
+        if not self.arguments:
+            return ""
+        change = f"replaces the {self.replaces}" if self.replaces else "updates"
+        return f"{change}; stays when removed" if self.stays else change
 
 
 @dataclass(frozen=True, slots=True)

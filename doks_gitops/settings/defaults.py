@@ -19,6 +19,17 @@ BY_ENVIRONMENT: Mapping[str, Mapping[Path, bool]] = MappingProxyType(
 """Defaults that differ from those in `model.py`, by environment."""
 
 
+NETWORKS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "dev": {"pods": "172.20.0.0/16", "services": "172.21.0.0/20"},
+        "staging": {"pods": "172.22.0.0/16", "services": "172.23.0.0/20"},
+        "prod": {"pods": "172.24.0.0/16", "services": "172.25.0.0/20"},
+    }
+)
+"""Networks of a new cluster, by environment. DigitalOcean chooses its VPCs' ranges from
+10.0.0.0/8."""
+
+
 def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, object]:
     """`raw`, the sections of a stack file, with the defaults of the environment and these:
 

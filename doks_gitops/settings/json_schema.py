@@ -107,9 +107,10 @@ def _type(setting: schema.SettingType, definitions: dict[str, JsonSchema]) -> Js
         return {"enum": list(setting.choices)}
     if setting.kind is bool:
         return {"type": "boolean"}
-    if setting.kind is int:
+    if setting.kind in (int, float):
         bounds = zip(("minimum", "maximum"), setting.bounds, strict=True)
-        return {"type": "integer", **{key: bound for key, bound in bounds if bound is not None}}
+        name = "integer" if setting.kind is int else "number"
+        return {"type": name, **{key: bound for key, bound in bounds if bound is not None}}
     return _text(setting) if setting.kind is str else {}
 
 

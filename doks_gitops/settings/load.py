@@ -55,6 +55,12 @@ GITHUB_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Sources of the keys of `github`, in a stack that has that section
 (https://www.pulumi.com/registry/packages/github/installation-configuration/)."""
 
+FIREWALL: Path = ("cluster", "controlPlaneFirewall")
+FIREWALL_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"ownAddress": ("DOKS_GITOPS_PUBLIC_IP",)}
+)
+"""Sources of the keys of `FIREWALL`, in a stack that has that section."""
+
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON. `bin/platform recover` sets it for the
 run that adopts existing resources."""
@@ -163,6 +169,7 @@ def parse(
     raw = complete(raw, str(raw["environment"]) if "environment" in raw else None)
     account = dict(_namespace(config, ACCOUNT))
     origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
+    origins |= _complete_firewall(raw, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
         origins |= _from_environment((GITHUB,), github, github_variables(environ), environ)
@@ -255,6 +262,19 @@ def github_variables(environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]
     }
 
 
+def _complete_firewall(raw: dict[str, object], environ: Mapping[str, str]) -> dict[Path, str]:
+    """As `_from_environment`, for the cluster's firewall."""
+    section, key = FIREWALL
+    cluster = raw.get(str(section))
+    firewall = cluster.get(key) if isinstance(cluster, Mapping) else None
+    if not isinstance(cluster, Mapping) or not isinstance(firewall, Mapping):
+        return {}
+    complete = dict(firewall)
+    origins = _from_environment(FIREWALL, complete, FIREWALL_VARIABLES, environ)
+    raw[str(section)] = {**cluster, key: complete}
+    return origins
+
+
 def _json_of_variable(name: str, text: str) -> object:
     try:
         content = cast(object, json.loads(text))
@@ -287,6 +307,7 @@ def _from_environment(
 def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
     repositories = raw.get("repositories")
     return rules.ValidSections(
+        environment=str(raw.get("environment", "")),
         cluster=_if_valid(Cluster, raw.get("cluster")),
         registry=_if_valid(Registry, raw.get("registry")),
         argocd=_if_valid(Argocd, raw.get("argocd")),

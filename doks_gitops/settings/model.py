@@ -8,18 +8,20 @@ Defaults that depend on the environment are in `defaults.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
-from doks_gitops.settings import cron, scalars
+from doks_gitops.settings import cluster_options, cron, scalars
 from doks_gitops.settings.base import (
     DefaultFrom,
     ListOf,
     Model,
     Path,
     Paths,
+    Sets,
     Violation,
     one_of,
 )
@@ -28,6 +30,15 @@ from doks_gitops.settings.scalars import is_ssh_url
 
 NAMESPACE = "doks-gitops"
 """Namespace of the keys in a stack file: the project's name in Pulumi.yaml."""
+
+NOT_SET: Mapping[str, str] = MappingProxyType(
+    {
+        "kubeconfig_expire_seconds": "limits the credentials that the provider stores in the state "
+        "and that nothing uses: the program's kubeconfig has the API token",
+        "registry_integration": "comes from `registry`: the program lets the cluster pull from it",
+    }
+)
+"""Arguments of the provider's cluster that no setting has, with the reason."""
 
 NODES = 512
 """Most nodes of a DOKS cluster (https://docs.digitalocean.com/products/kubernetes/details/limits/)."""
@@ -46,7 +57,7 @@ class Maintenance(Model):
 
 
 class Vpc(Model):
-    """The private network of the cluster. A change replaces the cluster."""
+    """The private network of the cluster."""
 
     id: scalars.Uuid | None = Field(default=None, description="An existing VPC to join.")
     ip_range: scalars.VpcRange | None = Field(
@@ -91,22 +102,32 @@ class NodePool(Model):
 
     IDENTITY: ClassVar = ("name",)
 
-    name: scalars.PoolName = Field(description="Name, unique in the cluster.", examples=["default"])
-    size: scalars.Size = Field(
+    name: Annotated[scalars.PoolName, Sets("name", replaces="pool")] = Field(
+        description="Name, unique in the cluster. The first pool is renamed in place.",
+        examples=["default"],
+    )
+    size: Annotated[scalars.Size, Sets("size", replaces="pool")] = Field(
         description="Droplet size of its nodes; `doctl kubernetes options sizes` lists them.",
         examples=["s-2vcpu-4gb"],
     )
-    count: Nodes | None = Field(
+    count: Annotated[Nodes | None, Sets("node_count")] = Field(
         default=None, description="Number of nodes, if fixed.", examples=[2]
     )
-    autoscale: Autoscale | None = Field(
+    autoscale: Annotated[Autoscale | None, Sets("auto_scale", "min_nodes", "max_nodes")] = Field(
         default=None, description="Bounds of the number of nodes, if it follows the load."
     )
-    labels: Mapping[scalars.PoolLabelKey, scalars.LabelValue] = Field(
+    labels: Annotated[Mapping[scalars.PoolLabelKey, scalars.LabelValue], Sets("labels")] = Field(
         default_factory=dict, description="Kubernetes labels of its nodes."
     )
-    taints: ListOf[Taint] = Field(default=(), description="Kubernetes taints of its nodes.")
-    tags: ListOf[scalars.Tag] = Field(default=(), description="DigitalOcean tags of its Droplets.")
+    taints: Annotated[ListOf[Taint], Sets("taints")] = Field(
+        default=(), description="Kubernetes taints of its nodes."
+    )
+    tags: Annotated[ListOf[scalars.Tag], Sets("tags")] = Field(
+        default=(), description="DigitalOcean tags of its Droplets."
+    )
+    gpu_partition_mode: Annotated[
+        scalars.PartitionMode | None, Sets("gpu_partition_mode", replaces="pool")
+    ] = Field(default=None, description="How AMD GPUs are divided. Default: not at all.")
 
     CASELESS: ClassVar = ("tags",)
 
@@ -137,41 +158,90 @@ class NodePool(Model):
 class Cluster(Model):
     """The DOKS cluster."""
 
-    name: scalars.ClusterName = Field(
+    name: Annotated[scalars.ClusterName, Sets("name")] = Field(
         description="Name, unique in the account; kubectl's context is `do-<region>-<name>`.",
         examples=["microservices-demo-dev"],
     )
-    region: scalars.Region = Field(
-        description="Region. A change replaces the cluster.", examples=["nyc1"]
+    region: Annotated[scalars.Region, Sets("region", replaces="cluster")] = Field(
+        description="Region.", examples=["nyc1"]
     )
-    version: scalars.VersionPrefix = Field(
+    version: Annotated[scalars.VersionPrefix, Sets("version")] = Field(
         description="Kubernetes version. A minor version means its newest patch when the cluster "
         "is created. A running cluster of this version is not changed; a newer minor version here "
-        "upgrades it.",
+        "upgrades it. An older one is refused.",
         examples=["1.34"],
     )
     upgrade: bool = Field(
         default=False,
         description="Upgrade a running cluster to the newest offered patch of `version`.",
     )
-    high_availability: bool = Field(
+    ignored_checks: ListOf[scalars.LintCheck] = Field(
+        default=(),
+        description="Checks of DigitalOcean's cluster linter whose errors do not stop an upgrade. "
+        "Before an upgrade, the program runs the linter and shows what it finds.",
+    )
+    high_availability: Annotated[bool, Sets("ha")] = Field(
         default=False, description="A replicated control plane. It can't be switched off again."
     )
-    auto_upgrade: bool = Field(
+    auto_upgrade: Annotated[bool, Sets("auto_upgrade")] = Field(
         default=False,
         description="DigitalOcean installs patch releases in the maintenance window.",
     )
-    surge_upgrade: bool = Field(
+    surge_upgrade: Annotated[bool, Sets("surge_upgrade")] = Field(
         default=True, description="An upgrade adds new nodes before it removes old ones."
     )
-    maintenance: Maintenance | None = Field(
+    maintenance: Annotated[Maintenance | None, Sets("maintenance_policy", stays=True)] = Field(
         default=None, description="Maintenance window. Default: DigitalOcean chooses one."
     )
-    vpc: Vpc | None = Field(
+    vpc: Annotated[Vpc | None, Sets("vpc_uuid", replaces="cluster", stays=True)] = Field(
         default=None, description="Private network. Default: the region's default VPC."
     )
-    tags: ListOf[scalars.Tag] = Field(default=(), description="DigitalOcean tags of the cluster.")
-    destroy_associated_resources: bool = Field(
+    network: Annotated[
+        cluster_options.Network | None,
+        Sets("cluster_subnet", "service_subnet", replaces="cluster", stays=True),
+    ] = Field(
+        default=None,
+        description="Networks of the pods and services of a new cluster. Another value for a "
+        "running cluster is refused without `replace`.",
+    )
+    worker_subnet: Annotated[
+        scalars.Uuid | None, Sets("worker_subnet_uuid", replaces="cluster", stays=True)
+    ] = Field(
+        default=None,
+        description="Subnet of `vpc.id` for the nodes. Default: the default subnet of the VPC.",
+    )
+    isolated_workers: Annotated[bool, Sets("isolated_workers", replaces="cluster")] = Field(
+        default=False,
+        description="Nodes without public addresses. `vpc.id` must have a NAT gateway.",
+    )
+    replace: bool = Field(
+        default=False,
+        description="Let `network`, `workerSubnet` and `isolatedWorkers` replace the running "
+        "cluster. Without it, another value for a running cluster is refused.",
+    )
+    control_plane_firewall: Annotated[
+        cluster_options.ControlPlaneFirewall | None,
+        Sets("control_plane_firewall", stays=True),
+    ] = Field(
+        default=None, description="Firewall of the Kubernetes API. Default: everybody reaches it."
+    )
+    sso: Annotated[cluster_options.Sso | None, Sets("ssos", stays=True)] = Field(
+        default=None, description="Single sign-on to the cluster."
+    )
+    autoscaler: Annotated[
+        cluster_options.Autoscaler | None, Sets("cluster_autoscaler_configurations")
+    ] = Field(default=None, description="Settings of the cluster autoscaler.")
+    features: Annotated[
+        cluster_options.Features,
+        Sets(*cluster_options.Features.model_fields, stays=True),
+    ] = Field(
+        default_factory=cluster_options.Features,
+        description="Parts of DOKS that are switched on or off.",
+    )
+    tags: Annotated[ListOf[scalars.Tag], Sets("tags")] = Field(
+        default=(), description="DigitalOcean tags of the cluster."
+    )
+    destroy_associated_resources: Annotated[bool, Sets("destroy_all_associated_resources")] = Field(
         default=False,
         description="Destroying the cluster also destroys the load balancers, volumes and "
         "snapshots that its applications created.",
@@ -179,9 +249,10 @@ class Cluster(Model):
     protect: bool = Field(
         default=False, description="`pulumi destroy` refuses to delete the cluster."
     )
-    node_pools: Annotated[ListOf[NodePool], Field(min_length=1)] = Field(
+    node_pools: Annotated[ListOf[NodePool], Field(min_length=1), Sets("node_pool")] = Field(
         description="Node pools, at least one. The first one is created together with the cluster "
-        "and belongs to it; after that, their order has no effect."
+        "and belongs to it: what replaces it replaces the cluster. After that, their order has no "
+        "effect."
     )
 
     CASELESS: ClassVar = ("tags",)
@@ -200,6 +271,13 @@ class Cluster(Model):
                 expected="a minor version: automatic upgrades don't stay at one patch version",
                 example=minor,
             )
+        yield from self._vpc_violations()
+        if self.autoscaler is not None and not any(pool.autoscale for pool in self.node_pools):
+            yield Violation(
+                at=("autoscaler",),
+                got="an object, but no node pool with autoscale",
+                expected="autoscale in a node pool, or no autoscaler",
+            )
         if self.fewest_nodes > NODES:
             yield Violation(
                 at=("nodePools",),
@@ -207,10 +285,32 @@ class Cluster(Model):
                 expected=f"at most {NODES} nodes in a cluster",
             )
 
+    def _vpc_violations(self) -> Iterator[Violation]:
+        if self.vpc is not None and self.vpc.id is not None:
+            return
+        if self.worker_subnet is not None:
+            yield Violation(
+                at=("workerSubnet",),
+                got=f'"{self.worker_subnet}", without vpc.id',
+                expected="a subnet of the VPC that vpc.id names",
+            )
+        if self.isolated_workers:
+            yield Violation(
+                at=("isolatedWorkers",),
+                got="true, without vpc.id",
+                expected="vpc.id: a VPC that has a NAT gateway already",
+                example="false",
+            )
+
     @property
     def fewest_nodes(self) -> int:
         """Fewest nodes of all pools together."""
         return sum(pool.fewest for pool in self.node_pools)
+
+    @property
+    def most_nodes(self) -> int:
+        """Most nodes that the cluster can have."""
+        return min(NODES, sum(pool.most for pool in self.node_pools))
 
 
 class Registry(Model):

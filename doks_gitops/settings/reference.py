@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import get_origin
 
 from doks_gitops.settings import schema
-from doks_gitops.settings.base import Model
-from doks_gitops.settings.defaults import BY_ENVIRONMENT
+from doks_gitops.settings.base import Model, Sets
+from doks_gitops.settings.defaults import BY_ENVIRONMENT, NETWORKS
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
-from doks_gitops.settings.model import NAMESPACE, DigitalOcean
+from doks_gitops.settings.model import NAMESPACE, NOT_SET, Cluster, DigitalOcean
 from doks_gitops.settings.not_taken import OF_APPLICATION, OF_PROJECT
 from doks_gitops.settings.report import ACCOUNT, ROOT, SECTIONS
 from doks_gitops.settings.schema import SettingType
@@ -43,6 +43,10 @@ the stack file and holds a secret, all its texts and numbers in these places cou
 Encrypting a value later does not remove it from the backend's history: replace the secret too.
 
 A **required** key is required if the stack file has the object that it belongs to.
+
+The column *change* says what DigitalOcean's provider does when the value changes: it updates the
+cluster in place, or it replaces the cluster or the node pool. *Stays when removed*: a cluster that
+exists keeps the value when the key is taken out of the stack file; set another value instead.
 """
 
 
@@ -65,6 +69,8 @@ def reference() -> str:
     described: dict[type[Model], str] = {}
     for key, setting in sections.items():
         blocks += _objects(setting, (key,), described)
+        if setting.model is Cluster:
+            blocks.append(_not_set())
     variables = "; ".join(
         f"`{key}`: {' or '.join(f'`{name}`' for name in names)}"
         for key, names in ENVIRONMENT_VARIABLES.items()
@@ -85,11 +91,26 @@ def _not_taken(name: str, kind: str, reasons: Mapping[str, str]) -> str:
     return "\n".join([NOT_TAKEN.format(name=name, kind=kind), *lines, ""])
 
 
+def _not_set() -> str:
+    lines = [f"| `{argument}` | {reason} |" for argument, reason in NOT_SET.items()]
+    return (
+        "### Arguments of the provider's cluster that no key sets\n\n| argument | reason |\n"
+        "| --- | --- |\n" + "\n".join(lines) + "\n"
+    )
+
+
 def _objects(
-    setting: SettingType, path: tuple[str, ...], described: dict[type[Model], str]
+    setting: SettingType,
+    path: tuple[str, ...],
+    described: dict[type[Model], str],
+    sets: Sets | None = None,
 ) -> Iterator[str]:
-    """A block for each object at or below `setting`. `described`: headings of the objects that have
-    a block already, by their type."""
+    """A block for each object at or below `setting`.
+
+    - `described`: headings of the objects that have a block already, by their type
+    - `sets`: the mark of what contains it
+    """
+    sets = setting.sets or sets
     suffix = ""
     while setting.model is None:
         if get_origin(setting.kind) is tuple:
@@ -108,19 +129,27 @@ def _objects(
         yield f"## `{heading}`\n\nThe same keys as [`{same}`](#{anchor}).\n"
         return
     described[setting.model] = heading
-    yield f"## `{heading}`\n\n{_description(setting.model)}\n\n" + _table(fields, path)
+    table = _table(fields, path, sets=sets)
+    yield f"## `{heading}`\n\n{_description(setting.model)}\n\n{table}"
     for key, field in fields.items():
-        yield from _objects(field, (*path, key), described)
+        yield from _objects(field, (*path, key), described, sets)
 
 
 def _table(
-    fields: Mapping[str, SettingType], path: tuple[str, ...], namespace: str | None = None
+    fields: Mapping[str, SettingType],
+    path: tuple[str, ...],
+    namespace: str | None = None,
+    sets: Sets | None = None,
 ) -> str:
-    lines = ["| key | value | default | meaning |", "| --- | --- | --- | --- |"]
+    with_change = sets is not None or any(setting.sets for setting in fields.values())
+    headings = ["key", "value", "default", *(["change"] if with_change else []), "meaning"]
+    lines = [f"| {' | '.join(headings)} |", "| " + " | ".join("---" for _ in headings) + " |"]
     for key, setting in fields.items():
         name = f"{namespace}:{key}" if namespace else key
         description = (setting.field.description or "") if setting.field else ""
-        cells = [f"`{name}`", _value(setting), _default(setting, (*path, key)), description]
+        change = [str(setting.sets or sets or "")] if with_change else []
+        default = _default(setting, (*path, key))
+        cells = [f"`{name}`", _value(setting), default, *change, description]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -152,6 +181,8 @@ def _default(setting: SettingType, path: tuple[str, ...]) -> str:
     text = "" if setting.default is None else f"`{json.dumps(setting.default)}`"
     if setting.model is not None and setting.field and setting.field.default_factory:
         text = "its defaults"
+    if path[:2] == ("cluster", "network") and len(path) == 3:
+        return "; ".join(f"{name}: `{ranges[path[2]]}`" for name, ranges in NETWORKS.items())
     for environment, defaults in BY_ENVIRONMENT.items():
         if path in defaults:
             text += f"; {environment}: `{json.dumps(defaults[path])}`"

@@ -15,7 +15,9 @@ from ipaddress import IPv4Network
 from pydantic.alias_generators import to_camel
 
 from components.names import CLUSTER_NAMESPACES
+from doks_gitops.settings import network
 from doks_gitops.settings.base import Path, Violation
+from doks_gitops.settings.cluster_options import ControlPlaneFirewall
 from doks_gitops.settings.errors import closest, stack_file
 from doks_gitops.settings.github import GitHub
 from doks_gitops.settings.model import (
@@ -51,6 +53,7 @@ REDIS_NODES = 3
 class ValidSections:
     """The sections of a stack file that are valid in themselves; None for the others."""
 
+    environment: str = ""
     cluster: Cluster | None = None
     registry: Registry | None = None
     argocd: Argocd | None = None
@@ -78,6 +81,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _templates_of_another_type(sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
+    if sections.cluster is not None and sections.cluster.control_plane_firewall is not None:
+        yield from _own_address(sections.cluster.control_plane_firewall)
     if sections.cluster is not None and sections.argocd is not None:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
     if sections.argocd is not None:
@@ -102,6 +107,7 @@ def between_stacks(
                     expected="a name that no other stack's cluster has",
                 )
         yield from _overlapping_ranges(sections.cluster, others)
+        yield from network.violations(sections.cluster, sections.environment, others)
 
 
 def _overlapping_ranges(cluster: Cluster, others: Mapping[str, StackFile]) -> Iterator[Violation]:
@@ -217,6 +223,30 @@ def _deploy_key(name: str, sections: ValidSections) -> Iterator[Violation]:
             at=("repositories", name, "credentials", "sshPrivateKey"),
             got=f"a key that {error}",
             expected="a key as `ssh-keygen -t ed25519 -N ''` makes it",
+        )
+
+
+def _own_address(firewall: ControlPlaneFirewall) -> Iterator[Violation]:
+    """Behind a firewall without the own address, the run would make a cluster that it can't reach.
+
+    No API of DigitalOcean tells from which address a request comes.
+    """
+    if not firewall.enabled or firewall.own_address_unchecked:
+        return
+    own, at = firewall.own_address, ("cluster", "controlPlaneFirewall")
+    if own is None:
+        yield Violation(
+            at=(*at, "ownAddress"),
+            got="nothing, and no environment variable DOKS_GITOPS_PUBLIC_IP",
+            expected="the public IPv4 address of this machine, which must be among "
+            "allowedAddresses: export DOKS_GITOPS_PUBLIC_IP=ADDRESS; or ownAddressUnchecked: true",
+        )
+    elif not any(IPv4Network(own).subnet_of(IPv4Network(x)) for x in firewall.allowed_addresses):
+        yield Violation(
+            at=(*at, "allowedAddresses"),
+            got=f"{', '.join(firewall.allowed_addresses)}; this machine has the address {own}",
+            expected="a list with the address of this machine, which could not reach the cluster "
+            "otherwise",
         )
 
 

@@ -255,6 +255,28 @@ def is_api_endpoint(url: str) -> bool:
 _DOKS_RANGES = ("10.229.0.0/16", "10.244.0.0/16", "10.245.0.0/16", "10.246.0.0/24")
 
 
+def reserved_range(network: ipaddress.IPv4Network) -> str | None:
+    """The range of those that DigitalOcean keeps for itself that `network` overlaps."""
+    overlapped = (x for x in _DOKS_RANGES if network.overlaps(ipaddress.IPv4Network(x)))
+    return next(overlapped, None)
+
+
+def _is_range(text: str) -> bool:
+    try:
+        ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        return False
+    return re.fullmatch(r"[0-9.]+/[0-9]{1,2}", text) is not None
+
+
+def _is_public_range(text: str) -> bool:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError:
+        return False
+    return network.is_global and network.prefixlen >= 8 and not text.endswith("/")
+
+
 def _is_vpc_range(text: str) -> bool:
     try:
         network = ipaddress.IPv4Network(text)
@@ -265,7 +287,7 @@ def _is_vpc_range(text: str) -> bool:
         re.fullmatch(r"[0-9.]+/[0-9]{2}", text) is not None
         and 16 <= network.prefixlen <= 28
         and any(network.subnet_of(ipaddress.IPv4Network(block)) for block in rfc1918)
-        and not any(network.overlaps(ipaddress.IPv4Network(block)) for block in _DOKS_RANGES)
+        and reserved_range(network) is None
     )
 
 
@@ -518,6 +540,32 @@ VpcRange = Annotated[
         _is_vpc_range,
     ),
 ]
+Range = Annotated[str, Rule("a range of IPv4 addresses, such as 172.20.0.0/16", _is_range)]
+PublicAddress = Annotated[
+    str,
+    Rule(
+        "a public IPv4 address, such as 1.1.1.1",
+        lambda text: "/" not in text and _is_public_range(text),
+    ),
+]
+PublicRange = Annotated[
+    str,
+    Rule(
+        "a public IPv4 address, such as 1.1.1.1, or a range of them from its first address, such "
+        "as 1.1.1.0/24; none larger than /8",
+        _is_public_range,
+    ),
+]
+ALL_CHECKS = "*"
+LintCheck = Annotated[
+    str,
+    Rule(
+        f"the name of a check of DigitalOcean's cluster linter, or '{ALL_CHECKS}' not to run it",
+        Pattern(r"[a-z0-9]+(-[a-z0-9]+)*|\*"),
+    ),
+]
+Expander = Literal["random", "priority", "least_waste"]
+PartitionMode = Literal["AMD_PARTITION_MODE_SPX_NPS1", "AMD_PARTITION_MODE_DPX_NPS2"]
 RegistryName = Annotated[
     str,
     Rule(
@@ -610,6 +658,13 @@ RepositoryPattern = Annotated[
         "the URL of a Git or chart repository, oci://host/path, or host/path of a registry (or a "
         "pattern such as https://github.com/team/*, with allowAny: true)",
         _is_repository_pattern,
+    ),
+]
+IssuerUrl = Annotated[
+    str,
+    _url(
+        "an https URL without a query, such as https://sso.example.com",
+        lambda url: url.startswith("https://") and _is_web_url(url),
     ),
 ]
 HostUrl = Annotated[

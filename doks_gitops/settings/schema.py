@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from doks_gitops.settings.base import DefaultFrom, Model, Path
+from doks_gitops.settings.base import DefaultFrom, Model, Path, Sets
 from doks_gitops.settings.scalars import Rule
 
 
@@ -38,7 +38,7 @@ class SettingType:
     @property
     def scalar(self) -> bool:
         """Whether the value is a text, a number or a choice, and no secret."""
-        return self.kind in (str, int, bool) or get_origin(self.kind) is Literal
+        return self.kind in (str, int, float, bool) or get_origin(self.kind) is Literal
 
     @property
     def example(self) -> str | None:
@@ -78,6 +78,11 @@ class SettingType:
         return next((item for item in self.metadata if isinstance(item, Rule)), None)
 
     @property
+    def sets(self) -> Sets | None:
+        """The provider's arguments that this setting itself sets."""
+        return next((item for item in self.metadata if isinstance(item, Sets)), None)
+
+    @property
     def not_empty(self) -> bool:
         """Whether a list or object must have at least one item."""
         return any(isinstance(item, MinLen) for item in self.metadata)
@@ -103,6 +108,8 @@ class SettingType:
             return f"an object with the keys {', '.join(fields(self.model))}"
         if self.kind is bool:
             return "true or false"
+        if self.kind is float:
+            return "a number from {} to {}".format(*self.bounds)
         if self.kind is int:
             low, high = self.bounds
             if high is not None:
@@ -116,11 +123,11 @@ class SettingType:
         return f"{kind}, with at least one item" if self.not_empty else kind
 
     @property
-    def bounds(self) -> tuple[int | None, int | None]:
+    def bounds(self) -> tuple[float | None, float | None]:
         """The least and the greatest valid number; None without a bound."""
         low = next((item.ge for item in self.metadata if isinstance(item, Ge)), None)
         high = next((item.le for item in self.metadata if isinstance(item, Le)), None)
-        return cast("int | None", low), cast("int | None", high)
+        return cast("float | None", low), cast("float | None", high)
 
 
 def setting_type(annotation: object, field: FieldInfo | None = None) -> SettingType:

@@ -71,6 +71,8 @@ class NodePool(Model):
     min_nodes: int
     max_nodes: int
     nodes: list[Node]
+    features: dict[str, Any] = Field(default_factory=dict)
+    """The values of `fields.NODE_POOL`."""
     deleting: bool = False
 
     def remaining(self) -> list[Node]:
@@ -89,6 +91,22 @@ class MaintenancePolicy(Model):
 class ClusterStatus(Model):
     state: ClusterState
     message: str = ""
+
+
+class Diagnostic(Model):
+    check_name: str
+    severity: Literal["error", "warning", "suggestion"]
+    message: str
+    object: dict[str, str]
+
+
+class LintRun(Model):
+    """A run of the cluster linter, which takes no time."""
+
+    run_id: str
+    requested_at: datetime
+    completed_at: datetime
+    diagnostics: list[Diagnostic]
 
 
 class Cluster(Model):
@@ -110,10 +128,12 @@ class Cluster(Model):
     auto_upgrade: bool
     surge_upgrade: bool
     registries: list[str] = Field(default_factory=list)
-    features: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Add-ons such as `control_plane_firewall`, which have no effect in the emulator."""
+    features: dict[str, Any] = Field(default_factory=dict)
+    """The values of `fields.CLUSTER`, such as `control_plane_firewall`."""
     status: ClusterStatus
     upgrading_to: str | None = None
+    lint_runs: dict[str, LintRun] = Field(default_factory=dict)
+    """By their ID, oldest first."""
     created_at: datetime
     updated_at: datetime
 
@@ -131,6 +151,12 @@ class Vpc(Model):
     ip_range: str
     default: bool
     created_at: datetime
+
+
+class NatGateway(Model):
+    id: str
+    name: str
+    region: str
 
 
 class RepositoryTag(Model):
@@ -195,6 +221,8 @@ class AccountData(Model):
     credentials: list[Credential] = Field(default_factory=list)
     clusters: dict[str, Cluster] = Field(default_factory=dict)
     vpcs: dict[str, Vpc] = Field(default_factory=dict)
+    nat_gateways: dict[str, NatGateway] = Field(default_factory=dict)
+    """By the ID of the VPC that they are attached to."""
     registries: dict[str, Registry] = Field(default_factory=dict)
     subscription: Subscription | None = None
     load_balancers: dict[str, LoadBalancer] = Field(default_factory=dict)

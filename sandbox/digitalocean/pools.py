@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import model_validator
 
+from sandbox.digitalocean import fields
 from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.models import Node, NodePool, NodeStatus
 from sandbox.digitalocean.operations import Body
@@ -32,13 +33,11 @@ class PoolTaint(Body):
 
     @model_validator(mode="before")
     @classmethod
-    def _in_lower_case(cls, fields: object) -> object:
-        return (
-            {str(k).lower(): v for k, v in fields.items()} if isinstance(fields, dict) else fields
-        )
+    def _in_lower_case(cls, taint: object) -> object:
+        return {str(k).lower(): v for k, v in taint.items()} if isinstance(taint, dict) else taint
 
 
-class NodePoolUpdate(Body):
+class NodePoolUpdate(Body, extra="allow"):
     name: str | None = None
     count: int | None = None
     tags: list[str] | None = None
@@ -72,6 +71,7 @@ def new_pool(
         min_nodes=0,
         max_nodes=0,
         nodes=[],
+        features=fields.changed(fields.NODE_POOL, None, body.model_extra),
     )
     change_pool(account, pool, body, other_names, where)
     return pool

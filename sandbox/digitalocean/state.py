@@ -16,6 +16,7 @@ from sandbox.digitalocean.models import (
     AccountData,
     Credential,
     LoadBalancer,
+    NatGateway,
     Repository,
     RepositoryTag,
     Token,
@@ -242,6 +243,14 @@ class AccountState(State[AccountData]):
     def default_vpc(self, region: str) -> Vpc:
         """The region's default VPC, created if there is none."""
         return self.find_default_vpc(region) or self.add_vpc(f"default-{region}", region)
+
+    def add_nat_gateway(self, vpc_id: str) -> NatGateway:
+        """Attach a NAT gateway to the VPC."""
+        vpc = self.data.vpcs[vpc_id]
+        gateway = NatGateway(id=str(uuid4()), name=f"nat-{vpc.name}", region=vpc.region)
+        with self.changing() as data:
+            data.nat_gateways[vpc_id] = gateway
+        return gateway
 
     def _free_ip_range(self) -> str:
         taken = [ipaddress.IPv4Network(vpc.ip_range) for vpc in self.data.vpcs.values()]

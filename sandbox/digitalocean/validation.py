@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from sandbox.digitalocean.backend import Taint
 from sandbox.digitalocean.catalogue import REGIONS, SIZES, minor, version_key
 from sandbox.digitalocean.errors import invalid
-from sandbox.digitalocean.models import AccountData, Cluster, MaintenancePolicy
+from sandbox.digitalocean.models import AccountData, Cluster, MaintenancePolicy, Vpc
 from sandbox.digitalocean.state import AccountState
 
+OVERLAY = "10.244.0.0/16"
+"""The pods' network of all clusters that are not VPC-native."""
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _POOL_NAME_LENGTH = 55
 _TAG = re.compile(r"[a-zA-Z0-9_:-]{1,255}")
@@ -84,9 +86,15 @@ def upgrades(cluster: Cluster, data: AccountData) -> list[str]:
     return patches or [slug for slug in newest_first if minor(slug) == (major, own_minor + 1)]
 
 
-def check_subnets(cluster_subnet: str, service_subnet: str, vpc_range: str) -> None:
-    """Require that the three networks of a cluster do not overlap."""
-    networks = {"vpc": ipaddress.IPv4Network(vpc_range)}
+def check_subnets(cluster_subnet: str, service_subnet: str, vpc: Vpc, data: AccountData) -> None:
+    """Require that the three networks of a cluster do not overlap, nor those of the other
+    VPC-native clusters in the VPC."""
+    networks = [("vpc", ipaddress.IPv4Network(vpc.ip_range))]
+    for cluster in data.clusters.values():
+        is_beside = cluster.vpc_uuid == vpc.id and cluster.status.state != "deleting"
+        if is_beside and cluster.cluster_subnet != OVERLAY:
+            ranges = (cluster.cluster_subnet, cluster.service_subnet)
+            networks += [(f"cluster {cluster.name}", ipaddress.IPv4Network(x)) for x in ranges]
     for name, text in (("cluster_subnet", cluster_subnet), ("service_subnet", service_subnet)):
         try:
             network = ipaddress.IPv4Network(text)
@@ -96,9 +104,9 @@ def check_subnets(cluster_subnet: str, service_subnet: str, vpc_range: str) -> N
             )
         # Every node gets a /24 of the pods' network.
         _require(network.prefixlen <= 24, f"{name} must be no smaller than /24")
-        for other_name, other in networks.items():
+        for other_name, other in networks:
             _require(not network.overlaps(other), f"{name} overlaps with {other_name} {other}")
-        networks[name] = network
+        networks.append((name, network))
 
 
 def check_pool_name(name: str, others: Iterable[str], where: str) -> None:

@@ -6,6 +6,7 @@ from sandbox.digitalocean.catalogue import TIERS, VERSION_FEATURES, Tier
 from sandbox.digitalocean.models import (
     Cluster,
     LoadBalancer,
+    NatGateway,
     Node,
     NodePool,
     Registry,
@@ -18,21 +19,22 @@ from sandbox.digitalocean.models import (
 
 def cluster_view(cluster: Cluster) -> dict[str, Any]:
     view = cluster.model_dump(
-        mode="json", exclude={"node_pools", "ca_certificate", "features", "upgrading_to", "status"}
+        mode="json",
+        exclude={"node_pools", "ca_certificate", "features", "upgrading_to", "status", "lint_runs"},
     )
     view["tags"] = ["k8s", f"k8s:{cluster.id}", *cluster.tags]
     view["node_pools"] = [node_pool_view(cluster, pool) for pool in cluster.node_pools]
     view["registry_enabled"] = bool(cluster.registries)
     view["status"] = cluster.status.model_dump(exclude_defaults=True)
-    return view | cluster.features
+    return view | {"isolated_workers": False} | cluster.features
 
 
 def node_pool_view(cluster: Cluster, pool: NodePool) -> dict[str, Any]:
-    view = pool.model_dump(mode="json", exclude={"deleting", "nodes"})
+    view = pool.model_dump(mode="json", exclude={"deleting", "nodes", "features"})
     view["tags"] = ["k8s", f"k8s:{cluster.id}", "k8s:worker", *pool.tags]
     view["labels"] = pool.labels or None
     view["nodes"] = [_node_view(node) for node in pool.nodes]
-    return view
+    return view | pool.features
 
 
 def _node_view(node: Node) -> dict[str, Any]:
@@ -70,6 +72,15 @@ def kubeconfig(cluster: Cluster, token: str) -> dict[str, Any]:
 
 def vpc_view(vpc: Vpc) -> dict[str, Any]:
     return vpc.model_dump(mode="json") | {"urn": f"do:vpc:{vpc.id}"}
+
+
+def nat_gateway_view(vpc_id: str, gateway: NatGateway) -> dict[str, Any]:
+    return gateway.model_dump(mode="json") | {
+        "type": "PUBLIC",
+        "state": "ACTIVE",
+        "size": 1,
+        "vpcs": [{"vpc_uuid": vpc_id}],
+    }
 
 
 def load_balancer_view(load_balancer: LoadBalancer) -> dict[str, Any]:

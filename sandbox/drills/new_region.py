@@ -17,6 +17,9 @@ def run(context: Context) -> None:
             ("environment", DEV),
             ("cluster.name", name),
             ("cluster.region", region),
+            # The defaults of the environment are those of the cluster that still runs.
+            ("cluster.network.pods", "172.26.0.0/16"),
+            ("cluster.network.services", "172.27.0.0/20"),
         ):
             path = ("--path", f"doks-gitops:{key}", value)
             context.command("pulumi", "config", "set", "--stack", _NEW, *path)

@@ -51,6 +51,7 @@ KINDS = {
         Kind("no-capacity", "new nodes of that size do not start", "node size"),
         Kind("cluster-error", "a new cluster ends in the state error", "cluster"),
         Kind("cluster-degraded", "the cluster's state is degraded", "cluster"),
+        Kind("lint-error", "the cluster linter finds an error", "cluster"),
         Kind("cluster-unreachable", "the cluster's API can't be reached from outside", "cluster"),
         Kind("helm-fails", "the cluster refuses StatefulSets, which Helm creates last", "cluster"),
         Kind("region-down", "clusters in the region stop, and none can be created there", "region"),

@@ -11,11 +11,14 @@ import pytest
 
 from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
+from doks_gitops.promotion.cluster import Application
 from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.recovery.run import Recovery
 from doks_gitops.rehearsal import account, run
 from doks_gitops.rehearsal.account import LeftOver, Rehearsed
 from doks_gitops.rehearsal.run import Rehearsal
 from doks_gitops.rehearsal.stack import Plan
+from doks_gitops.stack import Stack
 from tests.contract.digitalocean_api import Emulator, until
 from tests.unit.stackfiles import own_files
 
@@ -115,6 +118,45 @@ def rehearsal(tmp_path: Path) -> Rehearsal:
 
 def branches(rehearsal: Rehearsal) -> str:
     return rehearsal.tree.git("ls-remote", "origin")
+
+
+def test_rehearsal_times_each_step_and_ends_when_nothing_is_left(
+    do: Emulator, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pulumi, the recovery and the cluster's Applications are played; the account is not."""
+    do.running_cluster(name="production", tags=["environment:prod"])
+
+    def deploy(*_: object, **__: object) -> None:
+        do.running_cluster(name=NAME, tags=[MARK])
+
+    def destroy(_: object) -> None:
+        [own] = (
+            c
+            for c in do.pydo().kubernetes.list_clusters()["kubernetes_clusters"]
+            if c["name"] == NAME
+        )
+        do.pydo().kubernetes.delete_cluster(own["id"])
+
+    def deployed(*_: object) -> list[Application]:
+        commit = branches(rehearsal).split(NAME)[0].split()[-2]
+        return [Application("dev-shop", "argocd", "dev", commit, (), "Synced", "Healthy")]
+
+    monkeypatch.setattr(Plan, "create", lambda plan, *_: Stack(plan.name))
+    monkeypatch.setattr(Stack, "up", deploy)
+    monkeypatch.setattr(Stack, "destroy", destroy)
+    monkeypatch.setattr(Recovery, "run", deploy)
+    monkeypatch.setattr(run, "applications", deployed)
+    before = rehearsal.tree.git("log", "--format=%H")
+    assert [step.name for step in rehearsal.run()] == [
+        "deploy until Healthy",
+        "a commit until Synced and Healthy",
+        "lose the cluster",
+        "recover until Healthy",
+        "destroy",
+    ]
+    assert names(do) == ["production"]
+    assert NAME not in branches(rehearsal)
+    assert rehearsal.tree.git("log", "--format=%H") == before
 
 
 def breaks_after_the_cluster(

@@ -26,13 +26,21 @@ from components.argocd import (
     GitHubApp,
     Repository,
 )
-from components.cluster import Autoscale, DoksClusterArgs, Existing, Maintenance, NodePool
+from components.cluster import (
+    Autoscale,
+    ControlPlaneFirewall,
+    DoksClusterArgs,
+    Existing,
+    Maintenance,
+    Network,
+    NodePool,
+)
 from components.github import GitHubDeliveryArgs, Webhook
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.registry import ContainerRegistryArgs
 from doks_gitops import arguments
 from doks_gitops.account import Account, Version
-from doks_gitops.settings import github, model, schema
+from doks_gitops.settings import cluster_options, github, model, schema
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.github import GitHub
 from tests.unit.mocked import OutputValue, run
@@ -65,10 +73,11 @@ ROOTS = (
     Pair(
         model.Cluster,
         DoksClusterArgs,
-        ("name", "upgrade", "vpc"),
+        ("name", "upgrade", "ignored_checks", "replace", "vpc"),
         (
             "cluster_name",
             "hold_version",
+            "hold_network",
             "retain_vpc",
             "access_token",
             "registry_integration",
@@ -76,6 +85,13 @@ ROOTS = (
             "vpc_ip_range",
             "adopt",
         ),
+    ),
+    # A stack has default networks; a component has none.
+    Pair(cluster_options.Network, Network, differing=("pods", "services")),
+    Pair(
+        cluster_options.ControlPlaneFirewall,
+        ControlPlaneFirewall,
+        ("own_address", "own_address_unchecked"),
     ),
     Pair(model.Adopt, Existing, ("admin_password", "registry", "mark")),
     Pair(

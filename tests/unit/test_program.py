@@ -92,6 +92,7 @@ def platform(
     monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
     monkeypatch.setattr(settings, "load", lambda: stack)
     monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
+    monkeypatch.setattr(account.DigitalOceanClient, "vpcs", lambda _: team.vpcs)
 
     def program() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")

@@ -1,6 +1,9 @@
 """The stack of a rehearsal is another one's without its secrets, its address and its size."""
 
 import json
+import subprocess
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,15 @@ import yaml
 from doks_gitops import settings
 from doks_gitops.errors import PlatformError
 from doks_gitops.rehearsal import run
-from doks_gitops.rehearsal.run import Step, new_name
+from doks_gitops.rehearsal.run import Rehearsal, Step, new_name
 from doks_gitops.rehearsal.stack import Plan
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import own_files
 
 URL = "https://git.example.com/team/shop"
 NAME = "rehearsal-0123abcd"
+
+BinPlatform = Callable[..., tuple[int, str, str]]
 
 
 def stack_file(stack: str = "dev", **sections: Any) -> str:
@@ -109,3 +114,45 @@ def test_times_stand_beside_those_of_the_sandbox() -> None:
     text = run.table([Step("deploy", 300.4), Step("destroy", 20)], [Step("deploy", 25.1)])
     assert "| deploy | 300 s | 25 s |" in text
     assert "| destroy | 20 s |  |" in text
+
+
+@pytest.fixture
+def rehearsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the rehearsals that were begun; each would cost up to 2.50 USD."""
+    begun: list[str] = []
+    (tmp_path / "Pulumi.dev.yaml").write_text(stack_file())
+    (clone := tmp_path / "clone").mkdir()
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    subprocess.run(["git", "-C", str(clone), "remote", "add", "origin", str(clone)], check=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGITALOCEAN_TOKEN", "dop_v1_token")
+    monkeypatch.setattr(run, "most_expensive", lambda *_: Decimal("2.50"))
+
+    def begin(rehearsal: Rehearsal) -> list[Step]:
+        begun.append(rehearsal.plan.name)
+        return [Step("destroy", 20)]
+
+    monkeypatch.setattr(Rehearsal, "run", begin)
+    return begun
+
+
+def test_rehearsal_that_could_cost_more_than_the_limit_is_not_begun(
+    bin_platform: BinPlatform, rehearsed: list[str]
+) -> None:
+    code, _, errors = bin_platform("rehearse", "--repo", "clone", "--yes")
+    assert code == 1
+    assert "may cost 2.50 USD, more than the limit of 2.0 USD" in errors
+    assert rehearsed == []
+    code, output, _ = bin_platform("rehearse", "--repo", "clone", "--yes", "--limit", "2.5")
+    assert code == 0
+    assert "| destroy | 20 s |" in output
+    assert len(rehearsed) == 1
+
+
+def test_nobody_spends_money_without_being_asked(
+    bin_platform: BinPlatform, rehearsed: list[str]
+) -> None:
+    code, _, errors = bin_platform("rehearse", "--repo", "clone", "--limit", "5")
+    assert code == 2
+    assert "--yes" in errors
+    assert rehearsed == []

@@ -1,5 +1,6 @@
 """Finding, starting and stopping the daemon, in a folder in any state."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+from rich.console import Console
 
 from sandbox import cli, client, daemon, session
 from sandbox.client import Daemon
@@ -96,6 +99,25 @@ def test_a_second_start_waits_for_the_daemon_of_the_first(
 
     assert client.start(home).pid == process.pid
     first.join()
+
+
+def test_a_command_waits_while_another_one_prepares_the_sandbox_and_says_so(home: Home) -> None:
+    console = Console(file=io.StringIO())
+    order: list[str] = []
+
+    def second() -> None:
+        with session._alone(home, console):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with session._alone(home, Console(file=io.StringIO())):
+        thread.start()
+        while "waiting" not in (shown := cast(io.StringIO, console.file).getvalue()):
+            assert thread.is_alive(), shown
+        order.append("first")
+    thread.join()
+
+    assert order == ["first", "second"]
 
 
 @pytest.mark.parametrize("content", ["", "x", "99999999"])

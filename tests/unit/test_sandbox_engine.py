@@ -45,14 +45,16 @@ def test_what_a_killed_run_has_not_finished_is_in_the_stacks_state(
 
 @pytest.mark.parametrize(
     ("lock", "released"),
-    [("", True), ("{", True), ('{"pid": 0}', True), (json.dumps({"pid": os.getpid()}), False)],
+    [("", True), ("{", True), ('{"pid": 0}', True), ('{"pid": OURS}', False)],
 )
 def test_the_lock_of_a_process_that_no_longer_runs_is_released(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, lock: str, released: bool
 ) -> None:
     cancelled: list[tuple[str, ...]] = []
     monkeypatch.setattr(Engine, "run", lambda _, *words: cancelled.append(words))
-    state(engine, "locks", "organization", "doks-gitops", "dev", "1.json").write_text(lock)
+    state(engine, "locks", "organization", "doks-gitops", "dev", "1.json").write_text(
+        lock.replace("OURS", str(os.getpid()))
+    )
 
     assert engine.release_stale_lock("dev") == released
     assert cancelled == [("cancel", "--stack", "dev", "--yes")] * released

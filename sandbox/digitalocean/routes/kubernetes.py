@@ -1,6 +1,6 @@
 """Clusters and their credentials: docs.digitalocean.com/reference/api/reference/kubernetes"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,12 +8,15 @@ from uuid import uuid4
 import yaml
 from starlette.responses import JSONResponse, Response
 
+from sandbox.digitalocean import fields
 from sandbox.digitalocean.catalogue import REGIONS, SIZES, minor
 from sandbox.digitalocean.errors import ApiError, invalid, not_found
 from sandbox.digitalocean.models import (
     AccountData,
     Cluster,
     ClusterStatus,
+    Diagnostic,
+    LintRun,
     MaintenancePolicy,
     NodePool,
 )
@@ -22,6 +25,7 @@ from sandbox.digitalocean.pools import NodePoolCreate, new_pool
 from sandbox.digitalocean.routes.registries import named_registry, only_registry
 from sandbox.digitalocean.state import ACCESS_CLUSTER, CREDENTIAL_LIFETIME
 from sandbox.digitalocean.validation import (
+    OVERLAY,
     check_cluster_name,
     check_droplet_limit,
     check_maintenance,
@@ -34,7 +38,6 @@ from sandbox.digitalocean.validation import (
 from sandbox.digitalocean.views import cluster_view, kubeconfig, version_view
 from sandbox.emulator import no_content
 
-_CLUSTER_SUBNET = "10.244.0.0/16"
 _SERVICE_SUBNET = "10.245.0.0/16"
 _HA_BY_DEFAULT_SINCE = (1, 36)
 
@@ -49,36 +52,13 @@ class Maintenance(Body):
         return policy
 
 
-class Features(Body):
-    """Add-ons, which the emulator stores and returns without effect."""
-
-    control_plane_firewall: dict[str, Any] | None = None
-    cluster_autoscaler_configuration: dict[str, Any] | None = None
-    routing_agent: dict[str, Any] | None = None
-    sso: dict[str, Any] | None = None
-    coredns_autoscaler: dict[str, Any] | None = None
-    p2p_oci_registry_plugin: dict[str, Any] | None = None
-    amd_gpu_device_plugin: dict[str, Any] | None = None
-    amd_gpu_device_metrics_exporter_plugin: dict[str, Any] | None = None
-    nvidia_gpu_device_plugin: dict[str, Any] | None = None
-    rdma_shared_dev_plugin: dict[str, Any] | None = None
-
-    def configured(self) -> dict[str, dict[str, Any]]:
-        """The add-ons with content; clients written in Go send `{}` or nulls for the others."""
-        features = {
-            name: {key: value for key, value in (getattr(self, name) or {}).items() if value}
-            for name in Features.model_fields
-        }
-        return {name: content for name, content in features.items() if content}
-
-
-class ClusterCreate(Features):
+class ClusterCreate(Body, extra="allow"):
     name: str
     region: str
     version: str
     node_pools: list[NodePoolCreate]
     vpc_uuid: str | None = None
-    cluster_subnet: str = _CLUSTER_SUBNET
+    cluster_subnet: str = OVERLAY
     service_subnet: str = _SERVICE_SUBNET
     ha: bool | None = None
     tags: Sequence[str] = ()
@@ -87,7 +67,7 @@ class ClusterCreate(Features):
     surge_upgrade: bool = False
 
 
-class ClusterUpdate(Features):
+class ClusterUpdate(Body, extra="allow"):
     name: str | None = None
     ha: bool | None = None
     tags: list[str] | None = None
@@ -181,7 +161,10 @@ async def create_cluster(call: Call) -> Response:
             raise invalid(f"validation error: no VPC {body.vpc_uuid} in region {body.region}")
     else:
         vpc = account.default_vpc(body.region)
-    check_subnets(body.cluster_subnet, body.service_subnet, vpc.ip_range)
+    check_subnets(body.cluster_subnet, body.service_subnet, vpc, data)
+    features = fields.changed(fields.CLUSTER, None, body.model_extra)
+    fields.check_cluster(features)
+    _check_nodes_network(features, body.vpc_uuid, data)
     now = account.clock.now()
     cluster = Cluster(
         id=str(uuid4()),
@@ -197,7 +180,7 @@ async def create_cluster(call: Call) -> Response:
         maintenance_policy=maintenance,
         auto_upgrade=body.auto_upgrade,
         surge_upgrade=body.surge_upgrade,
-        features=body.configured(),
+        features=features,
         status=ClusterStatus(state="provisioning", message="provisioning"),
         created_at=now,
         updated_at=now,
@@ -222,6 +205,8 @@ async def update_cluster(call: Call) -> Response:
     if cluster.ha and body.ha is False:
         raise invalid("validation error: high availability cannot be disabled")
     maintenance = body.maintenance_policy.policy() if body.maintenance_policy else None
+    features = fields.changed(fields.CLUSTER, cluster.features, body.model_extra)
+    fields.check_cluster(features)
     with call.account.changing():
         cluster.name = body.name or cluster.name
         cluster.tags = tags
@@ -231,9 +216,18 @@ async def update_cluster(call: Call) -> Response:
             cluster.auto_upgrade = body.auto_upgrade
         if body.surge_upgrade is not None:
             cluster.surge_upgrade = body.surge_upgrade
-        cluster.features = cluster.features | body.configured()
+        cluster.features = features
         cluster.updated_at = call.account.clock.now()
     return _change(call, cluster)
+
+
+def _check_nodes_network(
+    features: Mapping[str, Any], vpc_uuid: str | None, data: AccountData
+) -> None:
+    if "worker_subnet_uuid" in features and not vpc_uuid:
+        raise invalid("validation error: worker_subnet_uuid requires vpc_uuid")
+    if features.get("isolated_workers") and vpc_uuid not in data.nat_gateways:
+        raise invalid("validation error: isolated_workers requires a NAT gateway in the VPC")
 
 
 def own_tags(requested: Sequence[str] | None, cluster: Cluster) -> list[str]:
@@ -271,6 +265,35 @@ async def upgrade_cluster(call: Call) -> Response:
         cluster.updated_at = call.account.clock.now()
     call.clusters.reconcile(cluster.id)
     return accepted()
+
+
+async def run_lint(call: Call) -> Response:
+    cluster, now = cluster_of(call), call.account.clock.now()
+    check_not_deleting(cluster)
+    diagnostics = []
+    if call.account.faults.is_active("lint-error", cluster.name):
+        webhook = {"kind": "validating webhook configuration", "name": "policy", "namespace": ""}
+        message = "Validating webhook is configured in such a way that it may be problematic during"
+        diagnostics.append(
+            Diagnostic(
+                check_name="admission-controller-webhook",
+                severity="error",
+                message=f"{message} upgrades.",
+                object=webhook,
+            )
+        )
+    run = LintRun(run_id=str(uuid4()), requested_at=now, completed_at=now, diagnostics=diagnostics)
+    with call.account.changing():
+        cluster.lint_runs[run.run_id] = run
+    return JSONResponse({"run_id": run.run_id}, 202)
+
+
+async def get_lint_results(call: Call) -> Response:
+    runs = cluster_of(call).lint_runs
+    run_id = call.request.query_params.get("run_id") or next(reversed(runs), "")
+    if run_id not in runs:
+        raise not_found("clusterlint run not found")
+    return JSONResponse(runs[run_id].model_dump(mode="json"))
 
 
 def _reachable(call: Call) -> Cluster:
@@ -362,6 +385,8 @@ OPERATIONS = (
     Operation("DELETE", _CLUSTER, delete_cluster, ("kubernetes:delete",)),
     Operation("GET", f"{_CLUSTER}/upgrades", list_upgrades, ("kubernetes:read",)),
     Operation("POST", f"{_CLUSTER}/upgrade", upgrade_cluster, ("kubernetes:update",)),
+    Operation("POST", f"{_CLUSTER}/clusterlint", run_lint, ("kubernetes:update",)),
+    Operation("GET", f"{_CLUSTER}/clusterlint", get_lint_results, ("kubernetes:read",)),
     Operation("GET", f"{_CLUSTER}/kubeconfig", get_kubeconfig, (ACCESS_CLUSTER,)),
     Operation("GET", f"{_CLUSTER}/credentials", get_credentials, (ACCESS_CLUSTER,)),
     Operation("GET", f"{_CLUSTER}/user", get_user, ("kubernetes:read",)),

@@ -1,4 +1,5 @@
-"""VPCs: docs.digitalocean.com/reference/api/reference/vpcs"""
+"""VPCs and their NAT gateways: docs.digitalocean.com/reference/api/reference/vpcs and
+docs.digitalocean.com/reference/api/reference/vpc-nat-gateways"""
 
 import ipaddress
 import re
@@ -9,7 +10,7 @@ from sandbox.digitalocean.errors import ApiError, invalid, not_found
 from sandbox.digitalocean.models import AccountData, Vpc
 from sandbox.digitalocean.operations import Body, Call, Operation
 from sandbox.digitalocean.validation import check_region
-from sandbox.digitalocean.views import vpc_view
+from sandbox.digitalocean.views import nat_gateway_view, vpc_view
 from sandbox.emulator import no_content
 
 _NAME = re.compile(r"[a-zA-Z0-9.-]+")
@@ -146,6 +147,11 @@ async def list_members(call: Call) -> Response:
     )
 
 
+async def list_nat_gateways(call: Call) -> Response:
+    gateways = call.account.data.nat_gateways.items()
+    return call.page("vpc_nat_gateways", [nat_gateway_view(*item) for item in gateways])
+
+
 OPERATIONS = (
     Operation("GET", "/vpcs", list_vpcs, ("vpc:read",)),
     Operation("POST", "/vpcs", create_vpc, ("vpc:create",)),
@@ -154,4 +160,5 @@ OPERATIONS = (
     Operation("PATCH", "/vpcs/{vpc_id}", update_vpc, ("vpc:update",)),
     Operation("DELETE", "/vpcs/{vpc_id}", delete_vpc, ("vpc:delete",)),
     Operation("GET", "/vpcs/{vpc_id}/members", list_members, ("vpc:read",)),
+    Operation("GET", "/vpc_nat_gateways", list_nat_gateways, ("nat_gateway:read",)),
 )

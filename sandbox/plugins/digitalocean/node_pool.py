@@ -57,7 +57,10 @@ POOL_FIELDS: Fields = {
     "tags": tags(),
     "labels": strings_by_key(),
     "taints": set_of(object_of(_TAINT)),
-    "gpuPartitionMode": string(replaces=True, rule=one_of("SPX_NPS1", "DPX_NPS2")),
+    "gpuPartitionMode": string(
+        replaces=True,
+        rule=one_of("AMD_PARTITION_MODE_SPX_NPS1", "AMD_PARTITION_MODE_DPX_NPS2"),
+    ),
     "actualNodeCount": integer(output=True),
     "nodes": list_of(object_of(_NODE), output=True),
 }
