@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -46,6 +45,10 @@ def diff(
     allow_prune: Annotated[
         bool, typer.Option("--allow-prune", help="Allow the deletion of data in prod.")
     ] = False,
+    check_images: Annotated[
+        bool,
+        typer.Option("--check-images", help="Look images up in the registry of your token."),
+    ] = False,
     file: Annotated[
         Path | None,
         typer.Option("--file", metavar="FILE", help="File to write the comment's text to."),
@@ -77,7 +80,7 @@ def diff(
             origin=origin,
             offline=offline,
             prune_allowed=allow_prune,
-            tags=_tags(),
+            tags=_tags() if check_images else None,
         )
         diffs = comparison.run(stacks or ENVIRONMENTS)
     text = report.comment(diffs)
@@ -87,16 +90,13 @@ def diff(
     _require_passed(diffs)
 
 
-def _tags() -> Tags | None:
-    """The tags in the team's registry, if the environment has a token to read it."""
-    if not os.environ.get("DIGITALOCEAN_TOKEN"):
-        return None
+def _tags() -> Tags:
+    """The tags in the team's registry, read with the token in DIGITALOCEAN_TOKEN."""
     from functools import cache
 
     from doks_gitops.account import DigitalOceanClient
 
-    client = DigitalOceanClient.from_environment()
-    return cache(client.tags)
+    return cache(DigitalOceanClient.from_environment().tags)
 
 
 def _as_json(diff: EnvironmentDiff) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.project import IN_CLUSTER
 from doks_gitops.diff.environment import Declared
-from doks_gitops.diff.objects import Change, Object, key_of
+from doks_gitops.diff.objects import CLUSTER_SCOPED, Change, Object, key_of
 from doks_gitops.images import ImageReference
 
 DOCR = "registry.digitalocean.com"
@@ -47,18 +47,6 @@ _CHANGEABLE_OF_STATEFULSET = (
 """https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"""
 _REPLACED = ("Replace=true", "Force=true")
 """Sync options with which Argo CD deletes and creates what can't be changed."""
-_CLUSTER_SCOPED = frozenset(
-    {
-        "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding",
-        "CustomResourceDefinition", "StorageClass", "VolumeSnapshotClass", "IngressClass",
-        "PriorityClass", "RuntimeClass", "APIService", "MutatingWebhookConfiguration",
-        "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy",
-        "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicy",
-        "MutatingAdmissionPolicyBinding", "CSIDriver", "CSINode", "VolumeAttachment",
-        "CertificateSigningRequest", "FlowSchema", "PriorityLevelConfiguration", "GatewayClass",
-        "ClusterIssuer", "DeviceClass", "VolumeAttributesClass", "ServiceCIDR", "IPAddress",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -79,7 +67,7 @@ def is_cluster_scoped(item: Object, definitions: Sequence[Object] = ()) -> bool:
         group = str(item.get("apiVersion")).partition("/")[0]
         if (spec.get("group"), names.get("kind")) == (group, item.get("kind")):
             return spec.get("scope") == "Cluster"
-    return item.get("kind") in _CLUSTER_SCOPED
+    return item.get("kind") in CLUSTER_SCOPED
 
 
 def immutable(change: Change, application: Declared) -> Iterator[Finding]:

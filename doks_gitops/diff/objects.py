@@ -26,6 +26,19 @@ _NOISE = (
     "argocd.argoproj.io/tracking-id",
 )
 """Annotations that repeat what the object has elsewhere."""
+CLUSTER_SCOPED = frozenset(
+    {
+        "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding",
+        "CustomResourceDefinition", "StorageClass", "VolumeSnapshotClass", "IngressClass",
+        "PriorityClass", "RuntimeClass", "APIService", "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding", "CSIDriver", "CSINode", "VolumeAttachment",
+        "CertificateSigningRequest", "FlowSchema", "PriorityLevelConfiguration", "GatewayClass",
+        "ClusterIssuer", "DeviceClass", "VolumeAttributesClass", "ServiceCIDR", "IPAddress",
+    }
+)  # fmt: skip
+"""Kinds of Kubernetes, and well-known ones of others, whose objects have no namespace."""
 SIMILAR = 0.8
 """Share of equal lines from which on a deleted and a new object are one that was renamed or
 moved."""
@@ -73,6 +86,8 @@ class Change:
 def key_of(item: Object, namespace: str = "") -> Key:
     """The key of an object. `namespace`: of objects that name none."""
     metadata = item.get("metadata") or {}
+    if item.get("kind") in CLUSTER_SCOPED:
+        namespace = ""
     group = str(item.get("apiVersion", "")).rpartition("/")[0]
     name = metadata.get("name") or metadata.get("generateName") or ""
     own = metadata.get("namespace") or namespace

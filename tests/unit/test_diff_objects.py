@@ -55,6 +55,11 @@ def test_object_in_the_default_namespace_is_the_one_that_names_it() -> None:
     assert change.operation == "update"
 
 
+def test_object_without_a_namespace_by_its_kind_is_shown_without_one() -> None:
+    [change] = changes([], [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}])
+    assert str(change.key) == "Namespace a"
+
+
 def test_renamed_object_is_one_change() -> None:
     [change] = changes([deployment("web")], [deployment("web", replicas=1) | {
         "metadata": {"name": "shop"}
