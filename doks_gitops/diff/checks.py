@@ -195,13 +195,15 @@ def forbidden(
 
 def _listed(kind: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> bool:
     return any(
-        all(
-            fnmatch.fnmatchcase(kind[field], str(entry.get(field) or ""))
-            for field in ("group", "kind")
-        )
-        and fnmatch.fnmatchcase(kind["name"], str(entry.get("name") or "*"))
+        all(_matches(kind[field], str(entry.get(field) or "")) for field in ("group", "kind"))
+        and _matches(kind["name"], str(entry.get("name") or "*"))
         for entry in entries
     )
+
+
+def _matches(text: str, pattern: str) -> bool:
+    """As Go's `filepath.Match`, which writes `[^...]` where Python has `[!...]`."""
+    return fnmatch.fnmatchcase(text, pattern.replace("[^", "[!"))
 
 
 def _is_destination(namespace: str, destinations: Sequence[Mapping[str, Any]]) -> bool:

@@ -176,14 +176,14 @@ def test_application_that_can_not_be_rendered_is_told_and_fails(
 def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]:
     stack: list[Any] = []
 
-    def render(
-        source: dict[str, Any], files: Files, options: Options = Options("1.34.0")
-    ) -> Rendering:
+    def render(source: dict[str, Any], files: Files, options: Options | None = None) -> Rendering:
         commit({"README.md": "text"})
         git(clone, "switch", "--quiet", "--create", "change")
         commit(files)
         declared = Declared("dev-app", {"source": {"repoURL": URL, **source}}, "Pulumi.dev.yaml")
-        env = Environment("dev", "dev", options, frozenset({URL}), {"dev-app": declared}, {})
+        env = Environment(
+            "dev", "dev", options or Options("1.34.0"), frozenset({URL}), {"dev-app": declared}, {}
+        )
         context = checked_out(clone, "main", "HEAD")
         revisions: Revisions = context.__enter__()
         stack.append(context)
