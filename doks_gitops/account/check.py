@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from semver import Version
 
@@ -229,9 +232,27 @@ def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]
                 "true: high availability can't be turned off, so the cluster would be replaced",
                 "true",
             )
+        if running.options.get("sso", {}).get("required"):
+            yield _only_sso(settings, running)
     replaced = replacement(settings, account)
     if cluster.protect and replaced is not None:
         yield from _protected(settings, replaced)
+
+
+def _only_sso(settings: Settings, running: RunningCluster) -> Finding:
+    url = f"{settings.digitalocean.api_endpoint.rstrip('/')}/v2/kubernetes/clusters/{running.id}"
+    body = json.dumps({"name": running.name, "sso": {"required": False}})
+    finding = _finding(
+        settings,
+        ("cluster", "sso", "required"),
+        f'true in the account, for the cluster "{running.name}" ({running.id})',
+        "false: the cluster refuses the API token, which is the only way in for this program",
+    )
+    command = (
+        'curl --fail -X PUT -H "Authorization: Bearer $DIGITALOCEAN_TOKEN"'
+        f' -H "Content-Type: application/json" -d {shlex.quote(body)} {url}'
+    )
+    return replace(finding, fix=command)
 
 
 def _protected(settings: Settings, replaced: Replacement) -> Iterator[Finding]:

@@ -380,7 +380,7 @@ def _pool(pool: responses.NodePool) -> RunningPool:
         taints=frozenset(
             (taint.key, taint.value or "", taint.effect) for taint in pool.taints or ()
         ),
-        gpu_partition_mode=pool.gpu_partition_mode,
+        options=pool.options,
         tags=responses.own_tags(pool.tags),
     )
 

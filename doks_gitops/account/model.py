@@ -27,7 +27,8 @@ class RunningPool:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: frozenset[tuple[str, str, str]] = frozenset()
     """Key, value and effect of each."""
-    gpu_partition_mode: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Other values in the API, such as `gpu_partition_mode`."""
     tags: frozenset[str] = frozenset()
     """In lower case, without those that DigitalOcean and its provider add."""
 
@@ -82,7 +83,8 @@ class RunningCluster:
     @property
     def default_pool_mode(self) -> str | None:
         """GPU partition mode of `default_pool`."""
-        return self.pools[self.default_pool].gpu_partition_mode if self.default_pool else None
+        pool = self.pools.get(self.default_pool or "")
+        return str(pool.options.get("gpu_partition_mode") or "") or None if pool else None
 
     @property
     def default_pool_size(self) -> str | None:

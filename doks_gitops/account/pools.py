@@ -1,4 +1,5 @@
-"""Which pool is the cluster's first one, and which pools Pulumi does not know."""
+"""Which pool is the cluster's first one, which pools an update replaces, and which Pulumi does not
+know."""
 
 from __future__ import annotations
 
@@ -36,3 +37,29 @@ def unknown_pool_text(settings: Settings, running: RunningCluster, name: str) ->
         f" kubernetes cluster node-pool delete {running.id} {pool.id}. To keep it: add it to"
         f" cluster.nodePools, then bin/platform recover --stack {settings.stack}, which adopts it"
     )
+
+
+def replaced_pools(settings: Settings, running: RunningCluster) -> Iterator[str]:
+    """Yields what an update does to each pool that it replaces, without the first one, which is
+    replaced with the cluster."""
+    for pool in settings.cluster.node_pools:
+        current = running.pools.get(pool.name)
+        if current is None or pool.name == running.default_pool:
+            continue
+        mode = current.options.get("gpu_partition_mode") or None
+        changes = [
+            f"{key} changes from {before or 'nothing'} to {after or 'nothing'}"
+            for key, before, after in (
+                ("size", current.size, pool.size),
+                ("gpuPartitionMode", mode, pool.gpu_partition_mode),
+            )
+            if before != after
+        ]
+        if changes:
+            yield (
+                f"This update replaces the node pool {pool.name} of the cluster {running.name}:"
+                f" {' and '.join(changes)}, which DigitalOcean can't do in place. Its nodes are"
+                " deleted before there are new ones: their pods stop, and what is on the nodes'"
+                " disks is lost. To avoid that, add another pool first, and remove this one when"
+                " the pods have moved."
+            )

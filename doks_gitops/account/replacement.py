@@ -13,7 +13,12 @@ import pulumi
 
 from doks_gitops.account import messages, network
 from doks_gitops.account.model import Account, RunningCluster, Vpc
-from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
+from doks_gitops.account.pools import (
+    first_pool,
+    replaced_pools,
+    unknown_pool_text,
+    unknown_pools,
+)
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of
@@ -136,6 +141,8 @@ def warn(settings: Settings, account: Account) -> None:
     if replaced is None and running is not None:
         if (advice := network.advice(running)) is not None:
             pulumi.info(advice)
+        for text in replaced_pools(settings, running):
+            messages.warn(text)
         for name in unknown_pools(settings, running) if pulumi.runtime.is_dry_run() else ():
             messages.warn(
                 "Unless this update deletes it, Pulumi's state does not have"

@@ -72,7 +72,7 @@ class Taint(BaseModel):
     effect: str
 
 
-class NodePool(BaseModel):
+class NodePool(BaseModel, extra="allow"):
     id: str
     name: str
     size: str
@@ -82,8 +82,12 @@ class NodePool(BaseModel):
     max_nodes: int | None = None
     labels: dict[str, str] | None = None
     taints: list[Taint] | None = None
-    gpu_partition_mode: str | None = None
     tags: Tags = []
+
+    @property
+    def options(self) -> dict[str, object]:
+        """The other values, such as `gpu_partition_mode`."""
+        return self.model_extra or {}
 
 
 class Cluster(BaseModel, extra="allow"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from components.names import CLUSTER_NAMESPACES
 from doks_gitops.settings.base import Path
 
 BY_ENVIRONMENT: Mapping[str, Mapping[Path, bool]] = MappingProxyType(
@@ -34,6 +35,7 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
     """`raw`, the sections of a stack file, with the defaults of the environment and these:
 
     - `project.name`: the environment
+    - `project.namespaces`: those of the applications, without those that each cluster has
     - `appOfApps.path`: `argocd/<environment>`
     - `repository` of a source and of `appOfApps`: the only repository; if there are several, the
       only one of the source's type
@@ -45,6 +47,9 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
         _default(sections, "project", "name", environment)
         _default(sections, "appOfApps", "path", f"argocd/{environment}")
     repositories, applications = sections.get("repositories"), sections.get("applications")
+    if "appOfApps" not in sections and (namespaces := _namespaces(applications)):
+        sections.setdefault("project", {"name": environment} if environment else {})
+        _default(sections, "project", "namespaces", namespaces)
     if isinstance(repositories, Mapping):
         if "appOfApps" in sections:
             sections["appOfApps"] = _with_repository(sections["appOfApps"], repositories)
@@ -54,6 +59,13 @@ def complete(raw: Mapping[str, object], environment: str | None) -> dict[str, ob
                 for name, application in applications.items()
             }
     return sections
+
+
+def _namespaces(applications: object) -> list[str]:
+    """The namespaces of the applications that belong to nothing else."""
+    items = applications.values() if isinstance(applications, Mapping) else ()
+    named = (item.get("namespace") for item in items if isinstance(item, Mapping))
+    return sorted({name for name in named if isinstance(name, str)} - {*CLUSTER_NAMESPACES})
 
 
 def _with_repository(source: object, repositories: Mapping[str, object]) -> object:

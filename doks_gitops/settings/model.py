@@ -706,9 +706,11 @@ class Project(Model):
     description: scalars.Description = Field(
         default="", description="Description, shown by Argo CD."
     )
-    namespaces: Annotated[ListOf[scalars.NamespacePattern], Field(min_length=1)] = Field(
-        description="Namespaces of the cluster that the applications may deploy to."
-    )
+    namespaces: Annotated[
+        ListOf[scalars.NamespacePattern],
+        Field(min_length=1),
+        DefaultFrom("those of the applications"),
+    ] = Field(description="Namespaces of the cluster that the applications may deploy to.")
     cluster_resources: ListOf[ResourceKind] = Field(
         default=(ResourceKind(group="", kind="Namespace"),),
         description="Cluster-scoped kinds that the applications may create; of Namespace, only "
@@ -1230,7 +1232,9 @@ class Settings(Model):
         "choice.",
     )
     project: Project | None = Field(
-        default=None, description="Argo CD's project of this stack; required unless `appOfApps`."
+        default=None,
+        description="Argo CD's project of this stack. Default, unless `appOfApps`: one "
+        "for the namespaces of the applications.",
     )
     applications: Mapping[scalars.Name, Application] = Field(
         default_factory=dict, description="Applications by name."

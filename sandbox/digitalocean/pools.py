@@ -100,13 +100,14 @@ def change_pool(
     if body.taints is not None:
         taints = [Taint(taint.key, taint.value, taint.effect) for taint in body.taints]
     tags = pool.tags if body.tags is None else body.tags
+    features = fields.changed(fields.NODE_POOL, pool.features, body.model_extra)
     check_pool_name(name, other_names, where)
     check_count(count, auto_scale, least, most, where)
     check_labels(labels, taints, where)
     check_tags(tags)
 
     pool.name, pool.auto_scale, pool.min_nodes, pool.max_nodes = name, auto_scale, least, most
-    pool.labels, pool.taints = labels, taints
+    pool.labels, pool.taints, pool.features = labels, taints, features
     pool.tags = [tag for tag in tags if tag != "k8s" and not tag.startswith("k8s:")]
     resize(account, pool, count)
 

@@ -20,15 +20,8 @@ class Board(Protocol):
     def begin(self, tool: str) -> None:
         """Work on `tool` starts; its time counts from now."""
 
-    def show(
-        self,
-        tool: str,
-        state: str,
-        done: int = 0,
-        total: int | None = None,
-        unit: str = "packages",
-    ) -> None:
-        """`tool` is now in `state`, after `done` of `total` units (None: unknown)."""
+    def show(self, tool: str, state: str, done: int = 0, total: int | None = None) -> None:
+        """`tool` is now in `state`, after `done` of `total` steps (None: unknown)."""
 
     def end(self, tool: str, state: str = "done") -> None:
         """Work on `tool` has ended; its last `state` is said only if there was one before."""
@@ -79,14 +72,7 @@ class _Bars:
     def begin(self, tool: str) -> None:
         self._bars.start_task(self._tasks[tool])
 
-    def show(
-        self,
-        tool: str,
-        state: str,
-        done: int = 0,
-        total: int | None = None,
-        unit: str = "packages",
-    ) -> None:
+    def show(self, tool: str, state: str, done: int = 0, total: int | None = None) -> None:
         self._bars.update(self._tasks[tool], state=state, completed=done, total=total)
 
     def end(self, tool: str, state: str = "done") -> None:
@@ -104,10 +90,9 @@ class _Row:
     state: str = "waiting"
     done: int = 0
     total: int | None = None
-    unit: str = ""
 
     def __str__(self) -> str:
-        progress = f", {self.done} of {self.total} {self.unit}" if self.total else ""
+        progress = f", {100 * self.done // self.total}%" if self.total else ""
         return f"{self.state}{progress} ({time.monotonic() - self.began:.0f} s)"
 
 
@@ -119,17 +104,10 @@ class _Lines:
     def begin(self, tool: str) -> None:
         self._rows[tool] = _Row(began=time.monotonic())
 
-    def show(
-        self,
-        tool: str,
-        state: str,
-        done: int = 0,
-        total: int | None = None,
-        unit: str = "packages",
-    ) -> None:
+    def show(self, tool: str, state: str, done: int = 0, total: int | None = None) -> None:
         row = self._rows[tool]
         changed = row.state != state
-        row.state, row.done, row.total, row.unit = state, done, total, unit
+        row.state, row.done, row.total = state, done, total
         if changed:
             self._print(f"{tool}: {state}")
 

@@ -79,8 +79,7 @@ async def _download_all(
         assert release
 
         def on_progress(done: int, size: int | None) -> None:
-            total = size and size >> 20
-            board.show(recipe.name, "downloading", done >> 20, total, unit="MiB")
+            board.show(recipe.name, "downloading", done, size)
 
         board.begin(recipe.name)
         try:
@@ -90,7 +89,7 @@ async def _download_all(
                 for binary in recipe.binaries:
                     program = folder / "bin" / binary.name
                     version = await asyncio.to_thread(machine.version_of, program, binary.question)
-                    if version != recipe.version:
+                    if binary.question and version != recipe.version:
                         raise Untrusted(f"{binary.name} does not report version {recipe.version}")
         except (Unavailable, OSError) as error:
             board.end(recipe.name, "not available")
@@ -98,7 +97,12 @@ async def _download_all(
         board.end(recipe.name)
         return None
 
-    async with client() as session, progress.beating(board):
+    try:
+        session = client()
+    except (ImportError, OSError, ValueError) as error:
+        reason = Unavailable(f"the settings for proxies and certificates can't be used ({error})")
+        return [reason] * len(artifacts)
+    async with session, progress.beating(board):
         return await asyncio.gather(*map(attempt, artifacts))
 
 
@@ -138,9 +142,16 @@ def download_plugin(name: str, store: Store) -> Path:
 
 
 def client() -> httpx.AsyncClient:
-    """A client for the publishers' hosts, which never leaves HTTPS and uses no `.netrc`."""
+    """A client for the publishers' hosts, which never leaves HTTPS.
+
+    Raises ImportError, OSError or ValueError if the environment names an unusable proxy or bundle.
+    """
     if bundle := os.environ.get("REQUESTS_CA_BUNDLE"):
-        context = ssl.create_default_context(cafile=bundle)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        is_folder = Path(bundle).is_dir()
+        context.load_verify_locations(
+            cafile=None if is_folder else bundle, capath=bundle if is_folder else None
+        )
     else:
         context = httpx.create_ssl_context()
         # A company's own authority is often known to the system alone.

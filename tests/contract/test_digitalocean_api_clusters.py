@@ -3,6 +3,7 @@
 import base64
 import errno
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from azure.core.exceptions import HttpResponseError
 
+from sandbox.digitalocean import fields
 from sandbox.digitalocean.backend import Taint
 from tests.contract.digitalocean_api import (
     Emulator,
@@ -276,6 +278,16 @@ def test_a_cluster_can_be_deleted_while_it_is_provisioned(do: Emulator) -> None:
         ({"cluster_subnet": "10.244.0.0"}, "cluster_subnet"),
         ({"service_subnet": "10.244.8.0/22"}, "service_subnet overlaps with cluster_subnet"),
         ({"cluster_subnet": "10.100.0.0/16"}, "cluster_subnet overlaps with vpc"),
+        ({"routing_agent": {"enabled": "yes"}}, "routing_agent.enabled: Input should be"),
+        ({"sso": {"enabled": True, "client_id": "doks"}}, "sso needs issuer_url and client_id"),
+        ({"sso": {"required": True}}, "sso.required can only be true when sso.enabled is true"),
+        ({"control_plane_firewall": {"allowed_addresses": ["me"]}}, "'me' is no IPv4 address"),
+        (
+            {"cluster_autoscaler_configuration": {"expanders": ["price"]}},
+            "cluster_autoscaler_configuration.expanders.0: Input should be",
+        ),
+        ({"isolated_workers": True}, "isolated_workers requires a NAT gateway in the VPC"),
+        ({"worker_subnet_uuid": "5f9aae51"}, "worker_subnet_uuid requires vpc_uuid"),
     ],
 )
 def test_an_invalid_cluster_is_refused(
@@ -554,3 +566,71 @@ def test_the_cluster_user_has_the_account_s_email(do: Emulator) -> None:
     cluster = do.running_cluster()
     user = do.pydo().kubernetes.get_cluster_user(cluster["id"])["kubernetes_cluster_user"]
     assert user == {"username": do.account.data.email, "groups": ["k8saas:authenticated"]}
+
+
+# Fields that the emulator only keeps
+
+
+def documented(do: Emulator, name: str, parts: Iterable[str]) -> bool:
+    """Whether DigitalOcean's description of the API, of which pydo is made, has an object `name`
+    with these parts; without parts, whether it has the field `name`."""
+    text = do.pydo().kubernetes.create_cluster.__doc__ or ""
+    start = text.index(f'"{name}": ')
+    end = text.index("}", start)
+    return all(f'"{part}": ' in text[start:end] for part in parts)
+
+
+def test_the_fields_are_those_of_the_published_description_of_the_api(do: Emulator) -> None:
+    for name, field in (*fields.CLUSTER.items(), *fields.NODE_POOL.items()):
+        names = field.type.model_fields if hasattr(field.type, "model_fields") else ()
+        assert documented(do, name, names), name
+
+
+def test_a_switch_is_switched_off_and_what_an_update_leaves_out_is_kept(do: Emulator) -> None:
+    sso = {"enabled": True, "issuer_url": "https://sso.example.com", "client_id": "doks"}
+    cluster = do.running_cluster(nfs_csi_plugin={"enabled": True}, sso=sso, unknown={"a": 1})
+    assert "unknown" not in cluster
+    body = {"name": cluster["name"], "nfs_csi_plugin": {"enabled": False}, "sso": {}}
+    do.http().put(f"{CLUSTERS}/{cluster['id']}", json=body).raise_for_status()
+    updated = do.cluster(cluster["id"])
+    assert (updated["nfs_csi_plugin"], updated["sso"]) == ({"enabled": False}, sso)
+
+
+def test_what_is_decided_when_a_cluster_is_created_is_not_updated(do: Emulator) -> None:
+    vpc = do.in_server(lambda: do.account.add_vpc("own", "nyc1")).id
+    do.in_server(lambda: do.account.add_nat_gateway(vpc))
+    mode = "AMD_PARTITION_MODE_SPX_NPS1"
+    pools = [pool_request(gpu_partition_mode=mode)]
+    cluster = do.running_cluster(vpc_uuid=vpc, isolated_workers=True, node_pools=pools)
+    [pool] = cluster["node_pools"]
+    path, changes = f"{CLUSTERS}/{cluster['id']}", {"isolated_workers": False}
+    do.http().put(path, json={"name": cluster["name"], **changes}).raise_for_status()
+    other = {"name": "default", "count": 2, "gpu_partition_mode": "AMD_PARTITION_MODE_DPX_NPS2"}
+    do.http().put(f"{path}/node_pools/{pool['id']}", json=other).raise_for_status()
+    updated = do.cluster(cluster["id"])
+    assert updated["isolated_workers"] is True
+    assert [pool["gpu_partition_mode"] for pool in updated["node_pools"]] == [mode]
+
+
+def test_nat_gateways_are_listed_with_their_vpcs(do: Emulator) -> None:
+    vpc = do.in_server(lambda: do.account.add_vpc("own", "nyc1")).id
+    assert do.http().get("/v2/vpc_nat_gateways").json()["vpc_nat_gateways"] == []
+    do.in_server(lambda: do.account.add_nat_gateway(vpc))
+    [gateway] = do.http().get("/v2/vpc_nat_gateways").json()["vpc_nat_gateways"]
+    assert (gateway["state"], gateway["vpcs"]) == ("ACTIVE", [{"vpc_uuid": vpc}])
+
+
+def test_the_cluster_linter_is_run_and_its_results_are_read(do: Emulator) -> None:
+    cluster = do.running_cluster()
+    linter = do.pydo().kubernetes
+    assert error_of(do.http().get(f"{CLUSTERS}/{cluster['id']}/clusterlint"))[0] == 404
+    first = linter.run_cluster_lint(cluster["id"], body={})["run_id"]
+    do.add_fault("lint-error", cluster["name"])
+    linter.run_cluster_lint(cluster["id"], body={})
+    clean = linter.get_cluster_lint_results(cluster["id"], run_id=first)
+    assert (clean["run_id"], clean["diagnostics"]) == (first, [])
+    assert clean["completed_at"]
+    [finding] = linter.get_cluster_lint_results(cluster["id"])["diagnostics"]
+    assert finding["severity"] == "error"
+    assert finding["check_name"] == "admission-controller-webhook"
+    assert "clusterlint" not in do.cluster(cluster["id"])

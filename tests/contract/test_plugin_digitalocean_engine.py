@@ -104,3 +104,43 @@ def test_a_cluster_whose_registry_integration_failed_is_completed_by_the_next_ru
     retried = stack.up()
     assert retried.code == 0, retried.output
     assert list(do.account.data.clusters) == [cluster.id]
+
+
+CLUSTER_PROGRAM = """
+import pulumi
+import pulumi_digitalocean as do
+from components.cluster import DoksCluster, DoksClusterArgs, Network, NodePool
+
+cluster = DoksCluster(
+    "cluster",
+    DoksClusterArgs(
+        cluster_name="microservices-demo",
+        region="nyc1",
+        version="1.34.11-do.0",
+        access_token="none",
+        node_pools=[NodePool("default", "s-2vcpu-4gb", count=1)],
+        {network}
+    ),
+)
+"""
+NETWORK = 'network=Network("172.20.0.0/16", "172.21.0.0/20"), hold_network={hold}'
+
+
+def test_a_cluster_keeps_the_network_that_it_was_made_with_until_it_may_be_replaced(
+    stack: Stack, do: Emulator
+) -> None:
+    def up(network: str) -> tuple[dict[str, int], str]:
+        stack.program(CLUSTER_PROGRAM.format(network=network))
+        run = stack.up()
+        assert run.code == 0, run.output
+        clusters = do.account.data.clusters.values()
+        [cluster] = [cluster for cluster in clusters if cluster.status.state == "running"]
+        return run.changes, cluster.cluster_subnet
+
+    assert up("")[1] == "10.244.0.0/16"
+    assert up(NETWORK.format(hold=True)) == ({"same": 3}, "10.244.0.0/16")
+    assert stack.refresh().changes == {"same": 3}
+    changes, pods = up(NETWORK.format(hold=False))
+    assert (changes["replace"], pods) == (1, "172.20.0.0/16")
+    assert up(NETWORK.format(hold=True)) == ({"same": 3}, "172.20.0.0/16")
+    assert up("hold_network=True") == ({"same": 3}, "172.20.0.0/16")

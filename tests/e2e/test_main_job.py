@@ -4,6 +4,8 @@ import base64
 import json
 import ssl
 import subprocess
+from ipaddress import IPv4Network
+from itertools import combinations
 from pathlib import Path
 
 import httpx
@@ -43,6 +45,21 @@ def test_three_environments_live_side_by_side_within_five_gib(sandbox: Sandbox) 
     for application in APPLICATIONS:
         assert sandbox.is_healthy(application)
     assert status["memory"] < 5 * GIB
+
+
+def test_the_networks_of_the_three_clusters_overlap_neither_each_other_nor_their_vpc(
+    sandbox: Sandbox,
+) -> None:
+    with sandbox.api() as api:
+        clusters = api.get("/v2/kubernetes/clusters").json()["kubernetes_clusters"]
+        vpcs = api.get("/v2/vpcs").json()["vpcs"]
+    ranges = [
+        *(cluster[key] for cluster in clusters for key in ("cluster_subnet", "service_subnet")),
+        *(vpc["ip_range"] for vpc in vpcs),
+    ]
+    networks = [IPv4Network(text) for text in ranges]
+    assert len(networks) == 7
+    assert not any(one.overlaps(other) for one, other in combinations(networks, 2))
 
 
 def test_argo_cds_six_deployments_are_ready_in_each_cluster(sandbox: Sandbox) -> None:

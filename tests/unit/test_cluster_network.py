@@ -230,3 +230,34 @@ def test_subnets_and_gateways_are_those_of_an_existing_vpc(
 ) -> None:
     with pytest.raises(SettingsError, match=r"without vpc\.id"):
         stack(**vpc, **key)
+
+
+def test_another_gpu_partition_mode_of_the_first_pool_replaces_the_cluster() -> None:
+    mode = "AMD_PARTITION_MODE_SPX_NPS1"
+    pool = {"name": "default", "size": "s-2vcpu-4gb", "count": 3}
+    partitioned = stack(nodePools=[pool | {"gpuPartitionMode": mode}])
+    replaced = account.replacement(partitioned, team(NATIVE))
+    assert replaced is not None
+    assert [change.path[-1] for change in replaced.changes] == ["gpuPartitionMode"]
+    same = replace(NATIVE.pools["default"], options={"gpu_partition_mode": mode})
+    running = replace(NATIVE, pools={"default": same})
+    assert account.replacement(partitioned, team(running)) is None
+    assert account.replacement(stack(), team(running)) is not None
+
+
+def test_a_cluster_that_takes_only_single_sign_on_is_told_before_the_run_is_shut_out() -> None:
+    text = refusal(stack(), team(replace(NATIVE, options={"sso": {"required": True}})))
+    assert "the cluster refuses the API token, which is the only way in" in text
+    assert f"/v2/kubernetes/clusters/{NATIVE.id}" in text
+
+
+def test_the_replacement_of_a_node_pool_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr("doks_gitops.account.messages.warn", texts.append)
+    pools = {**NATIVE.pools, "burst": RunningPool("pool-2", "s-2vcpu-4gb", 1)}
+    first = {"name": "default", "size": "s-2vcpu-4gb", "count": 3}
+    burst = {"name": "burst", "size": "s-4vcpu-8gb", "count": 1}
+    account.warn(stack(nodePools=[first, burst]), team(replace(NATIVE, pools=pools)))
+    [text] = texts
+    assert text.startswith("This update replaces the node pool burst of the cluster demo: size")
+    assert "changes from s-2vcpu-4gb to s-4vcpu-8gb" in text

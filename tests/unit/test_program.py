@@ -454,7 +454,9 @@ def test_resources_keep_their_urns(
     monkeypatch: pytest.MonkeyPatch, name: str, config: dict[str, Any]
 ) -> None:
     """A resource with another URN is deleted and created again in every deployed stack."""
-    team = replace(TEAM, registries=() if config["doks-gitops:registry"]["create"] else ("team",))
+    team = replace(
+        TEAM, registries=() if config["doks-gitops:registry"].get("create") else ("team",)
+    )
     resources = platform(monkeypatch, config=config, team=team).resources
     # The mock engine registers the stack itself only in the first test.
     urns = {urn.split("::", 2)[2] for urn in resources if not urn.endswith("::doks-gitops-dev")}

@@ -93,7 +93,6 @@ def test_other_environments_are_small_by_default() -> None:
 def test_stack_with_another_name_sets_its_environment() -> None:
     config = own_config("prod")
     config["doks-gitops:cluster"]["name"] = "shop-blue"
-    del config["doks-gitops:cluster"]["protect"]
     config["doks-gitops:environment"] = "prod"
     parsed = settings.parse("blue", config, own_files(), environ=TOKEN)
     assert (parsed.stack, parsed.environment) == ("blue", "prod")
@@ -321,6 +320,34 @@ def test_variable_of_a_recovery_that_is_broken_is_an_error_that_names_it(text: s
     [finding] = refused("dev", own_config("dev"), environ=TOKEN | {ADOPT: text})
     assert finding.key == ADOPT
     assert "`bin/platform recover`" in finding.expected
+
+
+def test_a_project_may_deploy_to_the_namespaces_of_its_applications() -> None:
+    def namespaces(**sections: object) -> tuple[str, ...]:
+        project = stackfiles.parsed(
+            applications={
+                "shop": {"path": "shop", "namespace": "shop-dev"},
+                "web": {"path": "web", "namespace": "web-dev"},
+            },
+            **sections,
+        ).project
+        assert project is not None
+        assert project.name == "dev"
+        return project.namespaces
+
+    assert namespaces(project=None) == ("shop-dev", "web-dev")
+    assert namespaces(project={"description": "Shop"}) == ("shop-dev", "web-dev")
+    wider = ["other", "shop-dev", "web-dev"]
+    assert namespaces(project={"namespaces": wider}) == tuple(wider)
+
+
+def test_a_namespace_that_each_cluster_has_is_never_a_default() -> None:
+    system = {"tools": {"path": "tools", "namespace": "kube-system"}}
+    with pytest.raises(settings.SettingsError, match=r"doks-gitops:project\b"):
+        stackfiles.parsed(project=None, applications=system)
+    shop = {"shop": {"path": "shop", "namespace": "shop-dev"}}
+    with pytest.raises(settings.SettingsError, match="which the project may not deploy to"):
+        stackfiles.parsed(project=None, applications={**system, **shop})
 
 
 def test_source_has_the_only_repository_of_its_type_by_default() -> None:
