@@ -2,6 +2,7 @@
 
 The engine runs `plugins/KIND-NAME-vVERSION/pulumi-KIND-NAME` in its PULUMI_HOME. It passes over
 links to folders, and tries to download a plugin that it does not see in the version of the SDK.
+Only a language host beside the engine itself comes before the one in that folder.
 """
 
 import os

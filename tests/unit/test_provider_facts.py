@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from doks_gitops import account
 from tests.provider_facts import facts, provider
 from tests.unit.mocked import Run
 from tests.unit.test_program import CONFIG, platform
@@ -12,6 +13,7 @@ from tests.unit.test_ssh_key import private
 
 PROVIDERS = ("digitalocean", "github", "kubernetes")
 POOL = {"size": "s-2vcpu-4gb", "labels": {"team": "shop"}, "tags": ["pool"]}
+VPC, SUBNET = "c33931f2-a26a-4e61-b85c-4e95a2ec431b", "0e2a1d6c-4d5d-4b62-9c2c-5b7f1b8a4c55"
 TAINT = {"key": "burst", "value": "yes", "effect": "NoSchedule"}
 
 EVERYTHING: dict[str, Any] = {
@@ -26,6 +28,30 @@ EVERYTHING: dict[str, Any] = {
         "vpc": {"ipRange": "10.10.0.0/20"},
         "tags": ["shop"],
         "destroyAssociatedResources": True,
+        "network": {"pods": "172.20.0.0/16", "services": "172.21.0.0/20"},
+        "controlPlaneFirewall": {
+            "allowedAddresses": ["1.1.1.1"],
+            "ownAddressUnchecked": True,
+        },
+        "sso": {"issuerUrl": "https://sso.example.com", "clientId": "shop", "required": False},
+        "autoscaler": {
+            "scaleDownUtilizationThreshold": 0.5,
+            "scaleDownUnneededTime": "5m",
+            "expanders": ["priority"],
+        },
+        "features": dict.fromkeys(
+            (
+                "routingAgent",
+                "corednsAutoscaler",
+                "nfsCsiPlugin",
+                "p2pOciRegistryPlugin",
+                "amdGpuDevicePlugin",
+                "amdGpuDeviceMetricsExporterPlugin",
+                "nvidiaGpuDevicePlugin",
+                "rdmaSharedDevicePlugin",
+            ),
+            True,
+        ),
         "nodePools": [
             {**POOL, "name": "default", "count": 3},
             {**POOL, "name": "burst", "autoscale": {"min": 1, "max": 5}, "taints": [TAINT]},
@@ -60,10 +86,14 @@ EVERYTHING: dict[str, Any] = {
         "variables": {"B": "2"},
     },
 }
-AUTOSCALED = {
+OTHERWISE = {
     **EVERYTHING,
     "doks-gitops:cluster": {
         **EVERYTHING["doks-gitops:cluster"],
+        "vpc": {"id": VPC},
+        "workerSubnet": SUBNET,
+        "isolatedWorkers": True,
+        "features": {"amdGpuDraDriver": True, "nvidiaGpuDraDriver": True},
         "nodePools": [
             {**POOL, "name": "first", "autoscale": {"min": 1, "max": 5}, "taints": [TAINT]},
             {**POOL, "name": "second", "count": 1},
@@ -86,7 +116,10 @@ def paths(properties: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    return [platform(monkeypatch, config=config) for config in (EVERYTHING, AUTOSCALED)]
+    networks = (account.Vpc(VPC, "net", "nyc1", "10.20.0.0/20", False),)
+    monkeypatch.setattr(account.DigitalOceanClient, "vpcs", lambda _: networks)
+    monkeypatch.setattr(account.DigitalOceanClient, "nat_gateways", lambda _: frozenset({VPC}))
+    return [platform(monkeypatch, config=config) for config in (EVERYTHING, OTHERWISE)]
 
 
 def test_the_table_has_exactly_the_resources_and_properties_that_the_program_uses(
