@@ -188,19 +188,24 @@ class GitOpsProject(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(
                 name=args.project_name, namespace=args.argocd_namespace, finalizers=[FINALIZER]
             ),
-            spec={
-                "description": args.description,
-                "sourceRepos": list(args.source_repos),
-                "destinations": [
-                    {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
-                ],
-                "clusterResourceWhitelist": _allowed_cluster_resources(args),
-                **_optional(args),
-            },
+            spec=project_spec(args),
             opts=child_options(self, opts),
         )
         self.project_name = pulumi.Output.from_input(args.project_name)
         self.register_outputs({"projectName": self.project_name})
+
+
+def project_spec(args: GitOpsProjectArgs) -> dict[str, Any]:
+    """The AppProject's `spec`."""
+    return {
+        "description": args.description,
+        "sourceRepos": list(args.source_repos),
+        "destinations": [
+            {"server": IN_CLUSTER, "namespace": namespace} for namespace in args.namespaces
+        ],
+        "clusterResourceWhitelist": _allowed_cluster_resources(args),
+        **_optional(args),
+    }
 
 
 def _optional(args: GitOpsProjectArgs) -> dict[str, Any]:

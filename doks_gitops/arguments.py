@@ -139,13 +139,18 @@ def argocd_args(
             adopt=settings.adopt is not None and settings.adopt.admin_password,
         ),
         managed_by_git=argocd.managed_by == "git",
-        cluster_labels={
-            "environment": settings.environment,
-            "cluster": settings.cluster.name,
-            "region": settings.cluster.region,
-        },
+        cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},
     )
+
+
+def cluster_labels(settings: "Settings") -> dict[str, str]:
+    """The facts of the cluster in Argo CD, by which ApplicationSets select it."""
+    return {
+        "environment": settings.environment,
+        "cluster": settings.cluster.name,
+        "region": settings.cluster.region,
+    }
 
 
 def project_args(settings: "Settings", argocd_namespace: pulumi.Input[str]) -> GitOpsProjectArgs:

@@ -74,7 +74,7 @@ class Export:
         except (OSError, ValueError, TypeError) as error:
             raise PlatformError(
                 f"{file} is no export of a stack: {error}",
-                "bin/platform deploy --stack STACK --export FILE writes one",
+                "bin/platform deploy --stack STACK --export FOLDER writes one",
             ) from None
 
     def write(self, file: Path) -> None:
@@ -113,7 +113,8 @@ def export(stack: Stack, commit: str | None) -> Export:
     with isolated(stack, result, env=tokens) as copy:
         plan = json.dumps(copy.plan())
     for token in tokens.values():
-        plan = plan.replace(json.dumps(token)[1:-1], PLACEHOLDER)
+        for form in _forms(token):
+            plan = plan.replace(form, PLACEHOLDER)
     result = replace(result, state=completed(state, json.loads(plan)))
     _refuse_secrets(result, [*tokens.values(), *_decrypted(config, text)])
     return result
@@ -329,13 +330,18 @@ def _refuse_secrets(result: Export, known: list[str]) -> None:
     """Raises `PlatformError` if an export contains one of the `known` secrets."""
     text = json.dumps(asdict(result))
     for secret in known:
-        encoded = base64.b64encode(secret.encode()).decode()
-        if len(secret) >= _SHORTEST and (json.dumps(secret)[1:-1] in text or encoded in text):
+        if len(secret) >= _SHORTEST and any(form in text for form in _forms(secret)):
             raise PlatformError(
                 f"The export of {result.stack} would contain a secret of the stack file or a"
                 " token. It was not written.",
                 "Encrypt every value that contains it: pulumi config set --secret --path KEY",
             )
+
+
+def _forms(secret: str) -> tuple[str, ...]:
+    """What a secret is in JSON, in JSON inside of JSON, and in base64."""
+    once = json.dumps(secret)[1:-1]
+    return json.dumps(once)[1:-1], once, base64.b64encode(secret.encode()).decode()
 
 
 def _is_secret(value: object) -> bool:

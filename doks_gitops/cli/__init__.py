@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from doks_gitops.cli import costs, delivery, gitops, recovery, rehearsal, schema
+from doks_gitops.cli import costs, delivery, diff, gitops, recovery, rehearsal, schema
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ def platform() -> None:
 
 app.add_typer(recovery.app)
 app.add_typer(delivery.app)
+app.add_typer(diff.app)
 app.add_typer(gitops.app)
 app.add_typer(rehearsal.app)
 app.add_typer(costs.app)

@@ -159,25 +159,29 @@ def exports(
 @app.command(
     epilog=examples(
         ("bin/platform comment 7 preview.md", "Write a preview on pull request 7."),
-        ("bin/platform comment 8 build/preview.md", "The same, from another folder."),
+        ("bin/platform comment 7 preview.md diff.md", "Both texts, in one comment."),
     )
 )
 def comment(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="The pull request.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The text, in Markdown.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The texts, in Markdown.")],
 ) -> None:
-    """Write the text of a file as the preview's comment on a pull request.
+    """Write the texts of files as the preview's comment on a pull request.
 
     For workflows, in which the preview itself may not write comments.
     """
-    from doks_gitops.ci.report import LONGEST
     from doks_gitops.github import Repository
+    from doks_gitops.markdown import together
 
+    text = together([_text(file) for file in files])
+    _report(Repository.from_environment().comment(number, _PREVIEW, text))
+
+
+def _text(file: Path) -> str:
     try:
-        text = file.read_text()
+        return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise PlatformError(f"{file} can't be read: {error}") from None
-    _report(Repository.from_environment().comment(number, _PREVIEW, text[:LONGEST]))
 
 
 @app.command(

@@ -13,11 +13,11 @@ from doks_gitops.settings import DigitalOcean, Registry, SettingsError, stackfil
 from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.load import (
     ENVIRONMENT_VARIABLES,
-    billable_sections,
     broken_file,
     read_all,
 )
 from doks_gitops.settings.model import NAMESPACE
+from doks_gitops.settings.offline import billable_sections
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
 

@@ -40,8 +40,9 @@ from doks_gitops.recovery.plan import (
     plan,
 )
 from doks_gitops.settings import Settings, parse
-from doks_gitops.settings.load import ADOPT, billable_sections, decoded, read_all
+from doks_gitops.settings.load import ADOPT, decoded, read_all
 from doks_gitops.settings.model import NAMESPACE
+from doks_gitops.settings.offline import billable_sections
 from doks_gitops.stack import Stack, StackNotFound
 
 PROVISIONING_SECONDS = 30 * 60

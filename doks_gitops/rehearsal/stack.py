@@ -15,8 +15,8 @@ import yaml
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import stackfile
 from doks_gitops.settings.errors import key_of, stack_file
-from doks_gitops.settings.load import billable_sections
 from doks_gitops.settings.model import NAMESPACE, Cluster
+from doks_gitops.settings.offline import billable_sections
 from doks_gitops.stack import Stack, link_project
 
 GIT_PASSWORD = "DOKS_GITOPS_GIT_PASSWORD"  # noqa: S105 (no password itself)

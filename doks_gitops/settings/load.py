@@ -162,12 +162,12 @@ def parse(
         raise SettingsError(findings)
     findings += _unknown_namespaces(stack, config)
 
-    raw: dict[str, object] = dict(_namespace(config, NAMESPACE))
+    raw: dict[str, object] = dict(namespace_values(config, NAMESPACE))
     reserved = [key for key in RESERVED if key in raw]
     if stack in ENVIRONMENTS:
         raw.setdefault("environment", stack)
     raw = complete(raw, str(raw["environment"]) if "environment" in raw else None)
-    account = dict(_namespace(config, ACCOUNT))
+    account = dict(namespace_values(config, ACCOUNT))
     origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
     origins |= _complete_firewall(raw, environ)
     if isinstance(raw.get(GITHUB), Mapping):
@@ -195,42 +195,14 @@ def parse(
     return settings.with_encrypted(frozenset(report.encrypted_values()))
 
 
-def billable_sections(stack: str, text: str) -> tuple[Cluster, Registry]:
-    """The cluster and the registry of a stack, from the text of its stack file. A pure function.
-
-    Nothing is decrypted, and the other sections may be invalid. Raises `SettingsError`.
-    """
-    try:
-        file, config = StackFile(text), stackfile.values(text)
-    except ValueError as error:
-        raise SettingsError([broken_file(stack_file(stack), error)]) from None
-    raw = dict(_namespace(config, NAMESPACE))
-    raw = complete(raw, str(raw.get("environment", stack)))
-    report = Report(stack, raw, file, {}, None)
-    findings: list[Finding] = []
-
-    def section(key: str, model: type[_Model]) -> _Model | None:
-        try:
-            return model.model_validate(raw.get(key))
-        except ValidationError as invalid:
-            for error in invalid.errors(include_url=False):
-                error["loc"] = (key, *error["loc"])
-                findings.extend(report.of_error(error))
-            return None
-
-    cluster, registry = section("cluster", Cluster), section("registry", Registry)
-    if cluster is None or registry is None:
-        raise SettingsError(findings)
-    return cluster, registry
-
-
 def broken_file(name: str, error: ValueError) -> Finding:
     """The finding for a stack file that can't be read."""
     expected = "a file of YAML in UTF-8, without merge keys, aliases and tags"
     return Finding(name, "the whole file", str(error), expected)
 
 
-def _namespace(config: Mapping[str, object], namespace: str) -> Iterator[tuple[str, object]]:
+def namespace_values(config: Mapping[str, object], namespace: str) -> Iterator[tuple[str, object]]:
+    """The values of a namespace by the rest of their keys."""
     for key, value in config.items():
         if key.startswith(f"{namespace}:"):
             yield key.partition(":")[2], value

@@ -83,8 +83,10 @@ def _is_program(path: Path) -> bool:
         return False
 
 
-def version_of(path: Path, question: Question) -> Version | None:
+def version_of(path: Path, question: Question | None) -> Version | None:
     """The version that the program at `path` reports; None if it reports none."""
+    if question is None:
+        return None
     try:
         process = _ask(path, question)
     except (OSError, subprocess.SubprocessError):

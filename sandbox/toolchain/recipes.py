@@ -43,11 +43,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Binary:
-    """A program, its Go package, and how to ask for its version."""
+    """A program, its Go package, and how to ask for its version; None: it does not report it, so
+    that one on the machine is never used."""
 
     name: str
     package: str
-    question: Question = Question()
+    question: Question | None = Question()
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,14 @@ def _same_minor(installed: Version, pinned: Version) -> bool:
     return installed[:2] == pinned[:2] and installed >= pinned
 
 
-# In build order: two small ones first, so that the compiler has work while the large ones are
-# downloaded.
 ETCD = Recipe(
     name="etcd",
     module="go.etcd.io/etcd/server/v3",
     binaries=(Binary("etcd", "go.etcd.io/etcd/server/v3"),),
     # The API server's consistent reads from cache need the watch progress of 3.5.13.
     suitable=_same_major_from(5, 13),
-    seconds=95,
+    seconds=45,
+    lock="kubernetes",
     release=Release(
         "https://github.com/etcd-io/etcd/releases/download/v{v}/etcd-v{v}-linux-{arch}.tar.gz",
         checksums="SHA256SUMS",
@@ -154,7 +154,8 @@ KUSTOMIZE = Recipe(
     # Argo CD passes `--helm-kube-version` and `--helm-api-versions`.
     suitable=_same_major_from(4),
     stamps={"sigs.k8s.io/kustomize/api/provenance.version": "v{v}"},
-    seconds=40,
+    seconds=50,
+    lock="tools",
     release=Release(
         "https://github.com/kubernetes-sigs/kustomize/releases/download/kustomize%2Fv{v}/"
         "kustomize_v{v}_linux_{arch}.tar.gz",
@@ -176,7 +177,7 @@ KUBERNETES = Recipe(
         "k8s.io/component-base/version.gitMajor": "{v.major}",
         "k8s.io/component-base/version.gitMinor": "{v.minor}",
     },
-    seconds=600,
+    seconds=425,
     release=Release("https://dl.k8s.io/v{v}/bin/linux/{arch}/{program}", checksums="{file}.sha256"),
 )
 ARGOCD = Recipe(
@@ -204,7 +205,8 @@ ARGOCD = Recipe(
             "cmd/argocd-notification/commands/argocd_notification.go",
         )
     ),
-    seconds=650,
+    seconds=275,
+    lock="tools",
     # The client, which is the server as well, with the web UI.
     release=Release(
         "https://github.com/argoproj/argo-cd/releases/download/v{v}/argocd-linux-{arch}",
@@ -226,7 +228,8 @@ PULUMI = Recipe(
     # An engine runs programs of older SDKs, too; the pinned version is that of the SDK.
     suitable=_at_least_pinned,
     stamps={"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v{v}"},
-    seconds=480,
+    seconds=255,
+    lock="tools",
     # With the language host, which the engine finds beside itself.
     release=Release(
         "https://github.com/pulumi/pulumi/releases/download/v{v}/pulumi-v{v}-linux-{arch}.tar.gz",
@@ -245,7 +248,8 @@ KWOK = Recipe(
         f"kustomize/stage/{stage}/*.yaml"
         for stage in ("node/fast", "node/heartbeat-with-lease", "pod/fast")
     ),
-    seconds=200,
+    seconds=105,
+    lock="tools",
     # Without a file of checksums; those are GitHub's own.
     release=Release(
         "https://github.com/kubernetes-sigs/kwok/releases/download/v{v}/kwok-linux-{arch}",
@@ -259,7 +263,8 @@ HELM = Recipe(
     # Argo CD passes `--skip-schema-validation`.
     suitable=_same_major_from(16),
     stamps={"helm.sh/helm/v3/internal/version.version": "v{v}"},
-    seconds=150,
+    seconds=25,
+    lock="tools",
     release=Release(
         "https://get.helm.sh/helm-v{v}-linux-{arch}.tar.gz",
         checksums="{file}.sha256sum",
@@ -271,20 +276,22 @@ PULUMI_YAML = Recipe(
     name="pulumi-yaml",
     module="github.com/pulumi/pulumi-yaml",
     binaries=(
-        Binary("pulumi-language-yaml", "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml"),
-    ),
-    # It does not report its version, so one on the machine is never used.
-    suitable=_at_least_pinned,
-    stamps={"github.com/pulumi/pulumi-yaml/pkg/version.Version": "v{v}"},
-    # Loads schemas from the engine; otherwise it would start each plugin again.
-    edits=(
-        Edit(
-            "cmd/pulumi-language-yaml/main.go",
-            "false /* useRPCLoader */",
-            "true /* useRPCLoader */",
+        Binary(
+            "pulumi-language-yaml",
+            "github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
+            question=None,
         ),
     ),
-    seconds=60,
+    suitable=_at_least_pinned,
+    stamps={"github.com/pulumi/pulumi-yaml/pkg/version.Version": "v{v}"},
+    seconds=20,
+    lock="tools",
+    release=Release(
+        "https://github.com/pulumi/pulumi-yaml/releases/download/v{v}/"
+        "pulumi-language-yaml-v{v}-linux-{arch}.tar.gz",
+        checksums="pulumi-yaml-{v}-checksums.txt",
+        folder=".",
+    ),
 )
 
 PULUMI_GITHUB = Recipe(
@@ -299,7 +306,8 @@ PULUMI_GITHUB = Recipe(
     stamps={"main.version": metadata.version("pulumi_github")},
 )
 
-RECIPES = (ETCD, KUSTOMIZE, KUBERNETES, ARGOCD, PULUMI, KWOK, HELM)
-"""The tools of every sandbox."""
+RECIPES = (KUSTOMIZE, ETCD, KWOK, HELM, ARGOCD, PULUMI, KUBERNETES)
+"""The tools of every sandbox, in build order: small ones first, so that the compiler has work while
+the large ones are downloaded."""
 FOR_TESTS = (PULUMI_YAML, PULUMI_GITHUB)
 """The tools that only tests, or only some stacks, need."""

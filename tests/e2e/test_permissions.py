@@ -52,14 +52,14 @@ def requests(sandbox: Sandbox) -> Iterator[set[tuple[str, str, int]]]:
 
 
 def with_scopes(
-    sandbox: Sandbox, command: str, scopes: frozenset[str], *, fails: bool = False
+    sandbox: Sandbox, command: str, scopes: frozenset[str], *, fails: bool = False, **env: str
 ) -> str:
     """The output of a command whose token has these scopes and no other."""
     token = sandbox("token", *sorted(scopes)).split()[-1]
     script = f'export DIGITALOCEAN_TOKEN="$SCOPED"\n{COMMANDS[command]} 2>&1'
     if fails:
         script = f"if {script}; then echo It did not fail.; exit 1; fi"
-    output = sandbox.shell(script, SCOPED=token)
+    output = sandbox.shell(script, SCOPED=token, **env)
     print(output)
     return output
 
@@ -113,10 +113,7 @@ def test_kubeconfig_gets_a_token_that_opens_the_clusters_and_nothing_else(
     sandbox: Sandbox,
 ) -> None:
     token = sandbox("token", "kubernetes:access_cluster").split()[-1]
-    output = sandbox.shell(
-        "pulumi up --non-interactive --color never --skip-preview --yes --stack dev",
-        DIGITALOCEAN_CLUSTER_TOKEN=token,
-    )
+    output = with_scopes(sandbox, "up", UP, DIGITALOCEAN_CLUSTER_TOKEN=token)
     # The two providers: the test before has deployed with another token of the account.
     assert re.search(r"~ 2 updated\n +16 unchanged", output)
     outputs = json.loads(sandbox.shell("pulumi stack output --stack dev --json --show-secrets"))

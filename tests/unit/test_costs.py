@@ -14,7 +14,7 @@ from doks_gitops.account import Prices
 from doks_gitops.costs import bill
 from doks_gitops.costs.stacks import bills
 from doks_gitops.settings import SettingsError
-from doks_gitops.settings.load import billable_sections
+from doks_gitops.settings.offline import billable_sections
 from sandbox.digitalocean.catalogue import SIZES, TIERS
 from tests.unit.stackfiles import CLUSTER, ROOT, STACKS
 

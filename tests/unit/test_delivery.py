@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from doks_gitops import markdown
 from doks_gitops.ci import report
 from doks_gitops.ci.export import Export
 from doks_gitops.ci.picture import svg
@@ -218,7 +219,7 @@ def test_comment_shows_a_changed_secret_as_such_and_shortens_long_values() -> No
 def test_comment_is_never_longer_than_github_takes() -> None:
     many = tuple(Change("create", "Application", f"app-{number}") for number in range(5000))
     text = report.comment([Preview("dev", many), Preview("prod", many[:3])], "Preview")
-    assert len(text) <= report.LONGEST
+    assert len(text) <= markdown.LONGEST
     assert "5000 to create" in text
     assert "app-2\n" in text
 

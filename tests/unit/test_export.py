@@ -153,13 +153,15 @@ def test_only_an_encrypted_value_with_another_ciphertext_has_changed() -> None:
     )
 
 
-@pytest.mark.parametrize("leak", ["hush-hush", base64.b64encode(b"hush-hush").decode()])
+@pytest.mark.parametrize(
+    "leak", ['"hush"-hush', json.dumps('"hush"-hush'), base64.b64encode(b'"hush"-hush').decode()]
+)
 def test_export_in_which_a_secret_of_the_stack_file_is_left_is_refused(
     pulumi: PulumiCommand, tmp_path: Path, leak: str
 ) -> None:
     """As a value that somebody has also written into the stack file in plain text."""
     (tmp_path / "Pulumi.dev.yaml").write_text("config: {doks-gitops:a: {b: {secure: v1:x}}}\n")
-    config = {"doks-gitops:a": {"value": json.dumps({"b": "hush-hush"}), "secret": True}}
+    config = {"doks-gitops:a": {"value": json.dumps({"b": '"hush"-hush'}), "secret": True}}
     exported = state({"urn": "u", "inputs": {"values": {"plain": leak}}})
     (pulumi.folder / "config").write_text(json.dumps(config))
     (pulumi.folder / "state").write_text(json.dumps(exported))

@@ -17,7 +17,8 @@ from doks_gitops.costs.stacks import bills
 from doks_gitops.errors import PlatformError
 from doks_gitops.promotion.layout import LayoutError
 from doks_gitops.promotion.scaffold import read_sections
-from doks_gitops.settings.load import billable_sections, decoded, read_all
+from doks_gitops.settings.load import decoded, read_all
+from doks_gitops.settings.offline import billable_sections
 from doks_gitops.settings.stackfile import DEEPEST, StackFile
 from tests.unit.stackfiles import CLUSTER, as_text, own_files
 from tests.unit.test_settings_invalid_stacks import FILE

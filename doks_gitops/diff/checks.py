@@ -1,0 +1,255 @@
+"""What can be wrong with the objects that a change brings."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.project import IN_CLUSTER
+from doks_gitops.diff.environment import Declared
+from doks_gitops.diff.objects import Change, Object, key_of
+from doks_gitops.images import ImageReference
+
+DOCR = "registry.digitalocean.com"
+PRUNE_LABEL = "allow-prune"
+"""Label of a pull request that allows the deletion of data in prod."""
+DATA = ("Namespace", "PersistentVolumeClaim", "StatefulSet")
+"""Kinds that data is lost with."""
+
+_FIXED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("apps", "Deployment"): ("spec.selector",),
+    ("apps", "DaemonSet"): ("spec.selector",),
+    ("apps", "ReplicaSet"): ("spec.selector",),
+    ("batch", "Job"): ("spec.template", "spec.selector", "spec.completionMode"),
+    ("", "Service"): ("spec.clusterIP",),
+    ("", "PersistentVolumeClaim"): (
+        "spec.accessModes", "spec.storageClassName", "spec.volumeName", "spec.volumeMode",
+        "spec.selector", "spec.dataSource",
+    ),
+    ("", "Secret"): ("type",),
+    ("rbac.authorization.k8s.io", "RoleBinding"): ("roleRef",),
+    ("rbac.authorization.k8s.io", "ClusterRoleBinding"): ("roleRef",),
+    ("storage.k8s.io", "StorageClass"): (
+        "provisioner", "parameters", "reclaimPolicy", "volumeBindingMode",
+    ),
+    ("apiextensions.k8s.io", "CustomResourceDefinition"): ("spec.group", "spec.scope"),
+}  # fmt: skip
+"""Fields that the API server never changes, by group and kind.
+
+https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+_CHANGEABLE_OF_STATEFULSET = (
+    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+)  # fmt: skip
+"""https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"""
+_REPLACED = ("Replace=true", "Force=true")
+"""Sync options with which Argo CD deletes and creates what can't be changed."""
+_CLUSTER_SCOPED = frozenset(
+    {
+        "Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding",
+        "CustomResourceDefinition", "StorageClass", "VolumeSnapshotClass", "IngressClass",
+        "PriorityClass", "RuntimeClass", "APIService", "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration", "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding", "CSIDriver", "CSINode", "VolumeAttachment",
+        "CertificateSigningRequest", "FlowSchema", "PriorityLevelConfiguration", "GatewayClass",
+        "ClusterIssuer", "DeviceClass", "VolumeAttributesClass", "ServiceCIDR", "IPAddress",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a change."""
+
+    application: str
+    message: str
+    mandatory: bool = True
+    """Whether the sync would fail, or lose data."""
+
+
+def is_cluster_scoped(item: Object, definitions: Sequence[Object] = ()) -> bool:
+    """Whether objects of this kind have no namespace. `definitions`: known CRDs."""
+    for definition in definitions:
+        spec = definition.get("spec") or {}
+        names = spec.get("names") or {}
+        group = str(item.get("apiVersion")).partition("/")[0]
+        if (spec.get("group"), names.get("kind")) == (group, item.get("kind")):
+            return spec.get("scope") == "Cluster"
+    return item.get("kind") in _CLUSTER_SCOPED
+
+
+def immutable(change: Change, application: Declared) -> Iterator[Finding]:
+    """Changed fields that the API server refuses to change."""
+    if change.operation != "update" or change.old is None or change.new is None:
+        return
+    if any(option in _sync_options(change.new, application) for option in _REPLACED):
+        return
+    for field in _fixed_fields(change):
+        old, new = (_value_at(item, field) for item in (change.old, change.new))
+        # A field that is not given keeps its value.
+        if old != new and new is not None and old is not None:
+            yield Finding(
+                application.name,
+                f"{change.key}: {field} can't be changed, so the sync will fail. Give the object"
+                " another name, or the annotation argocd.argoproj.io/sync-options: Replace=true,"
+                "Force=true, which deletes it first.",
+            )
+    if change.key.kind in ("ConfigMap", "Secret") and change.old.get("immutable"):
+        yield Finding(
+            application.name,
+            f"{change.key} is immutable, so the sync will fail. Give it a new name.",
+        )
+
+
+def _fixed_fields(change: Change) -> Sequence[str]:
+    group_kind = (change.key.group, change.key.kind)
+    if group_kind == ("apps", "StatefulSet"):
+        fields = {*((change.old or {}).get("spec") or {}), *((change.new or {}).get("spec") or {})}
+        return [f"spec.{name}" for name in sorted(fields.difference(_CHANGEABLE_OF_STATEFULSET))]
+    return _FIXED.get(group_kind, ())
+
+
+def _value_at(item: Object, path: str) -> Any:
+    value: Any = item
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _sync_options(item: Object, application: Declared) -> set[str]:
+    annotations = (item.get("metadata") or {}).get("annotations") or {}
+    own = str(annotations.get("argocd.argoproj.io/sync-options", "")).split(",")
+    policy = application.spec.get("syncPolicy") or {}
+    return {option.strip() for option in (*own, *(policy.get("syncOptions") or ()))}
+
+
+def pruned(
+    change: Change, application: Declared, *, production: bool, allowed: bool
+) -> Iterator[Finding]:
+    """Objects that Argo CD would delete, with the data that is lost with them.
+
+    `allowed`: whether somebody allowed the deletion of data in prod.
+    """
+    if change.operation not in ("delete", "rename"):
+        return
+    key = change.renamed_from or change.key
+    if change.old is not None and "Prune=false" in _sync_options(change.old, application):
+        return
+    is_data = key.kind in DATA
+    words = f"**{key} is deleted**" + (", with its data" if is_data else "")
+    if not application.prunes:
+        words = f"{key} stays in the cluster: {application.name} does not prune"
+        yield Finding(application.name, words, mandatory=False)
+    elif is_data and production and not allowed:
+        yield Finding(
+            application.name,
+            f"{words}. In prod that needs the label {PRUNE_LABEL} on the pull request.",
+        )
+    elif is_data:
+        yield Finding(application.name, words, mandatory=False)
+
+
+def forbidden(
+    change: Change,
+    application: Declared,
+    project: Mapping[str, Any] | None,
+    definitions: Sequence[Object] = (),
+) -> Iterator[Finding]:
+    """Objects that the AppProject does not allow.
+
+    https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
+    """
+    if change.new is None or project is None:
+        return
+    key, item = change.key, change.new
+    kind = {"group": key.group, "kind": key.kind, "name": key.name}
+    if is_cluster_scoped(item, definitions):
+        allowed = _listed(kind, project.get("clusterResourceWhitelist") or ())
+        denied = _listed(kind, project.get("clusterResourceBlacklist") or ())
+    else:
+        whitelist = project.get("namespaceResourceWhitelist")
+        allowed = whitelist is None or _listed(kind, whitelist)
+        denied = _listed(kind, project.get("namespaceResourceBlacklist") or ())
+        if not _is_destination(key.namespace, project.get("destinations") or ()):
+            yield Finding(
+                application.name,
+                f"{key}: the project {application.spec.get('project')} does not allow the namespace"
+                f" {key.namespace or '(none)'}.",
+            )
+    if denied or not allowed:
+        yield Finding(
+            application.name,
+            f"{key}: the project {application.spec.get('project')} does not allow the kind"
+            f" {key.group + '/' if key.group else ''}{key.kind}.",
+        )
+
+
+def _listed(kind: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        all(
+            fnmatch.fnmatchcase(kind[field], str(entry.get(field) or ""))
+            for field in ("group", "kind")
+        )
+        and fnmatch.fnmatchcase(kind["name"], str(entry.get("name") or "*"))
+        for entry in entries
+    )
+
+
+def _is_destination(namespace: str, destinations: Sequence[Mapping[str, Any]]) -> bool:
+    servers = [entry for entry in destinations if entry.get("server", "*") in (IN_CLUSTER, "*")]
+    patterns = [str(entry.get("namespace") or "") for entry in servers]
+    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+    included = [pattern for pattern in patterns if not pattern.startswith("!")]
+    return any(fnmatch.fnmatchcase(namespace, pattern) for pattern in included) and not any(
+        fnmatch.fnmatchcase(namespace, pattern) for pattern in excluded
+    )
+
+
+def images(items: Sequence[Object]) -> Iterator[str]:
+    """The images of the Pods that the objects make."""
+    for item in items:
+        for spec in _pod_specs(item):
+            for kind in ("initContainers", "containers"):
+                for container in spec.get(kind) or ():
+                    if image := container.get("image"):
+                        yield str(image)
+
+
+def _pod_specs(item: Object) -> Iterator[Mapping[str, Any]]:
+    spec = item.get("spec") or {}
+    if item.get("kind") == "Pod":
+        yield spec
+    elif item.get("kind") == "CronJob":
+        template = ((spec.get("jobTemplate") or {}).get("spec") or {}).get("template") or {}
+        yield template.get("spec") or {}
+    elif isinstance(spec, Mapping) and isinstance(spec.get("template"), Mapping):
+        yield spec["template"].get("spec") or {}
+
+
+def missing_images(
+    application: Declared, items: Sequence[Object], tags: Callable[[str, str], Collection[str]]
+) -> Iterator[Finding]:
+    """Images of DigitalOcean's registry that it does not have.
+
+    `tags`: the tags of a repository, by the names of registry and repository.
+    """
+    for image in dict.fromkeys(images(items)):
+        try:
+            reference = ImageReference.parse(image)
+        except ValueError as error:
+            yield Finding(application.name, f"{image} is no image reference: {error}")
+            continue
+        if reference.host != DOCR or reference.digest:
+            continue
+        registry, _, repository = reference.repository.partition("/")
+        if reference.tag not in tags(registry, repository):
+            yield Finding(application.name, f"The registry has no {image}.")
+
+
+def definitions(items: Sequence[Object]) -> list[Object]:
+    """The CustomResourceDefinitions among the objects."""
+    return [item for item in items if key_of(item).kind == "CustomResourceDefinition"]

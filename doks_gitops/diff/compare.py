@@ -1,0 +1,161 @@
+"""What Argo CD would apply in each environment at one commit against another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from doks_gitops.diff import checks, environment, schemas
+from doks_gitops.diff.checks import Finding
+from doks_gitops.diff.environment import Environment
+from doks_gitops.diff.objects import Change, Object, compare
+from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
+from doks_gitops.diff.revisions import Revisions
+
+PRODUCTION = "prod"
+Tags = Callable[[str, str], Collection[str]]
+
+
+@dataclass(frozen=True)
+class ApplicationDiff:
+    """What changes in one Application."""
+
+    name: str
+    operation: str = "update"
+    """`create`, `update` or `delete` of the Application itself."""
+    changes: tuple[Change, ...] = ()
+    error: str | None = None
+    """Why it can't be rendered at head."""
+
+
+@dataclass(frozen=True)
+class EnvironmentDiff:
+    """What changes in one environment."""
+
+    stack: str
+    applications: tuple[ApplicationDiff, ...] = ()
+    """Those in which something changes, or that can't be rendered."""
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What could not be evaluated."""
+    rendered: int = 0
+    """Applications that the change can affect, of all `declared` ones."""
+    declared: int = 0
+
+    @property
+    def failed(self) -> bool:
+        """Whether something can't be rendered or would fail."""
+        return any(application.error for application in self.applications) or any(
+            finding.mandatory for finding in self.findings
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How to compare.
+
+    `tags`: see `checks.missing_images`; None: images are not looked up. `prune_allowed`: whether
+    somebody allowed the deletion of data in prod.
+    """
+
+    revisions: Revisions
+    project: Path | None
+    """The project's folder inside the clone, so that each commit has stack files of its own."""
+    folder: Path
+    """The project's folder."""
+    origin: str | None = None
+    """URL of the clone's remote."""
+    offline: bool = False
+    prune_allowed: bool = False
+    tags: Tags | None = field(default=None, repr=False)
+
+    def run(self, stacks: Sequence[str]) -> list[EnvironmentDiff]:
+        """The differences in each stack. Raises `RenderError` and `SettingsError`."""
+        environments = {stack: self._environments(stack) for stack in stacks}
+        urls = frozenset(
+            url for pair in environments.values() for env in pair if env for url in self._urls(env)
+        )
+        results = []
+        with Renderer(self.revisions, urls, offline=self.offline) as renderer:
+            for stack, (base, head) in environments.items():
+                print(f"diff of {stack} ...", file=sys.stderr, flush=True)
+                old, new = renderer.both(base, head)
+                results.append(self._result(stack, old, new))
+        return results
+
+    def _urls(self, env: Environment) -> Collection[str]:
+        """The URLs of the environment's repositories that mean the clone: that of its remote, or
+        the only one."""
+        origin = self.origin
+        same = [url for url in env.monorepos if origin is not None and is_same(url, origin)]
+        return same or (env.monorepos if len(env.monorepos) == 1 else ())
+
+    def _environments(self, stack: str) -> tuple[Environment | None, Environment | None]:
+        if self.project is None:
+            both = environment.read(stack, self.folder)
+            return both, both
+        sides = (self.revisions.base, self.revisions.head)
+        base, head = (environment.read(stack, side.files / self.project) for side in sides)
+        return base, head
+
+    def _result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
+        applications: list[ApplicationDiff] = []
+        findings: list[Finding] = []
+        crds = checks.definitions([item for x in new.applications.values() for item in x.objects])
+        names = [
+            *new.applications,
+            *(name for name in old.applications if name not in new.declared),
+        ]
+        for name in names:
+            before, after = old.applications.get(name), new.applications.get(name)
+            diff = _application(name, before, after)
+            if diff.changes or diff.error or diff.operation != "update":
+                applications.append(diff)
+                findings += self._findings(diff, before, after, new, crds)
+        return EnvironmentDiff(
+            stack,
+            tuple(applications),
+            tuple(dict.fromkeys(findings)),
+            tuple(dict.fromkeys(new.notes)),
+            len(new.applications),
+            len(new.declared),
+        )
+
+    def _findings(
+        self,
+        diff: ApplicationDiff,
+        before: Rendered | None,
+        after: Rendered | None,
+        new: Rendering,
+        crds: Sequence[Object],
+    ) -> Iterator[Finding]:
+        rendered = after or before
+        assert rendered is not None
+        declared, env = rendered.declared, new.environment
+        production = env is not None and env.name == PRODUCTION
+        project = new.projects.get(str(declared.spec.get("project")))
+        version = env.options.kube_version if env is not None else ""
+        for change in diff.changes:
+            yield from checks.pruned(
+                change, declared, production=production, allowed=self.prune_allowed
+            )
+            if after is None:
+                continue
+            yield from checks.immutable(change, declared)
+            yield from checks.forbidden(change, declared, project, crds)
+            yield from schemas.invalid(change, declared, version, crds)
+            yield from schemas.unknown_kind(change, declared, version, crds)
+        if self.tags is not None:
+            changed = [change.new for change in diff.changes if change.new is not None]
+            yield from checks.missing_images(declared, changed, self.tags)
+
+
+def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:
+    if after is not None and after.error:
+        return ApplicationDiff(name, error=after.error)
+    operation = "create" if before is None else "delete" if after is None else "update"
+    namespace = after.declared.namespace if after else before.declared.namespace if before else ""
+    old, new = (rendered.objects if rendered else () for rendered in (before, after))
+    return ApplicationDiff(name, operation, tuple(compare(old, new, namespace)))

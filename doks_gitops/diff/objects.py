@@ -1,0 +1,215 @@
+"""Compares the objects of two renderings."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import yaml
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+Object = Mapping[str, Any]
+
+HASH = re.compile(r"-(?=[a-z0-9]*[0-9])[bcdfghkmt2456789]{10}$")
+"""The suffix that Kustomize gives the names of generated ConfigMaps and Secrets: ten characters of
+an alphabet of its own.
+
+https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/configmapgenerator/
+"""
+_GENERATED = ("ConfigMap", "Secret")
+_NOISE = (
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "argocd.argoproj.io/tracking-id",
+)
+"""Annotations that repeat what the object has elsewhere."""
+SIMILAR = 0.8
+"""Share of equal lines from which on a deleted and a new object are one that was renamed or
+moved."""
+HIDDEN = "[secret]"
+HIDDEN_CHANGED = "[secret, changed]"
+CONTEXT = 3
+"""Unchanged lines around a change."""
+
+
+class Key(NamedTuple):
+    """What an object is known by in a cluster."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        place = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {place}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What happens to one object. `old` and `new` may be read, not shown: see `diff`."""
+
+    key: Key
+    operation: str
+    """`create`, `update`, `delete` or `rename`."""
+    old: Object | None = None
+    new: Object | None = None
+    renamed_from: Key | None = None
+
+    @property
+    def diff(self) -> list[str]:
+        """The lines that differ, with some around them, in the form of `diff -u`. Values of
+        Secrets and the hashes of generated names are not in them."""
+        old, new = _shown(self.old), _shown(self.new, self.old)
+        if self.old is not None and self.new is not None:
+            new = _folded(old, new)
+        lines = difflib.unified_diff(_lines(old), _lines(new), n=CONTEXT, lineterm="")
+        return [line for line in lines if not line.startswith(("---", "+++"))]
+
+
+def key_of(item: Object, namespace: str = "") -> Key:
+    """The key of an object. `namespace`: of objects that name none."""
+    metadata = item.get("metadata") or {}
+    group = str(item.get("apiVersion", "")).rpartition("/")[0]
+    name = metadata.get("name") or metadata.get("generateName") or ""
+    own = metadata.get("namespace") or namespace
+    return Key(group, str(item.get("kind")), str(own), str(name))
+
+
+def compare(old: Sequence[Object], new: Sequence[Object], namespace: str) -> Iterator[Change]:
+    """What differs, in the order of the new objects and then of the deleted ones."""
+    old_by_key = {key_of(item, namespace): item for item in old}
+    new_by_key = {key_of(item, namespace): item for item in new}
+    deleted = {key: item for key, item in old_by_key.items() if key not in new_by_key}
+    created = {key: item for key, item in new_by_key.items() if key not in old_by_key}
+    renamed = dict(_renamed(deleted, created))
+    moved_away = set(renamed.values())
+    for key, item in new_by_key.items():
+        if key in renamed:
+            origin = renamed[key]
+            change = Change(key, "rename", old_by_key[origin], item, origin)
+            if _is_generated(origin, key):
+                # A new name of the same object, as each change of a generated one makes.
+                change = replace(change, operation="update")
+            yield change
+        elif key in created:
+            yield Change(key, "create", None, item)
+        elif _plain(old_by_key[key]) != _plain(item):
+            change = Change(key, "update", old_by_key[key], item)
+            if change.diff:
+                yield change
+    for key, item in deleted.items():
+        if key not in moved_away:
+            yield Change(key, "delete", item)
+
+
+def _renamed(
+    deleted: Mapping[Key, Object], created: Mapping[Key, Object]
+) -> Iterator[tuple[Key, Key]]:
+    """The new key and the old key of each object that was renamed or moved."""
+    left = dict(deleted)
+    for key, item in created.items():
+        same_kind = [other for other in left if (other.group, other.kind) == (key.group, key.kind)]
+        match = next((other for other in same_kind if _is_generated(other, key)), None)
+        if match is None:
+            ratios = {other: _similarity(left[other], item) for other in same_kind}
+            best = max(ratios, key=lambda other: ratios[other], default=None)
+            match = best if best is not None and ratios[best] >= SIMILAR else None
+        if match is not None:
+            del left[match]
+            yield key, match
+
+
+def _is_generated(old: Key, new: Key) -> bool:
+    """Whether the names are those of one generated object, before and after a change."""
+    return (
+        new.kind in _GENERATED
+        and old.namespace == new.namespace
+        and HASH.search(old.name) is not None
+        and HASH.search(new.name) is not None
+        and HASH.sub("", old.name) == HASH.sub("", new.name)
+    )
+
+
+def _similarity(old: Object, new: Object) -> float:
+    old_lines, new_lines = (
+        _lines({key: value for key, value in item.items() if key != "metadata"})
+        for item in (old, new)
+    )
+    # Objects of a few lines are alike by chance.
+    if min(len(old_lines), len(new_lines)) <= 2:
+        return 0.0
+    return difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False).ratio()
+
+
+def _plain(item: Object) -> dict[str, Any]:
+    """The object without the annotations that repeat other fields."""
+    metadata = dict(item.get("metadata") or {})
+    annotations = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key not in _NOISE
+    }
+    metadata.pop("annotations", None)
+    if annotations:
+        metadata["annotations"] = annotations
+    return {**item, "metadata": metadata}
+
+
+def _shown(item: Object | None, before: Object | None = None) -> dict[str, Any] | None:
+    """The object as it may be shown: without the values of a Secret, but whether they differ from
+    those of `before`."""
+    if item is None:
+        return None
+    shown = _plain(item)
+    if shown.get("kind") != "Secret":
+        return shown
+    for field in ("data", "stringData"):
+        values, others = shown.get(field), (before or {}).get(field)
+        if isinstance(values, Mapping):
+            known = others if isinstance(others, Mapping) else {}
+            shown[field] = {
+                key: HIDDEN_CHANGED if key in known and known[key] != value else HIDDEN
+                for key, value in values.items()
+            }
+    return shown
+
+
+def _folded(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any] | None:
+    """`new` with the old name of each generated object that only changed its hash."""
+    names = {HASH.sub("", text): text for text in _texts(old) if HASH.search(text)}
+
+    def fold(value: Any) -> Any:
+        if isinstance(value, str) and HASH.search(value):
+            return names.get(HASH.sub("", value), value)
+        if isinstance(value, Mapping):
+            return {key: fold(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [fold(item) for item in value]
+        return value
+
+    folded = fold(new)
+    return folded if isinstance(folded, dict) else None
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _lines(item: object) -> list[str]:
+    if item is None:
+        return []
+    text: str = yaml.dump(
+        json.loads(json.dumps(item)), Dumper=_DUMPER, sort_keys=True, width=1000, allow_unicode=True
+    )
+    return text.splitlines()

@@ -1,0 +1,92 @@
+"""Differences in GitHub's Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from doks_gitops import markdown
+from doks_gitops.diff.compare import ApplicationDiff, EnvironmentDiff
+
+TITLE = "What Argo CD would apply"
+_SIGN = {"create": "+", "delete": "-"}
+
+
+def comment(diffs: Sequence[EnvironmentDiff]) -> str:
+    """A table with a row for each environment, and the differences below it.
+
+    If that is too long for GitHub, the environments with the most differences are left with their
+    row alone.
+    """
+    return markdown.fit(summary(diffs), [details(diff) for diff in diffs])
+
+
+def summary(diffs: Sequence[EnvironmentDiff]) -> str:
+    """The table."""
+    lines = [f"### {TITLE}", "", "| stack | applications | objects | checks |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for diff in diffs:
+        cells = (
+            f"`{markdown.cell(diff.stack)}`", _applications(diff), _objects(diff), _checks(diff)
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _applications(diff: EnvironmentDiff) -> str:
+    if not diff.applications:
+        return f"none of {diff.declared} changed"
+    return f"{len(diff.applications)} of {diff.declared} changed"
+
+
+def _objects(diff: EnvironmentDiff) -> str:
+    operations = Counter(
+        change.operation for application in diff.applications for change in application.changes
+    )
+    words = [
+        f"**{operations[operation]} to {operation}**"
+        if operation == "delete"
+        else f"{operations[operation]} to {operation}"
+        for operation in ("create", "update", "rename", "delete")
+        if operations[operation]
+    ]
+    return ", ".join(words) or "no changes"
+
+
+def _checks(diff: EnvironmentDiff) -> str:
+    if any(application.error for application in diff.applications):
+        return "❌ can't be rendered"
+    mandatory = sum(finding.mandatory for finding in diff.findings)
+    if mandatory:
+        return f"❌ {mandatory} would fail"
+    return f"⚠️ {len(diff.findings)} to look at" if diff.findings else "✅ passed"
+
+
+def details(diff: EnvironmentDiff) -> str:
+    """The differences of one environment; empty if there are none."""
+    if not (diff.applications or diff.notes):
+        return ""
+    lines = [f"<details><summary><code>{escape(diff.stack)}</code>: applications</summary>", ""]
+    for finding in diff.findings:
+        sign = "❌" if finding.mandatory else "⚠️"
+        lines.append(f"- {sign} {markdown.prose(f'{finding.application}: {finding.message}')}")
+    lines += [f"- {markdown.prose(note)}" for note in diff.notes]
+    for application in diff.applications:
+        lines += ["", *_application(application)]
+    return "\n".join([*lines, "", "</details>", ""])
+
+
+def _application(application: ApplicationDiff) -> Iterator[str]:
+    name = escape(markdown.one_line(application.name))
+    verb = "" if application.operation == "update" else f", to {application.operation}"
+    yield f"<details><summary><b>{name}</b>{verb}</summary>"
+    yield ""
+    if application.error:
+        yield markdown.fenced("text", application.error)
+    for change in application.changes:
+        origin = f", was {change.renamed_from}" if change.operation == "rename" else ""
+        head = f"{_SIGN.get(change.operation, '!')} {change.operation} {change.key}{origin}"
+        yield markdown.fenced("diff", "\n".join([markdown.one_line(head), *change.diff]))
+    yield ""
+    yield "</details>"

@@ -1,0 +1,159 @@
+"""Two commits of a clone: their files, and what differs between them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from doks_gitops.errors import PlatformError
+from doks_gitops.variables import restricted
+
+DEFAULT_BASE = "origin/HEAD"
+
+
+class RevisionError(PlatformError):
+    """A revision can't be found, or its files can't be read."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two commits."""
+
+    commit: str
+    files: Path
+    """A folder with all files of the commit."""
+    store: Path
+    """A bare repository as the remote will be once this commit is merged."""
+
+    @property
+    def url(self) -> str:
+        """Where Argo CD's repo-server fetches the commits from."""
+        return self.store.as_uri()
+
+
+@dataclass(frozen=True)
+class Revisions:
+    """A copy of a clone's objects, in which both commits are checked out."""
+
+    clone: Path
+    """The top folder of the clone."""
+    base: Side
+    """The last commit that the two revisions have in common: what was merged into the base since
+    then is not part of the change."""
+    head: Side
+    branch: str | None
+    """The branch that `base` is on, if it was named: the commits will be merged into it."""
+
+    @cached_property
+    def changed(self) -> frozenset[PurePosixPath]:
+        """Paths that were added, changed or deleted; both names of a renamed file."""
+        names = _git(
+            self.head.store, "diff", "--name-only", "--no-renames", "-z", self.base.commit,
+            self.head.commit,
+        )  # fmt: skip
+        return frozenset(PurePosixPath(name) for name in names.split("\0") if name)
+
+    def resolve(self, revision: str, side: Side) -> str:
+        """The commit that `targetRevision` means once the change is merged: the side's own, if it
+        follows the branch that is merged into; else the commit that the clone has."""
+        if revision in ("", "HEAD", self.branch):
+            return side.commit
+        for name in (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision):
+            commit = _commit(self.clone, name)
+            if commit is not None:
+                return commit
+        raise RevisionError(
+            f"The clone {self.clone} has no revision {revision}.",
+            f"git -C {self.clone} fetch --tags origin",
+        )
+
+
+@contextmanager
+def checked_out(folder: Path, base: str | None, head: str) -> Iterator[Revisions]:
+    """The two revisions of the clone that `folder` is in; nothing in the clone is changed.
+
+    `base`: default: the branch that the remote calls its HEAD. Raises `RevisionError`.
+    """
+    clone = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
+    if base is None:
+        base = _git(clone, "rev-parse", "--abbrev-ref", DEFAULT_BASE, missing=_NO_BASE).strip()
+    base_commit, head_commit = (_required_commit(clone, name) for name in (base, head))
+    common = _git(clone, "merge-base", base_commit, head_commit, missing=_SHALLOW).strip()
+    short = base.removeprefix("origin/")
+    folders = ("refs/remotes/origin", "refs/heads")
+    branch = short if any(_commit(clone, f"{refs}/{short}") for refs in folders) else None
+    with tempfile.TemporaryDirectory(prefix="doks-gitops-revisions-") as temporary:
+        sides = [
+            _side(clone, Path(temporary, name), commit, branch or "main")
+            for name, commit in (("base", common), ("head", head_commit))
+        ]
+        yield Revisions(clone, sides[0], sides[1], branch)
+
+
+def _side(clone: Path, folder: Path, commit: str, branch: str) -> Side:
+    files, store = folder / "files", folder / "store.git"
+    files.mkdir(parents=True)
+    _git(folder, "init", "--quiet", "--bare", f"--initial-branch={branch}", store.name)
+    objects = _git(clone, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+    (store / "objects/info/alternates").write_text(objects)
+    # The branches and tags of the remote, for what refers to them by name.
+    listed = _git(clone, "for-each-ref", "--format=%(objectname) %(refname)", *_REMOTE)
+    references = (line.split(" ", 1) for line in listed.splitlines())
+    names = {
+        name.replace("refs/remotes/origin/", "refs/heads/"): value
+        for value, name in references
+        if name != "refs/remotes/origin/HEAD"
+    }
+    names[f"refs/heads/{branch}"] = commit
+    updates = "".join(f"update {name} {value}\n" for name, value in names.items())
+    _git(store, "update-ref", "--stdin", text=updates)
+    _git(store, f"--work-tree={files}", "checkout", "--quiet", "--force", commit, "--", ".")
+    return Side(commit, files, store)
+
+
+_REMOTE = ("refs/remotes/origin", "refs/tags")
+_NO_BASE = "Name the branch that it will be merged into: --base origin/main"
+_SHALLOW = "Fetch the whole history: git fetch --unshallow (fetch-depth: 0 of actions/checkout)"
+
+
+def _required_commit(clone: Path, name: str) -> str:
+    commit = _commit(clone, name)
+    if commit is None:
+        raise RevisionError(
+            f"The clone {clone} has no revision {name}.", f"git -C {clone} fetch origin"
+        )
+    return commit
+
+
+def _commit(clone: Path, name: str) -> str | None:
+    try:
+        # The revision can't be taken for an option.
+        return _git(
+            clone, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
+        ).strip()
+    except RevisionError:
+        return None
+
+
+def _git(folder: Path, *words: str, missing: str | None = None, text: str | None = None) -> str:
+    # Filters and hooks that the user has set up would run for files of the commits.
+    environment = restricted(os.environ, deployment=False) | {
+        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"
+    }  # fmt: skip
+    # `safe.directory` is a global setting, which protects from hooks and filters of others.
+    done = subprocess.run(
+        ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words],
+        check=False, text=True, capture_output=True, env=environment, input=text,
+        stdin=None if text is not None else subprocess.DEVNULL,
+    )  # fmt: skip
+    if done.returncode:
+        raise RevisionError(
+            f"`git {' '.join(words)}` failed in {folder}: {done.stderr.strip()}", missing
+        )
+    return done.stdout

@@ -1,0 +1,282 @@
+"""`bin/platform diff` with Argo CD's own repo-server."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from doks_gitops.cli import app
+from doks_gitops.diff.environment import Declared, Environment
+from doks_gitops.diff.render import Renderer, Rendering
+from doks_gitops.diff.repo_server import Options
+from doks_gitops.diff.revisions import Revisions, checked_out
+from sandbox.toolchain import recipes
+from tests.contract.built_tools import binary
+
+DATA = Path(__file__).parents[1] / "data"
+INSTALLED = shutil.which
+URL = "https://git.example.com/team/microservices-demo.git"
+STACK = """\
+config:
+  doks-gitops:cluster:
+    name: microservices-demo-NAME
+    region: nyc1
+    version: "1.34"
+    nodePools: [{name: default, size: s-2vcpu-4gb, count: 1}]
+  doks-gitops:repositories: {monorepo: {url: "URL"}}
+  doks-gitops:argocd: {chart: {version: 10.1.1}}
+"""
+
+
+def stack_file(name: str, more: str) -> str:
+    return STACK.replace("NAME", name).replace("URL", URL) + more
+
+
+Files = dict[str, str | None]
+Commit = Callable[[Files], str]
+
+
+@pytest.fixture(autouse=True)
+def tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = {
+        "argocd": recipes.ARGOCD, "helm": recipes.HELM, "kustomize": recipes.KUSTOMIZE
+    }  # fmt: skip
+    paths = {name: str(binary(recipe, name)) for name, recipe in programs.items()}
+    monkeypatch.setattr(shutil, "which", lambda name: paths.get(name) or INSTALLED(name))
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "config", "user.name", "a")
+    git(folder, "config", "user.email", "a@example.com")
+    return folder
+
+
+@pytest.fixture
+def commit(clone: Path) -> Commit:
+    def write(files: Files) -> str:
+        for name, text in files.items():
+            path = clone / name
+            if text is None:
+                path.unlink()
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+        git(clone, "add", "--all")
+        git(clone, "commit", "--quiet", "--message", "change")
+        return git(clone, "rev-parse", "HEAD").strip()
+
+    return write
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(folder), *words], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def files_in(folder: Path) -> Files:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def diff(clone: Path, *options: str) -> tuple[int, list[dict[str, Any]]]:
+    words = ["diff", "--repo", str(clone), "-C", str(clone), "--json", "--base", "main", *options]
+    result = CliRunner().invoke(app, words)
+    return int(result.exit_code), json.loads(result.stdout)
+
+
+def test_change_of_the_base_is_shown_in_each_environment_that_uses_it(
+    clone: Path, commit: Commit
+) -> None:
+    stacks: Files = {
+        f"Pulumi.{name}.yaml": stack_file(
+            name,
+            f"  doks-gitops:project: {{namespaces: [microservices-demo-{name}]}}\n"
+            f"  doks-gitops:applications: {{demo: {{revision: main, path: kustomize/{name},"
+            f" namespace: microservices-demo-{name}}}}}\n",
+        )
+        for name in ("dev", "staging")
+    }
+    commit(files_in(DATA / "microservices-demo") | stacks)
+    git(clone, "switch", "--quiet", "--create", "change")
+    path = "kustomize/base/paymentservice.yaml"
+    text = (clone / path).read_text()
+    commit({path: text.replace("cpu: 100m", "cpu: 150m")})
+    code, results = diff(clone, "--stack", "dev", "--stack", "staging")
+    assert code == 0
+    assert [result["stack"] for result in results] == ["dev", "staging"]
+    for result in results:
+        [application] = result["applications"]
+        [changed] = application["changes"]
+        assert (changed["operation"], changed["kind"]) == ("update", "Deployment")
+        lines = [line.strip("+- ") for line in changed["diff"] if line[0] in "+-"]
+        assert lines == ["cpu: 100m", "cpu: 150m"]
+    # Nothing is rendered for a file that no application reads.
+    commit({"docs/README.md": "text"})
+    git(clone, "branch", "--quiet", "--force", "main", "change~")
+    _, [result] = diff(clone, "--stack", "dev")
+    assert (result["rendered"], result["declared"], result["applications"]) == (0, 1, [])
+
+
+def test_app_of_apps_and_its_applicationsets_are_followed_to_the_remote_base(
+    clone: Path, commit: Commit
+) -> None:
+    stack: Files = {"Pulumi.dev.yaml": stack_file("dev", "  doks-gitops:appOfApps: {}\n")}
+    commit(files_in(DATA / "autopilot-repo") | files_in(DATA / "microservices-demo") | stack)
+    git(clone, "switch", "--quiet", "--create", "change")
+    overlay = "argocd/dev/apps/microservices-demo/overlays/dev/kustomization.yaml"
+    commit({overlay: f"{(clone / overlay).read_text()}\nnameSuffix: -new\n"})
+    code, [result] = diff(clone, "--stack", "dev")
+    assert code == 0
+    [application] = result["applications"]
+    assert application["name"] == "dev-microservices-demo"
+    # The overlay refers to kustomize/dev by the URL of the repository itself.
+    assert {change["operation"] for change in application["changes"]} == {"rename"}
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"kustomization.yaml": "resources: [missing.yaml]"}, "missing.yaml"),
+        ({"kustomization.yaml": "resources: [../app]"}, "cycle"),
+        ({"b.yaml": "apiVersion: v1\nkind: A\nmetadata: ["}, "yaml"),
+    ],
+    ids=["a missing file", "a cycle", "broken YAML"],
+)
+def test_application_that_can_not_be_rendered_is_told_and_fails(
+    clone: Path, commit: Commit, files: dict[str, str], message: str
+) -> None:
+    stack = stack_file(
+        "dev",
+        "  doks-gitops:project: {namespaces: [shop]}\n"
+        "  doks-gitops:applications: {shop: {revision: main, path: app, namespace: shop}}\n",
+    )
+    commit({"Pulumi.dev.yaml": stack, "app/a.yaml": "{apiVersion: v1, kind: ConfigMap}"})
+    git(clone, "switch", "--quiet", "--create", "change")
+    commit({f"app/{name}": text for name, text in files.items()})
+    code, [result] = diff(clone, "--stack", "dev")
+    assert code == 1
+    assert message in result["applications"][0]["error"]
+
+
+@pytest.fixture
+def rendering(
+    clone: Path, commit: Commit
+) -> Iterator[Callable[[dict[str, Any], Files], Rendering]]:
+    stack: list[Any] = []
+
+    def render(source: dict[str, Any], files: Files) -> Rendering:
+        commit({"README.md": "text"})
+        git(clone, "switch", "--quiet", "--create", "change")
+        commit(files)
+        declared = Declared("dev-app", {"source": {"repoURL": URL, **source}}, "Pulumi.dev.yaml")
+        env = Environment(
+            "dev", "dev", Options("1.34.0"), frozenset({URL}), {"dev-app": declared}, {}
+        )
+        context = checked_out(clone, "main", "HEAD")
+        revisions: Revisions = context.__enter__()
+        stack.append(context)
+        with Renderer(revisions, [URL], offline=True) as renderer:
+            return renderer.both(None, env)[1]
+
+    yield render
+    for context in stack:
+        context.__exit__(None, None, None)
+
+
+def test_every_option_of_a_source_reaches_the_repo_server(
+    rendering: Callable[[dict[str, Any], Files], Rendering],
+) -> None:
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:v1"}]}}},
+    }
+    kustomize = {
+        "namePrefix": "a-", "nameSuffix": "-z", "images": ["web=shop:v2"],
+        "commonLabels": {"team": "shop"}, "replicas": [{"name": "web", "count": 4}],
+        "patches": [{"patch": '[{"op":"add","path":"/spec/paused","value":true}]',
+                     "target": {"kind": "Deployment", "name": "web"}}],
+    }  # fmt: skip
+    files: Files = {
+        "app/kustomization.yaml": "resources: [web.yaml]",
+        "app/web.yaml": yaml.safe_dump(deployment),
+    }
+    rendered = rendering({"path": "app", "kustomize": kustomize}, files).applications["dev-app"]
+    assert rendered.error is None
+    [item] = rendered.objects
+    assert item["metadata"]["name"] == "a-web-z"
+    assert item["metadata"]["labels"]["team"] == "shop"
+    assert (item["spec"]["replicas"], item["spec"]["paused"]) == (4, True)
+    assert item["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:v2"
+
+
+def test_chart_gets_its_values_and_the_version_of_the_stacks_kubernetes(
+    rendering: Callable[[dict[str, Any], Files], Rendering],
+) -> None:
+    template = (
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}'}, data: {"
+        "file: '{{ .Values.file }}', nested: '{{ .Values.a.b }}', set: '{{ .Values.set }}',"
+        " kubernetes: '{{ .Capabilities.KubeVersion.Version }}'}}"
+    )
+    files: Files = {
+        "chart/Chart.yaml": "{apiVersion: v2, name: web, version: 0.1.0}",
+        "chart/templates/a.yaml": template,
+        "values/dev.yaml": "file: dev",
+    }
+    helm = {
+        "releaseName": "shop",
+        "valueFiles": ["../values/dev.yaml"],
+        "valuesObject": {"a": {"b": "c"}},
+        "parameters": [{"name": "set", "value": "1", "forceString": True}],
+    }
+    rendered = rendering({"path": "chart", "helm": helm}, files).applications["dev-app"]
+    assert rendered.error is None
+    [item] = rendered.objects
+    assert item["metadata"]["name"] == "shop"
+    assert item["data"] == {"file": "dev", "nested": "c", "set": "1", "kubernetes": "v1.34.0"}
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"path": "app", "plugin": {"name": "run"}}, "plugins are off"),
+        ({"path": "app", "invented": 1}, "invented"),
+        ({"repoURL": "file:///etc", "path": "."}, "folder of this machine"),
+        (
+            {"repoURL": "https://git.test/other.git", "path": ".", "targetRevision": "main"},
+            "can't be read",
+        ),
+    ],
+    ids=["a plugin", "an unknown field", "a folder of the machine", "the network"],
+)
+def test_source_that_must_not_be_read_is_refused(
+    rendering: Callable[[dict[str, Any], Files], Rendering],
+    source: dict[str, Any],
+    message: str,
+) -> None:
+    rendered = rendering(source, {"app/a.yaml": "{}"}).applications["dev-app"]
+    assert rendered.error is not None
+    assert message in rendered.error
+
+
+def test_nothing_of_the_repo_server_is_left_behind(
+    rendering: Callable[[dict[str, Any], Files], Rendering],
+) -> None:
+    rendering({"path": "app"}, {"app/a.yaml": "{apiVersion: v1, kind: ConfigMap}"})
+    listed = subprocess.run(["pgrep", "--full", "doks-gitops-diff-"], check=False)
+    assert listed.returncode == 1

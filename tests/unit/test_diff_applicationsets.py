@@ -1,0 +1,104 @@
+"""The Applications that an ApplicationSet generates from a commit."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doks_gitops.diff import applicationsets
+from doks_gitops.diff.applicationsets import Context, Generated
+
+URL = "https://git.test/team/monorepo"
+FACTS = {"environment": "dev", "region": "nyc1"}
+TEMPLATE = {
+    "metadata": {"name": "dev-{{path.basename}}"},
+    "spec": {"project": "dev", "source": {"repoURL": URL, "path": "{{path}}"}},
+}
+
+
+def generate(
+    folder: Path, *generators: dict[str, Any], template: Any = None, **spec: Any
+) -> Generated:
+    context = Context(folder, lambda url: url == URL, lambda _: "head", "head", FACTS)
+    content = {"generators": list(generators), "template": template or TEMPLATE, **spec}
+    return applicationsets.generate({"metadata": {"name": "apps"}, "spec": content}, context)
+
+
+def names(generated: Generated) -> list[str]:
+    return [application.name for application in generated.applications]
+
+
+def git(**content: Any) -> dict[str, Any]:
+    return {"git": {"repoURL": URL, "revision": "HEAD", **content}}
+
+
+def test_folders_make_applications_but_excluded_and_hidden_ones(tmp_path: Path) -> None:
+    for name in ("cart", "web", "old", ".hidden", "web/deep"):
+        (tmp_path / "apps" / name).mkdir(parents=True, exist_ok=True)
+    directories = [{"path": "apps/*"}, {"path": "apps/old", "exclude": True}]
+    generated = generate(tmp_path, git(directories=directories))
+    assert names(generated) == ["dev-cart", "dev-web"]
+    assert generated.applications[0].spec["source"]["path"] == "apps/cart"
+
+
+def test_files_give_their_content_as_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "apps/web/dev/config.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"app": {"name": "web"}, "replicas": 2}))
+    template = {"metadata": {"name": "{{ app.name }}-{{path[1]}}-{{replicas}}"}}
+    files = [{"path": "apps/**/config.json"}]
+    assert names(generate(tmp_path, git(files=files), template=template)) == ["web-web-2"]
+
+
+def test_broken_file_stops_the_set_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    generated = generate(tmp_path, git(files=[{"path": "*.json"}]))
+    assert names(generated) == []
+    assert "config.json is broken" in generated.notes[0]
+
+
+def test_cluster_is_selected_by_the_facts_that_the_stack_gives_it(tmp_path: Path) -> None:
+    def clusters(environment: str) -> dict[str, Any]:
+        return {"clusters": {"selector": {"matchLabels": {"environment": environment}}}}
+
+    template = {"metadata": {"name": "{{metadata.labels.region}}-{{name}}"}}
+    found = generate(tmp_path, clusters("dev"), clusters("prod"), template=template)
+    assert names(found) == ["nyc1-in-cluster"]
+
+
+def test_matrix_combines_and_the_second_generator_sees_the_first(tmp_path: Path) -> None:
+    for name in ("a/x", "a/y", "b/z"):
+        (tmp_path / name).mkdir(parents=True)
+    first = {"list": {"elements": [{"team": "a"}, {"team": "b"}]}}
+    matrix = {"matrix": {"generators": [first, git(directories=[{"path": "{{team}}/*"}])]}}
+    assert names(generate(tmp_path, matrix)) == ["dev-x", "dev-y", "dev-z"]
+
+
+def test_merge_joins_the_parameters_by_their_keys(tmp_path: Path) -> None:
+    base = {"list": {"elements": [{"name": "a", "size": "s"}, {"name": "b", "size": "s"}]}}
+    override = {"list": {"elements": [{"name": "b", "size": "l"}, {"name": "c", "size": "x"}]}}
+    merge = {"merge": {"mergeKeys": ["name"], "generators": [base, override]}}
+    found = generate(tmp_path, merge, template={"metadata": {"name": "{{name}}-{{size}}"}})
+    assert names(found) == ["a-s", "b-l"]
+
+
+def test_empty_fields_of_a_generators_own_template_do_not_override(tmp_path: Path) -> None:
+    own = {"metadata": {}, "spec": {"project": "", "source": {"path": "own"}}}
+    [found] = generate(
+        tmp_path, {"list": {"elements": [{"path.basename": "a"}], "template": own}}
+    ).applications
+    assert (found.spec["project"], found.spec["source"]["path"]) == ("dev", "own")
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [{"pullRequest": {}}, {"scmProvider": {}}, {"plugin": {}},
+     {"git": {"repoURL": "https://git.test/other", "directories": [{"path": "*"}]}}],
+)  # fmt: skip
+def test_generator_that_needs_more_than_the_commit_is_told(
+    tmp_path: Path, generator: dict[str, Any]
+) -> None:
+    generated = generate(tmp_path, generator)
+    assert names(generated) == []
+    assert generated.notes[0].startswith("ApplicationSet apps: the generator")
