@@ -4,7 +4,6 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-import pulumi
 import pytest
 
 from doks_gitops import account, arguments
@@ -167,7 +166,7 @@ def test_a_new_cluster_is_vpc_native_without_a_word_in_the_stack_file() -> None:
 
 def test_a_running_cluster_keeps_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[str] = []
-    monkeypatch.setattr(pulumi, "info", messages.append)
+    monkeypatch.setattr("doks_gitops.account.messages.info", messages.append)
     for running in (OVERLAY, NATIVE):
         account.check(stack(), team(running))
         account.warn(stack(), team(running))
