@@ -148,6 +148,15 @@ def test_a_new_cluster_in_the_networks_of_another_is_refused_with_a_free_range(
     assert "192.168.0.0/16" in text or "192.168.0.0/20" in text
 
 
+def test_the_free_ranges_that_are_named_overlap_each_other_neither() -> None:
+    with pytest.raises(SettingsError) as error:
+        account.check(stack(), team(NEIGHBOUR))
+    fixes = [finding.fix or "" for finding in error.value.findings]
+    pods, services = (next(x for x in fix.split() if "/" in x and x[0].isdigit()) for fix in fixes)
+    assert not network.overlap(pods, services)
+    account.check(stack(network={"pods": pods, "services": services}), team(NEIGHBOUR))
+
+
 def test_overlay_networks_of_other_clusters_overlap_nothing() -> None:
     account.check(stack(), team(replace(OVERLAY, name="other")))
 
