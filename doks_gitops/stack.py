@@ -232,8 +232,9 @@ class Stack:
         """
         targets = ["--target", target] if target else []
         self._run(
-            "refresh", "--yes", "--skip-preview", "--suppress-outputs", "--clear-pending-creates",
-            *targets, live=True,
+            # The program may refuse a state that has not been repaired yet.
+            "refresh", "--run-program=false", "--yes", "--skip-preview", "--suppress-outputs",
+            "--clear-pending-creates", *targets, live=True,
         )  # fmt: skip
 
     def delete_from_state(self, urn: str) -> None:

@@ -112,6 +112,11 @@ def preview_of_export(stack: Stack, file: Path) -> Preview:
             f"{key} has another encrypted value than the deployed one"
             for key in export.changed_secrets(stack.file.read_text())
         )
+        if export.state is None:
+            warnings.append(
+                "no workflow has deployed this stack: if it was deployed by hand, its state is not"
+                " lost, and the next run of deploy.yml leaves the export that previews need"
+            )
         if export.deployed not in (None, export.commit):
             warnings.append(
                 f"this preview begins with the state after the commit {export.commit}, but"

@@ -73,7 +73,11 @@ class Plan:
                 )
             passwords.append(key_of(NAMESPACE, ("repositories", key, "credentials", "password")))
         pool = cluster.node_pools[0]
-        revisions = {application.get("revision", "HEAD") for application in applications.values()}
+        revisions = {
+            source.get("revision", "HEAD")
+            for application in applications.values()
+            for source in application.get("sources") or [application]
+        }
         config = {
             "pulumi:disable-default-providers": ["*"],
             f"{NAMESPACE}:environment": "dev",
@@ -81,6 +85,9 @@ class Plan:
                 "name": name,
                 "region": cluster.region,
                 "version": cluster.version,
+                "tags": ["environment:dev"],
+                # The defaults of dev are those of the cluster that runs.
+                "network": {"pods": "172.28.0.0/16", "services": "172.29.0.0/20"},
                 "destroyAssociatedResources": True,
                 "nodePools": [{"name": "default", "size": pool.size, "count": pool.fewest}],
             },
@@ -97,7 +104,7 @@ class Plan:
             },
             f"{NAMESPACE}:project": sections["project"],
             f"{NAMESPACE}:applications": {
-                application: {**settings, "revision": name}
+                application: _following(settings, name)
                 for application, settings in applications.items()
             },
         }
@@ -137,3 +144,9 @@ class Plan:
         for key in self.passwords:
             stack.set_secret(key, os.environ[GIT_PASSWORD])
         return stack
+
+
+def _following(application: Mapping[str, Any], branch: str) -> dict[str, Any]:
+    """The application with `branch` as the revision of its sources."""
+    sources = [{**source, "revision": branch} for source in application.get("sources") or ()]
+    return {**application, **({"sources": sources} if sources else {"revision": branch})}
