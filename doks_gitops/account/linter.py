@@ -55,7 +55,7 @@ def lint(settings: Settings, account: Account) -> None:
     errors = [x for x in findings or () if x.severity == "error" and x.check_name not in ignored]
     others = [x for x in findings or () if x not in errors]
     if is_preview and findings is None:
-        pulumi.info(f"`pulumi up` runs the cluster linter before {text}.")
+        messages.info(f"`pulumi up` runs the cluster linter before {text}.")
     elif is_preview and errors:
         messages.warn(f"The last run of the cluster linter stops {text}:\n{_lines(errors)}")
     if others:

@@ -11,3 +11,8 @@ def warn(text: str) -> None:
     engine about the machine name no resource.
     """
     pulumi.warn(text, get_root_resource())
+
+
+def info(text: str) -> None:
+    """Tell something about the stack."""
+    pulumi.info(text, get_root_resource())

@@ -61,16 +61,18 @@ def overlaps(settings: Settings, account: Account, replaced: str | None) -> Iter
         if other.vpc_native and other.id != replaced:
             name = f'the cluster "{other.name}" ({other.id})'
             others += [(name, other.cluster_subnet), (name, other.service_subnet)]
-    taken = [text for _, text in others if text]
+    taken = [ranges.pods, ranges.services, *(text for _, text in others if text)]
     for key, text in (("pods", ranges.pods), ("services", ranges.services)):
         for name, other_range in others:
             if network.overlap(text, other_range):
+                free = network.free_range(text, taken)
+                taken += [free] if free else []
                 origin = "" if key in declared else f", the default of {settings.environment}"
                 yield Violation(
                     ("cluster", "network", key),
                     got=f'"{text}"{origin}, which overlaps {name}, {other_range}',
                     expected="a range that overlaps no other network in the account",
-                    example=network.free_range(text, [*taken, ranges.pods, ranges.services]),
+                    example=free,
                 )
                 break
 

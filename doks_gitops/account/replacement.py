@@ -140,7 +140,7 @@ def warn(settings: Settings, account: Account) -> None:
     running = running_cluster(settings, account)
     if replaced is None and running is not None:
         if (advice := network.advice(running)) is not None:
-            pulumi.info(advice)
+            messages.info(advice)
         for text in replaced_pools(settings, running):
             messages.warn(text)
         for name in unknown_pools(settings, running) if pulumi.runtime.is_dry_run() else ():

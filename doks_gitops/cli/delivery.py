@@ -180,6 +180,8 @@ def comment(
 def _text(file: Path) -> str:
     try:
         return file.read_text()
+    except FileNotFoundError:
+        return f"### ❌ {file.stem}\n\nIt failed without a result: see the run of the workflow."
     except (OSError, UnicodeDecodeError) as error:
         raise PlatformError(f"{file} can't be read: {error}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -85,8 +86,11 @@ def diff(
         diffs = comparison.run(stacks or ENVIRONMENTS)
     text = report.comment(diffs)
     print(json.dumps([_as_json(diff) for diff in diffs], indent=2) if as_json else text)
-    if file is not None:
-        file.write_text(text + "\n")
+    # https://docs.github.com/en/actions/reference/workflow-commands
+    step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    for path in filter(None, [file, Path(step_summary) if step_summary else None]):
+        with path.open("a") as stream:
+            stream.write(text + "\n")
     _require_passed(diffs)
 
 

@@ -13,17 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from components.project import IN_CLUSTER
 from doks_gitops.diff import gotemplate
+from doks_gitops.diff.documents import load
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import RevisionError
 
 Params = dict[str, Any]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PLACEHOLDER = re.compile(r"{{\s*([^{}]*?)\s*}}")
 _NOT_NORMAL = re.compile(r"[^a-z0-9.-]+")
 LONGEST_NAME = 253
@@ -106,7 +104,7 @@ class _Evaluation:
         for parts in results:
             application = parts[0]
             if patch:
-                application = _merged(application, yaml.load(parts[1], Loader=_LOADER) or {})
+                application = _merged(application, _patch(parts[1]))
             applications.append(application)
         return applications
 
@@ -138,10 +136,10 @@ class _Evaluation:
         if self.context.commit(revision) != self.context.side_commit:
             raise NotEvaluated(f"the generator git reads the revision {revision}")
         if content.get("directories"):
-            found = self._directories(content["directories"])
+            matches = self._directories(content["directories"])
         else:
-            found = self._files(content.get("files") or ())
-        for path, filename, parameters in found:
+            matches = self._files(content.get("files") or ())
+        for path, filename, parameters in matches:
             yield self._with_values({**parameters, **self._path(path, filename, content)}, content)
 
     def matrix(self, content: Mapping[str, Any]) -> Iterator[Params]:
@@ -200,9 +198,11 @@ class _Evaluation:
             matches = [pattern for pattern, text in texts if fnmatch.fnmatchcase(str(path), text)]
             if not matches or any(pattern.get("exclude") for pattern in matches):
                 continue
+            if not file.resolve().is_relative_to(self.context.files.resolve()):
+                raise NotEvaluated(f"{path} is a link that leaves the repository")
             try:
-                content = yaml.load(file.read_text(), Loader=_LOADER)
-            except (ValueError, yaml.YAMLError) as error:
+                content = load(file.read_text())
+            except ValueError as error:
                 # Argo CD generates nothing at all then.
                 raise NotEvaluated(f"{path} is broken: {' '.join(str(error).split())}") from None
             for element in content if isinstance(content, list) else [content or {}]:
@@ -253,6 +253,13 @@ _GENERATORS: Mapping[str, Callable[[_Evaluation, Mapping[str, Any]], Iterator[Pa
     "matrix": _Evaluation.matrix,
     "merge": _Evaluation.merge,
 }
+
+
+def _patch(text: str) -> Any:
+    try:
+        return load(text) or {}
+    except ValueError as error:
+        raise NotEvaluated(f"the templatePatch is broken: {error}") from None
 
 
 def _own_template(generator: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -45,8 +45,10 @@ _CHANGEABLE_OF_STATEFULSET = (
     "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
 )  # fmt: skip
 """https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"""
-_REPLACED = ("Replace=true", "Force=true")
-"""Sync options with which Argo CD deletes and creates what can't be changed."""
+_REPLACED = "Force=true"
+"""Sync option with which Argo CD deletes and creates what can't be changed."""
+_HOOKS = {"argocd.argoproj.io/hook", "helm.sh/hook"}
+"""Annotations of objects that Argo CD deletes before it creates them again."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,10 @@ def immutable(change: Change, application: Declared) -> Iterator[Finding]:
     """Changed fields that the API server refuses to change."""
     if change.operation != "update" or change.old is None or change.new is None:
         return
-    if any(option in _sync_options(change.new, application) for option in _REPLACED):
+    annotations = (change.new.get("metadata") or {}).get("annotations") or {}
+    if change.renamed_from is not None or _HOOKS & annotations.keys():
+        return
+    if _REPLACED in _sync_options(change.new, application):
         return
     for field in _fixed_fields(change):
         old, new = (_value_at(item, field) for item in (change.old, change.new))
@@ -86,7 +91,12 @@ def immutable(change: Change, application: Declared) -> Iterator[Finding]:
                 " another name, or the annotation argocd.argoproj.io/sync-options: Replace=true,"
                 "Force=true, which deletes it first.",
             )
-    if change.key.kind in ("ConfigMap", "Secret") and change.old.get("immutable"):
+    content = ("data", "stringData", "binaryData", "immutable")
+    if (
+        change.key.kind in ("ConfigMap", "Secret")
+        and change.old.get("immutable")
+        and any(change.old.get(key) != change.new.get(key) for key in content)
+    ):
         yield Finding(
             application.name,
             f"{change.key} is immutable, so the sync will fail. Give it a new name.",
@@ -116,20 +126,27 @@ def _sync_options(item: Object, application: Declared) -> set[str]:
 
 
 def pruned(
-    change: Change, application: Declared, *, production: bool, allowed: bool
+    change: Change,
+    application: Declared,
+    *,
+    production: bool,
+    allowed: bool,
+    with_application: bool = False,
 ) -> Iterator[Finding]:
     """Objects that Argo CD would delete, with the data that is lost with them.
 
-    `allowed`: whether somebody allowed the deletion of data in prod.
+    `allowed`: whether somebody allowed the deletion of data in prod. `with_application`: the
+    Application itself is deleted, and its finalizer deletes the objects.
     """
     if change.operation not in ("delete", "rename"):
         return
     key = change.renamed_from or change.key
-    if change.old is not None and "Prune=false" in _sync_options(change.old, application):
+    keeps = "Delete=false" if with_application else "Prune=false"
+    if change.old is not None and keeps in _sync_options(change.old, application):
         return
     is_data = key.kind in DATA
     words = f"**{key} is deleted**" + (", with its data" if is_data else "")
-    if not application.prunes:
+    if not application.prunes and not with_application:
         words = f"{key} stays in the cluster: {application.name} does not prune"
         yield Finding(application.name, words, mandatory=False)
     elif is_data and production and not allowed:
@@ -178,13 +195,15 @@ def forbidden(
 
 def _listed(kind: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> bool:
     return any(
-        all(
-            fnmatch.fnmatchcase(kind[field], str(entry.get(field) or ""))
-            for field in ("group", "kind")
-        )
-        and fnmatch.fnmatchcase(kind["name"], str(entry.get("name") or "*"))
+        all(_matches(kind[field], str(entry.get(field) or "")) for field in ("group", "kind"))
+        and _matches(kind["name"], str(entry.get("name") or "*"))
         for entry in entries
     )
+
+
+def _matches(text: str, pattern: str) -> bool:
+    """As Go's `filepath.Match`, which writes `[^...]` where Python has `[!...]`."""
+    return fnmatch.fnmatchcase(text, pattern.replace("[^", "[!"))
 
 
 def _is_destination(namespace: str, destinations: Sequence[Mapping[str, Any]]) -> bool:
@@ -192,9 +211,10 @@ def _is_destination(namespace: str, destinations: Sequence[Mapping[str, Any]]) -
     patterns = [str(entry.get("namespace") or "") for entry in servers]
     excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
     included = [pattern for pattern in patterns if not pattern.startswith("!")]
-    return any(fnmatch.fnmatchcase(namespace, pattern) for pattern in included) and not any(
-        fnmatch.fnmatchcase(namespace, pattern) for pattern in excluded
-    )
+    if any(fnmatch.fnmatchcase(namespace, pattern) for pattern in excluded):
+        return False
+    # A project that excludes some namespaces allows all others.
+    return bool(excluded) or any(fnmatch.fnmatchcase(namespace, pattern) for pattern in included)
 
 
 def images(items: Sequence[Object]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
 from doks_gitops.diff.objects import Change, Object, compare
 from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
+from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import Revisions
 
 PRODUCTION = "prod"
@@ -90,7 +91,12 @@ class Comparison:
         the only one."""
         origin = self.origin
         same = [url for url in env.monorepos if origin is not None and is_same(url, origin)]
-        return same or (env.monorepos if len(env.monorepos) == 1 else ())
+        if same or len(env.monorepos) < 2:
+            return same or env.monorepos
+        raise RenderError(
+            f"None of the repositories of {env.stack} is the clone, whose remote is {origin}.",
+            "git remote set-url origin URL, with the URL of the stack file",
+        )
 
     def _environments(self, stack: str) -> tuple[Environment | None, Environment | None]:
         if self.project is None:
@@ -113,7 +119,7 @@ class Comparison:
             diff = _application(name, before, after)
             if diff.changes or diff.error or diff.operation != "update":
                 applications.append(diff)
-                findings += self._findings(diff, before, after, new, crds)
+                findings += self._findings(diff, before, after, old, new, crds)
         return EnvironmentDiff(
             stack,
             tuple(applications),
@@ -128,18 +134,24 @@ class Comparison:
         diff: ApplicationDiff,
         before: Rendered | None,
         after: Rendered | None,
+        old: Rendering,
         new: Rendering,
         crds: Sequence[Object],
     ) -> Iterator[Finding]:
         rendered = after or before
         assert rendered is not None
         declared, env = rendered.declared, new.environment
-        production = env is not None and env.name == PRODUCTION
+        environments = (old.environment, env)
+        production = any(known is not None and known.name == PRODUCTION for known in environments)
         project = new.projects.get(str(declared.spec.get("project")))
         version = env.options.kube_version if env is not None else ""
         for change in diff.changes:
             yield from checks.pruned(
-                change, declared, production=production, allowed=self.prune_allowed
+                change,
+                declared,
+                production=production,
+                allowed=self.prune_allowed,
+                with_application=after is None,
             )
             if after is None:
                 continue
@@ -153,9 +165,10 @@ class Comparison:
 
 
 def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:
-    if after is not None and after.error:
-        return ApplicationDiff(name, error=after.error)
+    for rendered, where in ((after, ""), (before, "before the change: ")):
+        if rendered is not None and rendered.error and after is not None:
+            return ApplicationDiff(name, error=f"{where}{rendered.error}")
     operation = "create" if before is None else "delete" if after is None else "update"
-    namespace = after.declared.namespace if after else before.declared.namespace if before else ""
+    namespaces = [rendered.declared.namespace if rendered else "" for rendered in (before, after)]
     old, new = (rendered.objects if rendered else () for rendered in (before, after))
-    return ApplicationDiff(name, operation, tuple(compare(old, new, namespace)))
+    return ApplicationDiff(name, operation, tuple(compare(old, new, *namespaces)))

@@ -78,6 +78,8 @@ def read(stack: str, folder: Path) -> Environment | None:
     if not path.exists():
         return None
     try:
+        if path.is_symlink():
+            raise ValueError("a link")
         text = stackfile.read(path)
     except ValueError as error:
         raise SettingsError([broken_file(path.name, error)]) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from doks_gitops.diff.repo_server import RenderError, program
+from doks_gitops.diff.repo_server import RenderError, limited, program
 
 TIMEOUT = 60
 """Seconds that the evaluation of one ApplicationSet may take."""
@@ -53,7 +53,7 @@ def _helm(definitions: str, template: str, values: Mapping[str, Any]) -> Any:
         (chart / "templates/results.yaml").write_text(template)
         try:
             done = subprocess.run(
-                [program("helm"), "template", "templates", str(chart)],
+                [*limited(), program("helm"), "template", "templates", str(chart)],
                 check=False, text=True, capture_output=True, timeout=TIMEOUT,
                 env={"HOME": temporary, "PATH": os.defpath},
             )  # fmt: skip

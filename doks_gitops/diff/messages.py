@@ -9,6 +9,7 @@ silently.
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -112,8 +113,6 @@ def _wire_form(content: Mapping[str, Any]) -> dict[str, Any]:
     source = dict(content.get("applicationSource") or {})
     content["applicationSource"] = source
     if "valuesObject" in (helm := dict(source.get("helm") or {})):
-        import json
-
         raw = json.dumps(helm["valuesObject"], separators=(",", ":")).encode()
         helm["valuesObject"] = {"raw": base64.b64encode(raw).decode()}
         source["helm"] = helm

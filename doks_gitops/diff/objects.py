@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import yaml
@@ -71,6 +71,8 @@ class Change:
     old: Object | None = None
     new: Object | None = None
     renamed_from: Key | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """New names of generated objects, and their old ones."""
 
     @property
     def diff(self) -> list[str]:
@@ -78,7 +80,7 @@ class Change:
         Secrets and the hashes of generated names are not in them."""
         old, new = _shown(self.old), _shown(self.new, self.old)
         if self.old is not None and self.new is not None:
-            new = _folded(old, new)
+            new = _folded(new, self.hashes)
         lines = difflib.unified_diff(_lines(old), _lines(new), n=CONTEXT, lineterm="")
         return [line for line in lines if not line.startswith(("---", "+++"))]
 
@@ -94,18 +96,24 @@ def key_of(item: Object, namespace: str = "") -> Key:
     return Key(group, str(item.get("kind")), str(own), str(name))
 
 
-def compare(old: Sequence[Object], new: Sequence[Object], namespace: str) -> Iterator[Change]:
-    """What differs, in the order of the new objects and then of the deleted ones."""
-    old_by_key = {key_of(item, namespace): item for item in old}
+def compare(
+    old: Sequence[Object], new: Sequence[Object], old_namespace: str, namespace: str
+) -> Iterator[Change]:
+    """What differs, in the order of the new objects and then of the deleted ones.
+
+    `old_namespace`, `namespace`: of objects that name none.
+    """
+    old_by_key = {key_of(item, old_namespace): item for item in old}
     new_by_key = {key_of(item, namespace): item for item in new}
     deleted = {key: item for key, item in old_by_key.items() if key not in new_by_key}
     created = {key: item for key, item in new_by_key.items() if key not in old_by_key}
     renamed = dict(_renamed(deleted, created))
     moved_away = set(renamed.values())
+    hashes = {key.name: old.name for key, old in renamed.items() if _is_generated(old, key)}
     for key, item in new_by_key.items():
         if key in renamed:
             origin = renamed[key]
-            change = Change(key, "rename", old_by_key[origin], item, origin)
+            change = Change(key, "rename", old_by_key[origin], item, origin, hashes)
             if _is_generated(origin, key):
                 # A new name of the same object, as each change of a generated one makes.
                 change = replace(change, operation="update")
@@ -113,7 +121,7 @@ def compare(old: Sequence[Object], new: Sequence[Object], namespace: str) -> Ite
         elif key in created:
             yield Change(key, "create", None, item)
         elif _plain(old_by_key[key]) != _plain(item):
-            change = Change(key, "update", old_by_key[key], item)
+            change = Change(key, "update", old_by_key[key], item, hashes=hashes)
             if change.diff:
                 yield change
     for key, item in deleted.items():
@@ -182,43 +190,31 @@ def _shown(item: Object | None, before: Object | None = None) -> dict[str, Any] 
     shown = _plain(item)
     if shown.get("kind") != "Secret":
         return shown
-    for field in ("data", "stringData"):
-        values, others = shown.get(field), (before or {}).get(field)
+    for name in ("data", "stringData"):
+        values, others = shown.get(name), (before or {}).get(name)
         if isinstance(values, Mapping):
             known = others if isinstance(others, Mapping) else {}
-            shown[field] = {
+            shown[name] = {
                 key: HIDDEN_CHANGED if key in known and known[key] != value else HIDDEN
                 for key, value in values.items()
             }
     return shown
 
 
-def _folded(old: dict[str, Any] | None, new: dict[str, Any] | None) -> dict[str, Any] | None:
+def _folded(new: dict[str, Any] | None, hashes: Mapping[str, str]) -> dict[str, Any] | None:
     """`new` with the old name of each generated object that only changed its hash."""
-    names = {HASH.sub("", text): text for text in _texts(old) if HASH.search(text)}
 
     def fold(value: Any) -> Any:
-        if isinstance(value, str) and HASH.search(value):
-            return names.get(HASH.sub("", value), value)
+        if isinstance(value, str):
+            return hashes.get(value, value)
         if isinstance(value, Mapping):
             return {key: fold(item) for key, item in value.items()}
         if isinstance(value, list):
             return [fold(item) for item in value]
         return value
 
-    folded = fold(new)
+    folded = fold(new) if hashes else new
     return folded if isinstance(folded, dict) else None
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
 
 
 def _lines(item: object) -> list[str]:

@@ -14,10 +14,12 @@ from urllib.parse import urlsplit
 from doks_gitops.diff import applicationsets, environment
 from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
-from doks_gitops.diff.repo_server import RenderError, RepoServer
+from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
 from doks_gitops.diff.revisions import RevisionError, Revisions, Side
 from doks_gitops.diff.sources import Tree
 
+SAFE_BUILD_OPTIONS = frozenset({"--enable-helm", "--load-restrictor=LoadRestrictionsRootOnly"})
+"""Options of `kustomize build` that run no program and read no file outside of the clone."""
 MOST_APPLICATIONS = 5000
 """Applications of an environment. More are a generator that has no end."""
 
@@ -127,6 +129,8 @@ class Renderer:
         new_declared: Mapping[str, Declared],
     ) -> set[str]:
         """Names of the Applications that the change can affect, or that may declare others."""
+        if _options(old) != _options(new):
+            return {*old_declared, *new_declared}
         names = set()
         for name in old_declared.keys() | new_declared.keys():
             pair = (old_declared.get(name), new_declared.get(name))
@@ -211,6 +215,11 @@ class Renderer:
         env = rendering.environment
         assert env is not None
         options, project = env.options, str(application.spec.get("project", "default"))
+        if refused := set(options.build_options.split()) - SAFE_BUILD_OPTIONS:
+            raise RenderError(
+                f"kustomize.buildOptions has {' '.join(sorted(refused))}, which can run programs of"
+                " the repository or read files outside of it, so the diff does not use it."
+            )
         references = {
             f"${source['ref']}": {
                 "repo": self._repository(source, side),
@@ -236,6 +245,7 @@ class Renderer:
                 "kubeVersion": options.kube_version,
                 "apiVersions": list(options.api_versions),
                 "trackingMethod": options.tracking_method,
+                "helmOptions": {"valuesFileSchemes": ["https", "http"]},
                 "hasMultipleSources": "sources" in application.spec,
                 "refSources": references,
                 "projectName": project,
@@ -274,6 +284,10 @@ class Renderer:
         if key not in self._cache:
             self._cache[key] = self._threads.submit(self._servers[side].render, request)
         return self._cache[key]
+
+
+def _options(rendering: Rendering) -> Options | None:
+    return rendering.environment.options if rendering.environment else None
 
 
 def is_same(url: str, other: str) -> bool:

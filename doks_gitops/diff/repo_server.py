@@ -73,6 +73,7 @@ class RepoServer:
     """Whether sources outside the clone (charts, remote bases) fail instead of being fetched."""
     local: Mapping[str, str] = field(default_factory=dict)
     """URLs of repositories, and where Git fetches them from instead."""
+    _commits: dict[tuple[str, str], str] = field(default_factory=dict, init=False)
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
@@ -118,18 +119,29 @@ class RepoServer:
         look it up in its cache only. Raises `RenderError`."""
         if _COMMIT.fullmatch(revision):
             return revision
-        names = [revision or "HEAD", f"{revision}^{{}}"]
-        done = subprocess.run(
-            [str(Path(self._home, "bin", "git")), "ls-remote", "--", url, *names],
-            check=False, text=True, capture_output=True, timeout=RENDER_TIMEOUT,
-            env=self._env, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        lines = done.stdout.splitlines()
-        if done.returncode or not lines:
+        if (url, revision) not in self._commits:
+            self._commits[url, revision] = self._look_up(url, revision or "HEAD")
+        return self._commits[url, revision]
+
+    def _look_up(self, url: str, revision: str) -> str:
+        # Best first: `^{}` is the commit of an annotated tag, and names match by their end.
+        heads, tags = f"refs/heads/{revision}", f"refs/tags/{revision}"
+        names = [revision, heads, f"{tags}^{{}}", tags]
+        try:
+            done = subprocess.run(
+                [str(Path(self._home, "bin", "git")), "ls-remote", "--", url, *names],
+                check=False, text=True, capture_output=True, timeout=RENDER_TIMEOUT,
+                env=self._env, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise RenderError(f"{url} did not answer for {RENDER_TIMEOUT} seconds.") from None
+        listed = (line.split("\t") for line in done.stdout.splitlines())
+        commits = {name: commit for commit, name in listed}
+        commit = next((commits[name] for name in names if name in commits), None)
+        if done.returncode or commit is None:
             reason = done.stderr.strip() or "it does not exist"
-            raise RenderError(f"The revision {revision or 'HEAD'} of {url} can't be read: {reason}")
-        # The last line is the commit of an annotated tag.
-        return lines[-1].split()[0]
+            raise RenderError(f"The revision {revision} of {url} can't be read: {reason}")
+        return commit
 
     def _reason(self, error: Any) -> str:
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -164,7 +176,7 @@ class RepoServer:
         self._log = home / "log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*_limited(), str(programs / "argocd-repo-server"), *arguments],
+                [*limited(), str(programs / "argocd-repo-server"), *arguments],
                 cwd=home,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
@@ -276,7 +288,7 @@ def program(name: str) -> str:
     return str(Path(path).resolve())
 
 
-def _limited() -> list[str]:
+def limited() -> list[str]:
     """The words in front of a command that limit its memory, and that of its children."""
     prlimit = shutil.which("prlimit")
     return [prlimit, f"--as={LARGEST_ADDRESS_SPACE}"] if prlimit else []

@@ -10,6 +10,8 @@ from doks_gitops import markdown
 from doks_gitops.diff.compare import ApplicationDiff, EnvironmentDiff
 
 TITLE = "What Argo CD would apply"
+MOST_FINDINGS = 20
+"""Failed checks that stand below the table."""
 _SIGN = {"create": "+", "delete": "-"}
 
 
@@ -31,6 +33,13 @@ def summary(diffs: Sequence[EnvironmentDiff]) -> str:
             f"`{markdown.cell(diff.stack)}`", _applications(diff), _objects(diff), _checks(diff)
         )  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
+    # Here, so that no shortening leaves them out.
+    mandatory = [(diff.stack, x) for diff in diffs for x in diff.findings if x.mandatory]
+    for stack, finding in mandatory[:MOST_FINDINGS]:
+        text = f"{stack}, {finding.application}: {finding.message}"
+        lines += [*([""] if lines[-1].startswith("|") else []), f"- ❌ {markdown.prose(text)}"]
+    if len(mandatory) > MOST_FINDINGS:
+        lines.append(f"- ❌ {len(mandatory) - MOST_FINDINGS} more, see below")
     return "\n".join(lines)
 
 

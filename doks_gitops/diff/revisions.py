@@ -88,6 +88,10 @@ def checked_out(folder: Path, base: str | None, head: str) -> Iterator[Revisions
     short = base.removeprefix("origin/")
     folders = ("refs/remotes/origin", "refs/heads")
     branch = short if any(_commit(clone, f"{refs}/{short}") for refs in folders) else None
+    if branch is None and _commit(clone, DEFAULT_BASE) is not None:
+        # Between two releases, what follows the main branch is what each of them has.
+        branch = _git(clone, "rev-parse", "--abbrev-ref", DEFAULT_BASE).strip()
+        branch = branch.removeprefix("origin/")
     with tempfile.TemporaryDirectory(prefix="doks-gitops-revisions-") as temporary:
         sides = [
             _side(clone, Path(temporary, name), commit, branch or "main")

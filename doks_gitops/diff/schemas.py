@@ -85,11 +85,11 @@ def _registry(schema_folder: str, kube_version: str) -> Registry[Any]:
 @functools.cache
 def _built_in(kube_version: str, group_version: str, kind: str) -> Draft202012Validator | None:
     """The schema of a kind in the newest version that is not newer than the cluster's."""
-    wanted = schemas.Version(schemas.major_minor(kube_version))
+    newest = schemas.Version(schemas.major_minor(kube_version))
     versions = [
         version
         for version in schemas.all_versions()
-        if schemas.Version(schemas.major_minor(version)) <= wanted
+        if schemas.Version(schemas.major_minor(version)) <= newest
     ]
     folder = f"kubernetes-json-schema/v{versions[-1]}-local-strict"
     group, _, version = group_version.rpartition("/")

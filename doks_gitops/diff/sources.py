@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
+from doks_gitops.diff.documents import load
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _PATHS = frozenset(
     {
@@ -23,8 +22,6 @@ _PATHS = frozenset(
 
 https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/
 """
-LARGEST_KUSTOMIZATION = 1 << 20
-"""Bytes of a Kustomization that is looked into."""
 MOST_TEXTS = 100_000
 """Values of one field that are looked at."""
 
@@ -64,12 +61,21 @@ class Tree:
             folders = set(self._read_by(source))
         except _Unknown:
             return True
-        paths = (self.files / folder for folder in folders)
+        paths = [self.files / folder for folder in folders]
+        if any((path / "Chart.yaml").is_file() for path in paths):
+            # The charts that it depends on may have some.
+            return True
         return any(_ARGO in file.read_bytes() for path in paths for file in _files(path))
 
     def _read_by(self, source: Mapping[str, Any]) -> Iterator[PurePosixPath]:
         """The files and folders that the source can read."""
         folder = _inside(PurePosixPath(), str(source.get("path") or "."))
+        if source.get("ref"):
+            # Charts of other sources may read every file of it.
+            yield PurePosixPath()
+        if any((self.files / folder).rglob("*.jsonnet")):
+            # Its imports may be anywhere in the repository.
+            raise _Unknown
         helm = source.get("helm") or {}
         names = [*helm.get("valueFiles", ()), *(x["path"] for x in helm.get("fileParameters", ()))]
         yield from (_inside(folder, name) for name in names if not _is_remote(name))
@@ -77,16 +83,20 @@ class Tree:
         for name in (source.get("kustomize") or {}).get("components", ()):
             yield from self._kustomization(_inside(folder, name), seen)
         if (self.files / folder / "Chart.yaml").is_file():
-            yield from self._dependencies(folder)
+            yield from self._dependencies(folder, seen)
         yield from self._kustomization(folder, seen)
 
-    def _dependencies(self, folder: PurePosixPath) -> Iterator[PurePosixPath]:
+    def _dependencies(
+        self, folder: PurePosixPath, seen: set[PurePosixPath]
+    ) -> Iterator[PurePosixPath]:
         for dependency in _load(self.files / folder / "Chart.yaml").get("dependencies") or ():
             repository = str(dependency.get("repository") or "")
             if repository.startswith("file://"):
                 path = _inside(folder, repository.removeprefix("file://"))
-                yield path
-                yield from self._dependencies(path)
+                if path not in seen:
+                    seen.add(path)
+                    yield path
+                    yield from self._dependencies(path, seen)
 
     def _kustomization(
         self, folder: PurePosixPath, seen: set[PurePosixPath]
@@ -176,10 +186,8 @@ def _inside(folder: PurePosixPath, name: str) -> PurePosixPath:
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        if path.stat().st_size > LARGEST_KUSTOMIZATION:
-            raise _Unknown
-        content = yaml.load(path.read_text(), Loader=_LOADER)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        content = load(path.read_text())
+    except (OSError, ValueError):
         raise _Unknown from None
     if not isinstance(content, Mapping):
         raise _Unknown

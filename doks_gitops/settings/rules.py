@@ -184,7 +184,7 @@ def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:
             yield Violation(
                 at=("argocd", "webhookSecret"),
                 got="nothing, but github.webhook",
-                expected="the secret that GitHub signs with; without it Argo CD takes any request",
+                expected="the secret that GitHub signs with; without it Argo CD refuses all",
             )
         if github.webhook.url is None and sections.argocd.url is None:
             yield Violation(

@@ -173,18 +173,16 @@ def test_application_that_can_not_be_rendered_is_told_and_fails(
 
 
 @pytest.fixture
-def rendering(
-    clone: Path, commit: Commit
-) -> Iterator[Callable[[dict[str, Any], Files], Rendering]]:
+def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]:
     stack: list[Any] = []
 
-    def render(source: dict[str, Any], files: Files) -> Rendering:
+    def render(source: dict[str, Any], files: Files, options: Options | None = None) -> Rendering:
         commit({"README.md": "text"})
         git(clone, "switch", "--quiet", "--create", "change")
         commit(files)
         declared = Declared("dev-app", {"source": {"repoURL": URL, **source}}, "Pulumi.dev.yaml")
         env = Environment(
-            "dev", "dev", Options("1.34.0"), frozenset({URL}), {"dev-app": declared}, {}
+            "dev", "dev", options or Options("1.34.0"), frozenset({URL}), {"dev-app": declared}, {}
         )
         context = checked_out(clone, "main", "HEAD")
         revisions: Revisions = context.__enter__()
@@ -198,7 +196,7 @@ def rendering(
 
 
 def test_every_option_of_a_source_reaches_the_repo_server(
-    rendering: Callable[[dict[str, Any], Files], Rendering],
+    rendering: Callable[..., Rendering],
 ) -> None:
     deployment = {
         "apiVersion": "apps/v1",
@@ -226,7 +224,7 @@ def test_every_option_of_a_source_reaches_the_repo_server(
 
 
 def test_chart_gets_its_values_and_the_version_of_the_stacks_kubernetes(
-    rendering: Callable[[dict[str, Any], Files], Rendering],
+    rendering: Callable[..., Rendering],
 ) -> None:
     template = (
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}'}, data: {"
@@ -265,7 +263,7 @@ def test_chart_gets_its_values_and_the_version_of_the_stacks_kubernetes(
     ids=["a plugin", "an unknown field", "a folder of the machine", "the network"],
 )
 def test_source_that_must_not_be_read_is_refused(
-    rendering: Callable[[dict[str, Any], Files], Rendering],
+    rendering: Callable[..., Rendering],
     source: dict[str, Any],
     message: str,
 ) -> None:
@@ -274,8 +272,19 @@ def test_source_that_must_not_be_read_is_refused(
     assert message in rendered.error
 
 
+@pytest.mark.parametrize("option", ["--enable-exec", "--load-restrictor=LoadRestrictionsNone"])
+def test_build_options_that_reach_out_of_the_clone_are_refused(
+    rendering: Callable[..., Rendering], option: str
+) -> None:
+    options = Options("1.34.0", build_options=f"--enable-helm {option}")
+    files = {"app/kustomization.yaml": "resources: []"}
+    error = rendering({"path": "app"}, files, options).applications["dev-app"].error
+    assert error is not None
+    assert option in error
+
+
 def test_nothing_of_the_repo_server_is_left_behind(
-    rendering: Callable[[dict[str, Any], Files], Rendering],
+    rendering: Callable[..., Rendering],
 ) -> None:
     rendering({"path": "app"}, {"app/a.yaml": "{apiVersion: v1, kind: ConfigMap}"})
     listed = subprocess.run(["pgrep", "--full", "doks-gitops-diff-"], check=False)

@@ -35,7 +35,7 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_hostile_variables_and_a_proxy_change_nothing(tmp_path: Path) -> None:
+def test_hostile_variables_change_nothing_and_loopback_needs_no_proxy(tmp_path: Path) -> None:
     modules, nowhere = tmp_path / "modules", str(tmp_path / "nowhere")
     modules.mkdir()
     for module in ("yaml", "pulumi", "typing_extensions"):
@@ -66,5 +66,6 @@ def test_hostile_variables_and_a_proxy_change_nothing(tmp_path: Path) -> None:
         finally:
             sandbox("reset", "--yes")
     until("no process is left", lambda: not sandbox.processes())
-    assert requests == []
+    # What is on the Internet, such as charts, may be asked for through the proxy.
+    assert not [line for line in requests if "127.0.0.1" in line or "localhost" in line]
     assert not (tmp_path / "nowhere").exists()

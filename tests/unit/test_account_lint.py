@@ -42,7 +42,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     monkeypatch.setattr(messages_of_program, "warn", texts.append)
-    monkeypatch.setattr(pulumi, "info", texts.append)
+    monkeypatch.setattr(messages_of_program, "info", texts.append)
     return texts
 
 

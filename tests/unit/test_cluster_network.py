@@ -4,7 +4,6 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
-import pulumi
 import pytest
 
 from doks_gitops import account, arguments
@@ -149,6 +148,15 @@ def test_a_new_cluster_in_the_networks_of_another_is_refused_with_a_free_range(
     assert "192.168.0.0/16" in text or "192.168.0.0/20" in text
 
 
+def test_the_free_ranges_that_are_named_overlap_each_other_neither() -> None:
+    with pytest.raises(SettingsError) as error:
+        account.check(stack(), team(NEIGHBOUR))
+    fixes = [finding.fix or "" for finding in error.value.findings]
+    pods, services = (next(x for x in fix.split() if "/" in x and x[0].isdigit()) for fix in fixes)
+    assert not network.overlap(pods, services)
+    account.check(stack(network={"pods": pods, "services": services}), team(NEIGHBOUR))
+
+
 def test_overlay_networks_of_other_clusters_overlap_nothing() -> None:
     account.check(stack(), team(replace(OVERLAY, name="other")))
 
@@ -167,7 +175,7 @@ def test_a_new_cluster_is_vpc_native_without_a_word_in_the_stack_file() -> None:
 
 def test_a_running_cluster_keeps_its_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[str] = []
-    monkeypatch.setattr(pulumi, "info", messages.append)
+    monkeypatch.setattr("doks_gitops.account.messages.info", messages.append)
     for running in (OVERLAY, NATIVE):
         account.check(stack(), team(running))
         account.warn(stack(), team(running))

@@ -102,3 +102,24 @@ def test_generator_that_needs_more_than_the_commit_is_told(
     generated = generate(tmp_path, generator)
     assert names(generated) == []
     assert generated.notes[0].startswith("ApplicationSet apps: the generator")
+
+
+@pytest.mark.parametrize("text", ["a: &a 1\nb: *a", "- " * 1000000])
+def test_file_that_stands_for_more_than_it_shows_is_not_evaluated(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+    generated = generate(tmp_path, git(files=[{"path": "*.json"}]))
+    assert names(generated) == []
+    assert "config.json is broken" in generated.notes[0]
+
+
+def test_link_out_of_the_repository_is_not_read(tmp_path: Path) -> None:
+    clone, outside = tmp_path / "clone", tmp_path / "outside.json"
+    clone.mkdir()
+    outside.write_text('{"token": "hunter2"}')
+    (clone / "a.json").symlink_to(outside)
+    template = {"metadata": {"name": "{{token}}"}}
+    generated = generate(clone, git(files=[{"path": "*.json"}]), template=template)
+    assert names(generated) == []
+    assert "link that leaves the repository" in generated.notes[0]

@@ -31,7 +31,7 @@ def item(kind: str, api_version: str = "v1", name: str = "x", **fields: Any) -> 
 
 
 def change(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Change:
-    [only] = compare([old] if old else [], [new] if new else [], NAMESPACE)
+    [only] = compare([old] if old else [], [new] if new else [], NAMESPACE, NAMESPACE)
     return only
 
 
@@ -62,8 +62,28 @@ def test_field_that_can_not_be_changed_is_told(
     changed = change(item(kind, api_version, spec=old), item(kind, api_version, spec=new))
     [message] = messages(checks.immutable(changed, application()))
     assert f"{field} can't be changed" in message
-    replacing = application(options=["Replace=true"])
+    replacing = application(options=["Force=true", "Replace=true"])
     assert messages(checks.immutable(changed, replacing)) == []
+
+
+def test_hook_and_generated_object_are_made_anew_so_nothing_of_them_is_fixed() -> None:
+    hook = {"annotations": {"argocd.argoproj.io/hook": "PreSync"}}
+    old, new = (
+        item("Job", "batch/v1", metadata=hook, spec={"template": {"a": number}})
+        for number in (1, 2)
+    )
+    assert messages(checks.immutable(change(old, new), application())) == []
+    old, new = (
+        item("ConfigMap", name=f"a-{suffix}", immutable=True, data={"a": suffix})
+        for suffix in ("4g2hk9m6c5", "7t5bb8ddkf")
+    )
+    assert messages(checks.immutable(change(old, new), application())) == []
+
+
+def test_content_of_an_immutable_object_can_not_be_changed() -> None:
+    old, new = (item("ConfigMap", immutable=True, data={"a": value}) for value in "xy")
+    [message] = messages(checks.immutable(change(old, new), application()))
+    assert "is immutable" in message
 
 
 def test_fields_of_a_statefulset_that_can_be_changed_are_no_finding() -> None:
@@ -102,6 +122,22 @@ def test_what_stays_in_the_cluster_is_told_as_such() -> None:
     kept = {"annotations": {"argocd.argoproj.io/sync-options": "Prune=false"}}
     assert prune(item("StatefulSet", metadata=kept), production=True) == []
     assert prune(item("ConfigMap"), production=True) == []
+
+
+def test_deleted_application_deletes_its_data_although_it_does_not_prune() -> None:
+    deleted = change(item("StatefulSet"), None)
+    [finding] = checks.pruned(
+        deleted, application(prune=False), production=True, allowed=False, with_application=True
+    )
+    assert finding.mandatory
+
+
+def test_project_that_excludes_namespaces_allows_the_others() -> None:
+    destinations = [{"server": "*", "namespace": "!kube-system"}]
+    project = {**PROJECT, "destinations": destinations}
+    assert messages(checks.forbidden(change(None, item("Pod")), application(), project)) == []
+    outside = change(None, item("Pod", metadata={"namespace": "kube-system"}))
+    assert messages(checks.forbidden(outside, application(), project)) != []
 
 
 @pytest.mark.parametrize(

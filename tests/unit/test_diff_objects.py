@@ -25,7 +25,7 @@ def deployment(name: str = "web", config: str = "settings", **spec: Any) -> dict
 
 
 def changes(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[Change]:
-    return list(compare(old, new, NAMESPACE))
+    return list(compare(old, new, NAMESPACE, NAMESPACE))
 
 
 def test_equal_objects_in_another_order_do_not_differ() -> None:
@@ -79,6 +79,17 @@ def test_new_hash_of_a_generated_name_is_no_change_of_what_refers_to_it() -> Non
     [change] = changes(old, new)
     assert (change.operation, change.key.kind) == ("update", "ConfigMap")
     assert [line for line in change.diff if line[0] in "+-"] == ["-  a: '1'", "+  a: '2'"]
+
+
+def test_value_that_looks_like_a_generated_name_is_shown() -> None:
+    [change] = changes([config_map(a="v-2b4c6d8f9g")], [config_map(a="v-9g4c6d8f2b")])
+    assert change.operation == "update"
+
+
+def test_another_default_namespace_moves_the_objects() -> None:
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}}
+    operations = [change.operation for change in compare([claim], [claim], "shop", "shop2")]
+    assert operations == ["create", "delete"]
 
 
 def test_what_a_deployment_takes_from_another_generated_object_is_shown() -> None:

@@ -100,6 +100,16 @@ def test_aliases_that_contain_each_other_end(tmp_path: Path, affected: Callable[
     assert affected("docs/README.md")
 
 
+def test_source_for_other_sources_is_affected_by_every_file(affected: Callable[..., bool]) -> None:
+    assert affected("envs/prod.yaml", path="charts/x", ref="values")
+
+
+def test_jsonnet_may_import_from_anywhere(tmp_path: Path, affected: Callable[..., bool]) -> None:
+    (tmp_path / "apps/dev").mkdir(parents=True)
+    (tmp_path / "apps/dev/a.jsonnet").write_text("import '../lib/a.libsonnet'")
+    assert affected("lib/a.libsonnet")
+
+
 def test_folder_with_argo_cd_s_objects_may_declare_applications(tmp_path: Path) -> None:
     tree = Tree(tmp_path, frozenset(), lambda _: False)
     kustomization(tmp_path, "apps/dev", "resources: [../base]")
