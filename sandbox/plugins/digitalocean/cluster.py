@@ -408,14 +408,15 @@ def _describe_parts(cluster: dict[str, Any]) -> Properties:
             "enabled": bool(firewall.get("enabled")),
             "allowedAddresses": firewall.get("allowed_addresses") or [],
         }
-    for name, key, fields in (
-        ("clusterAutoscalerConfigurations", "cluster_autoscaler_configuration", _AUTOSCALER),
-        ("ssos", "sso", _SSO),
-    ):
-        part = cluster.get(key)
-        parts[name] = (
-            [{field: part[api_name(field)] for field in fields if part.get(api_name(field))}]
-            if part
-            else []
-        )
+    autoscaler, sso = cluster.get("cluster_autoscaler_configuration"), cluster.get("sso")
+    parts["clusterAutoscalerConfigurations"] = (
+        [{name: value for name in _AUTOSCALER if (value := autoscaler.get(api_name(name)))}]
+        if autoscaler
+        else []
+    )
+    parts["ssos"] = (
+        [{name: sso.get(api_name(name)) or field.kind.zero for name, field in _SSO.items()}]
+        if sso
+        else []
+    )
     return parts
