@@ -212,9 +212,11 @@ class DoksClusterArgs:
     control_plane_firewall: ControlPlaneFirewall | None = None
     """None: everybody reaches the Kubernetes API; a cluster that exists keeps what it has."""
     autoscaler: Autoscaler | None = None
+    """Settings of the cluster autoscaler. None: those of DOKS."""
     sso: Sso | None = None
     """None: no single sign-on; a cluster that exists keeps what it has."""
     features: Features = field(default_factory=Features)
+    """Switches. Default: DigitalOcean decides."""
     tags: Sequence[pulumi.Input[str]] = ()
     """DigitalOcean tags of the cluster."""
     destroy_associated_resources: pulumi.Input[bool] = False
