@@ -431,7 +431,9 @@ def type_text(annotation: Any) -> str:
         return f"[{type_text(members[0])}]!"
     if origin is Mapping:
         return f"{{{type_text(members[1])}}}!"
-    names: dict[object, str] = {str: "string", bool: "boolean", int: "integer"}
+    names: dict[object, str] = {
+        str: "string", bool: "boolean", int: "integer", float: "number"
+    }  # fmt: skip
     return f"{names.get(annotation) or annotation.__name__}!"
 
 
