@@ -13,7 +13,6 @@ from typing import Any, Union, get_args, get_origin
 
 import pulumi
 import pytest
-from pydantic.alias_generators import to_camel
 
 from components.host import COMPONENTS
 from doks_gitops.arguments import dataclasses_in
@@ -346,7 +345,7 @@ def test_schema_is_that_of_the_dataclasses_with_a_description_of_each_input(
         expected += field_lines(f"{component.__name__} input", arguments)
         for output, annotation in inspect.get_annotations(component).items():
             optional = type(None) in get_args(annotation)
-            name = f"{component.__name__} output {to_camel(output)}{'?' * optional}"
+            name = f"{component.__name__} output {property_name(output)}{'?' * optional}"
             expected.append(f"{name}: {type_text(annotation).removesuffix('!')}")
         types += nested_dataclasses(arguments)
     for dataclass in dict.fromkeys(types):
@@ -409,7 +408,7 @@ def schema_text(part: Mapping[str, Any]) -> str:
 def field_lines(owner: str, dataclass: Any) -> list[str]:
     """The same lines for the fields of a dataclass."""
     return [
-        f"{owner} {to_camel(field.name)}{'?' * is_optional(field)}: {type_text(field.type)}"
+        f"{owner} {property_name(field.name)}{'?' * is_optional(field)}: {type_text(field.type)}"
         for field in fields(dataclass)
     ]
 
@@ -435,6 +434,11 @@ def type_text(annotation: Any) -> str:
         str: "string", bool: "boolean", int: "integer", float: "number"
     }  # fmt: skip
     return f"{names.get(annotation) or annotation.__name__}!"
+
+
+def property_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(word[0].upper() + word[1:] for word in others)
 
 
 def nested_dataclasses(dataclass: Any) -> list[type]:
