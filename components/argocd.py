@@ -227,7 +227,7 @@ class ArgoCd(pulumi.ComponentResource):
             metadata=ObjectMetaArgs(
                 name=self.namespace,
                 # An Application that has the namespace too does not delete it.
-                annotations={"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+                annotations={"argocd.argoproj.io/sync-options": "Prune=false"},
             ),
             opts=child_options(self, opts),
         )

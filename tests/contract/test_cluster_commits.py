@@ -191,6 +191,14 @@ async def test_a_process_ends_when_a_commit_changes_its_workload(
     unchanged = await commits.apply(f"{path}/real", workload("Deployment", "real", harmless))
     template = unchanged.json()["spec"]["template"]
     assert template["metadata"]["annotations"][WRITTEN_BY] == ADMINISTRATOR
+    # As an Argo CD that upgrades itself.
+    upgrade = {"containers": [{"name": "redis", "image": "redis:next"}]}
+    upgraded = await commits.apply(
+        f"{path}/real", workload("Deployment", "real", upgrade, checksum="b")
+    )
+    assert upgraded.is_success, upgraded.text
+    template = upgraded.json()["spec"]["template"]
+    assert template["metadata"]["annotations"][WRITTEN_BY] == ADMINISTRATOR
     changed = workload("Deployment", "real", HOSTILE_SPEC, **FORGED)
     assert (await commits.apply(f"{path}/real", changed)).is_success
 

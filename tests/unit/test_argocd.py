@@ -66,7 +66,7 @@ def test_namespace_is_a_resource_of_its_own() -> None:
     namespace, release = result.one("Namespace"), result.one("Release")
     assert namespace.inputs["metadata"] == {
         "name": "gitops",
-        "annotations": {"argocd.argoproj.io/sync-options": "Prune=false,Delete=false"},
+        "annotations": {"argocd.argoproj.io/sync-options": "Prune=false"},
     }
     assert release.inputs["namespace"] == "gitops"
     assert release.inputs["createNamespace"] is False
