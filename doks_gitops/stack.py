@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import yaml
@@ -40,6 +41,7 @@ from pulumi.automation import (
 )
 
 from doks_gitops.errors import PlatformError
+from doks_gitops.settings import stackfile
 
 INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
 REFRESH = ("--refresh", "--run-program")
@@ -273,17 +275,35 @@ class Stack:
         self._run(
             "up", *(REFRESH if refresh else ()), "--yes", *(() if preview else ["--skip-preview"]),
             "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
-            live=True, env=env,
+            live=True, env=env, hidden=self._for_policies(),
         )  # fmt: skip
+
+    def _for_policies(self) -> dict[str, str]:
+        """The stack's `environment` for the policies. The engine gives a policy pack no
+        configuration, but Pulumi's SDK reads this variable:
+        https://www.pulumi.com/docs/iac/concepts/config/"""
+        try:
+            file = stackfile.StackFile(stackfile.read(self.file))
+        except ValueError:
+            return {}
+        environment = file.text("doks-gitops:environment")
+        return {"PULUMI_CONFIG_DOKS_GITOPS_ENVIRONMENT": environment} if environment else {}
 
     def destroy(self) -> None:
         """Destroy all resources of the stack, with the credentials that the program has now."""
         self._run("destroy", "--yes", "--skip-preview", *REFRESH, live=True)
 
-    def _run(self, *words: str, live: bool = False, env: Mapping[str, str] | None = None) -> str:
+    def _run(
+        self,
+        *words: str,
+        live: bool = False,
+        env: Mapping[str, str] | None = None,
+        hidden: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
         """Run `pulumi WORDS --stack STACK`; returns its standard output.
 
-        `live`: show the command, and its output while it runs.
+        `live`: show the command with the variables `env`, and its output while it runs. `hidden`:
+        further variables.
         """
         arguments = [*words, "--stack", self.name]
         on_output: OnOutput | None = None
@@ -295,7 +315,7 @@ class Stack:
             on_output, on_error = _printer(sys.stdout), _printer(sys.stderr)
             if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
                 arguments += ["--color", "always"]
-        env = {**self._env, **(env or {})}
+        env = {**self._env, **hidden, **(env or {})}
         return self._pulumi.run(arguments, str(self.folder), env, on_output, on_error).stdout
 
 
