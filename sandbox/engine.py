@@ -175,8 +175,12 @@ class Engine:
 
     @property
     def has_github(self) -> bool:
-        """Whether a stack file of the project folder has parts of a repository on GitHub."""
-        return any(f"{PROJECT}:github" in self._stack_config(stack) for stack in STACKS)
+        """Whether a stack has parts of a repository on GitHub: in its file in the project folder, or
+        still in its state."""
+        states = (self._state / ".pulumi" / "stacks" / PROJECT).glob("*.json")
+        return any(f"{PROJECT}:github" in self._stack_config(stack) for stack in STACKS) or any(
+            '"github:index/' in state.read_text() for state in states
+        )
 
     def cluster_name(self, stack: str) -> str:
         """The name of the stack's cluster in the stack file of the project folder."""

@@ -146,7 +146,12 @@ def test_a_sync_that_the_project_refused_is_tried_again_after_the_project_has_ch
     add(team, FORBIDDEN)
     until("the sync has failed", lambda: operation(team) == "Failed")
     kind = {"group": "rbac.authorization.k8s.io", "kind": "ClusterRole"}
-    change(team, lambda config: config["project"]["clusterResources"].append(kind))
+    change(
+        team,
+        lambda config: (
+            config["project"].setdefault("clusterResources", [{"kind": "Namespace"}]).append(kind)
+        ),
+    )
     team.sandbox(*UP, "--skip-preview")
     revision = team.git("rev-parse", "HEAD")
     team.sandbox.wait_for(APPLICATION, revision=revision)

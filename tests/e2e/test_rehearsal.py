@@ -33,7 +33,12 @@ def test_rehearsal_loses_and_recovers_a_stack_of_its_own_and_leaves_nothing(
         "destroy",
     ]
     with sandbox.api() as api:
-        for path in ("kubernetes/clusters", "load_balancers", "volumes"):
-            assert not any(api.get(f"/v2/{path}").json()[path.rpartition("/")[2]] or [])
+        lists = {
+            "kubernetes/clusters": "kubernetes_clusters",
+            "load_balancers": "load_balancers",
+            "volumes": "volumes",
+        }
+        for path, key in lists.items():
+            assert not api.get(f"/v2/{path}").json()[key]
     branches = sandbox.shell(f"git -C {tmp_path / 'clone'} ls-remote --heads origin")
     assert "rehearsal" not in branches
