@@ -175,8 +175,8 @@ class Engine:
 
     @property
     def has_github(self) -> bool:
-        """Whether a stack has parts of a repository on GitHub: in its file in the project folder, or
-        still in its state."""
+        """Whether a stack has parts of a repository on GitHub: in its stack file in the project
+        folder, or still in its state."""
         states = (self._state / ".pulumi" / "stacks" / PROJECT).glob("*.json")
         return any(f"{PROJECT}:github" in self._stack_config(stack) for stack in STACKS) or any(
             '"github:index/' in state.read_text() for state in states
