@@ -6,3 +6,8 @@ from typing import Literal, get_args
 Environment = Literal["dev", "staging", "prod"]
 ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
 """In the order of promotion."""
+
+
+def is_production(environment: str) -> bool:
+    """Whether an environment is production. One that can't be told is."""
+    return environment not in set(ENVIRONMENTS) - {"prod"}

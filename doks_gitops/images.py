@@ -7,8 +7,13 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-ma
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+DOCR = "registry.digitalocean.com"
+"""Host of DigitalOcean's registries."""
+Tags = Callable[[str, str], Collection[str]]
+"""The tags of a repository, by the names of registry and repository."""
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
@@ -70,3 +75,9 @@ class ImageReference:
     def __str__(self) -> str:
         tag, digest = self.tag and f":{self.tag}", self.digest and f"@{self.digest}"
         return f"{self.name}{tag or ''}{digest or ''}"
+
+
+def is_missing(image: ImageReference, tags: Tags) -> bool:
+    """Whether an image is of a DigitalOcean registry that does not have its tag."""
+    registry, _, repository = image.repository.partition("/")
+    return image.host == DOCR and image.tag not in tags(registry, repository)

@@ -42,6 +42,7 @@ from pulumi.automation import (
 
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import stackfile
+from doks_gitops.settings.model import NAMESPACE
 
 INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
 REFRESH = ("--refresh", "--run-program")
@@ -286,7 +287,7 @@ class Stack:
             file = stackfile.StackFile(stackfile.read(self.file))
         except ValueError:
             return {}
-        environment = file.text("doks-gitops:environment")
+        environment = file.text(f"{NAMESPACE}:environment")
         return {"PULUMI_CONFIG_DOKS_GITOPS_ENVIRONMENT": environment} if environment else {}
 
     def destroy(self) -> None:

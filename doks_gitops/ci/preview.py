@@ -140,7 +140,7 @@ def drift(stack: Stack) -> Preview:
     return _result(stack.name, run)
 
 
-def each(names: Sequence[str], folder: Path, run: Callable[[Stack], Preview]) -> list[Preview]:
+def of_stacks(names: Sequence[str], folder: Path, run: Callable[[Stack], Preview]) -> list[Preview]:
     """The results of `run` for the stacks of the project in `folder`, one after the other."""
     results = []
     for name in dict.fromkeys(names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.cli.output import publish
 from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
 
@@ -63,7 +63,7 @@ def preview(
     Fails if a preview fails or breaks a mandatory policy, after the comment is written.
     """
     from doks_gitops.ci.export import file_name
-    from doks_gitops.ci.preview import each, preview_of_export
+    from doks_gitops.ci.preview import of_stacks, preview_of_export
     from doks_gitops.ci.preview import preview as run
     from doks_gitops.ci.report import comment as report
 
@@ -71,7 +71,7 @@ def preview(
         assert exports is not None
         return preview_of_export(stack, exports / file_name(stack.name))
 
-    results = each(stacks or ENVIRONMENTS, cwd, run if exports is None else run_export)
+    results = of_stacks(stacks or ENVIRONMENTS, cwd, run if exports is None else run_export)
     text = report(results, "Preview")
     _publish(results, text, file, as_json=as_json)
     if picture is not None:
@@ -114,7 +114,7 @@ def deploy(
     from doks_gitops.ci import commits
     from doks_gitops.ci.export import export as without_secrets
     from doks_gitops.ci.export import file_name
-    from doks_gitops.ci.preview import each
+    from doks_gitops.ci.preview import of_stacks
     from doks_gitops.ci.preview import preview as run
     from doks_gitops.ci.report import comment
     from doks_gitops.policy.preview import PACK
@@ -123,7 +123,7 @@ def deploy(
     target = Stack(stack, cwd)
     if not allow_older:
         commits.refuse_older(target)
-    results = each([stack], cwd, run)
+    results = of_stacks([stack], cwd, run)
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
     target.up(policy_pack=PACK)
@@ -206,10 +206,10 @@ def drift(
     compared is one, and no drift.
     """
     from doks_gitops.ci.preview import drift as run
-    from doks_gitops.ci.preview import each
+    from doks_gitops.ci.preview import of_stacks
     from doks_gitops.ci.report import comment
 
-    results = each(stacks or ENVIRONMENTS, cwd, run)
+    results = of_stacks(stacks or ENVIRONMENTS, cwd, run)
     drifted = [result.stack for result in results if result.changes]
     failed = [result for result in results if result.error]
     title = f"Drift in {', '.join(drifted)}" if drifted else "No drift"
@@ -242,11 +242,11 @@ def policy(
 
     Fails if a preview fails or breaks a mandatory policy.
     """
-    from doks_gitops.ci.preview import each
+    from doks_gitops.ci.preview import of_stacks
     from doks_gitops.ci.preview import preview as run
     from doks_gitops.policy.rules import RULES
 
-    results = each(stacks or ENVIRONMENTS, cwd, run)
+    results = of_stacks(stacks or ENVIRONMENTS, cwd, run)
     if as_json:
         print(json.dumps([asdict(result) for result in results], indent=2))
     else:
@@ -261,16 +261,7 @@ def policy(
 def _publish(
     results: Sequence[Preview], text: str, file: Path | None = None, *, as_json: bool = False
 ) -> None:
-    """Print the text (or the results as JSON), and add it to `file` and to the summary of the
-    workflow run: https://docs.github.com/en/actions/reference/workflow-commands"""
-    print(
-        json.dumps([asdict(result) for result in results], indent=2) if as_json else text,
-        flush=True,
-    )
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    for path in filter(None, [file, Path(summary) if summary else None]):
-        with path.open("a") as stream:
-            stream.write(text + "\n")
+    publish(text, file, [asdict(result) for result in results] if as_json else None)
 
 
 def _require_allowed(results: Sequence[Preview], consequence: str = "") -> None:

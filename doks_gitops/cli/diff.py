@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +11,13 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.cli.output import publish
 from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
 
 if TYPE_CHECKING:
-    from doks_gitops.diff.compare import EnvironmentDiff, Tags
+    from doks_gitops.diff.compare import EnvironmentDiff
+    from doks_gitops.images import Tags
 
 app = typer.Typer()
 
@@ -52,7 +52,7 @@ def diff(
     ] = False,
     file: Annotated[
         Path | None,
-        typer.Option("--file", metavar="FILE", help="File to write the comment's text to."),
+        typer.Option("--file", metavar="FILE", help="File to add the comment's text to."),
     ] = None,
     as_json: options.Json = False,
     cwd: options.Folder = Path(),
@@ -85,12 +85,7 @@ def diff(
         )
         diffs = comparison.run(stacks or ENVIRONMENTS)
     text = report.comment(diffs)
-    print(json.dumps([_as_json(diff) for diff in diffs], indent=2) if as_json else text)
-    # https://docs.github.com/en/actions/reference/workflow-commands
-    step_summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    for path in filter(None, [file, Path(step_summary) if step_summary else None]):
-        with path.open("a") as stream:
-            stream.write(text + "\n")
+    publish(text, file, [_as_json(diff) for diff in diffs] if as_json else None)
     _require_passed(diffs)
 
 

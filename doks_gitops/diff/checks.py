@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from components.project import IN_CLUSTER
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.objects import CLUSTER_SCOPED, Change, Object, key_of
-from doks_gitops.images import ImageReference
+from doks_gitops.images import ImageReference, Tags, is_missing
+from doks_gitops.settings.rules import permits_namespace
 
-DOCR = "registry.digitalocean.com"
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
 DATA = ("Namespace", "PersistentVolumeClaim", "StatefulSet")
@@ -208,13 +208,8 @@ def _matches(text: str, pattern: str) -> bool:
 
 def _is_destination(namespace: str, destinations: Sequence[Mapping[str, Any]]) -> bool:
     servers = [entry for entry in destinations if entry.get("server", "*") in (IN_CLUSTER, "*")]
-    patterns = [str(entry.get("namespace") or "") for entry in servers]
-    excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    included = [pattern for pattern in patterns if not pattern.startswith("!")]
-    if any(fnmatch.fnmatchcase(namespace, pattern) for pattern in excluded):
-        return False
-    # A project that excludes some namespaces allows all others.
-    return bool(excluded) or any(fnmatch.fnmatchcase(namespace, pattern) for pattern in included)
+    patterns = tuple(str(entry.get("namespace") or "") for entry in servers)
+    return permits_namespace(patterns, namespace)
 
 
 def images(items: Sequence[Object]) -> Iterator[str]:
@@ -238,23 +233,15 @@ def _pod_specs(item: Object) -> Iterator[Mapping[str, Any]]:
         yield spec["template"].get("spec") or {}
 
 
-def missing_images(
-    application: Declared, items: Sequence[Object], tags: Callable[[str, str], Collection[str]]
-) -> Iterator[Finding]:
-    """Images of DigitalOcean's registry that it does not have.
-
-    `tags`: the tags of a repository, by the names of registry and repository.
-    """
+def missing_images(application: Declared, items: Sequence[Object], tags: Tags) -> Iterator[Finding]:
+    """Images of DigitalOcean's registry that it does not have."""
     for image in dict.fromkeys(images(items)):
         try:
             reference = ImageReference.parse(image)
         except ValueError as error:
             yield Finding(application.name, f"{image} is no image reference: {error}")
             continue
-        if reference.host != DOCR or reference.digest:
-            continue
-        registry, _, repository = reference.repository.partition("/")
-        if reference.tag not in tags(registry, repository):
+        if not reference.digest and is_missing(reference, tags):
             yield Finding(application.name, f"The registry has no {image}.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,8 @@ from doks_gitops.diff.objects import Change, Object, compare
 from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
 from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import Revisions
-
-PRODUCTION = "prod"
-Tags = Callable[[str, str], Collection[str]]
+from doks_gitops.environments import is_production
+from doks_gitops.images import Tags
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ class Comparison:
         assert rendered is not None
         declared, env = rendered.declared, new.environment
         environments = (old.environment, env)
-        production = any(known is not None and known.name == PRODUCTION for known in environments)
+        production = any(is_production(known.name) for known in environments if known is not None)
         project = new.projects.get(str(declared.spec.get("project")))
         version = env.options.kube_version if env is not None else ""
         for change in diff.changes:

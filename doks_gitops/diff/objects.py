@@ -82,7 +82,8 @@ class Change:
         if self.old is not None and self.new is not None:
             new = _folded(new, self.hashes)
         lines = difflib.unified_diff(_lines(old), _lines(new), n=CONTEXT, lineterm="")
-        return [line for line in lines if not line.startswith(("---", "+++"))]
+        # The first two lines name the files.
+        return list(lines)[2:]
 
 
 def key_of(item: Object, namespace: str = "") -> Key:

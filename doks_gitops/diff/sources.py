@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -42,14 +43,14 @@ class Tree:
     """Paths that differ from the other commit."""
     is_mentioned: Callable[[str], bool]
     """Whether a text names the repository itself by its URL, as remote bases do."""
+    _known: dict[str, frozenset[PurePosixPath] | None] = field(default_factory=dict, init=False)
 
     def is_affected(self, source: Mapping[str, Any]) -> bool:
         """Whether the rendering of the source can depend on a changed file. True if in doubt."""
         if not self.changed:
             return False
-        try:
-            folders = set(self._read_by(source))
-        except _Unknown:
+        folders = self._folders(source)
+        if folders is None:
             return True
         return any(
             path == folder or folder in path.parents for path in self.changed for folder in folders
@@ -57,15 +58,24 @@ class Tree:
 
     def may_declare(self, source: Mapping[str, Any]) -> bool:
         """Whether objects of Argo CD may be among those of the source. True if in doubt."""
-        try:
-            folders = set(self._read_by(source))
-        except _Unknown:
+        folders = self._folders(source)
+        if folders is None:
             return True
         paths = [self.files / folder for folder in folders]
         if any((path / "Chart.yaml").is_file() for path in paths):
             # The charts that it depends on may have some.
             return True
         return any(_ARGO in file.read_bytes() for path in paths for file in _files(path))
+
+    def _folders(self, source: Mapping[str, Any]) -> frozenset[PurePosixPath] | None:
+        """The files and folders that the source can read; None if that can't be told."""
+        key = json.dumps(source, sort_keys=True)
+        if key not in self._known:
+            try:
+                self._known[key] = frozenset(self._read_by(source))
+            except _Unknown:
+                self._known[key] = None
+        return self._known[key]
 
     def _read_by(self, source: Mapping[str, Any]) -> Iterator[PurePosixPath]:
         """The files and folders that the source can read."""

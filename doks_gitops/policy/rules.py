@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from components.names import CLUSTER_NAMESPACES
-from doks_gitops.environments import ENVIRONMENTS
+from doks_gitops.environments import is_production
 
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
 NODE_POOL = "digitalocean:index/kubernetesNodePool:KubernetesNodePool"
@@ -63,7 +63,7 @@ class Resource:
     @property
     def in_production(self) -> bool:
         """As in the settings. An environment that can't be told is production."""
-        return (self.environment or self.stack) not in set(ENVIRONMENTS) - {"prod"}
+        return is_production(self.environment or self.stack)
 
     def at(self, *path: str) -> Any:
         """Returns the property at `path`; None if it, or an object on the path, does not exist."""

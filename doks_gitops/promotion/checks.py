@@ -7,10 +7,8 @@ from pathlib import Path
 
 from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
-from doks_gitops.images import ImageReference
+from doks_gitops.images import DOCR, ImageReference, is_missing
 from doks_gitops.promotion.cluster import applications
-
-DOCR = "registry.digitalocean.com"
 
 
 class PromotionError(PlatformError):
@@ -26,12 +24,8 @@ def check_pushed(images: Iterable[ImageReference]) -> None:
     in_docr = [image for image in images if image.host == DOCR]
     if not in_docr:
         return
-    missing = []
     with DigitalOceanClient.from_environment() as client:
-        for image in in_docr:
-            registry, _, repository = image.repository.partition("/")
-            if image.tag not in client.tags(registry, repository):
-                missing.append(str(image))
+        missing = [str(image) for image in in_docr if is_missing(image, client.tags)]
     if missing:
         raise PromotionError(
             f"The registry has no {', '.join(missing)}.",

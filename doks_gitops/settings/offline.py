@@ -15,7 +15,7 @@ from doks_gitops.settings.errors import Finding, SettingsError, stack_file
 from doks_gitops.settings.load import broken_file, namespace_values
 from doks_gitops.settings.model import NAMESPACE, Cluster, Registry
 from doks_gitops.settings.report import Report
-from doks_gitops.settings.stackfile import StackFile
+from doks_gitops.settings.stackfile import StackFile, is_encrypted
 
 SECRET = "[secret]"  # noqa: S105
 """Stands for an encrypted value where a free-form value is expected, as in Pulumi's previews."""
@@ -85,20 +85,16 @@ def _without_secrets(section: object) -> object:
 
 def _readable(value: object, *, free_form: bool) -> object:
     """The value; `_LOST` if it, or an object in it, is encrypted and not free-form."""
-    if _is_encrypted(value):
+    if is_encrypted(value):
         return SECRET if free_form else _LOST
     if isinstance(value, Mapping):
         items = {
             key: _readable(item, free_form=free_form or key in _FREE_FORM)
             for key, item in value.items()
         }
-        encrypted = any(_is_encrypted(item) for item in value.values())
+        encrypted = any(is_encrypted(item) for item in value.values())
         kept = {key: item for key, item in items.items() if item is not _LOST}
         return _LOST if (encrypted and not free_form) or (value and not kept) else kept
     if isinstance(value, list):
         return [_readable(item, free_form=True) for item in value]
     return value
-
-
-def _is_encrypted(value: object) -> bool:
-    return isinstance(value, Mapping) and set(value) == {"secure"}

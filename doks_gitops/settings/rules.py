@@ -369,7 +369,7 @@ def _app_of_apps(sections: ValidSections) -> Iterator[Violation]:
 def _namespace(
     at: tuple[str, str], application: Application, project: Project
 ) -> Iterator[Violation]:
-    if _permits(project.namespaces, application.namespace):
+    if permits_namespace(project.namespaces, application.namespace):
         return
     yield Violation(
         at=(*at, "namespace"),
@@ -459,7 +459,7 @@ def _same_application_twice(sections: ValidSections) -> Iterator[Violation]:
         seen.append((name, identity))
 
 
-def _permits(patterns: tuple[str, ...], namespace: str) -> bool:
+def permits_namespace(patterns: tuple[str, ...], namespace: str) -> bool:
     """Whether Argo CD lets an application of a project with these `patterns` use `namespace`.
 
     `!` before a pattern excludes its namespaces and permits all others: `isDestinationMatched` in

@@ -82,12 +82,12 @@ class StackFile:
             return Storage.ABSENT
         value = self._config[key]
         for part in path:
-            if _is_encrypted(value):
+            if is_encrypted(value):
                 return Storage.ENCRYPTED
             value = _child(value, part)
             if value is None:
                 return Storage.ABSENT
-        return Storage.ENCRYPTED if _is_encrypted(value) else Storage.PLAIN
+        return Storage.ENCRYPTED if is_encrypted(value) else Storage.PLAIN
 
     def text(self, key: str, *path: str | int) -> str | None:
         """The scalar at `path` below `key`, as text; None if it is absent or encrypted."""
@@ -133,7 +133,7 @@ def _check(text: str) -> None:
 
 def encrypted(value: object, path: Path = ()) -> Iterator[Path]:
     """Paths of the encrypted values in a part of a stack file."""
-    if _is_encrypted(value):
+    if is_encrypted(value):
         yield path
     elif isinstance(value, Mapping):
         for key, item in value.items():
@@ -158,5 +158,6 @@ def _child(value: object, part: str | int) -> object:
     return None
 
 
-def _is_encrypted(value: object) -> bool:
+def is_encrypted(value: object) -> bool:
+    """Whether a part of a stack file is one encrypted value."""
     return isinstance(value, Mapping) and set(value) == {"secure"}
