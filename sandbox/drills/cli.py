@@ -49,7 +49,10 @@ def drills() -> dict[str, Drill]:
 
 
 def drill(
-    name: Annotated[str, typer.Argument(help="A drill, or all; without: list the drills.")] = "",
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DRILL...", help="Drills, or all; without: list the drills."),
+    ] = None,
     timeline_file: Annotated[
         Path | None, typer.Option("--timeline", help="SVG file for a timeline of the recoveries.")
     ] = None,
@@ -77,14 +80,14 @@ def drill(
     The drills run in a sandbox of their own, beside yours.
     """
     available = drills()
-    if not name:
+    if not names:
         for drill in available.values():
             console.print(f"[bold]{drill.name}[/]  {drill.promise}")
         return
-    if name != ALL and name not in available:
+    if unknown := set(names) - {*available, ALL}:
         choices = ", ".join([*available, ALL])
-        raise SandboxError(f"There is no drill {name!r}; choose from {choices}.")
-    chosen = list(available.values()) if name == ALL else [available[name]]
+        raise SandboxError(f"There is no drill {min(unknown)!r}; choose from {choices}.")
+    chosen = [drill for drill in available.values() if {drill.name, ALL} & {*names}]
     options = {"moments": moments, "replacements": replacements, "limits": limits}
     results = run(chosen, options, keep=keep, real_providers=real_providers)
     console.print(_table(results))
