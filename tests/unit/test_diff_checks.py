@@ -161,9 +161,9 @@ def test_what_the_project_allows_is_no_finding(new: dict[str, Any]) -> None:
 
 def test_object_that_its_schema_refuses_is_told_with_the_field() -> None:
     new = item("Service", spec={"ports": [{"port": "http"}], "prots": []})
-    found = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
-    assert any("spec.ports.0.port" in message for message in found)
-    assert any("'prots' was unexpected" in message for message in found)
+    findings = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
+    assert any("spec.ports.0.port" in message for message in findings)
+    assert any("'prots' was unexpected" in message for message in findings)
     valid = item("Service", spec={"ports": [{"port": 80}]})
     assert messages(schemas.invalid(change(None, valid), application(), KUBERNETES)) == []
 
@@ -215,6 +215,6 @@ def test_image_that_the_registry_lacks_is_told() -> None:
         assert registry == "team"
         return {"web": ["v1"], "job": ["v1"]}[repository]
 
-    found = messages(checks.missing_images(application(), [pod, job], tags))
-    assert found[1:] == [f"The registry has no {host}/team/web:v2."]
-    assert "a b is no image reference" in found[0]
+    findings = messages(checks.missing_images(application(), [pod, job], tags))
+    assert findings[1:] == [f"The registry has no {host}/team/web:v2."]
+    assert "a b is no image reference" in findings[0]
