@@ -202,17 +202,21 @@ def drift(
 ) -> None:
     """Show what was changed in each stack since its last deployment.
 
-    Compares with the program of the deployed commit. Drift is no failure; a stack that can't be
-    compared is one, and no drift.
+    Compares with the program of the deployed commit. A node pool that the state does not have is
+    drift, too. Drift is no failure; a stack that can't be compared is one, and no drift.
     """
     from doks_gitops.ci.preview import drift as run
     from doks_gitops.ci.preview import of_stacks
     from doks_gitops.ci.report import comment
 
     results = of_stacks(stacks or ENVIRONMENTS, cwd, run)
-    drifted = [result.stack for result in results if result.changes]
+    drifted = [result.stack for result in results if result.changes or result.orphans]
     failed = [result for result in results if result.error]
     title = f"Drift in {', '.join(drifted)}" if drifted else "No drift"
+    if failed:
+        not_compared = f"{', '.join(result.stack for result in failed)} could not be compared"
+        compared = drifted or len(failed) < len(results)
+        title = f"{title}; {not_compared}" if compared else f"❌ {not_compared}"
     text = comment(results, title)
     _publish(results, text, as_json=as_json)
     if issue:
@@ -220,7 +224,8 @@ def drift(
 
         repository = Repository.from_environment()
         if drifted:
-            text += "\n`pulumi up --refresh --stack STACK` removes the drift.\n"
+            if any(result.changes for result in results):
+                text += "\n`pulumi up --refresh --stack STACK` reverts the changes.\n"
             _report(repository.issue(_DRIFT, title, text))
         elif not failed:
             repository.close_issue(_DRIFT, "There is no drift any more.")
