@@ -72,12 +72,16 @@ def is_cluster_scoped(item: Object, definitions: Sequence[Object] = ()) -> bool:
     return item.get("kind") in CLUSTER_SCOPED
 
 
+def is_hook(item: Object) -> bool:
+    """Whether Argo CD deletes the object before it creates it again."""
+    return bool(_HOOKS & ((item.get("metadata") or {}).get("annotations") or {}).keys())
+
+
 def immutable(change: Change, application: Declared) -> Iterator[Finding]:
     """Changed fields that the API server refuses to change."""
     if change.operation != "update" or change.old is None or change.new is None:
         return
-    annotations = (change.new.get("metadata") or {}).get("annotations") or {}
-    if change.renamed_from is not None or _HOOKS & annotations.keys():
+    if change.renamed_from is not None or is_hook(change.new):
         return
     if _REPLACED in _sync_options(change.new, application):
         return

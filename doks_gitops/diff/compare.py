@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from doks_gitops.diff import checks, environment, schemas
+from doks_gitops.diff import checks, environment, live, schemas
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
+from doks_gitops.diff.live import ArgoCd
 from doks_gitops.diff.objects import Change, Object, compare
 from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
 from doks_gitops.diff.repo_server import RenderError
@@ -84,6 +85,16 @@ class Comparison:
                 old, new = renderer.both(base, head)
                 results.append(self._result(stack, old, new))
         return results
+
+    def with_cluster(self, stack: str, argocd: ArgoCd) -> EnvironmentDiff:
+        """The differences of what runs in the stack's cluster and of what Argo CD would apply at
+        head. Raises `RenderError`, `SettingsError` and `ArgoCdError`."""
+        _, head = self._environments(stack)
+        if head is None:
+            raise RenderError(f"There is no stack file of {stack}.", "Name another one: --stack")
+        with Renderer(self.revisions, self._urls(head), offline=self.offline) as renderer:
+            _, rendering = renderer.both(None, head)
+        return self._result(stack, *live.compared(argocd, rendering))
 
     def _urls(self, env: Environment) -> Collection[str]:
         """The URLs of the environment's repositories that mean the clone: that of its remote, or

@@ -20,6 +20,11 @@ from doks_gitops.settings.offline import sections
 ARGO = "argoproj.io"
 LABEL_KEY = "argocd.argoproj.io/instance"
 """The chart's `application.instanceLabelKey`."""
+ARGO_APIS = (
+    "argoproj.io/v1alpha1",
+    *(f"argoproj.io/v1alpha1/{kind}" for kind in ("AppProject", "Application", "ApplicationSet")),
+)
+"""The APIs that every cluster with Argo CD adds to Kubernetes' own, as charts see them."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,7 @@ def _environment(settings: Settings) -> Environment:
         name=settings.environment,
         options=Options(
             kube_version=_full(settings.cluster.version),
+            api_versions=ARGO_APIS,
             tracking_method=config.get("application.resourceTrackingMethod", "annotation"),
             label_key=config.get("application.instanceLabelKey", LABEL_KEY),
             build_options=config.get("kustomize.buildOptions", ""),

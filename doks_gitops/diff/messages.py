@@ -1,9 +1,10 @@
-"""The messages of Argo CD's repo-server that a rendering needs.
+"""The messages of Argo CD's repo-server that a rendering needs, and those of its API server that a
+comparison with a cluster needs.
 
-Field names and numbers are those of `reposerver/repository/repository.proto` and of
-`pkg/apis/application/v1alpha1/generated.proto` of Argo CD 3, which never reuse a number. A field
-that is not listed here is an error when a message is made (`request`), so nothing is left out
-silently.
+Field names and numbers are those of `reposerver/repository/repository.proto`, of
+`server/application/application.proto` and of `pkg/apis/application/v1alpha1/generated.proto` of
+Argo CD 3, which never reuse a number. A field that is not listed here is an error when a message is
+made (`request`), so nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -80,6 +81,13 @@ Jsonnet
     extVars=1:JsonnetVar* tlas=2:JsonnetVar* libs=3:string*
 JsonnetVar
     name=1:string value=2:string code=3:bool
+ApplicationServerSideDiffQuery
+    appName=1:string liveResources=4:ResourceDiff* targetManifests=5:string*
+ApplicationServerSideDiffResponse
+    items=1:ResourceDiff* modified=2:bool
+ResourceDiff
+    group=1:string kind=2:string namespace=3:string name=4:string targetState=5:string
+    liveState=6:string modified=12:bool
 """
 _SCALARS = {
     "string": FieldDescriptorProto.TYPE_STRING,
@@ -94,16 +102,21 @@ _PACKAGE = "repository"
 
 def request(content: Mapping[str, Any]) -> Message:
     """A `ManifestRequest`. Raises ValueError for a field that is not in the list above."""
-    message: Message = _CLASSES["ManifestRequest"]()
+    return message("ManifestRequest", _wire_form(content))
+
+
+def message(name: str, content: Mapping[str, Any]) -> Message:
+    """A message of that name. Raises ValueError for a field that is not in the list above."""
+    empty: Message = _CLASSES[name]()
     try:
-        return ParseDict(_wire_form(content), message)
+        return ParseDict(content, empty)
     except Exception as error:  # ParseError and its subclasses have no common public base
         raise ValueError(str(error)) from None
 
 
-def response(data: bytes) -> Any:
-    """A `ManifestResponse`."""
-    return _CLASSES["ManifestResponse"].FromString(data)
+def parsed(name: str, data: bytes) -> Any:
+    """A message of that name, from its bytes."""
+    return _CLASSES[name].FromString(data)
 
 
 def _wire_form(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class RepoServer:
             call = self._channel.unary_unary(
                 _METHOD,
                 request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=messages.response,
+                response_deserializer=partial(messages.parsed, "ManifestResponse"),
             )
             answer = call(messages.request(content), timeout=RENDER_TIMEOUT)
         except ValueError as error:
