@@ -12,7 +12,7 @@ from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
 from doks_gitops.diff.live import ArgoCd
 from doks_gitops.diff.objects import Change, Object, compare
-from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
+from doks_gitops.diff.render import Rendered, Renderer, Rendering, changed_projects, is_same
 from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import Revisions
 from doks_gitops.environments import is_production
@@ -130,6 +130,8 @@ class Comparison:
             if diff.changes or diff.error or diff.operation != "update":
                 applications.append(diff)
                 findings += self._findings(diff, before, after, old, new, crds)
+            if after is not None:
+                findings += _forbidden(diff, after, old, new, crds)
         return EnvironmentDiff(
             stack,
             tuple(applications),
@@ -153,7 +155,6 @@ class Comparison:
         declared, env = rendered.declared, new.environment
         environments = (old.environment, env)
         production = any(is_production(known.name) for known in environments if known is not None)
-        project = new.projects.get(str(declared.spec.get("project")))
         version = env.options.kube_version if env is not None else ""
         for change in diff.changes:
             yield from checks.pruned(
@@ -166,12 +167,31 @@ class Comparison:
             if after is None:
                 continue
             yield from checks.immutable(change, declared)
-            yield from checks.forbidden(change, declared, project, crds)
             yield from schemas.invalid(change, declared, version, crds)
             yield from schemas.unknown_kind(change, declared, version, crds)
         if self.tags is not None:
             changed = [change.new for change in diff.changes if change.new is not None]
             yield from checks.missing_images(declared, changed, self.tags)
+
+
+def _forbidden(
+    diff: ApplicationDiff,
+    rendered: Rendered,
+    old: Rendering,
+    new: Rendering,
+    crds: Sequence[Object],
+) -> Iterator[Finding]:
+    """What the AppProject does not allow: of what changed, or of all if the project changed."""
+    declared = rendered.declared
+    before = old.declared.get(declared.name)
+    moved = before is None or before.project != declared.project
+    if moved or declared.project in changed_projects(old, new):
+        items: Sequence[Object] = rendered.objects
+        yield from checks.missing_project(declared, new.projects, old.projects)
+    else:
+        items = [change.new for change in diff.changes if change.new is not None]
+    for item in items:
+        yield from checks.forbidden(item, declared, new.projects.get(declared.project), crds)
 
 
 def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:

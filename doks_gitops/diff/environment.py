@@ -43,6 +43,11 @@ class Declared:
         return self.spec.get("sources") or [self.spec.get("source") or {}]
 
     @property
+    def project(self) -> str:
+        """Name of its AppProject."""
+        return str(self.spec.get("project") or "default")
+
+    @property
     def namespace(self) -> str:
         """Namespace of objects that name none."""
         return str((self.spec.get("destination") or {}).get("namespace") or "")

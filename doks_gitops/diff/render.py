@@ -115,7 +115,25 @@ class Renderer:
                 self._next(rendering, [self._finish(*pair) for pair in pairs])
                 for rendering, pairs in zip((old, new), started, strict=True)
             ]
+        self._render_what_projects_changed(old, new)
         return old, new
+
+    def _render_what_projects_changed(self, old: Rendering, new: Rendering) -> None:
+        """Render the Applications whose AppProject is another one now, although they did not
+        change themselves: the new one may not allow what they have."""
+        names = changed_projects(old, new)
+        left = [
+            name
+            for name, application in new.declared.items()
+            if application.project in names and name not in new.applications
+        ]
+        for rendering in (old, new):
+            started = [
+                (application, self._start(application, rendering))
+                for name in left
+                if (application := rendering.declared.get(name))
+            ]
+            self._next(rendering, [self._finish(*pair) for pair in started])
 
     def _rendering(self, env: Environment | None, side: Side) -> Rendering:
         tree = Tree(side.files, self._revisions.changed, self._is_mentioned)
@@ -214,7 +232,7 @@ class Renderer:
         """As Argo CD's controller makes them (`GetRepoObjs` in controller/state.go)."""
         env = rendering.environment
         assert env is not None
-        options, project = env.options, str(application.spec.get("project", "default"))
+        options, project = env.options, application.project
         if refused := set(options.build_options.split()) - SAFE_BUILD_OPTIONS:
             raise RenderError(
                 f"kustomize.buildOptions has {' '.join(sorted(refused))}, which can run programs of"
@@ -284,6 +302,12 @@ class Renderer:
         if key not in self._cache:
             self._cache[key] = self._threads.submit(self._servers[side].render, request)
         return self._cache[key]
+
+
+def changed_projects(old: Rendering, new: Rendering) -> frozenset[str]:
+    """Names of the AppProjects that differ, or that one of both lacks."""
+    names = old.projects.keys() | new.projects.keys()
+    return frozenset(name for name in names if old.projects.get(name) != new.projects.get(name))
 
 
 def _options(rendering: Rendering) -> Options | None:

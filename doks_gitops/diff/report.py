@@ -75,7 +75,7 @@ def _checks(diff: EnvironmentDiff) -> str:
 
 def details(diff: EnvironmentDiff) -> str:
     """The differences of one environment; empty if there are none."""
-    if not (diff.applications or diff.notes):
+    if not (diff.applications or diff.findings or diff.notes):
         return ""
     lines = [f"<details><summary><code>{escape(diff.stack)}</code>: applications</summary>", ""]
     for finding in diff.findings:

@@ -147,6 +147,43 @@ def test_app_of_apps_and_its_applicationsets_are_followed_to_the_remote_base(
     assert {change["operation"] for change in application["changes"]} == {"rename"}
 
 
+def test_project_that_changes_is_checked_against_what_did_not(clone: Path, commit: Commit) -> None:
+    application = {
+        "project": "shop",
+        "source": {"repoURL": URL, "targetRevision": "main", "path": "app"},
+        "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop"},
+    }
+    project: dict[str, Any] = {
+        "sourceRepos": ["*"],
+        "destinations": [{"server": "*", "namespace": "*"}],
+    }
+
+    def bootstrap() -> str:
+        declared = [("AppProject", project), ("Application", application)]
+        return yaml.safe_dump_all(
+            {
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": kind,
+                "metadata": {"name": "shop", "namespace": "argocd"},
+                "spec": spec,
+            }
+            for kind, spec in declared
+        )
+
+    path = "argocd/dev/bootstrap/shop.yaml"
+    stack = stack_file("dev", "  doks-gitops:appOfApps: {}\n")
+    config_map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"
+    commit({"Pulumi.dev.yaml": stack, path: bootstrap(), "app/a.yaml": config_map})
+    git(clone, "switch", "--quiet", "--create", "change")
+    project["namespaceResourceBlacklist"] = [{"group": "", "kind": "ConfigMap"}]
+    commit({path: bootstrap()})
+    code, [result] = diff(clone, "--stack", "dev")
+    assert code == 1
+    [finding] = result["findings"]
+    assert (finding["application"], finding["mandatory"]) == ("shop", True)
+    assert "ConfigMap shop/a: the project shop does not allow the kind" in finding["message"]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
