@@ -68,6 +68,10 @@ def diff(
     offline: Annotated[
         bool, typer.Option("--offline", help="Fetch nothing: no charts, no remote bases.")
     ] = False,
+    credentials: Annotated[
+        bool,
+        typer.Option("--credentials", help="Read private repositories, as the stacks' Argo CD."),
+    ] = False,
     allow_prune: Annotated[
         bool, typer.Option("--allow-prune", help="Allow the deletion of data in prod.")
     ] = False,
@@ -114,6 +118,7 @@ def diff(
             origin=origin,
             offline=offline,
             prune_allowed=allow_prune,
+            with_credentials=credentials,
             tags=_tags() if check_images else None,
         )
         if against is Against.LIVE:

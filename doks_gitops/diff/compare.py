@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from doks_gitops.diff import checks, environment, live, schemas
+from doks_gitops.diff import access, checks, environment, live, schemas
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
 from doks_gitops.diff.live import ArgoCd
@@ -70,6 +70,8 @@ class Comparison:
     """URL of the clone's remote."""
     offline: bool = False
     prune_allowed: bool = False
+    with_credentials: bool = False
+    """Whether to decrypt the credentials of the stacks, for private repositories."""
     tags: Tags | None = field(default=None, repr=False)
 
     def run(self, stacks: Sequence[str]) -> list[EnvironmentDiff]:
@@ -79,7 +81,8 @@ class Comparison:
             url for pair in environments.values() for env in pair if env for url in self._urls(env)
         )
         results = []
-        with Renderer(self.revisions, urls, offline=self.offline) as renderer:
+        bases = {stack: pair[0] for stack, pair in environments.items() if pair[0]}
+        with self._renderer(urls, bases) as renderer:
             for stack, (base, head) in environments.items():
                 print(f"diff of {stack} ...", file=sys.stderr, flush=True)
                 old, new = renderer.both(base, head)
@@ -89,12 +92,20 @@ class Comparison:
     def with_cluster(self, stack: str, argocd: ArgoCd) -> EnvironmentDiff:
         """The differences of what runs in the stack's cluster and of what Argo CD would apply at
         head. Raises `RenderError`, `SettingsError` and `ArgoCdError`."""
-        _, head = self._environments(stack)
+        base, head = self._environments(stack)
         if head is None:
             raise RenderError(f"There is no stack file of {stack}.", "Name another one: --stack")
-        with Renderer(self.revisions, self._urls(head), offline=self.offline) as renderer:
+        with self._renderer(self._urls(head), {stack: base} if base else {}) as renderer:
             _, rendering = renderer.both(None, head)
         return self._result(stack, *live.compared(argocd, rendering))
+
+    def _renderer(self, urls: Collection[str], bases: Mapping[str, Environment]) -> Renderer:
+        credentials = {
+            stack: access.read(stack, self.folder, env.urls)
+            for stack, env in bases.items()
+            if self.with_credentials
+        }
+        return Renderer(self.revisions, urls, offline=self.offline, credentials=credentials)
 
     def _urls(self, env: Environment) -> Collection[str]:
         """The URLs of the environment's repositories that mean the clone: that of its remote, or
@@ -119,6 +130,7 @@ class Comparison:
     def _result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
         applications: list[ApplicationDiff] = []
         findings: list[Finding] = []
+        notes = list(new.notes)
         crds = checks.definitions([item for x in new.applications.values() for item in x.objects])
         names = [
             *new.applications,
@@ -126,6 +138,9 @@ class Comparison:
         ]
         for name in names:
             before, after = old.applications.get(name), new.applications.get(name)
+            if reason := _unread(before, after):
+                notes.append(f"{name} was not rendered, nor what it may declare: {reason}")
+                continue
             diff = _application(name, before, after)
             if diff.changes or diff.error or diff.operation != "update":
                 applications.append(diff)
@@ -136,7 +151,7 @@ class Comparison:
             stack,
             tuple(applications),
             tuple(dict.fromkeys(findings)),
-            tuple(dict.fromkeys(new.notes)),
+            tuple(dict.fromkeys(notes)),
             len(new.applications),
             len(new.declared),
         )
@@ -172,6 +187,14 @@ class Comparison:
         if self.tags is not None:
             changed = [change.new for change in diff.changes if change.new is not None]
             yield from checks.missing_images(declared, changed, self.tags)
+
+
+def _unread(before: Rendered | None, after: Rendered | None) -> str | None:
+    """Why an Application of other repositories, which the change does not touch, can't be rendered:
+    no reason to refuse the change."""
+    if before is None or after is None or before.declared.spec != after.declared.spec:
+        return None
+    return after.error if after.foreign and before.error == after.error else None
 
 
 def _forbidden(

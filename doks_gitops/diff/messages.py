@@ -35,7 +35,9 @@ ManifestRequest
 ManifestResponse
     manifests=1:string* revision=4:string sourceType=6:string commands=8:string*
 Repository
-    repo=1:string type=11:string name=12:string enableLfs=8:bool enableOCI=14:bool
+    repo=1:string username=2:string password=3:string sshPrivateKey=4:string enableLfs=8:bool
+    type=11:string name=12:string enableOCI=14:bool githubAppPrivateKey=15:string
+    githubAppID=16:int64 githubAppInstallationID=17:int64 insecureOCIForceHttp=26:bool
 RefTarget
     repo=1:Repository targetRevision=2:string chart=3:string
 KustomizeOptions

@@ -66,8 +66,9 @@ class Options:
 class RepoServer:
     """A repo-server on loopback, with a folder and an environment of its own.
 
-    Nothing of the caller's environment reaches it but the search path, the certificates and, unless
-    `offline`, the proxy. Plugins are off, for they would run code of the repository.
+    Nothing of the caller's environment reaches it but the search path, the certificates, the known
+    SSH hosts and, unless `offline`, the proxy. Plugins are off, for they would run code of the
+    repository.
     """
 
     offline: bool = False
@@ -232,6 +233,9 @@ class RepoServer:
             folder = home / name.lower()
             folder.mkdir()
             environment[f"ARGOCD_{name}"] = str(folder)
+        known_hosts = Path("~/.ssh/known_hosts").expanduser()
+        if known_hosts.is_file():
+            shutil.copy(known_hosts, home / "ssh_data_path" / "ssh_known_hosts")
         if self.offline:
             proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
             environment |= dict.fromkeys(proxies, _DISCARD)

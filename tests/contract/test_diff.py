@@ -16,6 +16,7 @@ from doks_gitops.diff.environment import Declared, Environment
 from doks_gitops.diff.render import Renderer, Rendering
 from doks_gitops.diff.repo_server import Options
 from doks_gitops.diff.revisions import Revisions, checked_out
+from doks_gitops.settings import Repository
 from sandbox.toolchain import recipes
 from tests.contract.built_tools import binary
 
@@ -209,6 +210,33 @@ def test_application_that_can_not_be_rendered_is_told_and_fails(
     assert message in result["applications"][0]["error"]
 
 
+def test_other_repository_that_can_not_be_read_is_told_and_fails_only_if_its_source_changed(
+    clone: Path, commit: Commit
+) -> None:
+    def stack(revision: str) -> Files:
+        return {
+            "Pulumi.dev.yaml": stack_file(
+                "dev", f"  doks-gitops:appOfApps: {{repository: platform, revision: {revision}}}\n"
+            ).replace(
+                "repositories: {", "repositories: {platform: {url: 'https://git.test/a.git'}, "
+            )
+        }
+
+    commit(stack("main"))
+    git(clone, "remote", "add", "origin", URL)
+    git(clone, "switch", "--quiet", "--create", "change")
+    commit({"README.md": "text"})
+    code, [result] = diff(clone, "--stack", "dev", "--offline")
+    assert (code, result["applications"]) == (0, [])
+    [note] = result["notes"]
+    assert note.startswith("dev-root was not rendered")
+    assert "--credentials" in note
+    commit(stack("next"))
+    code, [result] = diff(clone, "--stack", "dev", "--offline")
+    assert code == 1
+    assert "can't be read" in result["applications"][0]["error"]
+
+
 @pytest.fixture
 def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]:
     stack: list[Any] = []
@@ -219,7 +247,12 @@ def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]
         commit(files)
         declared = Declared("dev-app", {"source": {"repoURL": URL, **source}}, "Pulumi.dev.yaml")
         env = Environment(
-            "dev", "dev", options or Options("1.34.0"), frozenset({URL}), {"dev-app": declared}, {}
+            "dev",
+            "dev",
+            options or Options("1.34.0"),
+            (Repository(url=URL),),
+            {"dev-app": declared},
+            {},
         )
         context = checked_out(clone, "main", "HEAD")
         revisions: Revisions = context.__enter__()
