@@ -43,10 +43,7 @@ def preview(
         Path | None,
         typer.Option("--file", metavar="FILE", help="File to add the comment's text to."),
     ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option("--picture", metavar="FILE", help="SVG file to draw the comment in."),
-    ] = None,
+    picture: options.Picture = None,
     exports: Annotated[
         Path | None,
         typer.Option(

@@ -83,6 +83,7 @@ def diff(
         Path | None,
         typer.Option("--file", metavar="FILE", help="File to add the comment's text to."),
     ] = None,
+    picture: options.Picture = None,
     as_json: options.Json = False,
     cwd: options.Folder = Path(),
 ) -> None:
@@ -128,6 +129,10 @@ def diff(
             diffs = comparison.run(stacks or ENVIRONMENTS)
     text = report.comment(diffs, report.LIVE_TITLE if against is Against.LIVE else report.TITLE)
     publish(text, file, [_as_json(diff) for diff in diffs] if as_json else None)
+    if picture is not None:
+        from doks_gitops.ci.picture import svg
+
+        picture.write_text(svg(text))
     _require_passed(diffs)
 
 
