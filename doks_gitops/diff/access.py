@@ -13,7 +13,6 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.settings import Repository
 from doks_gitops.settings.load import decoded
 from doks_gitops.settings.model import NAMESPACE, Credentials, CredentialTemplate
-from doks_gitops.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -61,6 +60,9 @@ def read(stack: str, folder: Path, urls: Collection[str]) -> Access:
 
     `urls`: the URLs that they had before the change: no change can send credentials elsewhere.
     """
+    # Pulumi is needed for this alone.
+    from doks_gitops.stack import Stack
+
     config = Stack(stack, folder).config()
     keys = ("repositories", "credentialTemplates")
     sections = [

@@ -6,17 +6,20 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from doks_gitops.diff import access, checks, environment, live, schemas
+from doks_gitops.diff import access, checks, environment, schemas
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
-from doks_gitops.diff.live import ArgoCd
 from doks_gitops.diff.objects import Change, Object, compare
 from doks_gitops.diff.render import Rendered, Renderer, Rendering, changed_projects, is_same
 from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import Revisions
 from doks_gitops.environments import is_production
 from doks_gitops.images import Tags
+
+if TYPE_CHECKING:
+    from doks_gitops.diff.live import ArgoCd
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,8 @@ class Comparison:
     def with_cluster(self, stack: str, argocd: ArgoCd) -> EnvironmentDiff:
         """The differences of what runs in the stack's cluster and of what Argo CD would apply at
         head. Raises `RenderError`, `SettingsError` and `ArgoCdError`."""
+        from doks_gitops.diff import live
+
         base, head = self._environments(stack)
         if head is None:
             raise RenderError(f"There is no stack file of {stack}.", "Name another one: --stack")

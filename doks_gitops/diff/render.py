@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -87,7 +87,12 @@ class Renderer:
     def __enter__(self) -> Renderer:
         with ExitStack() as stack:
             for server in self._servers.values():
-                stack.enter_context(server)
+                stack.push(server)
+            # Side by side, for each takes a while to start.
+            starts = [self._threads.submit(server.__enter__) for server in self._servers.values()]
+            wait(starts)
+            for start in starts:
+                start.result()
             self._stack = stack.pop_all()
         return self
 

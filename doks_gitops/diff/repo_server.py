@@ -97,6 +97,7 @@ class RepoServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._process = None
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -189,7 +190,12 @@ class RepoServer:
             )
         self._channel = grpc.insecure_channel(
             f"{LOOPBACK}:{port}",
-            options=[("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)],
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.enable_http_proxy", 0),
+                # By default, a second passes after the first refused connection.
+                *((f"grpc.{name}_reconnect_backoff_ms", 50) for name in ("initial", "min", "max")),
+            ],
         )
         ready = grpc.channel_ready_future(self._channel)
         deadline = time.monotonic() + START_TIMEOUT
