@@ -338,6 +338,42 @@ def test_only_the_tokens_own_comment_is_rewritten(
     assert repository(api).comment(7, "preview", "new") == "comment 2"
 
 
+@pytest.fixture
+def pull_request(platform_repository: FakeApi) -> FakeApi:
+    """A repository with pull request 7, without comments."""
+    api, path = platform_repository, "/repos/team/demo/issues/7/comments"
+    api.answer("/user", (200, {"login": "bot"}))
+    api.answer(path, (200, []), (201, {"html_url": "the comment"}))
+    api.answer("/repos/team/demo/check-runs", (201, {"html_url": "the check"}))
+    return api
+
+
+@pytest.mark.parametrize(
+    ("words", "conclusion"),
+    [
+        (["diff.md", "--passed"], "success"),
+        (["diff.md"], "failure"),
+        (["diff.md", "missing.md", "--passed"], "failure"),
+    ],
+)
+def test_check_passes_only_if_that_is_said_and_nothing_is_missing(
+    bin_platform: BinPlatform,
+    pull_request: FakeApi,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    conclusion: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "diff.md").write_text("the text")
+    code, _, errors = bin_platform("comment", "7", *words, "--check", "3f2a91c")
+    assert (code, errors.split("\n")[-2]) == (0, "the check")
+    comment, check = pull_request.bodies
+    assert (check["name"], check["head_sha"]) == ("preview", "3f2a91c")
+    assert (check["status"], check["conclusion"]) == ("completed", conclusion)
+    assert check["output"]["summary"] in comment["body"]
+
+
 def test_pull_request_or_issue_of_someone_else_is_never_taken_for_the_drift_issue(
     api: FakeApi,
 ) -> None:
