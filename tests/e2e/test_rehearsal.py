@@ -4,12 +4,15 @@ changes, loses, recovers and destroys a stack of its own, and leaves nothing."""
 import json
 from pathlib import Path
 
+import pytest
+
 from tests import permissions
 from tests.e2e.box import REPOSITORY, Sandbox
 
 SCOPES = permissions.scopes("preview", "up", "rehearse")
 
 
+@pytest.mark.weekly
 def test_rehearsal_loses_and_recovers_a_stack_of_its_own_and_leaves_nothing(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
