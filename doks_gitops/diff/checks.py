@@ -11,7 +11,7 @@ from components.project import IN_CLUSTER
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.objects import CLUSTER_SCOPED, Change, Object, key_of
 from doks_gitops.images import ImageReference, Tags, is_missing
-from doks_gitops.settings.rules import permits_namespace
+from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
@@ -197,6 +197,20 @@ def forbidden(
             f"{key}: the project {application.project} does not allow the kind"
             f" {key.group + '/' if key.group else ''}{key.kind}.",
         )
+
+
+def forbidden_sources(
+    application: Declared, project: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Repositories that the AppProject does not allow the Application."""
+    patterns = tuple(map(str, (project or {}).get("sourceRepos") or ()))
+    urls = dict.fromkeys(str(source.get("repoURL")) for source in application.sources)
+    for url in urls if project is not None else ():
+        if not permits_source(patterns, url):
+            yield Finding(
+                application.name,
+                f"The project {application.project} does not allow the repository {url}.",
+            )
 
 
 def missing_project(

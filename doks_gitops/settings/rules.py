@@ -333,7 +333,9 @@ def _source(at: Path, source: Source, sections: ValidSections) -> Iterator[Viola
             expected="the chart's version, such as 1.2.3; only an oci:// repository has digests",
         )
     project = sections.project
-    if project is not None and not permits_source(project.source_repos, repository.url):
+    if project is not None and not permits_source(
+        (*project.source_repos, repository.url), repository.url
+    ):
         yield Violation(
             at=(*at, "repository"),
             got=f'"{name}" ({repository.url}), which the project excludes',
@@ -472,12 +474,19 @@ def permits_namespace(patterns: tuple[str, ...], namespace: str) -> bool:
 
 
 def permits_source(patterns: tuple[str, ...], url: str) -> bool:
-    """Whether Argo CD lets an application of a project that names `url` use it, whatever else the
-    `patterns` in the project's `sourceRepos` exclude: `IsSourcePermitted` in
+    """Whether Argo CD lets an application of a project with these `patterns` in `sourceRepos` use
+    the repository: `IsSourcePermitted` in
     https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/app_project_types.go
     """
     excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    return not any(_matches(_normal(pattern), _normal(url)) for pattern in excluded)
+    if any(_matches(_normal(pattern), _normal(url)) for pattern in excluded):
+        return False
+    return bool(excluded) or any(
+        pattern == "*"
+        or _normal(pattern) == _normal(url)
+        or _matches(_normal(pattern), _normal(url))
+        for pattern in patterns
+    )
 
 
 def _normal(url: str) -> str:

@@ -159,6 +159,27 @@ def test_what_the_project_allows_is_no_finding(new: dict[str, Any]) -> None:
     assert messages(checks.forbidden(new, application(), PROJECT)) == []
 
 
+@pytest.mark.parametrize(
+    ("patterns", "allowed"),
+    [
+        (["*"], True),
+        (["https://git.test/team/*"], True),
+        (["https://git.test/*"], False),
+        (["https://git.test/TEAM/shop"], True),
+        (["*", "!https://git.test/team/*"], False),
+        (["!https://git.test/other"], True),
+        ([], False),
+    ],
+)
+def test_repository_that_the_project_does_not_allow_is_told(
+    patterns: list[str], allowed: bool
+) -> None:
+    source = {"repoURL": "https://git.test/team/shop.git", "path": "."}
+    declared = Declared("prod-shop", {"project": "prod", "source": source}, "Pulumi.prod.yaml")
+    found = messages(checks.forbidden_sources(declared, {"sourceRepos": patterns}))
+    assert (found == []) == allowed
+
+
 def test_project_that_is_not_there_is_told() -> None:
     assert messages(checks.missing_project(application(), {"prod": {}}, {})) == []
     [deleted] = checks.missing_project(application(), {}, {"prod": {}})
