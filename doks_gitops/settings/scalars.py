@@ -879,6 +879,19 @@ ActionsVariable = Annotated[
         lambda text: _fits_on_github(text) and _is_text(text),
     ),
 ]
+Processors = Annotated[
+    str,
+    Rule("a number of processors, such as 2 or 500m, in quotes", Pattern(r"[1-9][0-9]{0,5}m?", 7)),
+]
+Memory = Annotated[str, Rule("a size, such as 512Mi or 4Gi", Pattern(r"[1-9][0-9]{0,5}[MGT]i", 8))]
+Storage = Annotated[str, Rule("a size, such as 10Gi; or 0", Pattern(r"0|[1-9][0-9]{0,5}[MGT]i", 8))]
+PullRequestLabel = Annotated[
+    str,
+    Rule(
+        "a label: at most 50 characters, in one line, without a comma",
+        lambda text: _is_line(text) and len(text) <= 50 and "," not in text,
+    ),
+]
 WebhookSecret = Annotated[
     SecretStr,
     Rule(
