@@ -205,10 +205,10 @@ def layout(
             metavar="@ORG/TEAM", help="GitHub team that owns the platform's folders (CODEOWNERS)."
         ),
     ] = None,
-    pull_requests: Annotated[
+    limits: Annotated[
         bool,
         typer.Option(
-            "--pull-requests",
+            "--limits",
             help="Write only the chart with the limits of pull requests' environments.",
         ),
     ] = False,
@@ -232,7 +232,7 @@ def layout(
                 raise typer.Exit(1)
             return
         tree.check_ready(pull_request=pull_request)
-        if pull_requests:
+        if limits:
             from doks_gitops.promotion.pull_requests import chart_of_limits, read_settings
 
             settings, _, _ = read_settings(cwd, stack)

@@ -60,7 +60,7 @@ class PullRequests(Model):
     limits_path: scalars.Folder = Field(
         default="argocd/pull-requests",
         description="Folder in the repository with the chart of the limits, which "
-        "`bin/platform layout --pull-requests` writes.",
+        "`bin/platform layout --limits` writes.",
     )
     service: scalars.Name | None = Field(
         default=None,

@@ -43,7 +43,7 @@ def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, monorepo: P
     for key, value in settings.items():
         sandbox(*config, f"doks-gitops:pullRequests.{key}", value)
     sandbox(*config, "--secret", "doks-gitops:pullRequests.token", token)
-    team.platform("layout", "--stack", "dev", "--pull-requests")
+    team.platform("layout", "--stack", "dev", "--limits")
     sandbox("up", "dev")
     return team
 
