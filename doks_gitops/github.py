@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import requests
-from github import Auth, Github, GithubException, UnknownObjectException
+from github import Auth, Github, GithubException
 from github.Issue import Issue
 from github.IssueComment import IssueComment
 from github.PullRequest import PullRequest as GithubPullRequest
@@ -131,15 +131,18 @@ class Repository:
         with self._errors(f"take the label of pull request {pull_request}"):
             try:
                 self._repository.get_issue(pull_request).remove_from_labels(label)
-            except UnknownObjectException:
-                return
+            except GithubException as error:
+                if error.status != 404:
+                    raise
 
     def branch_commit(self, branch: str) -> str | None:
         """The commit of a branch of the repository itself; None if there is no such branch."""
         with self._errors(f"read the branch {branch}"):
             try:
                 return self._repository.get_branch(branch).commit.sha
-            except UnknownObjectException:
+            except GithubException as error:
+                if error.status != 404:
+                    raise
                 return None
 
     def comment(self, pull_request: int, name: str, text: str) -> str:

@@ -130,18 +130,24 @@ def test_the_limits_of_an_environment_hold_whatever_its_pull_request_has(team: T
         kubectl(team, f"kubectl get resourcequota pull-request --namespace {name} --output json")
     )["spec"]["hard"]
     assert HARD.items() <= hard.items()
-    # Without the quota, or with a higher one, the namespace takes no pod, whoever creates it.
-    pod = json.dumps(POD)
-    refusal = kubectl(
-        team,
-        f"kubectl --namespace {name} patch resourcequota pull-request --type merge"
-        ' --patch \'{"spec": {"hard": {"pods": "100"}}}\' --dry-run=server\n'
-        f"kubectl create namespace pr-0 && kubectl --namespace pr-0 apply -f - <<<'{pod}' 2>&1"
-        " || true\nkubectl delete namespace pr-0 --wait=false",
-    )
-    assert "needs the label" in refusal
     team.github("DELETE", f"/issues/{number}/labels/{LABEL}")
     until("it is gone", lambda: not exists(team, name))
+
+
+def test_no_pod_runs_without_its_limits_whoever_creates_it(team: Team) -> None:
+    pod = json.dumps(POD)
+
+    def refusal() -> str:
+        return kubectl(team, f"kubectl --namespace pr-0 apply --filename - <<<'{pod}' 2>&1 || true")
+
+    kubectl(team, "kubectl create namespace pr-0")
+    until("a namespace without labels takes no pod", lambda: "needs the label" in refusal())
+    labels = "doks-gitops/pull-request=true pod-security.kubernetes.io/enforce=baseline"
+    kubectl(team, f"kubectl label namespace pr-0 {labels}")
+    until("a namespace without a quota takes no pod", lambda: "no params found" in refusal())
+    kubectl(team, "kubectl --namespace pr-0 create quota pull-request --hard=pods=100")
+    until("a higher quota takes no pod", lambda: "allows more than the stack" in refusal())
+    kubectl(team, "kubectl delete namespace pr-0 --wait=false")
 
 
 def test_a_fork_s_commit_is_deployed_only_once_it_is_a_branch_of_the_repository(
