@@ -95,6 +95,9 @@ class PullRequestEnvironmentsArgs:
     """May read the repository's pull requests. None: the repository is public."""
     label: str = "preview"
     """Label of the pull requests that get an environment."""
+    images: Sequence[str] = ()
+    """Names of images in the overlay. While a pull request also has the label `<label>-images`, its
+    environment runs them with the pull request's commit as tag."""
     quota: Quota = field(default_factory=Quota)
     """Limits of each environment."""
 
@@ -136,7 +139,10 @@ class PullRequestEnvironments(pulumi.ComponentResource):
             GitOpsProject(f"{name}-{key}", project, child_options(self, opts))
             for key, project in (("limits", _limits_project(args)), ("project", _project(args)))
         ]
-        for key, template in (("limits", _limits(args)), ("applications", _application(args))):
+        for key, template, patch in (
+            ("limits", _limits(args), {}),
+            ("applications", _application(args), _images(args)),
+        ):
             CustomResource(
                 f"{name}-{key}-set",
                 api_version="argoproj.io/v1alpha1",
@@ -150,6 +156,7 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                     "goTemplateOptions": ["missingkey=error"],
                     "generators": [{"pullRequest": _generator(args)}],
                     "template": template,
+                    **patch,
                 },
                 opts=child_options(
                     self, opts, pulumi.ResourceOptions(depends_on=[*first, *projects])
@@ -241,6 +248,11 @@ class PullRequestEnvironments(pulumi.ComponentResource):
 _PREFIX = PULL_REQUEST_NAMESPACES.removesuffix("*")
 _NAMESPACE = f"{_PREFIX}{{{{.number}}}}"
 """The namespace of an environment, in a template of an ApplicationSet."""
+_WITHOUT_NAMESPACE = {
+    "target": {"kind": "Namespace"},
+    "patch": "$patch: delete\napiVersion: v1\nkind: Namespace\nmetadata: {name: any}\n",
+}
+"""The overlay's own Namespace, which the limits have already."""
 _PODS = [
     {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
 ]
@@ -334,9 +346,29 @@ def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
         "repoURL": args.source.repo_url,
         "path": args.source.path,
         "targetRevision": "refs/heads/{{.branch}}",
-        "kustomize": {**(as_argo(args.source.kustomize) or {}), "namespace": _NAMESPACE},
+        "kustomize": {
+            **(as_argo(args.source.kustomize) or {}),
+            "namespace": _NAMESPACE,
+            "patches": [_WITHOUT_NAMESPACE],
+        },
     }
     return _template(_NAMESPACE, _project(args), source)
+
+
+def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
+    """The part of an ApplicationSet that sets the images of a commit, which only a patch can do for
+    some of the pull requests."""
+    if not args.images:
+        return {}
+    kustomize = args.source.kustomize
+    images = [
+        *(kustomize.images if kustomize is not None else ()),
+        *(f"{name}=*:{{{{ .head_sha }}}}" for name in args.images),
+    ]
+    patch = json.dumps({"spec": {"source": {"kustomize": {"images": images}}}})
+    # Go's literals include those of JSON.
+    condition = f"has {json.dumps(f'{args.label}-images')} .labels"
+    return {"templatePatch": f"{{{{ if {condition} }}}}{patch}{{{{ else }}}}{{}}{{{{ end }}}}"}
 
 
 def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from doks_gitops.settings import scalars
-from doks_gitops.settings.base import Model
+from doks_gitops.settings.base import ListOf, Model
 
 LONGEST_LIFE = 720
 """Longest time to live in hours: 30 days."""
@@ -55,6 +55,12 @@ class PullRequests(Model):
         default=5,
         description="Environments at the same time; `bin/platform pull-requests` takes the label "
         "of the newer ones.",
+    )
+    images: ListOf[scalars.ImageName] = Field(
+        default=(),
+        description="Names of images in the overlay. While the pull request has the label "
+        "`<label>-images` too, the environment runs them with its commit as tag.",
+        examples=["frontend"],
     )
     quota: Quota = Field(default_factory=Quota, description="Limits of each environment.")
     limits_path: scalars.Folder = Field(

@@ -816,6 +816,9 @@ Image = Annotated[
         ),
     ),
 ]
+ImageName = Annotated[
+    str, Rule("the name of an image in an overlay, such as frontend", Pattern(_IMAGE))
+]
 NamePrefix = Annotated[
     str,
     Rule(
@@ -888,8 +891,8 @@ Storage = Annotated[str, Rule("a size, such as 10Gi; or 0", Pattern(r"0|[1-9][0-
 PullRequestLabel = Annotated[
     str,
     Rule(
-        "a label: at most 50 characters, in one line, without a comma",
-        lambda text: _is_line(text) and len(text) <= 50 and "," not in text,
+        "a label: at most 40 characters, in one line, without a comma",
+        lambda text: _is_line(text) and len(text) <= 40 and "," not in text,
     ),
 ]
 WebhookSecret = Annotated[

@@ -40,6 +40,7 @@ def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, monorepo: P
         "quota.pods": HARD["pods"],
     }
     config = ("pulumi", "config", "set", "--stack", "dev", "--path")
+    settings["images[0]"] = "frontend"
     for key, value in settings.items():
         sandbox(*config, f"doks-gitops:pullRequests.{key}", value)
     sandbox(*config, "--secret", "doks-gitops:pullRequests.token", token)
@@ -99,6 +100,12 @@ def test_a_labelled_pull_request_has_an_environment_until_it_is_closed(team: Tea
     assert "configmap/change" in kubectl(
         team, f"kubectl get configmaps --namespace pr-{number} --output name"
     )
+    commit = team.github("GET", f"/pulls/{number}")["head"]["sha"]
+    with team.sandbox.api() as api:
+        image = {"repository": "frontend", "tag": commit}
+        api.post("/sandbox/images", json=image).raise_for_status()
+    team.github("POST", f"/issues/{number}/labels", {"labels": [f"{LABEL}-images"]})
+    team.sandbox.wait_for(f"pr-{number}", image=f"frontend:{commit}")
     team.github("PATCH", f"/pulls/{number}", {"state": "closed"})
     closed = time.monotonic()
     review(team, number)

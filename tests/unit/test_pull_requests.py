@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,6 +76,9 @@ def test_a_stack_without_the_key_has_the_resources_that_it_had(
 
 def test_the_environment_follows_the_branch_and_never_a_commit(result: Run) -> None:
     template = spec(result, "ApplicationSet", "applications-set")["template"]
+    [patch] = template["spec"]["source"]["kustomize"].pop("patches")
+    assert patch["target"] == {"kind": "Namespace"}
+    assert yaml.safe_load(patch["patch"])["$patch"] == "delete"
     assert template["metadata"]["name"] == "pr-{{.number}}"
     # GitHub hands out the commits of forks by their hashes, but a fork's branch is none here.
     assert template["spec"]["source"] == {
@@ -153,6 +157,20 @@ def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run)
     ]
     kinds = [kind["kind"] for kind in limits["namespaceResourceWhitelist"]]
     assert kinds == ["ResourceQuota", "LimitRange"]
+
+
+def test_images_have_the_commit_as_tag_once_a_label_says_that_they_exist(
+    monkeypatch: pytest.MonkeyPatch, result: Run
+) -> None:
+    assert "templatePatch" not in spec(result, "ApplicationSet", "applications-set")
+    section = {**SECTION, "images": ["frontend"]}
+    built = platform(monkeypatch, config={**STACK, "doks-gitops:pullRequests": section})
+    patch = spec(built, "ApplicationSet", "applications-set")["templatePatch"]
+    found = re.fullmatch(r'{{ if has "preview-images" \.labels }}(.*){{ else }}{}{{ end }}', patch)
+    assert found is not None
+    images = ["shop=shop:2", "frontend=*:{{ .head_sha }}"]
+    assert json.loads(found[1]) == {"spec": {"source": {"kustomize": {"images": images}}}}
+    assert "templatePatch" not in spec(built, "ApplicationSet", "limits-set")
 
 
 def test_the_limits_are_the_stack_s_and_come_from_the_branch_of_the_stack(result: Run) -> None:
