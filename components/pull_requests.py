@@ -15,6 +15,7 @@ from pulumi_kubernetes.core.v1 import Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.application import Source
+from components.dependencies import with_dependencies
 from components.manifest import as_argo, encoded
 from components.names import PULL_REQUEST_NAMESPACES
 from components.options import child_options
@@ -237,7 +238,10 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                         f"{name}-{key}-{'policy' if spec is not bound else 'binding'}",
                         api_version="admissionregistration.k8s.io/v1",
                         kind=kind,
-                        metadata=ObjectMetaArgs(name=f"{_POLICY}-{key}"),
+                        metadata=ObjectMetaArgs(
+                            # In no namespace, but in the cluster: `components.dependencies`.
+                            name=with_dependencies(f"{_POLICY}-{key}", args.argocd_namespace)
+                        ),
                         spec=spec,
                         opts=child_options(self, opts),
                     )

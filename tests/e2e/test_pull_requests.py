@@ -46,6 +46,7 @@ def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, monorepo: P
     sandbox(*config, "--secret", "doks-gitops:pullRequests.token", token)
     team.platform("layout", "--stack", "dev", "--limits")
     sandbox("up", "dev")
+    sandbox("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
     return team
 
 
@@ -209,3 +210,7 @@ def test_a_forged_webhook_is_refused(team: Team) -> None:
         )
         assert response.status_code == 400
     assert delivery["status_code"] == 200
+
+
+def test_a_stack_is_destroyed_with_its_environments(team: Team) -> None:
+    team.sandbox("pulumi", "destroy", "--stack", "dev", "--yes", "--skip-preview")

@@ -202,6 +202,14 @@ def test_the_environments_are_gone_before_argocd_which_deletes_them(result: Run)
         assert result.one(kind, name).urn in result.dependencies(applications)
 
 
+def test_all_of_it_is_deleted_before_the_cluster_is_replaced(result: Run) -> None:
+    cluster = result.one("KubernetesCluster").urn
+    own = [item for item in result.of_packages("kubernetes") if "pull-requests" in item.name]
+    assert len(own) == 9
+    for item in own:
+        assert cluster in item.input_dependencies["metadata"], item.name
+
+
 def test_the_chart_has_every_value_that_the_stack_sets(result: Run) -> None:
     source = spec(result, "ApplicationSet", "limits-set")["template"]["spec"]["source"]
     template = (CHART / "templates" / "limits.yaml").read_text()
