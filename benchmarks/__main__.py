@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, growth, latency, recovery, setup
+from benchmarks import cost, growth, latency, pull_requests, recovery, setup
 from benchmarks.bench import Failed, Result, bench, machine
 from sandbox.drills.drill import Failed as DrillFailed
 from sandbox.errors import SandboxError
@@ -45,6 +45,7 @@ def main(
         part("Recovery", recovery.measure(sandbox, pictures / "recovery.svg"))
         part("Set-up", setup.measure(sandbox))
         part("Growth", growth.measure(sandbox, pictures / "growth.svg"))
+        part("Pull requests", pull_requests.measure(sandbox))
         if cold:
             part("Cold set-up", setup.cold(sandbox))
     write_to.write_text(_page(results, runs))

@@ -32,17 +32,19 @@ def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, monorepo: P
     with sandbox.api() as api:
         token = api.post("/sandbox/github/tokens", json=reader).raise_for_status().json()["token"]
     daemon = sandbox.daemon["url"]
+    webhook = f"{daemon}/argocd/microservices-demo-dev/applicationsets/api/webhook"
     settings = {
-        "application": APP,
-        "webhookUrl": f"{daemon}/argocd/microservices-demo-dev/applicationsets/api/webhook",
-        "service": "frontend",
-        "quota.cpu": HARD["requests.cpu"],
-        "quota.pods": HARD["pods"],
+        "cluster.nodePools[0].count": "2",
+        "pullRequests.application": APP,
+        "pullRequests.webhookUrl": webhook,
+        "pullRequests.service": "frontend",
+        "pullRequests.quota.cpu": HARD["requests.cpu"],
+        "pullRequests.quota.pods": HARD["pods"],
+        "pullRequests.images[0]": "frontend",
     }
     config = ("pulumi", "config", "set", "--stack", "dev", "--path")
-    settings["images[0]"] = "frontend"
     for key, value in settings.items():
-        sandbox(*config, f"doks-gitops:pullRequests.{key}", value)
+        sandbox(*config, f"doks-gitops:{key}", value)
     sandbox(*config, "--secret", "doks-gitops:pullRequests.token", token)
     team.platform("layout", "--stack", "dev", "--limits")
     sandbox("up", "dev")
