@@ -281,7 +281,7 @@ _PER_CONTAINER = {
     "type": "Container",
     # Of containers that name none: the quota refuses those without.
     "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
-    "default": {"memory": "128Mi"},
+    "default": {"memory": "256Mi"},
 }
 """https://kubernetes.io/docs/concepts/policy/limit-range/"""
 

@@ -26,6 +26,8 @@ from doks_gitops.settings.pull_requests import PullRequests
 CHART = Path(__file__).parent / "pull_request_limits"
 """The chart of the limits, as the repository has it at `limitsPath`."""
 POLL_SECONDS = 2.0
+LONGEST_ERROR = 2000
+"""Characters of an error of Argo CD that are told."""
 
 
 class NoEnvironments(PlatformError):
@@ -205,10 +207,11 @@ def report(
     name = PULL_REQUEST_NAMESPACES.replace("*", str(number))
     application = applications.get(name)
     exists = application is not None or f"{name}-limits" in applications
+    if reason is not None:
+        return Report(number, f"This pull request has no environment: {reason}", not exists)
     if kept is None:
         state = "is being removed" if exists else "is gone"
-        because = f": {reason}" if reason else "."
-        return Report(number, f"The environment `{name}` {state}{because}", not exists)
+        return Report(number, f"The environment `{name}` {state}.", not exists)
     commit = kept.pull_request.commit
     end = kept.since + timedelta(hours=settings.time_to_live)
     ends = (
@@ -233,8 +236,10 @@ def report(
 
 
 def _quoted(errors: Sequence[str]) -> list[str]:
-    # Four spaces: what a commit makes Argo CD say is shown as it is.
-    return ["\n".join(f"    {line}" for line in error.splitlines()) for error in errors]
+    """The beginnings of what Argo CD says, as blocks of code: a commit has a part in their text."""
+    return [
+        "\n".join(f"    {line}" for line in error[:LONGEST_ERROR].splitlines()) for error in errors
+    ]
 
 
 def _access(name: str, application: Application, cluster: Cluster, settings: PullRequests) -> str:

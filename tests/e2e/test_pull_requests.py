@@ -45,7 +45,8 @@ def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, monorepo: P
     config = ("pulumi", "config", "set", "--stack", "dev", "--path")
     for key, value in settings.items():
         sandbox(*config, f"doks-gitops:{key}", value)
-    sandbox(*config, "--secret", "doks-gitops:pullRequests.token", token)
+    key = "doks-gitops:pullRequests.token"
+    sandbox.shell(f'pulumi config set --stack dev --secret --path {key} <<<"$TOKEN"', TOKEN=token)
     team.platform("layout", "--stack", "dev", "--limits")
     sandbox("up", "dev")
     sandbox("pulumi", "preview", "--stack", "dev", "--expect-no-changes")

@@ -305,7 +305,9 @@ def test_an_environment_of_an_older_commit_is_not_the_one_that_was_asked_for() -
 def test_an_environment_is_gone_only_when_its_limits_are_gone_too() -> None:
     limits = application(name="pr-1-limits")
     assert text(limits, kept=None).startswith("pending: The environment `pr-1` is being removed")
-    assert text(kept=None, reason="enough") == "settled: The environment `pr-1` is gone: enough"
+    assert text(kept=None) == "settled: The environment `pr-1` is gone."
+    refused = text(limits, kept=None, reason="enough")
+    assert refused == "pending: This pull request has no environment: enough"
 
 
 class FakeRepository:
