@@ -104,10 +104,22 @@ async def platform() -> None:
         )
         for name, args in arguments.applications_args(stack, argocd.namespace).items()
     ]
+    pull_requests = []
+    if stack.pull_requests is not None:
+        from components.pull_requests import PullRequestEnvironments
+
+        pull_requests = [
+            PullRequestEnvironments(
+                "pull-requests",
+                arguments.pull_requests_args(stack, argocd.namespace),
+                ResourceOptions(providers=[kubernetes], depends_on=[argocd, *delivery]),
+            )
+        ]
     protection = Protection(
         "protection",
         ResourceOptions(
-            protect=stack.cluster.protect, depends_on=[registry, cluster, project, *applications]
+            protect=stack.cluster.protect,
+            depends_on=[registry, cluster, project, *applications, *pull_requests],
         ),
     )
     account.verify(stack, team, cluster.cluster_id, after=protection.urn)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, diff, growth, latency, recovery, rehearsal, setup
+from benchmarks import cost, diff, growth, latency, pull_requests, recovery, rehearsal, setup
 from benchmarks.bench import Failed, Result, bench, machine
 from doks_gitops.rehearsal.run import SANDBOX as REHEARSAL
 from sandbox.drills.drill import Failed as DrillFailed
@@ -56,6 +56,7 @@ def main(
         part("Set-up", setup.measure(sandbox))
         part("Diff", diff.measure(sandbox))
         part("Growth", growth.measure(sandbox, pictures / "growth.svg"))
+        part("Pull requests", pull_requests.measure(sandbox))
         if cold:
             part("Cold set-up", setup.cold(sandbox))
     write_to.write_text(_page(results, runs))

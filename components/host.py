@@ -26,6 +26,7 @@ from components.argocd import ArgoCd
 from components.cluster import DoksCluster
 from components.github import GitHubDelivery
 from components.project import GitOpsProject
+from components.pull_requests import PullRequestEnvironments
 from components.registry import ContainerRegistry
 
 NAME = "doks-gitops"
@@ -38,6 +39,7 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     GitOpsProject,
     GitOpsApplication,
     GitHubDelivery,
+    PullRequestEnvironments,
 ]
 
 

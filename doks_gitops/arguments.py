@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import pulumi
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ from components.application import Directory, GitOpsApplicationArgs, Source, Syn
 from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
+from doks_gitops.settings.github import PUBLIC_API
 from doks_gitops.settings.ssh_key import public_key
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from components.argocd import ArgoCdArgs
     from components.cluster import DoksClusterArgs
     from components.github import GitHubDeliveryArgs
+    from components.pull_requests import PullRequestEnvironmentsArgs
     from components.registry import ContainerRegistryArgs
     from doks_gitops.account import Account
     from doks_gitops.settings import Settings
@@ -149,6 +152,7 @@ def argocd_args(
             Admin,
             adopt=settings.adopt is not None and settings.adopt.admin_password,
         ),
+        restart_for_webhook_secret=settings.pull_requests is not None,
         managed_by_git=argocd.managed_by == "git",
         cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},
@@ -293,13 +297,15 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
 
     github = settings.github
     assert github is not None
-    webhook = deploy_key = None
+    webhook = pull_request_webhook = deploy_key = None
     if github.webhook is not None:
         assert settings.argocd.webhook_secret is not None
         webhook = Webhook(
             url=github.webhook.url or f"{settings.argocd.url}/api/webhook",
             secret=secret(settings.argocd.webhook_secret),
         )
+        if settings.pull_requests is not None:
+            pull_request_webhook = replace(webhook, url=settings.pull_requests.webhook_url)
     if github.deploy_key is not None:
         credentials = settings.repositories[github.deploy_key].credentials
         assert credentials is not None
@@ -314,6 +320,35 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
         not_copied=("owner", "token", "base_url"),
         deploy_key=deploy_key,
         webhook=webhook,
+        pull_request_webhook=pull_request_webhook,
+    )
+
+
+def pull_requests_args(
+    settings: "Settings", argocd_namespace: pulumi.Input[str]
+) -> "PullRequestEnvironmentsArgs":
+    """The environments of pull requests."""
+    from components.pull_requests import PullRequestEnvironmentsArgs
+
+    pull_requests, github, project = settings.pull_requests, settings.github, settings.project
+    assert pull_requests is not None
+    assert github is not None
+    assert project is not None
+    application = settings.applications[pull_requests.application]
+    encrypted = below(settings.encrypted, "applications")
+    server = urlsplit(github.base_url)
+    return convert(
+        pull_requests,
+        PullRequestEnvironmentsArgs,
+        # `bin/platform pull-requests` uses them.
+        not_copied=("application", "webhook_url", "time_to_live", "at_once", "service", "port"),
+        project_name=project.name,
+        argocd_namespace=argocd_namespace,
+        owner=github.owner,
+        repository=github.repository,
+        source=_source(settings, application, below(encrypted, pull_requests.application)),
+        # As the events of a GitHub Enterprise Server name it: Argo CD compares them.
+        api_url=None if github.base_url == PUBLIC_API else f"{server.scheme}://{server.netloc}/",
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from components.names import CLUSTER_NAMESPACES
+from components.names import CLUSTER_NAMESPACES, PULL_REQUEST_NAMESPACES
 from doks_gitops.environments import is_production
 
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
@@ -241,6 +241,8 @@ def project_has_no_wildcard(project: Resource) -> Iterator[str]:
         for path, value in _texts(f"spec.{limit}", project.at("spec", limit)):
             # In a URL, `?` and `[` are no patterns. `!` excludes, which allows all others.
             is_url = limit == "sourceRepos" or path.endswith(".server")
+            if value == PULL_REQUEST_NAMESPACES and not project.in_production:
+                continue
             if value.startswith("!") or not set("*" if is_url else "*?[{").isdisjoint(value):
                 yield f'{path} is "{value}"; name each one that the environment needs.'
 

@@ -31,6 +31,7 @@ from doks_gitops.settings.model import (
     Repository,
     Settings,
 )
+from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.report import ACCOUNT, RESERVED, Report
 from doks_gitops.settings.stackfile import StackFile
 
@@ -286,6 +287,7 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         project=_if_valid(Project, raw.get("project")),
         app_of_apps=_if_valid(AppOfApps, raw.get("appOfApps")),
         github=_if_valid(GitHub, raw.get(GITHUB)),
+        pull_requests=_if_valid(PullRequests, raw.get("pullRequests")),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
         credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),

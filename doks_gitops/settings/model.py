@@ -26,6 +26,7 @@ from doks_gitops.settings.base import (
     one_of,
 )
 from doks_gitops.settings.github import LARGEST_ID, GitHub
+from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
 
 NAMESPACE = "doks-gitops"
@@ -1243,6 +1244,9 @@ class Settings(Model):
         default=None, description="Projects and applications come from Git instead."
     )
     github: GitHub | None = Field(default=None, description="The repository's settings on GitHub.")
+    pull_requests: PullRequests | None = Field(
+        default=None, description="Environments of pull requests."
+    )
     adopt: Adopt | None = Field(default=None, description="Existing resources to import.")
     _encrypted: Paths = PrivateAttr(default=frozenset())
 

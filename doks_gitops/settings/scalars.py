@@ -816,6 +816,9 @@ Image = Annotated[
         ),
     ),
 ]
+ImageName = Annotated[
+    str, Rule("the name of an image in an overlay, such as frontend", Pattern(_IMAGE))
+]
 NamePrefix = Annotated[
     str,
     Rule(
@@ -877,6 +880,19 @@ ActionsVariable = Annotated[
         f"a text that is not empty, at most {LONGEST_ON_GITHUB} bytes, without control or "
         "invisible characters",
         lambda text: _fits_on_github(text) and _is_text(text),
+    ),
+]
+Processors = Annotated[
+    str,
+    Rule("a number of processors, such as 2 or 500m, in quotes", Pattern(r"[1-9][0-9]{0,5}m?", 7)),
+]
+Memory = Annotated[str, Rule("a size, such as 512Mi or 4Gi", Pattern(r"[1-9][0-9]{0,5}[MGT]i", 8))]
+Storage = Annotated[str, Rule("a size, such as 10Gi; or 0", Pattern(r"0|[1-9][0-9]{0,5}[MGT]i", 8))]
+PullRequestLabel = Annotated[
+    str,
+    Rule(
+        "a label: at most 40 characters, in one line, without a comma",
+        lambda text: _is_line(text) and len(text) <= 40 and "," not in text,
     ),
 ]
 WebhookSecret = Annotated[

@@ -59,14 +59,15 @@ class Kubelet:
         """The pods whose processes are running."""
         return tuple(self._runs.values())
 
-    def server_url(self, namespace: str | None = None) -> str | None:
-        """URL of Argo CD's API in that namespace (None: in any). It stays the same for the
-        cluster's life; None while no argocd-server is ready.
+    def url_of(self, role: Role, namespace: str | None = None) -> str | None:
+        """URL of a part of Argo CD in that namespace (None: in any): its API, or the webhooks of
+        its ApplicationSet controller. It stays the same for the cluster's life; None while the part
+        is not ready.
         """
         for run in self._runs.values():
-            if run.role is Role.SERVER and run.ready and namespace in (None, run.namespace):
+            if run.role is role and run.ready and namespace in (None, run.namespace):
                 assert run.program is not None
-                port = self._relays[run.namespace, Role.SERVER].port
+                port = self._relays[run.namespace, role].port
                 return f"{'https' if run.program.tls else 'http'}://127.0.0.1:{port}"
         return None
 
@@ -142,6 +143,8 @@ class Kubelet:
         namespace = pod["metadata"]["namespace"]
         if role is Role.SERVER:
             await self._forward(pod)
+        elif role is Role.APPLICATIONSET_CONTROLLER:
+            await self._relay(namespace, role)
         ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
         return PodRun(
             pod,

@@ -63,6 +63,9 @@ _ARGUMENT = re.compile(
 """Arguments that have effect: numbers, durations, switches, and names in the cluster."""
 
 
+_SERVING = (Role.SERVER, Role.REPO_SERVER, Role.APPLICATIONSET_CONTROLLER)
+
+
 @dataclass(frozen=True)
 class Services:
     """The loopback ports of the services that the parts of one Argo CD use."""
@@ -122,7 +125,7 @@ def program_of(
     return Program(
         [context.bin_dir / role.value, *fixed, *chosen],
         env,
-        port=port if role in (Role.SERVER, Role.REPO_SERVER) else None,
+        port=port if role in _SERVING else None,
         tls=tls,
         healthy=health_check(health_url),
     )
