@@ -27,6 +27,7 @@ from components.cluster import DoksCluster
 from components.github import GitHubDelivery
 from components.project import GitOpsProject
 from components.registry import ContainerRegistry
+from components.sealed_secrets import SealedSecrets
 
 NAME = "doks-gitops"
 """The package's name in the types of the components."""
@@ -38,6 +39,7 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     GitOpsProject,
     GitOpsApplication,
     GitHubDelivery,
+    SealedSecrets,
 ]
 
 

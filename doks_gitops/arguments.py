@@ -18,6 +18,7 @@ from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate
 from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
 from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from components.registry import ContainerRegistryArgs
+from components.sealed_secrets import SealedSecretsArgs
 from doks_gitops import account
 from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
@@ -112,7 +113,7 @@ def argocd_args(
     registry_endpoint: pulumi.Input[str],
 ) -> ArgoCdArgs:
     """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
-    argocd, chart = settings.argocd, settings.argocd.chart
+    argocd = settings.argocd
     return convert(
         argocd,
         ArgoCdArgs,
@@ -120,11 +121,7 @@ def argocd_args(
         encrypted=below(settings.encrypted, "argocd"),
         cluster_id=cluster_id,
         kube_context=kube_context,
-        chart=(
-            ChartSource(path=chart.path)
-            if chart.path is not None
-            else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
-        ),
+        chart=chart_source(argocd.chart),
         repositories={
             name: convert(repository, Repository)
             for name, repository in settings.repositories.items()
@@ -141,6 +138,25 @@ def argocd_args(
         managed_by_git=argocd.managed_by == "git",
         cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},
+    )
+
+
+def chart_source(chart: model.Chart) -> ChartSource:
+    """The chart's path, or its repository, name and version."""
+    if chart.path is not None:
+        return ChartSource(path=chart.path)
+    return ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
+
+
+def sealed_secrets_args(
+    sealed_secrets: model.SealedSecrets, cluster_id: pulumi.Input[str]
+) -> SealedSecretsArgs:
+    """Sealed Secrets with the stack's keys."""
+    return convert(
+        sealed_secrets,
+        SealedSecretsArgs,
+        cluster_id=cluster_id,
+        chart=chart_source(sealed_secrets.chart),
     )
 
 
