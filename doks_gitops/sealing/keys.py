@@ -45,9 +45,9 @@ class KeyPair:
         return f"{self.private_key.strip()}\n{self.certificate.strip()}\n"
 
 
-def generate(stack: str, now: datetime) -> KeyPair:
-    """A new key pair. `stack` names it."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=BITS)
+def generate(stack: str, now: datetime, *, bits: int = BITS) -> KeyPair:
+    """A new key pair, valid from `now` on. `stack` names it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"sealed-secrets {stack}"[:64])])
     certificate = (
         x509.CertificateBuilder()

@@ -494,7 +494,8 @@ class SealedSecrets(Model):
         public_keys = [sealing_key.public_key(key.certificate) for key in self.keys]
         for index, public_key in enumerate(public_keys):
             first = public_keys.index(public_key)
-            if first < index:
+            # The same item twice is a violation already.
+            if self.keys[first] != self.keys[index]:
                 yield Violation(
                     ("keys", index, "certificate"),
                     "each key pair once",
