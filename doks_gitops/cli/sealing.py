@@ -58,11 +58,7 @@ class Action(StrEnum):
 
 @app.command(
     epilog=examples(
-        (
-            "kubectl create secret generic db --from-file=password --dry-run=client -o yaml \\\\"
-            "\n      | bin/platform seal --stack dev --namespace shop-dev -o sealed.yaml",
-            "A Secret from a pipe.",
-        ),
+        ("bin/platform seal ~/db.yaml --stack dev -o db.yaml", "The manifest of a Secret."),
         (
             "bin/platform seal --stack dev --name db --namespace shop-dev --from-file password=-",
             "Type or pipe one value.",

@@ -1,5 +1,5 @@
-"""The state, and then the cluster with the keys of its sealed secrets, are gone after two renewals of
-the keys."""
+"""The state, and then the cluster with the keys of its sealed secrets, are gone after two renewals
+of the keys."""
 
 import base64
 import json

@@ -38,10 +38,12 @@ def chart() -> Path:
 
 async def helm(cluster: Running, *arguments: str, text: str) -> None:
     kubeconfig = cluster.clusters.admin_kubeconfig(SPEC.id)
-    command = [tools().path("helm"), f"--kubeconfig={kubeconfig}", *arguments]
-    await asyncio.to_thread(
-        subprocess.run, command, input=text, text=True, check=True, stdout=subprocess.DEVNULL
-    )
+    command = [str(tools().path("helm")), f"--kubeconfig={kubeconfig}", *arguments]
+
+    def run() -> None:
+        subprocess.run(command, input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+
+    await asyncio.to_thread(run)
 
 
 async def apply(cluster: Running, *items: Object) -> None:

@@ -235,7 +235,9 @@ def test_keys_reach_pulumi_on_no_command_line_and_all_or_none_of_them(
     assert [path.name for path in project.iterdir()] == ["Pulumi.dev.yaml"]
 
     after = file.read_text()
-    pulumi.script('[ "$4 $5" = "--path doks-gitops:sealedSecrets.keys[0].privateKey" ] && exit 255; true')
+    pulumi.script(
+        '[ "$4 $5" = "--path doks-gitops:sealedSecrets.keys[0].privateKey" ] && exit 255; true'
+    )
     with pytest.raises(PlatformError, match=r"config set --secret --path"):
         keys.add(Stack("dev", project), [OLD])
     assert file.read_text() == after
