@@ -21,7 +21,7 @@ from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
 from components.sealed_secrets import SealedSecrets
-from doks_gitops import account, arguments, settings
+from doks_gitops import account, arguments, condition, settings
 
 
 async def platform() -> None:
@@ -136,4 +136,6 @@ async def platform() -> None:
 
 
 sdk.disable_debug_messages()
+# A recovery deploys only on the state that it was planned for. Before the first resource is sent.
+condition.wait(dry_run=pulumi.runtime.is_dry_run())
 sdk.run(platform)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
 from doks_gitops.account import (
@@ -21,6 +22,9 @@ from doks_gitops.recovery.observed import (
     HelmRevision,
     Observed,
     StackState,
+    remove_deleted,
+    without,
+    without_resources,
 )
 from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
@@ -33,7 +37,11 @@ class Refused(PlatformError):
 @dataclass(frozen=True)
 class AcquireLock:
     """Check that no other run holds the stack's lock, before steps that Pulumi does not lock; and
-    remove interrupted creations from the state's pending operations."""
+    remove interrupted creations from the state's pending operations.
+
+    The lock is released again. A run that begins after that is found by what it has changed: the
+    steps act on what was observed, and the deployment on the state that they have left.
+    """
 
     stack: str | None
     """URN of the stack resource; None: the state is empty."""
@@ -89,6 +97,9 @@ class DeleteFromState:
         names = _names((self.urn, *self.dependents))
         return f"Delete from the state, because {self.reason}: {names}."
 
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without_resources(export, (self.urn, *self.dependents))
+
 
 @dataclass(frozen=True)
 class RemoveDeleted:
@@ -103,6 +114,9 @@ class RemoveDeleted:
             "Remove from the state what an interrupted replacement of the cluster has already"
             f" deleted: {_names(self.urns)}."
         )
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return remove_deleted(export, self.clusters)[0]
 
 
 @dataclass(frozen=True)
@@ -120,16 +134,21 @@ class ForgetPool:
             " one, a part of the cluster."
         )
 
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without(export, self.urn)
+
 
 @dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
 
-    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace.
+    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace. Only
+    what is in the namespace that was observed is deleted.
     """
 
     namespace: str
+    uid: str
 
     def __str__(self) -> str:
         return (
@@ -177,13 +196,12 @@ class Deploy:
         return f"Deploy, and adopt {adopted}." if adopted else "Deploy."
 
 
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool
 Step = (
     AcquireLock
     | WaitForCluster
     | MarkCluster
-    | DeleteFromState
-    | RemoveDeleted
-    | ForgetPool
+    | StateEdit
     | FinalizeNamespace
     | DeleteHelmRevisions
     | Deploy
@@ -211,7 +229,7 @@ def plan(observed: Observed) -> list[Step]:
     if observed.deleted:
         steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
     state = observed.state
-    unlocked = MarkCluster | DeleteHelmRevisions
+    unlocked = MarkCluster | DeleteHelmRevisions | StateEdit
     if state.pending_creates or any(isinstance(step, unlocked) for step in steps):
         steps.insert(0, AcquireLock(state.stack, state.pending_creates))
     return steps
@@ -393,7 +411,7 @@ def _repair(observed: Observed) -> list[Step]:
     if cluster_state is None:
         return []
     if cluster_state.terminating:
-        return [FinalizeNamespace(namespace)]
+        return [FinalizeNamespace(namespace, cluster_state.terminating)]
     releases = [(namespace, RELEASE_NAME, cluster_state.helm_history)]
     if (sealed := observed.settings.sealed_secrets) is not None:
         history = cluster_state.sealed_secrets_history

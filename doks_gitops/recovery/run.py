@@ -23,7 +23,7 @@ from doks_gitops.recovery.observed import (
     StackState,
     clusters_of,
     remove_deleted,
-    without,
+    revision,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -34,6 +34,7 @@ from doks_gitops.recovery.plan import (
     ForgetPool,
     MarkCluster,
     RemoveDeleted,
+    StateEdit,
     Step,
     WaitForCluster,
     left_alone,
@@ -61,6 +62,9 @@ class Recovery:
 
     Nothing is changed before `approve` has been asked. Without `approve`, nothing is changed at
     all: the plan is only shown.
+
+    Pulumi gives its lock to none but its own commands. So each step acts on what was observed
+    alone, and is refused if another run has changed it: docs/decisions.md tells how.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class Recovery:
         self._approve = approve
         self._consent = consent or Consent()
         self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
+        self._revision: object = None
+        """The `revision` of the state that the next step acts on."""
 
     def run(self, *, cancel: bool = False) -> None:
         """Raises `PlatformError`. `cancel`: first release the lock that a killed run left."""
@@ -95,7 +101,7 @@ class Recovery:
             if not self._approved("Carry out the plan"):
                 return
             if len(steps) == 1:
-                # The deployment is the only step. Pulumi locks it.
+                # The deployment is the only step. It checks the state while it has the lock.
                 break
             # The plan was made without the lock, and before the user was asked.
             if isinstance(lock := steps[0], AcquireLock):
@@ -157,6 +163,7 @@ class Recovery:
         with ThreadPoolExecutor() as threads:
             settings = threads.submit(self._settings)
             export = self._stack.export()
+        self._revision = revision(export)
         return settings.result(), export
 
     def _settings(self) -> Settings:
@@ -221,26 +228,58 @@ class Recovery:
             case MarkCluster(cluster):
                 with _account(observed.settings) as client:
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState(urn):
-                # Protected or not: the account says that it does not exist.
-                self._stack.delete_from_state(urn)
-            case RemoveDeleted(_, clusters):
-                export, _ = remove_deleted(self._stack.export(), clusters)
-                self._stack.import_state(export)
-            case ForgetPool(urn):
-                self._stack.import_state(without(self._stack.export(), urn))
-            case FinalizeNamespace(namespace):
+            case DeleteFromState() | RemoveDeleted() | ForgetPool():
+                self._edit_state(step)
+            case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:
-                    api.finalize_namespace(namespace)
+                    api.finalize_namespace(namespace, uid)
             case DeleteHelmRevisions(namespace, revisions, outdated):
-                with _connect(observed) as api:
-                    if outdated:
-                        api.mark_outdated(namespace, outdated)
-                    for revision in revisions:
-                        api.delete_revision(namespace, revision)
+                try:
+                    with _connect(observed) as api:
+                        if outdated:
+                            api.mark_outdated(namespace, outdated)
+                        for helm_revision in revisions:
+                            api.delete_revision(namespace, helm_revision)
+                except kubernetes.Changed as changed:
+                    raise self._changed(changed.problem) from changed
             case Deploy(adopt):
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
-                self._stack.up(policy_pack=PACK, preview=True, refresh=True, env=env)
+                self._stack.up(
+                    policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
+                )
+
+    def _edit_state(self, edit: StateEdit) -> None:
+        """Change the state, unless it is another one than the one that was observed.
+
+        Pulumi locks the import, but does not compare. A run that began and ended between reading
+        and importing is found by the history.
+        """
+        last = self._stack.last_run()
+        export = self._stack.export()
+        self._check(export)
+        edited = edit.edited(export)
+        self._stack.import_state(edited)
+        self._revision = revision(edited)
+        if self._stack.last_run() != last:
+            # Unless it began after the import.
+            self._check()
+            raise RecoveryError(
+                f"{self._stack.name} was changed by another run in the moment before this one wrote"
+                " the state: what that run has written to the state is not in it.",
+                "take it from the backend's backups before you run anything:"
+                ' docs/recovery/README.md, "Two runs at the same time"',
+            )
+
+    def _check(self, export: Mapping[str, Any] | None = None) -> None:
+        """Raises if another run has changed the state since it was observed or edited."""
+        if revision(export or self._stack.export()) != self._revision:
+            raise self._changed("its state is not the one that was observed")
+
+    def _changed(self, what: str) -> RecoveryError:
+        return RecoveryError(
+            f"{self._stack.name} was changed by another run: {what}.",
+            f"run it again: bin/platform recover --stack {self._stack.name}",
+        )
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
