@@ -118,8 +118,8 @@ def _fixed_fields(change: Change) -> Sequence[str]:
 
 
 def plain_secret(change: Change, application: Declared, *, sealed: bool) -> Iterator[Finding]:
-    """A Secret whose values are in clear in Git. `sealed`: whether the stack has sealed secrets. Then
-    only a chart may make one: its values may be random."""
+    """A Secret whose values are in clear in Git. `sealed`: whether the stack has sealed secrets, so
+    that only a chart may make one: its values may be random."""
     item = change.new or {}
     has_values = any(
         value for field in ("data", "stringData") for value in (item.get(field) or {}).values()
