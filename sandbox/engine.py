@@ -17,8 +17,6 @@ from typing import Any
 import yaml
 
 from doks_gitops import variables
-from doks_gitops.sealing import keys
-from doks_gitops.stack import Stack
 from sandbox.paths import REPOSITORY, Home, write_private
 
 PROJECT = "doks-gitops"
@@ -166,6 +164,10 @@ class Engine:
                 stdin=value,
             )  # fmt: skip
         if has_keys:
+            # The imports take time, which only a stack with sealed secrets needs.
+            from doks_gitops.sealing import keys
+            from doks_gitops.stack import Stack
+
             keys.add(Stack(stack, self.project, self.env), [keys.generate(stack, keys.now())])
 
     def run(self, *args: str, stdin: str | None = None) -> str:

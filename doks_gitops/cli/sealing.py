@@ -156,7 +156,11 @@ def reseal(
     from doks_gitops.stack import Stack
 
     certificate = keys.sealing_certificate(_stack_file(target, cwd), keys.now())
-    text = sys.stdin.read() if file == STANDARD_INPUT else _content(Path(file)).decode()
+    text = (
+        sys.stdin.read()
+        if file == STANDARD_INPUT
+        else _content(Path(file)).decode(errors="replace")
+    )
     sealed = load(text, "SealedSecret")
     private_keys = [
         sealing_key.private_key(pair.private_key) for pair in keys.read(Stack(source, cwd))
@@ -247,6 +251,8 @@ def _of_files(words: list[str]) -> dict[str, Any]:
     data: dict[str, str] = {}
     for word in words:
         key, separator, path = word.partition("=")
+        if not separator and word == STANDARD_INPUT:
+            raise PlatformError("Standard input has no name.", "Give it a key: --from-file KEY=-")
         if not separator:
             key, path = Path(word).name, word
         data[key] = base64.b64encode(_read(path)).decode()

@@ -901,6 +901,7 @@ SealingCertificate = Annotated[
         f"one certificate in PEM form of an RSA key of at least {sealing_key.SMALLEST} bits, as "
         "`bin/platform sealing-keys` makes it",
         sealing_key.is_certificate,
+        is_sensitive=lambda text: "PRIVATE KEY" in text,
     ),
 ]
 AdminPassword = Annotated[

@@ -5,6 +5,7 @@ https://github.com/bitnami/sealed-secrets/blob/main/docs/bring-your-own-certific
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,26 +17,30 @@ if TYPE_CHECKING:
 
 SMALLEST = 2048
 """Bits of the smallest key that is accepted."""
+_ONE_CERTIFICATE = re.compile(
+    r"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*"
+)
 
 
 def certificate(pem: str) -> Certificate:
-    """The only certificate in `pem`. Raises ValueError for any other text, for a key that is not
-    RSA, and for one of less than `SMALLEST` bits; the message completes "a text that ..."."""
+    """The certificate `pem`. Raises ValueError for any other text, for a key that is not RSA, and
+    for one of less than `SMALLEST` bits; the message completes "a text that ..."."""
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric import rsa
 
+    # The library skips what else is in the text, such as a private key.
+    if not _ONE_CERTIFICATE.fullmatch(pem):
+        raise ValueError("is not one certificate in PEM form")
     try:
-        certificates = x509.load_pem_x509_certificates(pem.encode())
+        parsed = x509.load_pem_x509_certificate(pem.encode())
     except ValueError:
-        raise ValueError("is no certificate in PEM form") from None
-    if len(certificates) != 1:
-        raise ValueError(f"has {len(certificates)} certificates")
-    key = certificates[0].public_key()
+        raise ValueError("is not one certificate in PEM form") from None
+    key = parsed.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
         raise ValueError("is no certificate of an RSA key")
     if key.key_size < SMALLEST:
         raise ValueError(f"is the certificate of a key of {key.key_size} bits")
-    return certificates[0]
+    return parsed
 
 
 def is_certificate(pem: str) -> bool:

@@ -111,6 +111,12 @@ def test_a_component_without_keys_is_refused() -> None:
         ([(NEW.certificate, OLD.private_key)], "[0].privateKey", "another private key"),
         ([("no certificate", NEW.private_key)], "[0].certificate", '"no certificate"'),
         ([(NEW.certificate * 2, NEW.private_key)], "[0].certificate", '"-----BEGIN CERT'),
+        (
+            [(NEW.certificate + NEW.private_key, NEW.private_key)],
+            "[0].certificate",
+            "a text that may hold a secret",
+        ),
+        ([(f"a comment\n{NEW.certificate}", NEW.private_key)], "[0].certificate", '"a comment'),
         ([pair("short", bits=1024)], "[0].certificate", '"-----BEGIN CERT'),
         ([(NEW.certificate, NEW.certificate)], "[0].privateKey", "a secret"),
         ([(NEW.certificate, "secret text")], "[0].privateKey", "a secret"),

@@ -199,7 +199,7 @@ def test_without_a_key_pair_the_next_command_is_told(project: Path) -> None:
         keys.certificates(stack_file(project))
     encrypted = stack_file(project, NEW).read_text().replace("certificate: ", "certificates: ")
     (project / "Pulumi.dev.yaml").write_text(encrypted)
-    with pytest.raises(PlatformError, match=r"keys\[0\]\.certificate that is no certificate"):
+    with pytest.raises(PlatformError, match=r"keys\[0\]\.certificate that is not one certificate"):
         keys.certificates(project / "Pulumi.dev.yaml")
 
 
