@@ -27,11 +27,12 @@ from doks_gitops.settings.ssh_key import public_key
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from components.argocd import ArgoCdArgs
+    from components.argocd import ArgoCdArgs, ChartSource
     from components.cluster import DoksClusterArgs
     from components.github import GitHubDeliveryArgs
     from components.pull_requests import PullRequestEnvironmentsArgs
     from components.registry import ContainerRegistryArgs
+    from components.sealed_secrets import SealedSecretsArgs
     from doks_gitops.account import Account
     from doks_gitops.settings import Settings
 
@@ -124,9 +125,9 @@ def argocd_args(
     registry_endpoint: pulumi.Input[str],
 ) -> "ArgoCdArgs":
     """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
-    from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
+    from components.argocd import Admin, ArgoCdArgs, CredentialTemplate, Repository
 
-    argocd, chart = settings.argocd, settings.argocd.chart
+    argocd = settings.argocd
     return convert(
         argocd,
         ArgoCdArgs,
@@ -134,11 +135,7 @@ def argocd_args(
         encrypted=below(settings.encrypted, "argocd"),
         cluster_id=cluster_id,
         kube_context=kube_context,
-        chart=(
-            ChartSource(path=chart.path)
-            if chart.path is not None
-            else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
-        ),
+        chart=chart_source(argocd.chart),
         repositories={
             name: convert(repository, Repository)
             for name, repository in settings.repositories.items()
@@ -156,6 +153,29 @@ def argocd_args(
         managed_by_git=argocd.managed_by == "git",
         cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},
+    )
+
+
+def chart_source(chart: model.Chart) -> "ChartSource":
+    """The chart's path, or its repository, name and version."""
+    from components.argocd import ChartSource
+
+    if chart.path is not None:
+        return ChartSource(path=chart.path)
+    return ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
+
+
+def sealed_secrets_args(
+    sealed_secrets: model.SealedSecrets, cluster_id: pulumi.Input[str]
+) -> "SealedSecretsArgs":
+    """Sealed Secrets with the stack's keys."""
+    from components.sealed_secrets import SealedSecretsArgs
+
+    return convert(
+        sealed_secrets,
+        SealedSecretsArgs,
+        cluster_id=cluster_id,
+        chart=chart_source(sealed_secrets.chart),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from components.names import ADMIN_SECRET, RELEASE_NAME
+from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
 from doks_gitops import http
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
@@ -51,22 +51,29 @@ class Cluster:
         # A merge patch may be repeated: it sets a state.
         self._session = http.Session(token, methods=("PATCH",), authority=authority or None)
 
-    def state(self, namespace: str) -> ClusterState:
-        """Returns the state of Argo CD's namespace."""
+    def state(self, namespace: str, sealed_secrets: str | None = None) -> ClusterState:
+        """Returns the state of Argo CD's namespace, and the releases in it and in the namespace
+        `sealed_secrets`, if the stack has that."""
         self._call("GET", "/readyz")
+        sealed = HelmHistory()
+        if sealed_secrets is not None:
+            sealed = self._history(sealed_secrets, SEALED_SECRETS_RELEASE)
         response = self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True)
         if response is None:
-            return ClusterState()
+            return ClusterState(sealed_secrets_history=sealed)
         password = self._call("GET", self._secret(namespace, ADMIN_SECRET), missing=True)
-        secrets = self._list(
-            f"/api/v1/namespaces/{namespace}/secrets"
-            f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
-        )
         return ClusterState(
             terminating=_terminating(response["metadata"]),
             admin_password=password is not None,
-            helm_history=HelmHistory(tuple(_revision(secret["metadata"]) for secret in secrets)),
+            helm_history=self._history(namespace, RELEASE_NAME),
+            sealed_secrets_history=sealed,
         )
+
+    def _history(self, namespace: str, release: str) -> HelmHistory:
+        secrets = self._list(
+            f"/api/v1/namespaces/{namespace}/secrets?labelSelector=owner%3Dhelm%2Cname%3D{release}"
+        )
+        return HelmHistory(tuple(_revision(secret["metadata"]) for secret in secrets))
 
     def delete_revision(self, namespace: str, revision: HelmRevision) -> None:
         """Delete the revision. Raises `Changed` if it has changed since it was observed: another

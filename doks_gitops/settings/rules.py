@@ -33,6 +33,7 @@ from doks_gitops.settings.model import (
     Registry,
     Repository,
     ResourceKind,
+    SealedSecrets,
     Source,
 )
 from doks_gitops.settings.pull_requests import PullRequests
@@ -63,6 +64,7 @@ class ValidSections:
     app_of_apps: AppOfApps | None = None
     github: GitHub | None = None
     pull_requests: PullRequests | None = None
+    sealed_secrets: SealedSecrets | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
@@ -82,6 +84,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
     yield from _templates_of_another_type(sections)
+    if sections.sealed_secrets is not None:
+        yield from _namespace_of_keys(sections.sealed_secrets.namespace, sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
     if sections.pull_requests is not None:
@@ -171,6 +175,19 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                     got=f"the same as in {name}",
                     expected="one stack at most that owns it",
                 )
+
+
+def _namespace_of_keys(namespace: str, sections: ValidSections) -> Iterator[Violation]:
+    """Who may deploy to the namespace of the keys can read all secrets."""
+    at = ("sealedSecrets", "namespace")
+    if sections.argocd is not None and sections.argocd.namespace == namespace:
+        yield Violation(at, "a namespace of its own", f'"{namespace}", the namespace of Argo CD')
+    elif sections.project is not None and permits_namespace(sections.project.namespaces, namespace):
+        yield Violation(
+            at,
+            "a namespace that the project does not deploy to",
+            f'"{namespace}", in which the applications could read the keys',
+        )
 
 
 def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
