@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from doks_gitops.cli import costs, delivery, diff, gitops, recovery, rehearsal, schema
+from doks_gitops.cli import costs, delivery, diff, gitops, recovery, rehearsal, schema, volumes
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(diff.app)
 app.add_typer(gitops.app)
 app.add_typer(rehearsal.app)
 app.add_typer(costs.app)
+app.add_typer(volumes.app, name="volumes")
 app.add_typer(schema.app)
 
 

@@ -8,17 +8,12 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-import requests
-
 from components.names import ADMIN_SECRET, RELEASE_NAME
-from doks_gitops import http
-from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import Api, Unreachable
 from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
 
 FINALIZED = ("applications", "applicationsets", "appprojects")
@@ -27,23 +22,8 @@ OUTDATED = "0.0.0"
 """A chart version that no stack file has."""
 
 
-class Unreachable(PlatformError):
-    """The cluster's API can't be reached, or refused a request."""
-
-    def __init__(self, problem: str, fix: str | None = None, *, status: int | None = None) -> None:
-        super().__init__(problem, fix)
-        self.status = status
-        """HTTP status of the response; None without one."""
-
-
-class Cluster:
+class Cluster(Api):
     """A cluster's API. Every method raises `Unreachable`."""
-
-    def __init__(self, endpoint: str, authority: str, token: str) -> None:
-        """`authority`: PEM file of the API's certificate authority; empty: the system's."""
-        self._endpoint = endpoint
-        # A merge patch may be repeated: it sets a state.
-        self._session = http.Session(token, methods=("PATCH",), authority=authority or None)
 
     def state(self, namespace: str) -> ClusterState:
         """Returns the state of Argo CD's namespace."""
@@ -159,41 +139,9 @@ class Cluster:
     def _secret(namespace: str, name: str) -> str:
         return f"/api/v1/namespaces/{namespace}/secrets/{name}"
 
-    def _list(self, path: str) -> list[Any]:
-        response = self._call("GET", path, missing=True)
-        return list(response["items"]) if response else []
-
-    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
-        """Returns the response's body; None for a 404 where `missing` is allowed."""
-        url = self._endpoint + path
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        try:
-            response = self._session.request(method, url, headers={"Content-Type": kind}, json=body)
-        except requests.RequestException as error:
-            raise Unreachable(f"{method} {url}: {http.reason(error)}") from error
-        if response.status_code == 404 and missing:
-            return None
-        if not response.ok:
-            status = response.status_code
-            fix = (
-                "another run has changed it: run the same command again" if status == 409 else None
-            )
-            raise Unreachable(f"{method} {url}: {status} {response.reason}", fix, status=status)
-        json_body = "json" in response.headers.get("Content-Type", "")
-        return response.json() if json_body else response.text
-
 
 def _revision(metadata: Mapping[str, Any]) -> HelmRevision:
     labels = metadata["labels"]
     return HelmRevision(
         metadata["name"], int(labels["version"]), labels["status"], metadata["resourceVersion"]
     )
-
-
-@contextmanager
-def connect(endpoint: str, authority: bytes, token: str) -> Iterator[Cluster]:
-    """Open the API of a cluster. `authority`: the certificate authority, PEM."""
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(authority)
-        file.flush()
-        yield Cluster(endpoint, file.name, token)

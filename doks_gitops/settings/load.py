@@ -30,6 +30,7 @@ from doks_gitops.settings.model import (
     Registry,
     Repository,
     Settings,
+    Volumes,
 )
 from doks_gitops.settings.report import ACCOUNT, RESERVED, Report
 from doks_gitops.settings.stackfile import StackFile
@@ -286,6 +287,7 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         project=_if_valid(Project, raw.get("project")),
         app_of_apps=_if_valid(AppOfApps, raw.get("appOfApps")),
         github=_if_valid(GitHub, raw.get(GITHUB)),
+        volumes=_if_valid(Volumes, raw.get("volumes")),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
         credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),

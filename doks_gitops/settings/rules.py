@@ -33,6 +33,7 @@ from doks_gitops.settings.model import (
     Repository,
     ResourceKind,
     Source,
+    Volumes,
 )
 from doks_gitops.settings.scalars import is_ssh_url
 from doks_gitops.settings.ssh_key import public_key
@@ -60,6 +61,7 @@ class ValidSections:
     project: Project | None = None
     app_of_apps: AppOfApps | None = None
     github: GitHub | None = None
+    volumes: Volumes | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
@@ -87,6 +89,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
     if sections.argocd is not None:
         yield from _unsigned_webhooks(sections.argocd)
+    if sections.cluster is not None and sections.volumes is not None:
+        yield from _destroyed_volumes(sections.cluster)
 
 
 def between_stacks(
@@ -247,6 +251,16 @@ def _own_address(firewall: ControlPlaneFirewall) -> Iterator[Violation]:
             got=f"{', '.join(firewall.allowed_addresses)}; this machine has the address {own}",
             expected="a list with the address of this machine, which could not reach the cluster "
             "otherwise",
+        )
+
+
+def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
+    if cluster.protect and cluster.destroy_associated_resources:
+        yield Violation(
+            at=("cluster", "destroyAssociatedResources"),
+            got="true, with volumes and protect: true",
+            expected="false: the volumes of a protected cluster are not destroyed with it",
+            example="false",
         )
 
 

@@ -30,6 +30,7 @@ MODULES = (
     "rotated_token",
     "lost_state",
     "lost_cluster",
+    "lost_volumes",
     "lost_region",
     "second_pool",
     "new_region",

@@ -1,4 +1,4 @@
-"""The emulated account's volumes, their snapshots and their tags, tested with DigitalOcean's client."""
+"""The emulated account's volumes, their snapshots and their tags, with DigitalOcean's client."""
 
 from collections.abc import Iterator
 from pathlib import Path

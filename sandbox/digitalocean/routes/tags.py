@@ -1,5 +1,6 @@
-"""Tags, of volumes and their snapshots: docs.digitalocean.com/reference/api/reference/tags. Those of
-clusters and node pools come and go with requests about these."""
+"""Tags of volumes and of their snapshots: docs.digitalocean.com/reference/api/reference/tags
+
+Those of clusters and node pools come and go with requests about these."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
