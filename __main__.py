@@ -20,7 +20,7 @@ from components.dependencies import without_dependencies
 from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
-from doks_gitops import account, arguments, settings, volumes
+from doks_gitops import account, arguments, condition, settings, volumes
 
 
 async def platform() -> None:
@@ -130,4 +130,6 @@ async def platform() -> None:
 
 
 sdk.disable_debug_messages()
+# A recovery deploys only on the state that it was planned for. Before the first resource is sent.
+condition.wait(dry_run=pulumi.runtime.is_dry_run())
 sdk.run(platform)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, growth, latency, recovery, setup
+from benchmarks import cost, diff, growth, latency, recovery, setup
 from benchmarks.bench import Failed, Result, bench, machine
 from sandbox.drills.drill import Failed as DrillFailed
 from sandbox.errors import SandboxError
@@ -44,6 +44,7 @@ def main(
         part("Latency", latency.measure(sandbox))
         part("Recovery", recovery.measure(sandbox, pictures / "recovery.svg"))
         part("Set-up", setup.measure(sandbox))
+        part("Diff", diff.measure(sandbox))
         part("Growth", growth.measure(sandbox, pictures / "growth.svg"))
         if cold:
             part("Cold set-up", setup.cold(sandbox))

@@ -3,6 +3,9 @@
 Settings and arguments have the same names, so that most fields are copied by name (`convert`). A
 setting that reaches no argument is an error. Secrets become secret outputs, and so do the encrypted
 values inside chart values and Applications (`Settings.encrypted`).
+
+The import of the providers' SDKs takes a second, so what needs them is imported where it is used:
+`bin/platform diff` needs the Applications alone.
 """
 
 import hashlib
@@ -14,11 +17,7 @@ import pulumi
 from pydantic import SecretStr
 
 from components.application import Directory, GitOpsApplicationArgs, Source, Sync
-from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
-from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
 from components.project import ARGOCD_KINDS, GitOpsProjectArgs
-from components.registry import ContainerRegistryArgs
-from doks_gitops import account
 from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
 from doks_gitops.settings.ssh_key import public_key
@@ -26,7 +25,10 @@ from doks_gitops.settings.ssh_key import public_key
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from components.argocd import ArgoCdArgs
+    from components.cluster import DoksClusterArgs
     from components.github import GitHubDeliveryArgs
+    from components.registry import ContainerRegistryArgs
     from doks_gitops.account import Account
     from doks_gitops.settings import Settings
 
@@ -52,8 +54,10 @@ def secret_after(first: pulumi.Output[Any], value: SecretStr) -> pulumi.Output[s
     return pulumi.Output.all(first, secret(value)).apply(lambda outputs: str(outputs[1]))
 
 
-def registry_args(settings: "Settings") -> ContainerRegistryArgs:
+def registry_args(settings: "Settings") -> "ContainerRegistryArgs":
     """The registry that the stack uses or owns."""
+    from components.registry import ContainerRegistryArgs
+
     return convert(
         settings.registry,
         ContainerRegistryArgs,
@@ -63,11 +67,16 @@ def registry_args(settings: "Settings") -> ContainerRegistryArgs:
     )
 
 
-def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str]) -> DoksClusterArgs:
+def cluster_args(
+    settings: "Settings", team: "Account", mark: pulumi.Input[str]
+) -> "DoksClusterArgs":
     """The cluster. `team`: the account that it is in. `mark`: the tag that names its owner.
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
+    from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
+    from doks_gitops import account
+
     cluster, running = settings.cluster, account.running_cluster(settings, team)
     version = account.resolve_version(settings, team)
     replaced = account.replacement(settings, team) is not None
@@ -114,8 +123,10 @@ def argocd_args(
     cluster_id: pulumi.Input[str],
     kube_context: pulumi.Input[str],
     registry_endpoint: pulumi.Input[str],
-) -> ArgoCdArgs:
+) -> "ArgoCdArgs":
     """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
+    from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
+
     argocd, chart = settings.argocd, settings.argocd.chart
     return convert(
         argocd,
@@ -282,7 +293,6 @@ def _app_of_apps(
 
 def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
     """The stack's settings of its repository on GitHub."""
-    # The import takes half a second, which only a stack on GitHub needs.
     from components.github import DeployKey, GitHubDeliveryArgs, Webhook
 
     github = settings.github

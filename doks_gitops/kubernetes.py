@@ -27,6 +27,10 @@ class Unreachable(PlatformError):
         """HTTP status of the response; None without one."""
 
 
+class Changed(Unreachable):
+    """What was observed has changed since then."""
+
+
 class Api:
     """A cluster's API. Every method raises `Unreachable`."""
 
@@ -43,19 +47,18 @@ class Api:
     def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
         """Returns the response's body; None for a 404 where `missing` is allowed."""
         url = self._endpoint + path
-        kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        media_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        headers = {"Content-Type": media_type}
         try:
-            response = self._session.request(method, url, headers={"Content-Type": kind}, json=body)
+            response = self._session.request(method, url, headers=headers, json=body)
         except requests.RequestException as error:
             raise Unreachable(f"{method} {url}: {http.reason(error)}") from error
         if response.status_code == 404 and missing:
             return None
         if not response.ok:
             status = response.status_code
-            fix = (
-                "another run has changed it: run the same command again" if status == 409 else None
-            )
-            raise Unreachable(f"{method} {url}: {status} {response.reason}", fix, status=status)
+            kind = Changed if status == 409 else Unreachable
+            raise kind(f"{method} {url}: {status} {response.reason}", status=status)
         json_body = "json" in response.headers.get("Content-Type", "")
         return response.json() if json_body else response.text
 

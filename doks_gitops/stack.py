@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import MappingProxyType
@@ -40,6 +40,7 @@ from pulumi.automation import (
     StackNotFoundError,
 )
 
+from doks_gitops import condition
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import Settings, parse, stackfile
 from doks_gitops.settings.load import decoded, read_all
@@ -176,15 +177,25 @@ class Stack:
             raise PulumiError("\n".join(messages), command, output=output)
         return preview
 
-    def history(self) -> list[dict[str, Any]]:
-        """Returns the last operations on the stack, newest first.
+    def history(self, size: int = _OPERATIONS) -> list[dict[str, Any]]:
+        """Returns the last `size` operations on the stack, newest first.
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_history/
         """
         history: list[dict[str, Any]] = json.loads(
-            self._run("stack", "history", "--json", "--page-size", str(_OPERATIONS))
+            self._run("stack", "history", "--json", "--page-size", str(size))
         )
         return history
+
+    def last_run(self) -> dict[str, Any] | None:
+        """Returns the last run of the engine that has ended; None if there was none. An import of a
+        state is no run."""
+        ended = (
+            run
+            for run in self.history(10)
+            if run["kind"] != "import" and run["result"] != "in-progress"
+        )
+        return next(ended, None)
 
     @property
     def file(self) -> Path:
@@ -251,10 +262,6 @@ class Stack:
             "--clear-pending-creates", *targets, live=True,
         )  # fmt: skip
 
-    def delete_from_state(self, urn: str) -> None:
-        """Delete a resource and its dependents from the state alone, protected ones included."""
-        self._run("state", "delete", "--yes", "--force", "--target-dependents", urn, live=True)
-
     def import_state(self, export: Mapping[str, Any], *, live: bool = True) -> None:
         """Replace the stack's state by one that `export` returned, changed. `live`: show it.
 
@@ -272,6 +279,7 @@ class Stack:
         preview: bool = False,
         refresh: bool = False,
         env: Mapping[str, str] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         """Deploy the stack, unless it breaks a mandatory policy.
 
@@ -280,15 +288,24 @@ class Stack:
         - `preview`: preview first, so that a broken policy stops the deployment before it begins
         - `refresh`: see `REFRESH`
         - `env`: further environment variables of the program
+        - `check`: called while Pulumi holds the stack's lock, before anything is changed. What it
+          raises, a `PlatformError`, is raised
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
         """
         config = policy_pack / "config.json"
-        self._run(
-            "up", *(REFRESH if refresh else ()), "--yes", *(() if preview else ["--skip-preview"]),
-            "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
-            live=True, env=env, hidden=self._for_policies(),
-        )  # fmt: skip
+        with ExitStack() as stack:
+            checked = stack.enter_context(condition.answering(check)) if check else None
+            hidden = {**self._for_policies(), **(checked.env if checked else {})}
+            try:
+                self._run(
+                    "up", *(REFRESH if refresh else ()), "--yes",
+                    *(() if preview else ["--skip-preview"]),
+                    "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
+                    live=True, env=env, hidden=hidden,
+                )  # fmt: skip
+            except PulumiError as error:
+                raise (checked and checked.refusal) or error from None
 
     def _for_policies(self) -> dict[str, str]:
         """The stack's `environment` for the policies. The engine gives a policy pack no

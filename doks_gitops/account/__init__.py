@@ -19,7 +19,7 @@ from doks_gitops.account.model import (
     Vpc,
 )
 from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state, with_mark
-from doks_gitops.account.pools import first_pool, unknown_pool_text, unknown_pools
+from doks_gitops.account.pools import NOT_IN_STATE, first_pool, unknown_pool_text, unknown_pools
 from doks_gitops.account.read import read, read_prices, with_networks
 from doks_gitops.account.replacement import (
     Change,
@@ -33,6 +33,7 @@ from doks_gitops.account.replacement import (
 from doks_gitops.account.verification import refuse_unexpected, verify
 
 __all__ = [
+    "NOT_IN_STATE",
     "Account",
     "AccountError",
     "Change",

@@ -47,6 +47,8 @@ _CHANGEABLE_OF_STATEFULSET = (
 """https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"""
 _REPLACED = "Force=true"
 """Sync option with which Argo CD deletes and creates what can't be changed."""
+DEFAULT_PROJECT = "default"
+"""The AppProject that Argo CD creates itself, and that allows everything unless Git declares it."""
 _HOOKS = {"argocd.argoproj.io/hook", "helm.sh/hook"}
 """Annotations of objects that Argo CD deletes before it creates them again."""
 
@@ -72,12 +74,16 @@ def is_cluster_scoped(item: Object, definitions: Sequence[Object] = ()) -> bool:
     return item.get("kind") in CLUSTER_SCOPED
 
 
+def is_hook(item: Object) -> bool:
+    """Whether Argo CD deletes the object before it creates it again."""
+    return bool(_HOOKS & ((item.get("metadata") or {}).get("annotations") or {}).keys())
+
+
 def immutable(change: Change, application: Declared) -> Iterator[Finding]:
     """Changed fields that the API server refuses to change."""
     if change.operation != "update" or change.old is None or change.new is None:
         return
-    annotations = (change.new.get("metadata") or {}).get("annotations") or {}
-    if change.renamed_from is not None or _HOOKS & annotations.keys():
+    if change.renamed_from is not None or is_hook(change.new):
         return
     if _REPLACED in _sync_options(change.new, application):
         return
@@ -159,18 +165,18 @@ def pruned(
 
 
 def forbidden(
-    change: Change,
+    item: Object,
     application: Declared,
     project: Mapping[str, Any] | None,
     definitions: Sequence[Object] = (),
 ) -> Iterator[Finding]:
-    """Objects that the AppProject does not allow.
+    """What the AppProject does not allow an object of the Application.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
     """
-    if change.new is None or project is None:
+    if project is None:
         return
-    key, item = change.key, change.new
+    key = key_of(item, application.namespace)
     kind = {"group": key.group, "kind": key.kind, "name": key.name}
     if is_cluster_scoped(item, definitions):
         allowed = _listed(kind, project.get("clusterResourceWhitelist") or ())
@@ -182,15 +188,32 @@ def forbidden(
         if not _is_destination(key.namespace, project.get("destinations") or ()):
             yield Finding(
                 application.name,
-                f"{key}: the project {application.spec.get('project')} does not allow the namespace"
+                f"{key}: the project {application.project} does not allow the namespace"
                 f" {key.namespace or '(none)'}.",
             )
     if denied or not allowed:
         yield Finding(
             application.name,
-            f"{key}: the project {application.spec.get('project')} does not allow the kind"
+            f"{key}: the project {application.project} does not allow the kind"
             f" {key.group + '/' if key.group else ''}{key.kind}.",
         )
+
+
+def missing_project(
+    application: Declared,
+    projects: Mapping[str, Mapping[str, Any]],
+    earlier: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Finding]:
+    """An AppProject that is not among those of the environment. `earlier`: those before the
+    change."""
+    name = application.project
+    if name in projects or name == DEFAULT_PROJECT:
+        return
+    if name in earlier:
+        yield Finding(application.name, f"The project {name} is deleted, so nothing is synced.")
+    else:
+        words = f"The project {name} is not declared in what was read, so it was not checked."
+        yield Finding(application.name, words, mandatory=False)
 
 
 def _listed(kind: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> bool:

@@ -113,6 +113,30 @@ def _needed(resource: Mapping[str, Any]) -> set[str]:
     return {urn for urn in needed if urn}
 
 
+def revision(export: Mapping[str, Any]) -> object:
+    """Returns what tells one content of a state from another one: the time of the engine's last
+    write, and the resources. An import of a state keeps the time."""
+    deployment = export.get("deployment") or {}
+    resources = deployment.get("resources") or []
+    written = (deployment.get("manifest") or {}).get("time")
+    return written, [
+        (resource["urn"], resource.get("id"), bool(resource.get("delete")))
+        for resource in resources
+    ]
+
+
+def without_resources(export: Mapping[str, Any], urns: Container[str]) -> dict[str, Any]:
+    """Returns the state without resources. Those of a replacement that Pulumi has still to delete
+    stay."""
+    deployment = export["deployment"]
+    resources = [
+        resource
+        for resource in deployment["resources"]
+        if resource.get("delete") or resource["urn"] not in urns
+    ]
+    return {**export, "deployment": {**deployment, "resources": resources}}
+
+
 def remove_deleted(
     export: Mapping[str, Any], clusters: Container[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -194,6 +218,8 @@ class HelmRevision:
     """`deployed`, `superseded`, `failed`, or while Helm works on it `pending-install` and so on."""
     version: str
     """The Secret's `resourceVersion`: another one after each change."""
+    uid: str
+    """The Secret's `uid`: another one after it was deleted and created again."""
 
     @property
     def interrupted(self) -> bool:
@@ -231,8 +257,8 @@ class HelmHistory:
 class ClusterState:
     """Argo CD's namespace in the cluster, as the cluster's API shows it."""
 
-    terminating: bool = False
-    """Whether the namespace is being deleted."""
+    terminating: str | None = None
+    """The `uid` of a namespace that is being deleted; None: there is none, or it is not."""
     admin_password: bool = False
     """Whether the Secret with the generated admin password exists."""
     helm_history: HelmHistory = HelmHistory()

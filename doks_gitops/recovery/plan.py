@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from doks_gitops.account import (
@@ -16,7 +17,15 @@ from doks_gitops.account import (
     unknown_pools,
 )
 from doks_gitops.errors import PlatformError
-from doks_gitops.recovery.observed import CLUSTER, HelmRevision, Observed, StackState
+from doks_gitops.recovery.observed import (
+    CLUSTER,
+    HelmRevision,
+    Observed,
+    StackState,
+    remove_deleted,
+    without,
+    without_resources,
+)
 from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.volumes import Claim, Wishes, assign
@@ -32,7 +41,11 @@ class Refused(PlatformError):
 @dataclass(frozen=True)
 class AcquireLock:
     """Check that no other run holds the stack's lock, before steps that Pulumi does not lock; and
-    remove interrupted creations from the state's pending operations."""
+    remove interrupted creations from the state's pending operations.
+
+    The lock is released again. A run that begins after that is found by what it has changed: the
+    steps act on what was observed, and the deployment on the state that they have left.
+    """
 
     stack: str | None
     """URN of the stack resource; None: the state is empty."""
@@ -88,6 +101,9 @@ class DeleteFromState:
         names = _names((self.urn, *self.dependents))
         return f"Delete from the state, because {self.reason}: {names}."
 
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without_resources(export, (self.urn, *self.dependents))
+
 
 @dataclass(frozen=True)
 class RemoveDeleted:
@@ -102,6 +118,9 @@ class RemoveDeleted:
             "Remove from the state what an interrupted replacement of the cluster has already"
             f" deleted: {_names(self.urns)}."
         )
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return remove_deleted(export, self.clusters)[0]
 
 
 @dataclass(frozen=True)
@@ -119,16 +138,21 @@ class ForgetPool:
             " one, a part of the cluster."
         )
 
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without(export, self.urn)
+
 
 @dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
 
-    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace.
+    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace. Only
+    what is in the namespace that was observed is deleted.
     """
 
     namespace: str
+    uid: str
 
     def __str__(self) -> str:
         return (
@@ -201,13 +225,12 @@ class Deploy:
         return text
 
 
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool
 Step = (
     AcquireLock
     | WaitForCluster
     | MarkCluster
-    | DeleteFromState
-    | RemoveDeleted
-    | ForgetPool
+    | StateEdit
     | FinalizeNamespace
     | DeleteHelmRevisions
     | RestoreSnapshot
@@ -237,7 +260,7 @@ def plan(observed: Observed) -> list[Step]:
     if observed.deleted:
         steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
     state = observed.state
-    unlocked = MarkCluster | DeleteHelmRevisions
+    unlocked = MarkCluster | DeleteHelmRevisions | StateEdit
     if state.pending_creates or any(isinstance(step, unlocked) for step in steps):
         steps.insert(0, AcquireLock(state.stack, state.pending_creates))
     return steps
@@ -478,7 +501,7 @@ def _repair(observed: Observed) -> list[Step]:
     if cluster_state is None:
         return []
     if cluster_state.terminating:
-        return [FinalizeNamespace(namespace)]
+        return [FinalizeNamespace(namespace, cluster_state.terminating)]
     history = cluster_state.helm_history
     if f"{namespace}/{RELEASE_NAME}" not in observed.state.ids:
         # Helm would not install a release that it has a record of.

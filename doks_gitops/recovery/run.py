@@ -14,7 +14,7 @@ from typing import Any
 
 from doks_gitops import account, volumes
 from doks_gitops.errors import PlatformError
-from doks_gitops.kubernetes import ApiT, connect
+from doks_gitops.kubernetes import ApiT, Changed, Unreachable, connect
 from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import (
@@ -24,7 +24,7 @@ from doks_gitops.recovery.observed import (
     StackState,
     clusters_of,
     remove_deleted,
-    without,
+    revision,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -36,6 +36,7 @@ from doks_gitops.recovery.plan import (
     MarkCluster,
     RemoveDeleted,
     RestoreSnapshot,
+    StateEdit,
     Step,
     WaitForCluster,
     left_alone,
@@ -63,6 +64,9 @@ class Recovery:
 
     Nothing is changed before `approve` has been asked. Without `approve`, nothing is changed at
     all: the plan is only shown.
+
+    Pulumi gives its lock to none but its own commands. So each step acts on what was observed
+    alone, and is refused if another run has changed it: docs/decisions.md tells how.
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class Recovery:
         self._approve = approve
         self._consent = consent or Consent()
         self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
+        self._revision: object = None
+        """The `revision` of the state that the next step acts on."""
         self._restored: dict[str, str] = {}
         """Claims by the IDs of the volumes that were made for them."""
 
@@ -102,7 +108,7 @@ class Recovery:
             if not self._approved("Carry out the plan"):
                 return None
             if len(steps) == 1:
-                # The deployment is the only step. Pulumi locks it.
+                # The deployment is the only step. It checks the state while it has the lock.
                 break
             # The plan was made without the lock, and before the user was asked.
             if isinstance(lock := steps[0], AcquireLock):
@@ -165,6 +171,7 @@ class Recovery:
         with ThreadPoolExecutor() as threads:
             settings = threads.submit(self._stack.settings)
             export = self._stack.export()
+        self._revision = revision(export)
         return settings.result(), export
 
     def _observe(self, settings: Settings, export: Mapping[str, Any]) -> Observed:
@@ -204,7 +211,7 @@ class Recovery:
         try:
             with _connect(observed) as cluster:
                 return cluster.state(observed.settings.argocd.namespace)
-        except (kubernetes.Unreachable, account.AccountError) as error:
+        except (Unreachable, account.AccountError) as error:
             _report(f"The cluster does not answer: {error.problem}")
             return None
 
@@ -218,23 +225,20 @@ class Recovery:
             case MarkCluster(cluster):
                 with _account(observed.settings) as client:
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState(urn):
-                # Protected or not: the account says that it does not exist.
-                self._stack.delete_from_state(urn)
-            case RemoveDeleted(_, clusters):
-                export, _ = remove_deleted(self._stack.export(), clusters)
-                self._stack.import_state(export)
-            case ForgetPool(urn):
-                self._stack.import_state(without(self._stack.export(), urn))
-            case FinalizeNamespace(namespace):
+            case DeleteFromState() | RemoveDeleted() | ForgetPool():
+                self._edit_state(step)
+            case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:
-                    api.finalize_namespace(namespace)
+                    api.finalize_namespace(namespace, uid)
             case DeleteHelmRevisions(namespace, revisions, outdated):
-                with _connect(observed) as api:
-                    if outdated:
-                        api.mark_outdated(namespace, outdated)
-                    for revision in revisions:
-                        api.delete_revision(namespace, revision)
+                try:
+                    with _connect(observed) as api:
+                        if outdated:
+                            api.mark_outdated(namespace, outdated)
+                        for helm_revision in revisions:
+                            api.delete_revision(namespace, helm_revision)
+                except Changed as changed:
+                    raise self._changed(changed.problem) from changed
             case RestoreSnapshot(claim, snapshot, region, tags):
                 with _account(observed.settings) as client:
                     volume = volumes.restored(client, snapshot, claim, region, tags)
@@ -243,12 +247,49 @@ class Recovery:
                 if isinstance(planned := adopt.get("volumes"), dict):
                     adopt = {**adopt, "volumes": {**planned, **self._restored}}
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
-                self._stack.up(policy_pack=PACK, preview=True, refresh=True, env=env)
+                self._stack.up(
+                    policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
+                )
+
+    def _edit_state(self, edit: StateEdit) -> None:
+        """Change the state, unless it is another one than the one that was observed.
+
+        Pulumi locks the import, but does not compare. A run that began and ended between reading
+        and importing is found by the history.
+        """
+        last = self._stack.last_run()
+        export = self._stack.export()
+        self._check(export)
+        edited = edit.edited(export)
+        self._stack.import_state(edited)
+        self._revision = revision(edited)
+        if self._stack.last_run() != last:
+            # Unless it began after the import.
+            self._check()
+            raise RecoveryError(
+                f"{self._stack.name} was changed by another run in the moment before this one wrote"
+                " the state: what that run has written to the state is not in it.",
+                "take it from the backend's backups before you run anything:"
+                ' docs/recovery/README.md, "Two runs at the same time"',
+            )
+
+    def _check(self, export: Mapping[str, Any] | None = None) -> None:
+        """Raises if another run has changed the state since it was observed or edited."""
+        if revision(export or self._stack.export()) != self._revision:
+            raise self._changed("its state is not the one that was observed")
+
+    def _changed(self, what: str) -> RecoveryError:
+        return RecoveryError(
+            f"{self._stack.name} was changed by another run: {what}.",
+            f"run it again: bin/platform recover --stack {self._stack.name}",
+        )
 
 
-def _connect(
-    observed: Observed, api: type[ApiT] = kubernetes.Cluster
-) -> AbstractContextManager[ApiT]:
+def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
+    return _opened(observed, kubernetes.Cluster)
+
+
+def _opened(observed: Observed, api: type[ApiT]) -> AbstractContextManager[ApiT]:
     [cluster] = observed.clusters
     with _account(observed.settings) as client:
         authority = client.certificate_authority(cluster.id)
@@ -259,7 +300,7 @@ def _connect(
 def _with_volumes(observed: Observed) -> Observed:
     """Returns `observed` with what the plan needs to bring the volumes back."""
     if observed.cluster_state is not None:
-        with _connect(observed, volumes.Cluster) as cluster:
+        with _opened(observed, volumes.Cluster) as cluster:
             observed = replace(
                 observed,
                 synced=cluster.has_applications(),

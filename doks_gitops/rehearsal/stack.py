@@ -45,7 +45,7 @@ class Plan:
         """A plan with the applications and the chart of a stack, and the fewest nodes of its first
         pool. `text`: the stack file. A pure function. Raises `PlatformError`.
 
-        The chart's values are not taken over: a second Argo CD may not claim the first one's
+        The chart's values are left out: a second Argo CD may not claim the first one's
         address.
         """
         cluster, registry = billable_sections(stack, text)

@@ -81,8 +81,8 @@ def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
         # An explicit word outweighs what was recorded.
         chosen = [volume for volume in own if volume.id in wishes.claims] or own
         if len(chosen) > 1:
-            ids = " and ".join(_name(volume) for volume in chosen)
-            problems.append((f"The claim {claim} had several volumes: {ids}.", chosen[0].id))
+            names = " and ".join(_name(volume) for volume in chosen)
+            problems.append((f"The claim {claim} had several volumes: {names}.", chosen[0].id))
         volumes[claim] = chosen[0]
     snapshots = dict(_snapshots(holdings, wishes, volumes.keys()))
     for claim, snapshot in snapshots.items():
@@ -96,7 +96,7 @@ def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
             )
     if problems:
         texts, ids = zip(*problems, strict=True)
-        leave = " ".join(f"--leave-volume {id}" for id in dict.fromkeys(ids))
+        leave = " ".join(f"--leave-volume {volume_id}" for volume_id in dict.fromkeys(ids))
         raise NotAssignable(
             "\n".join(texts),
             f"decide for each of them: bin/platform recover --stack {stack} --volume"

@@ -15,7 +15,7 @@ import yaml
 
 from doks_gitops import kubernetes
 from doks_gitops.account import Volume
-from doks_gitops.kubernetes import Api, Unreachable
+from doks_gitops.kubernetes import Api, Changed
 from doks_gitops.volumes.tags import Claim, Storage, storage_in
 
 DRIVER = "dobs.csi.digitalocean.com"
@@ -90,13 +90,11 @@ class Cluster(Api):
         }
         try:
             self._call("POST", _VOLUMES, body)
-        except Unreachable as error:
+        except Changed:
             # A repeated request, if it is the same volume for the same claim.
             existing = self._call("GET", f"{_VOLUMES}/{volume.name}", missing=True)
-            if error.status != 409 or existing is None:
-                raise
-            known = _persistent_volume(existing)
-            if (known.volume, known.claim) != (volume.id, claim):
+            known = _persistent_volume(existing) if existing else None
+            if known is None or (known.volume, known.claim) != (volume.id, claim):
                 raise
 
     def has_applications(self) -> bool:

@@ -18,13 +18,14 @@ def listing(stack: StackVolumes) -> list[dict[str, Any]]:
     volumes = {x.id: x for x in stack.client.volumes() if stack.owns(x)}
     gone = {x.volume: x for x in snapshots if x.volume not in volumes}
     now, rows = datetime.now(UTC), []
-    for id, resource in sorted({**volumes, **gone}.items()):
+    for id in sorted({*volumes, *gone}):
         own = sorted((x for x in snapshots if x.volume == id), key=lambda x: x.created)
         volume = volumes.get(id)
+        tags = volume.tags if volume else gone[id].tags
         rows.append(
             {
                 "stack": stack.stack,
-                "claim": ", ".join(str(claim) for _, claim in claims_in(resource.tags)),
+                "claim": ", ".join(str(claim) for _, claim in claims_in(tags)),
                 "volume": id,
                 "gibibytes": volume.size if volume else None,
                 "region": volume.region if volume else ", ".join(gone[id].regions),

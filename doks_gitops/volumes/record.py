@@ -71,9 +71,9 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
         if former.id in {volume.volume for volume in persistent} or not _is_of(mark, former):
             continue
         for _, claim in claims_in(former.tags):
-            tag = claim_tag(former.id, claim)
-            if claim in claims and tag in former.tags:
-                removed[tag].append(former.id)
+            former_tag = claim_tag(former.id, claim)
+            if claim in claims and former_tag is not None and former_tag in former.tags:
+                removed[former_tag].append(former.id)
                 changed.append(f"The volume {former.id} is the claim {claim}'s no longer.")
     for tag, volumes in removed.items():
         client.untag_volumes(tag, volumes)

@@ -9,6 +9,7 @@ from sandbox.github.host import GitHub
 from sandbox.github.operations import PREFIX, Operation
 from sandbox.github.routes import (
     actions,
+    checks,
     environments,
     hooks,
     issues,
@@ -31,6 +32,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *issues.OPERATIONS,
     *pulls.OPERATIONS,
     *statuses.OPERATIONS,
+    *checks.OPERATIONS,
 )
 """The emulated operations."""
 

@@ -127,7 +127,9 @@ def test_tags_are_given_and_taken_without_regard_to_case(do: Emulator) -> None:
         ]
     }
     tags = do.pydo().tags
-    assert tags.assign_resources("claim", body=resources)["id"] == "not_found"
+    refusal = tags.assign_resources("claim", body=resources)
+    assert refusal is not None
+    assert refusal["id"] == "not_found"
     tags.create(body={"name": "claim"})
     for name in ("claim", "team:a"):
         tags.assign_resources(name, body=resources)

@@ -135,8 +135,8 @@ def test_deleted_application_deletes_its_data_although_it_does_not_prune() -> No
 def test_project_that_excludes_namespaces_allows_the_others() -> None:
     destinations = [{"server": "*", "namespace": "!kube-system"}]
     project = {**PROJECT, "destinations": destinations}
-    assert messages(checks.forbidden(change(None, item("Pod")), application(), project)) == []
-    outside = change(None, item("Pod", metadata={"namespace": "kube-system"}))
+    assert messages(checks.forbidden(item("Pod"), application(), project)) == []
+    outside = item("Pod", metadata={"namespace": "kube-system"})
     assert messages(checks.forbidden(outside, application(), project)) != []
 
 
@@ -150,20 +150,28 @@ def test_project_that_excludes_namespaces_allows_the_others() -> None:
     ],
 )
 def test_what_the_project_forbids_is_told(new: dict[str, Any], words: str) -> None:
-    [message] = messages(checks.forbidden(change(None, new), application(), PROJECT))
+    [message] = messages(checks.forbidden(new, application(), PROJECT))
     assert words in message
 
 
 @pytest.mark.parametrize("new", [item("Namespace", name="shop-prod"), item("Pod")])
 def test_what_the_project_allows_is_no_finding(new: dict[str, Any]) -> None:
-    assert messages(checks.forbidden(change(None, new), application(), PROJECT)) == []
+    assert messages(checks.forbidden(new, application(), PROJECT)) == []
+
+
+def test_project_that_is_not_there_is_told() -> None:
+    assert messages(checks.missing_project(application(), {"prod": {}}, {})) == []
+    [deleted] = checks.missing_project(application(), {}, {"prod": {}})
+    assert (deleted.mandatory, "is deleted" in deleted.message) == (True, True)
+    [elsewhere] = checks.missing_project(application(), {}, {})
+    assert not elsewhere.mandatory
 
 
 def test_object_that_its_schema_refuses_is_told_with_the_field() -> None:
     new = item("Service", spec={"ports": [{"port": "http"}], "prots": []})
-    found = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
-    assert any("spec.ports.0.port" in message for message in found)
-    assert any("'prots' was unexpected" in message for message in found)
+    findings = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
+    assert any("spec.ports.0.port" in message for message in findings)
+    assert any("'prots' was unexpected" in message for message in findings)
     valid = item("Service", spec={"ports": [{"port": 80}]})
     assert messages(schemas.invalid(change(None, valid), application(), KUBERNETES)) == []
 
@@ -193,10 +201,11 @@ CRD = item(
 
 
 def test_custom_resource_is_checked_against_its_definition() -> None:
-    new = change(None, item("Shop", "shop.test/v1", size="large"))
+    shop = item("Shop", "shop.test/v1", size="large")
+    new = change(None, shop)
     [message] = messages(schemas.invalid(new, application(), KUBERNETES, [CRD]))
     assert "'large' is not of type 'integer'" in message
-    [forbidden] = messages(checks.forbidden(new, application(), PROJECT, [CRD]))
+    [forbidden] = messages(checks.forbidden(shop, application(), PROJECT, [CRD]))
     assert "does not allow the kind shop.test/Shop" in forbidden
     assert messages(schemas.unknown_kind(new, application(), KUBERNETES, [CRD])) == []
     [unknown] = schemas.unknown_kind(new, application(), KUBERNETES)
@@ -215,6 +224,6 @@ def test_image_that_the_registry_lacks_is_told() -> None:
         assert registry == "team"
         return {"web": ["v1"], "job": ["v1"]}[repository]
 
-    found = messages(checks.missing_images(application(), [pod, job], tags))
-    assert found[1:] == [f"The registry has no {host}/team/web:v2."]
-    assert "a b is no image reference" in found[0]
+    findings = messages(checks.missing_images(application(), [pod, job], tags))
+    assert findings[1:] == [f"The registry has no {host}/team/web:v2."]
+    assert "a b is no image reference" in findings[0]

@@ -4,10 +4,11 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from doks_gitops.cli import app
 
@@ -27,7 +28,7 @@ def options() -> dict[str, set[str]]:
     return {name: set(options_of(command)) for name, command in group.commands.items()}
 
 
-def options_of(command: TyperGroup | TyperCommand) -> Iterator[str]:
+def options_of(command: Any) -> Iterator[str]:
     for parameter in command.params:
         if parameter.param_type_name == "option":
             yield max(parameter.opts, key=len)

@@ -76,7 +76,7 @@ UNKNOWN = StackState(STACK, owner=OWNER)
 ABANDON = Consent(abandon_cluster=True)
 MOVED = (Change(("cluster", "region"), "sfo3", "nyc1", "nyc1"),)
 RESIZED = (Change(("cluster", "nodePools", 0, "size"), "s-4vcpu-8gb", *["s-2vcpu-4gb"] * 2),)
-DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed", "7")
+DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed", "7", "uid")
 
 
 def stack(*, registry: bool = False, **cluster: Any) -> Settings:
@@ -139,7 +139,8 @@ def test_a_stack_that_lost_nothing_is_only_deployed() -> None:
 
 
 def test_what_was_in_a_cluster_that_is_gone_from_the_account_is_deleted_from_the_state() -> None:
-    delete, deploy = plan(observed(clusters=(), cluster_state=None))
+    lock, delete, deploy = plan(observed(clusters=(), cluster_state=None))
+    assert lock == AcquireLock(STACK)
     assert isinstance(delete, DeleteFromState)
     assert delete.urn == PROVIDER
     assert deploy == Deploy()
@@ -173,7 +174,7 @@ def test_a_refusal_in_an_unavailable_region_says_how_to_move_to_another() -> Non
 
 
 def test_a_move_replaces_a_cluster_that_does_not_answer() -> None:
-    delete, deploy = plan(
+    _, delete, deploy = plan(
         observed(settings=stack(region="sfo3"), changes=MOVED, cluster_state=None, consent=ABANDON)
     )
     assert isinstance(delete, DeleteFromState)
@@ -220,7 +221,7 @@ def test_the_pool_that_belongs_to_the_cluster_is_not_adopted_by_itself() -> None
 
 def test_a_pool_that_has_become_the_first_one_changes_places_with_the_former_one() -> None:
     retagged = running(default_pool="burst")
-    [delete, deploy] = plan(observed(clusters=(retagged,)))
+    _, delete, deploy = plan(observed(clusters=(retagged,)))
     assert delete == ForgetPool("n", "burst")
     assert deploy == Deploy({"nodePools": {"default": OTHER}})
     export = {
@@ -314,13 +315,13 @@ def test_a_cluster_is_adopted_in_place_of_a_lost_one_that_the_state_has() -> Non
 
 
 def test_a_namespace_that_waits_for_a_deleted_argocd_is_finalized() -> None:
-    steps = plan(observed(cluster_state=ClusterState(terminating=True)))
-    assert steps == [FinalizeNamespace("argocd"), Deploy()]
+    steps = plan(observed(cluster_state=ClusterState(terminating="uid")))
+    assert steps == [FinalizeNamespace("argocd", "uid"), Deploy()]
 
 
 @pytest.mark.parametrize("status", ["pending-upgrade", "failed"])
 def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: str) -> None:
-    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status, "7")
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status, "7", "uid")
     lock, delete, deploy = plan(observed(cluster_state=revisions(DEPLOYED, incomplete)))
     # A revision that another run is working on has the same status.
     assert lock == AcquireLock(STACK)
@@ -330,14 +331,14 @@ def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: st
 
 @pytest.mark.parametrize("status", ["pending-install", "failed"])
 def test_an_incomplete_installation_is_repeated(status: str) -> None:
-    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status, "7")
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status, "7", "uid")
     _, delete, _ = plan(observed(cluster_state=revisions(incomplete)))
     assert delete == DeleteHelmRevisions("argocd", (incomplete,))
 
 
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
-    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7")
-    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7")
+    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7", "uid")
+    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7", "uid")
     assert plan(observed(cluster_state=revisions(failed, deployed))) == [Deploy()]
 
 
@@ -490,7 +491,7 @@ def test_the_state_is_read_from_pulumis_export() -> None:
 def test_the_plan_names_what_is_deleted_and_adopted() -> None:
     release = "urn:pulumi:dev::doks-gitops::my:index:Parent$kubernetes:helm.sh/v3:Release::argocd"
     state = replace(STATE, dependents={PROVIDER: (release,)})
-    delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
+    _, delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
     assert str(delete) == (
         "Delete from the state, because the cluster is gone from the account:"
         " kubernetes kubernetes, Release argocd."
@@ -523,7 +524,7 @@ def test_a_lost_cluster_is_deleted_from_a_state_without_a_team_only_if_the_team_
         plan(lost)
     with pytest.raises(Refused):
         plan(replace(lost, consent=Consent(team="x")))
-    delete, deploy = plan(replace(lost, consent=Consent(team=TEAM)))
+    _, delete, deploy = plan(replace(lost, consent=Consent(team=TEAM)))
     assert isinstance(delete, DeleteFromState)
     assert deploy == Deploy()
     # The account is the right one if it has the cluster.
@@ -640,8 +641,10 @@ def test_recovery_goes_on_where_the_last_one_ended_before_anything_was_synced() 
         "pvc-1", VOLUME, CLAIM, bound=False, reclaim_policy="Retain", storage=Storage()
     )
     *_, deploy = plan(lost(**fields, persistent_volumes=(bound,)))
+    assert isinstance(deploy, Deploy)
     assert deploy.adopt["volumes"] == {}
     *_, deploy = plan(lost(**fields, synced=True))
+    assert isinstance(deploy, Deploy)
     assert "volumes" not in deploy.adopt
 
 
@@ -699,4 +702,5 @@ def test_cluster_that_the_deployment_replaces_keeps_its_volumes_until_then() -> 
     *_, deploy = plan(
         lost(clusters=(running(),), changes=RESIZED, cluster_state=revisions(DEPLOYED), synced=True)
     )
+    assert isinstance(deploy, Deploy)
     assert "volumes" not in deploy.adopt

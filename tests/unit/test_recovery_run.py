@@ -198,7 +198,7 @@ def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
     statuses = iter(["pending-upgrade", "deployed", "deployed"])
 
     def cluster_state(_: Observed) -> ClusterState:
-        revision = HelmRevision("sh.helm.release.v1.argocd.v2", 2, next(statuses), "7")
+        revision = HelmRevision("sh.helm.release.v1.argocd.v2", 2, next(statuses), "7", "uid")
         return ClusterState(helm_history=HelmHistory((revision,)))
 
     monkeypatch.setattr(Recovery, "_cluster_state", staticmethod(cluster_state))
@@ -225,6 +225,7 @@ def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
           config*) cat '{pulumi.folder}/config' ;;
           'stack export') echo '{state}' ;;
           'stack import') cp "$5" '{pulumi.folder}/imported' ;;
+          'stack history') echo '[]' ;;
         esac"""
     )
     code, output, errors = bin_platform("recover", "--stack", "dev", "--dry-run")

@@ -1,7 +1,7 @@
 """What is recorded of a cluster's volumes, and how a new cluster gets them back."""
 
 import base64
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -159,7 +159,7 @@ def volume(id: str, own_tags: Collection[str], **changes: Any) -> dict[str, Any]
 
 
 def restored(
-    api: FakeApi, *, preview: bool = False, adopt: object = None, **sections: Any
+    api: FakeApi, *, preview: bool = False, adopt: Mapping[str, str] | None = None, **sections: Any
 ) -> OutputValue:
     """The registry's endpoint in a run of a stack that brings its volumes back."""
     stack = parsed(**{"volumes": {"snapshots": {"keep": 3}}, **sections})

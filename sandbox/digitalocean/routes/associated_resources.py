@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from starlette.responses import JSONResponse, Response
 
 from sandbox.digitalocean.errors import not_found
+from sandbox.digitalocean.models import LoadBalancer, Volume, VolumeSnapshot
 from sandbox.digitalocean.operations import Body, Call, Operation
 from sandbox.digitalocean.routes.kubernetes import cluster_of, start_deletion
 from sandbox.digitalocean.state import AccountState
@@ -30,7 +31,11 @@ def _associated(account: AccountState, cluster_id: str) -> dict[str, list[dict[s
         for snapshot in data.volume_snapshots.values()
         if snapshot.resource_id in {volume.id for volume in volumes}
     ]
-    kinds = {"load_balancers": balancers, "volumes": volumes, "volume_snapshots": snapshots}
+    kinds: dict[str, Sequence[LoadBalancer | Volume | VolumeSnapshot]] = {
+        "load_balancers": balancers,
+        "volumes": volumes,
+        "volume_snapshots": snapshots,
+    }
     return {
         kind: [{"id": resource.id, "name": resource.name} for resource in resources]
         for kind, resources in kinds.items()
