@@ -192,11 +192,19 @@ class DigitalOceanClient:
             for volume in page.volumes
         )
 
-    def create_volume(self, name: str, region: str, snapshot: str, tags: Collection[str]) -> Volume:
+    def create_volume(
+        self, name: str, region: str, snapshot: VolumeSnapshot, tags: Collection[str]
+    ) -> Volume:
         """Create a volume from a snapshot. Scopes: block_storage:create, tag:create."""
         path, scope = "/v2/volumes", "block_storage:create, tag:create"
-        body = {"name": name, "region": region, "snapshot_id": snapshot, "tags": sorted(tags)}
-        response = self._request("POST", path, scope, {**body, "size_gigabytes": 0})
+        body = {
+            "name": name,
+            "region": region,
+            "size_gigabytes": snapshot.disk,
+            "snapshot_id": snapshot.id,
+            "tags": sorted(tags),
+        }
+        response = self._request("POST", path, scope, body)
         return _volume(self._parsed(path, response, responses.VolumeResponse, 201).volume)
 
     def snapshots(self) -> tuple[VolumeSnapshot, ...]:
@@ -485,6 +493,7 @@ def _snapshot(snapshot: responses.Snapshot) -> VolumeSnapshot:
         volume=snapshot.resource_id,
         regions=tuple(snapshot.regions),
         created=snapshot.created_at,
+        disk=snapshot.min_disk_size,
         size=snapshot.size_gigabytes,
         tags=frozenset(tag.lower() for tag in snapshot.tags),
     )

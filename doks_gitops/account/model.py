@@ -130,6 +130,8 @@ class VolumeSnapshot:
     """ID of the volume, which may be gone."""
     regions: tuple[str, ...]
     created: datetime
+    disk: int = 1
+    """GiB of the volume, the least that a volume made of it must have."""
     size: Decimal = Decimal()
     """GiB that are billed."""
     tags: frozenset[str] = frozenset()

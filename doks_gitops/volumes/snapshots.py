@@ -62,7 +62,7 @@ def restored(
     If the second step fails, the volume is one of the stack without a claim, of which the next run
     says so.
     """
-    volume = client.create_volume(f"pvc-{uuid4()}", region, snapshot.id, tags)
+    volume = client.create_volume(f"pvc-{uuid4()}", region, snapshot, tags)
     if (tag := claim_tag(volume.id, claim)) is not None:
         client.tag_volumes(tag, [volume.id])
     return volume

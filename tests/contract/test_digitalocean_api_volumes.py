@@ -1,18 +1,10 @@
 """The emulated account's volumes, their snapshots and their tags, with DigitalOcean's client."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator, error_of
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as emulated:
-        yield emulated
+from tests.contract.digitalocean_api import Emulator, error_of
 
 
 def created(do: Emulator, name: str = "data", **fields: Any) -> dict[str, Any]:
@@ -26,6 +18,14 @@ def write(do: Emulator, volume: str, text: str) -> None:
 
 def content(do: Emulator, volume: str) -> str:
     return (do.account.volume_folder(volume) / "file").read_text()
+
+
+def refusal(do: Emulator, volume: dict[str, Any], action: dict[str, Any]) -> str:
+    """The message with which the action is refused."""
+    response = do.http().post(f"/v2/volumes/{volume['id']}/actions", json=action)
+    status, _, message = error_of(response)
+    assert status == 422
+    return message
 
 
 def droplet_of(cluster: dict[str, Any]) -> int:
@@ -68,18 +68,16 @@ def test_a_volume_is_attached_to_one_droplet_of_its_region_until_that_is_gone(
 ) -> None:
     cluster, elsewhere = do.running_cluster(), do.running_cluster(name="other", region="fra1")
     volume = created(do)
-    actions = do.pydo().volume_actions
     attach = {"type": "attach", "droplet_id": droplet_of(elsewhere), "region": "nyc1"}
-    assert "same region" in actions.post_by_id(volume["id"], body=attach)["message"]
+    assert "same region" in refusal(do, volume, attach)
     attach["droplet_id"] = droplet_of(cluster)
+    actions = do.pydo().volume_actions
     assert actions.post_by_id(volume["id"], body=attach)["action"]["status"] == "completed"
-    assert actions.post_by_id(volume["id"], body=attach)["message"] == (
-        "This volume is already attached"
-    )
+    assert refusal(do, volume, attach) == "This volume is already attached"
     assert error_of(do.http().delete(f"/v2/volumes/{volume['id']}"))[0] == 409
     detach = {**attach, "type": "detach"}
     actions.post_by_id(volume["id"], body=detach)
-    assert actions.post_by_id(volume["id"], body=detach)["message"] == "Attachment not found"
+    assert refusal(do, volume, detach) == "Attachment not found"
     actions.post_by_id(volume["id"], body=attach)
     do.pydo().kubernetes.delete_cluster(cluster["id"])
     do.until_deleted(cluster["id"])

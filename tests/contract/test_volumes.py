@@ -1,8 +1,7 @@
 """The program's commands about volumes against the emulated account, with a token of exactly the
 scopes of docs/permissions.md."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -16,17 +15,11 @@ from doks_gitops.volumes.listing import listing, take
 from doks_gitops.volumes.stacks import StackVolumes
 from doks_gitops.volumes.tags import Claim, Storage
 from tests import permissions
-from tests.contract.digitalocean_api import Emulator, InMemoryBackend, emulator
+from tests.contract.digitalocean_api import Emulator
 
 MARK = "doks-gitops-owner:doks-gitops:dev:0123456789abcdef"
 CLAIM = Claim("shop", "data.postgres-0")
 SNAPSHOTS = Snapshots.model_validate({"everyHours": 1, "keep": 2})
-
-
-@pytest.fixture
-def do(tmp_path: Path) -> Iterator[Emulator]:
-    with emulator(tmp_path / "account.json", InMemoryBackend()) as emulated:
-        yield emulated
 
 
 def made(do: Emulator) -> str:
@@ -100,7 +93,7 @@ def restore_newest(do: Emulator, token: str) -> None:
 COMMANDS: dict[str, Callable[[Emulator, str, str], object]] = {
     "record": lambda do, volume, token: recorded(do, volume, token),
     "snapshot": lambda do, _, token: taken(do, token, at_once=True),
-    "restore": lambda do, _, token: restore_newest(do, token),
+    "record, restore": lambda do, _, token: restore_newest(do, token),
 }
 IN_THE_CLUSTER = {"kubernetes:read", "kubernetes:access_cluster"}
 """Used only where there is a cluster."""
@@ -115,7 +108,7 @@ def test_command_works_with_its_scopes_and_names_the_one_that_is_missing(
         recorded(do, volume)
         taken(do, at_once=True)
         taken(do, at_once=True)
-    scopes = permissions.scopes(command) - IN_THE_CLUSTER
+    scopes = permissions.scopes(*command.split(", ")) - IN_THE_CLUSTER
     # The API shows tags without it in this emulator, and a tag is removed only if it is wrong.
     for missing in sorted(scopes - {"tag:read", "tag:delete", "block_storage:read"}):
         with pytest.raises(AccountError, match=missing):

@@ -47,8 +47,8 @@ class World:
     def snapshots(self) -> tuple[VolumeSnapshot, ...]:
         return self._snapshots
 
-    def create_volume(self, name: str, region: str, snapshot: str, tags: Any) -> Volume:
-        self.events.append(f"volume of {snapshot} in {region}")
+    def create_volume(self, name: str, region: str, snapshot: VolumeSnapshot, tags: Any) -> Volume:
+        self.events.append(f"volume of {snapshot.id} in {region}")
         return Volume(OTHER_ID, "pvc-new", region, 5, tags=frozenset(tags))
 
     def tag_volumes(self, tag: str, volumes: list[str]) -> None:
