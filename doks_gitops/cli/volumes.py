@@ -14,7 +14,6 @@ from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings.model import NAMESPACE
 
 if TYPE_CHECKING:
     from doks_gitops.settings import Settings
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Whose claim each volume is, snapshots, and their restoration.",
+    epilog=examples(
+        ("bin/platform volumes list", "What is recorded in the account, of each stack."),
+        ("bin/platform volumes restore SNAPSHOT --stack dev", "Go back to a snapshot."),
+    ),
 )
 
 
@@ -175,6 +178,7 @@ def record_after(stack: Stack, settings: Settings | None = None) -> None:
 
     `settings`: the stack's; without them, they are read if its stack file has `volumes`.
     """
+    from doks_gitops.settings.model import NAMESPACE
     from doks_gitops.volumes.stacks import of_settings
 
     if settings is None:
