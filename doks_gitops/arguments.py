@@ -111,7 +111,11 @@ def cluster_args(
             or account.own_default_vpc(settings, team) is not None
         ),
         adopt=(
-            convert(settings.adopt, Existing, not_copied=("admin_password", "registry", "mark"))
+            convert(
+                settings.adopt,
+                Existing,
+                not_copied=("admin_password", "registry", "mark", "volumes"),
+            )
             if settings.adopt
             else None
         ),

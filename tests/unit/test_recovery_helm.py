@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from doks_gitops.recovery.kubernetes import OUTDATED, Changed, Cluster
+from doks_gitops.kubernetes import Changed
+from doks_gitops.recovery.kubernetes import OUTDATED, Cluster
 from doks_gitops.recovery.observed import HelmRevision
 
 SECRET = "/api/v1/namespaces/argocd/secrets/sh.helm.release.v1.argocd.v1"
