@@ -18,11 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 
+import pulumi
+
 from doks_gitops.errors import PlatformError
 
 VARIABLE = "DOKS_GITOPS_CONDITION"
 """Environment variable with the path of the Unix socket at which the program asks."""
 _GRANTED = b"granted"
+
+
+class NotGranted(pulumi.RunError, PlatformError):
+    """The program may not go on. Pulumi shows a `RunError` without a traceback."""
 
 
 class Condition:
@@ -62,7 +68,7 @@ def answering(check: Callable[[], None]) -> Iterator[Condition]:
 
 def wait(environ: Mapping[str, str] = os.environ, *, dry_run: bool) -> None:
     """In the program, before its first resource: wait for the command's answer, if the deployment
-    has a condition and is no preview. Raises `PlatformError` without one, or if it is no."""
+    has a condition and is no preview. Raises `NotGranted` without one, or if it is no."""
     path = environ.get(VARIABLE)
     if not path or dry_run:
         return
@@ -74,4 +80,4 @@ def wait(environ: Mapping[str, str] = os.environ, *, dry_run: bool) -> None:
     except OSError:
         pass  # The command has ended.
     if answer != _GRANTED:
-        raise PlatformError("The command that started this deployment has not allowed it.")
+        raise NotGranted("The command that started this deployment has not allowed it.")

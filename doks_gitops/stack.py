@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -236,15 +236,29 @@ class Stack:
         )  # fmt: skip
 
     def set_secret(self, key: str, value: str) -> None:
-        """Encrypt one value in the stack file, by a key with a path. No command line has it."""
-        words = [self._pulumi.command, "config", "set", "--secret", "--path", key]
-        done = subprocess.run(
-            [*words, "--stack", self.name, "--non-interactive"],
-            cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
-            capture_output=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise PulumiError(f"`{shlex.join(words)}` failed:\n{_tail(done.stderr)}", None)
+        """As `set_values`, for one secret."""
+        self.set_values({key: value}, secrets=(key,))
+
+    def set_values(self, values: Mapping[str, str], *, secrets: Collection[str]) -> None:
+        """Write texts into the stack file, by keys with paths: all of them, or none if it fails.
+        Those of `secrets` are encrypted. No command line has any of them."""
+        with NamedTemporaryFile(dir=self.folder, prefix=".", suffix=".yaml") as draft:
+            draft.write(self.file.read_bytes() if self.file.exists() else b"")
+            draft.flush()
+            for key, value in values.items():
+                kind = "--secret" if key in secrets else "--plaintext"
+                words = [self._pulumi.command, "config", "set", kind, "--path", key]
+                done = subprocess.run(
+                    [*words, "--stack", self.name, "--config-file", draft.name,
+                     "--non-interactive"],
+                    cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
+                    capture_output=True, check=False,
+                )  # fmt: skip
+                if done.returncode:
+                    command = shlex.join([*words, "--stack", self.name])
+                    raise PulumiError(f"`{command}` failed:\n{_tail(done.stderr)}", None)
+            # Pulumi may have replaced the file.
+            self.file.write_bytes(Path(draft.name).read_bytes())
 
     def cancel(self) -> None:
         """Release the lock of the stack. A run that still holds it is cancelled."""

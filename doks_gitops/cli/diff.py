@@ -97,14 +97,13 @@ def diff(
     from doks_gitops.diff.revisions import checked_out
     from doks_gitops.promotion.repository import GitError, clone
 
-    if against is Against.LIVE and (base is not None or len(stacks or ENVIRONMENTS) != 1):
+    if against is Against.LIVE and len(stacks or ENVIRONMENTS) != 1:
         raise PlatformError(
-            "--against live compares one stack, whose Argo CD the token is of, and no base.",
+            "--against live compares one stack, whose Argo CD the token is of.",
             "bin/platform diff --against live --stack STACK",
         )
     if argocd is not None and against is not Against.LIVE:
         raise PlatformError("--argocd needs --against live.", "Leave it out.")
-    base = head if against is Against.LIVE else base
     with clone(repo, cwd) as tree, checked_out(tree.folder, base, head) as revisions:
         folder = cwd.resolve()
         is_inside = folder.is_relative_to(revisions.clone)

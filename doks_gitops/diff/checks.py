@@ -11,7 +11,7 @@ from components.project import IN_CLUSTER
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.objects import CLUSTER_SCOPED, Change, Object, key_of
 from doks_gitops.images import ImageReference, Tags, is_missing
-from doks_gitops.settings.rules import permits_namespace
+from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
@@ -117,6 +117,27 @@ def _fixed_fields(change: Change) -> Sequence[str]:
     return _FIXED.get(group_kind, ())
 
 
+def plain_secret(change: Change, application: Declared, *, sealed: bool) -> Iterator[Finding]:
+    """A Secret whose values are in clear in Git. `sealed`: whether the stack has sealed secrets, so
+    that only a chart may make one: its values may be random."""
+    item = change.new or {}
+    has_values = any(
+        value for field in ("data", "stringData") for value in (item.get(field) or {}).values()
+    )
+    if (change.key.group, change.key.kind) != ("", "Secret") or not has_values:
+        return
+    labels = (item.get("metadata") or {}).get("labels") or {}
+    of_chart = labels.get("app.kubernetes.io/managed-by") == "Helm" or any(
+        "chart" in source or "helm" in source for source in application.sources
+    )
+    yield Finding(
+        application.name,
+        f"{change.key} has values in clear, for everybody who can read the application's sources."
+        " Seal it: bin/platform seal",
+        mandatory=sealed and not of_chart,
+    )
+
+
 def _value_at(item: Object, path: str) -> Any:
     value: Any = item
     for name in path.split("."):
@@ -197,6 +218,20 @@ def forbidden(
             f"{key}: the project {application.project} does not allow the kind"
             f" {key.group + '/' if key.group else ''}{key.kind}.",
         )
+
+
+def forbidden_sources(
+    application: Declared, project: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Repositories that the AppProject does not allow the Application."""
+    patterns = tuple(map(str, (project or {}).get("sourceRepos") or ()))
+    urls = dict.fromkeys(str(source.get("repoURL")) for source in application.sources)
+    for url in urls if project is not None else ():
+        if not permits_source(patterns, url):
+            yield Finding(
+                application.name,
+                f"The project {application.project} does not allow the repository {url}.",
+            )
 
 
 def missing_project(

@@ -187,6 +187,8 @@ class Comparison:
             if after is None:
                 continue
             yield from checks.immutable(change, declared)
+            sealed = env is not None and env.sealed_secrets
+            yield from checks.plain_secret(change, declared, sealed=sealed)
             yield from schemas.invalid(change, declared, version, crds)
             yield from schemas.unknown_kind(change, declared, version, crds)
         if self.tags is not None:
@@ -211,15 +213,22 @@ def _forbidden(
 ) -> Iterator[Finding]:
     """What the AppProject does not allow: of what changed, or of all if the project changed."""
     declared = rendered.declared
+    project = new.projects.get(declared.project)
     before = old.declared.get(declared.name)
-    moved = before is None or before.project != declared.project
-    if moved or declared.project in changed_projects(old, new):
+    if (
+        before is None
+        or before.project != declared.project
+        or declared.project in changed_projects(old, new)
+    ):
         items: Sequence[Object] = rendered.objects
         yield from checks.missing_project(declared, new.projects, old.projects)
+        yield from checks.forbidden_sources(declared, project)
     else:
         items = [change.new for change in diff.changes if change.new is not None]
+        if before.sources != declared.sources:
+            yield from checks.forbidden_sources(declared, project)
     for item in items:
-        yield from checks.forbidden(item, declared, new.projects.get(declared.project), crds)
+        yield from checks.forbidden(item, declared, project, crds)
 
 
 def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:

@@ -75,7 +75,7 @@ class Renderer:
         self._threads = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2))
         self._cache: dict[str, Future[list[dict[str, Any]]]] = {}
         self._servers = {
-            side: RepoServer(offline, dict(self._local(side)))
+            side: RepoServer(offline, dict(self._local(side)), side.store / "objects")
             for side in (revisions.base, revisions.head)
         }
 

@@ -75,6 +75,8 @@ class RepoServer:
     """Whether sources outside the clone (charts, remote bases) fail instead of being fetched."""
     local: Mapping[str, str] = field(default_factory=dict)
     """URLs of repositories, and where Git fetches them from instead."""
+    objects: Path | None = None
+    """Folder with Git objects that need not be fetched: those of the clone, however many."""
     _commits: dict[tuple[str, str], str] = field(default_factory=dict, init=False)
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -231,6 +233,7 @@ class RepoServer:
             "REDIS_RETRY_COUNT": "0",
             # Failures are counted in the cache, and without one they would hide the error.
             "ARGOCD_PAUSE_GEN_AFTER_FAILED_ATTEMPTS": "0",
+            **({"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.objects)} if self.objects else {}),
             # No file of the user or the machine changes what Git does.
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from components.names import ADMIN_SECRET, RELEASE_NAME
+from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
 from doks_gitops.kubernetes import Api, Changed, Unreachable
 from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
 
@@ -28,22 +28,29 @@ OUTDATED = "0.0.0"
 class Cluster(Api):
     """A cluster's API. Every method raises `Unreachable`."""
 
-    def state(self, namespace: str) -> ClusterState:
-        """Returns the state of Argo CD's namespace."""
+    def state(self, namespace: str, sealed_secrets: str | None = None) -> ClusterState:
+        """Returns the state of Argo CD's namespace, and the releases in it and in the namespace
+        `sealed_secrets`, if the stack has that."""
         self._call("GET", "/readyz")
+        sealed = HelmHistory()
+        if sealed_secrets is not None:
+            sealed = self._history(sealed_secrets, SEALED_SECRETS_RELEASE)
         response = self._call("GET", f"/api/v1/namespaces/{namespace}", missing=True)
         if response is None:
-            return ClusterState()
+            return ClusterState(sealed_secrets_history=sealed)
         password = self._call("GET", self._secret(namespace, ADMIN_SECRET), missing=True)
-        secrets = self._list(
-            f"/api/v1/namespaces/{namespace}/secrets"
-            f"?labelSelector=owner%3Dhelm%2Cname%3D{RELEASE_NAME}"
-        )
         return ClusterState(
             terminating=_terminating(response["metadata"]),
             admin_password=password is not None,
-            helm_history=HelmHistory(tuple(_revision(secret["metadata"]) for secret in secrets)),
+            helm_history=self._history(namespace, RELEASE_NAME),
+            sealed_secrets_history=sealed,
         )
+
+    def _history(self, namespace: str, release: str) -> HelmHistory:
+        secrets = self._list(
+            f"/api/v1/namespaces/{namespace}/secrets?labelSelector=owner%3Dhelm%2Cname%3D{release}"
+        )
+        return HelmHistory(tuple(_revision(secret["metadata"]) for secret in secrets))
 
     def delete_revision(self, namespace: str, revision: HelmRevision) -> None:
         """Delete the revision. Raises `Changed` if it has changed since it was observed: another

@@ -206,7 +206,7 @@ def without(export: Mapping[str, Any], urn: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class HelmRevision:
-    """One revision of Argo CD's Helm release.
+    """One revision of a Helm release: of Argo CD, or of Sealed Secrets.
 
     Helm keeps each one in a Secret: https://helm.sh/docs/topics/advanced/#storage-backends
     """
@@ -229,7 +229,7 @@ class HelmRevision:
 
 @dataclass(frozen=True)
 class HelmHistory:
-    """All revisions of Argo CD's Helm release."""
+    """All revisions of a Helm release."""
 
     revisions: tuple[HelmRevision, ...] = ()
 
@@ -255,13 +255,14 @@ class HelmHistory:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Argo CD's namespace in the cluster, as the cluster's API shows it."""
+    """Argo CD's namespace and the Helm releases in the cluster, as the cluster's API shows them."""
 
     terminating: str | None = None
     """The `uid` of a namespace that is being deleted; None: there is none, or it is not."""
     admin_password: bool = False
     """Whether the Secret with the generated admin password exists."""
     helm_history: HelmHistory = HelmHistory()
+    sealed_secrets_history: HelmHistory = HelmHistory()
 
 
 @dataclass(frozen=True)

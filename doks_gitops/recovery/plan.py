@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from components.names import ADMIN_SECRET, RELEASE_NAME
+from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
 from doks_gitops.account import (
     RunningCluster,
     VolumeSnapshot,
@@ -19,6 +19,7 @@ from doks_gitops.account import (
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
+    HelmHistory,
     HelmRevision,
     Observed,
     StackState,
@@ -163,7 +164,7 @@ class FinalizeNamespace:
 
 @dataclass(frozen=True)
 class DeleteHelmRevisions:
-    """Delete revisions of Argo CD's Helm release, so that the deployment repeats them.
+    """Delete revisions of a Helm release, so that the deployment repeats them.
 
     `outdated` is kept, but marked as another chart version: Helm then applies the chart even if it
     is the one that it had deployed before. As with Helm itself, what a failed upgrade added to an
@@ -502,13 +503,22 @@ def _repair(observed: Observed) -> list[Step]:
         return []
     if cluster_state.terminating:
         return [FinalizeNamespace(namespace, cluster_state.terminating)]
-    history = cluster_state.helm_history
-    if f"{namespace}/{RELEASE_NAME}" not in observed.state.ids:
+    releases = [(namespace, RELEASE_NAME, cluster_state.helm_history)]
+    if (sealed := observed.settings.sealed_secrets) is not None:
+        history = cluster_state.sealed_secrets_history
+        releases.append((sealed.namespace, SEALED_SECRETS_RELEASE, history))
+    return [step for release in releases for step in _repair_release(*release, observed.state)]
+
+
+def _repair_release(
+    namespace: str, release: str, history: HelmHistory, state: StackState
+) -> Iterator[Step]:
+    if f"{namespace}/{release}" not in state.ids:
         # Helm would not install a release that it has a record of.
-        return [DeleteHelmRevisions(namespace, history.revisions)] if history.revisions else []
-    if incomplete := history.incomplete:
-        return [DeleteHelmRevisions(namespace, incomplete, history.deployed)]
-    return []
+        if history.revisions:
+            yield DeleteHelmRevisions(namespace, history.revisions)
+    elif incomplete := history.incomplete:
+        yield DeleteHelmRevisions(namespace, incomplete, history.deployed)
 
 
 def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[str, object]:

@@ -208,9 +208,11 @@ class Recovery:
 
     @staticmethod
     def _cluster_state(observed: Observed) -> ClusterState | None:
+        settings = observed.settings
+        sealed = settings.sealed_secrets.namespace if settings.sealed_secrets else None
         try:
             with _connect(observed) as cluster:
-                return cluster.state(observed.settings.argocd.namespace)
+                return cluster.state(settings.argocd.namespace, sealed)
         except (Unreachable, account.AccountError) as error:
             _report(f"The cluster does not answer: {error.problem}")
             return None

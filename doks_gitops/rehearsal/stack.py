@@ -62,6 +62,12 @@ class Plan:
                 " needs applications of one repository.",
                 "bin/platform rehearse --like STACK",
             )
+        if f"{NAMESPACE}:sealedSecrets" in values:
+            raise PlatformError(
+                f"{stack_file(stack)} has sealed secrets, whose keys a rehearsal can't take without"
+                " the stack's passphrase.",
+                "use a stack without sealedSecrets",
+            )
         [(key, repository)] = repositories.items()
         passwords = []
         if credentials := repository.get("credentials"):

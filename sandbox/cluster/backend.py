@@ -20,6 +20,7 @@ from sandbox.cluster.kubelet import Kubelet
 from sandbox.cluster.nodes import MANAGER, NodePlan, is_ready, provider_id
 from sandbox.cluster.refusal import refuse_statefulsets
 from sandbox.cluster.relay import Relay
+from sandbox.cluster.roles import Role
 from sandbox.cluster.tools import ClusterTools
 from sandbox.cluster.volumes import VolumeDriver
 from sandbox.digitalocean.backend import ClusterAccess, ClusterFaults, ClusterSpec, NodeSpec
@@ -191,10 +192,10 @@ class Clusters:
                 )
             await asyncio.sleep(0.05)
 
-    def server_url(self, cluster_id: str) -> str | None:
-        """URL of Argo CD's API in that cluster; None while it is not ready."""
+    def url_of(self, cluster_id: str, role: Role) -> str | None:
+        """URL of a part of Argo CD in that cluster; None while it is not ready."""
         cluster = self._clusters.get(cluster_id)
-        return cluster.kubelet.server_url() if cluster else None
+        return cluster.kubelet.url_of(role) if cluster else None
 
     def admin_kubeconfig(self, cluster_id: str) -> Path | None:
         """A kubeconfig with a client certificate; None if the cluster is not running."""

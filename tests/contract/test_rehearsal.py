@@ -121,12 +121,16 @@ def branches(rehearsal: Rehearsal) -> str:
 
 
 def test_rehearsal_times_each_step_and_ends_when_nothing_is_left(
-    do: Emulator, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+    do: Emulator,
+    rehearsal: Rehearsal,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Pulumi, the recovery and the cluster's Applications are played; the account is not."""
     do.running_cluster(name="production", tags=["environment:prod"])
 
     def deploy(*_: object, **__: object) -> None:
+        print("Updating (dev)", flush=True)
         do.running_cluster(name=NAME, tags=[MARK])
 
     def destroy(_: object) -> None:
@@ -157,6 +161,7 @@ def test_rehearsal_times_each_step_and_ends_when_nothing_is_left(
     assert names(do) == ["production"]
     assert NAME not in branches(rehearsal)
     assert rehearsal.tree.git("log", "--format=%H") == before
+    assert not capfd.readouterr().out, "standard output is for the result alone"
 
 
 def breaks_after_the_cluster(

@@ -159,6 +159,27 @@ def test_what_the_project_allows_is_no_finding(new: dict[str, Any]) -> None:
     assert messages(checks.forbidden(new, application(), PROJECT)) == []
 
 
+@pytest.mark.parametrize(
+    ("patterns", "allowed"),
+    [
+        (["*"], True),
+        (["https://git.test/team/*"], True),
+        (["https://git.test/*"], False),
+        (["https://git.test/TEAM/shop"], True),
+        (["*", "!https://git.test/team/*"], False),
+        (["!https://git.test/other"], True),
+        ([], False),
+    ],
+)
+def test_repository_that_the_project_does_not_allow_is_told(
+    patterns: list[str], allowed: bool
+) -> None:
+    source = {"repoURL": "https://git.test/team/shop.git", "path": "."}
+    declared = Declared("prod-shop", {"project": "prod", "source": source}, "Pulumi.prod.yaml")
+    found = messages(checks.forbidden_sources(declared, {"sourceRepos": patterns}))
+    assert (found == []) == allowed
+
+
 def test_project_that_is_not_there_is_told() -> None:
     assert messages(checks.missing_project(application(), {"prod": {}}, {})) == []
     [deleted] = checks.missing_project(application(), {}, {"prod": {}})
@@ -227,3 +248,32 @@ def test_image_that_the_registry_lacks_is_told() -> None:
     findings = messages(checks.missing_images(application(), [pod, job], tags))
     assert findings[1:] == [f"The registry has no {host}/team/web:v2."]
     assert "a b is no image reference" in findings[0]
+
+
+SECRET = item("Secret", stringData={"password": "hush"})
+OF_CHART = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_plain_secret_is_told_and_refused_in_a_stack_with_sealed_secrets(sealed: bool) -> None:
+    [finding] = checks.plain_secret(change(None, SECRET), application(), sealed=sealed)
+    assert finding.mandatory is sealed
+    assert "Seal it: bin/platform seal" in finding.message
+    assert "hush" not in finding.message
+    of_chart = item("Secret", data={"password": "aHVzaA=="}, metadata=OF_CHART)
+    [finding] = checks.plain_secret(change(None, of_chart), application(), sealed=sealed)
+    assert not finding.mandatory
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (SECRET, None),
+        (None, item("Secret")),
+        (None, item("Secret", data={"filled-in-later": ""})),
+        (None, item("Secret", "example.com/v1", data={"a": "b"})),
+        (None, item("SealedSecret", "bitnami.com/v1alpha1", spec={"encryptedData": {"a": "b"}})),
+    ],
+)
+def test_what_has_no_value_in_clear_is_no_plain_secret(old: Any, new: Any) -> None:
+    assert not list(checks.plain_secret(change(old, new), application(), sealed=True))

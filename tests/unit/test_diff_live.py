@@ -1,6 +1,6 @@
 """What runs is compared with what a sync would make of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +148,18 @@ def test_failed_comparison_of_one_application_is_its_error() -> None:
 
     _, new = live.compared(Refusing(), rendering(item("Service", "web")))
     assert new.applications["dev-shop"].error == "not now"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--against", "live"], "compares one stack"),
+        (["--argocd", "https://localhost:8080", "--stack", "dev"], "needs --against live"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    bin_platform: Callable[..., tuple[int, str, str]], words: list[str], message: str
+) -> None:
+    code, _, errors = bin_platform("diff", *words)
+    assert code == 1
+    assert message in errors

@@ -48,6 +48,7 @@ from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
 from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
 
 ID, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -334,6 +335,16 @@ def test_an_incomplete_installation_is_repeated(status: str) -> None:
     incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status, "7", "uid")
     _, delete, _ = plan(observed(cluster_state=revisions(incomplete)))
     assert delete == DeleteHelmRevisions("argocd", (incomplete,))
+
+
+def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> None:
+    deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
+    found = replace(revisions(), sealed_secrets_history=HelmHistory((deployed,)))
+    sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
+    assert plan(observed(settings=sealed, cluster_state=found))[1:-1] == [
+        DeleteHelmRevisions("sealed-secrets", (deployed,))
+    ]
+    assert plan(observed(cluster_state=found)) == [Deploy()]
 
 
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:

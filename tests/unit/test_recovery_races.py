@@ -120,7 +120,7 @@ class Api:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    def state(self, _: str) -> ClusterState:
+    def state(self, _: str, sealed_secrets: str | None = None) -> ClusterState:
         self._world.step("list")
         return ClusterState(helm_history=HelmHistory(tuple(self._world.revisions.values())))
 
