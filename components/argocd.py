@@ -20,9 +20,10 @@ from components.chart_values import (
     secret_data,
 )
 from components.dependencies import with_dependencies
+from components.manifest import encoded
 from components.names import ADMIN_SECRET, RELEASE_NAME
 from components.options import child_options, holds_outputs
-from components.password import password_hash, unknown_secret
+from components.password import checksum, password_hash, unknown_secret
 from components.project import IN_CLUSTER
 
 IN_CLUSTER_NAME = "in-cluster"
@@ -174,6 +175,9 @@ class ArgoCdArgs:
     refuses those of the other Git hosts that have no secret in `values`. None without a user
     `admin`: it accepts them unsigned, and whoever can reach it can make it look for new commits.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/"""
+    restart_for_webhook_secret: bool = False
+    """A new `webhook_secret` restarts the ApplicationSet controller, which reads it only when it
+    starts. For ApplicationSets that wait for webhooks."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
     cluster_id: pulumi.Input[str] | None = None
@@ -248,7 +252,7 @@ class ArgoCd(pulumi.ComponentResource):
                     namespace=self.namespace,
                     labels={"argocd.argoproj.io/secret-type": secret_type},
                 ),
-                data=_encoded(_repository_fields(repository)),
+                data=encoded(_repository_fields(repository)),
                 opts=in_namespace,
             )
             for secret_name, secret_type, repository in sorted(readable, key=itemgetter(0))
@@ -262,7 +266,7 @@ class ArgoCd(pulumi.ComponentResource):
                 labels={"argocd.argoproj.io/secret-type": "cluster", **args.cluster_labels},
                 annotations=dict(args.cluster_annotations),
             ),
-            data=_encoded({"name": IN_CLUSTER_NAME, "server": IN_CLUSTER, "config": "{}"}),
+            data=encoded({"name": IN_CLUSTER_NAME, "server": IN_CLUSTER, "config": "{}"}),
             opts=in_namespace,
         )
 
@@ -286,6 +290,11 @@ class ArgoCd(pulumi.ComponentResource):
                 if known_secret is not None
                 else None
             ),
+            webhook_checksum=(
+                webhook_secret.apply(lambda known: checksum(known, identity))
+                if webhook_secret is not None and args.restart_for_webhook_secret
+                else None
+            ),
             git_submodules=args.git_submodules,
             separate_secret=args.managed_by_git,
         )
@@ -299,7 +308,7 @@ class ArgoCd(pulumi.ComponentResource):
                         namespace=self.namespace,
                         labels={"app.kubernetes.io/part-of": "argocd"},
                     ),
-                    data=_encoded(secret_data(options)),
+                    data=encoded(secret_data(options)),
                     # If the chart creates the Secret again, it must exist until then.
                     opts=pulumi.ResourceOptions.merge(
                         in_namespace, pulumi.ResourceOptions(retain_on_delete=True)
@@ -369,7 +378,7 @@ class ArgoCd(pulumi.ComponentResource):
         secret = Secret(
             f"{name}-admin-password",
             metadata=ObjectMetaArgs(name=ADMIN_SECRET, namespace=self.namespace),
-            data=_encoded({"password": secrets.token_urlsafe(24)}),
+            data=encoded({"password": secrets.token_urlsafe(24)}),
             # Every run generates a password, and ignore_changes keeps the first one.
             opts=pulumi.ResourceOptions.merge(
                 opts,
@@ -410,16 +419,6 @@ def _repository_fields(
                 "githubAppPrivateKey": private_key,
             }
     return fields
-
-
-def _encoded(fields: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Output[str]]:
-    """A Secret's `data`. A key that is removed from `stringData` would stay in the cluster."""
-    return {
-        key: pulumi.Output.secret(value).apply(
-            lambda text: base64.b64encode(text.encode()).decode()
-        )
-        for key, value in fields.items()
-    }
 
 
 def _secret(value: pulumi.Input[str] | None) -> pulumi.Output[str] | None:

@@ -37,6 +37,9 @@ class ArgoCdOptions:
     unknown_webhook_secret: pulumi.Input[str] | None = None
     """Nobody signs with it: Argo CD refuses the webhooks of all Git hosts without a secret of their
     own. None: it accepts theirs unsigned."""
+    webhook_checksum: pulumi.Input[str] | None = None
+    """Changes with `webhook_secret`. The ApplicationSet controller restarts with it. None: it keeps
+    the secret that it has read when it started."""
     git_submodules: bool = True
     """Argo CD fetches the submodules of Git repositories."""
     separate_secret: bool = False
@@ -64,6 +67,11 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
             },
             **({"secret": secret} if secret else {}),
         },
+        **(
+            {"applicationSet": {"podAnnotations": {_CHECKSUM: options.webhook_checksum}}}
+            if options.webhook_checksum is not None
+            else {}
+        ),
     }
     return merge(common, _HIGHLY_AVAILABLE if options.high_availability else _SMALL)
 
@@ -84,6 +92,8 @@ def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
         data["webhook.github.secret"] = options.webhook_secret
     return data
 
+
+_CHECKSUM = "checksum/webhook-secret"
 
 _WITHOUT_SUBMODULES = {
     "reposerver.enable.git.submodule": "false",

@@ -44,13 +44,15 @@ class DeployKey:
 
 @dataclass(frozen=True)
 class Webhook:
-    """Tells Argo CD of pushes: https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/
+    """Tells Argo CD of pushes, or its ApplicationSet controller of pull requests:
+    https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/
 
     GitHub does not retry failed deliveries; Argo CD then detects the push when it polls.
     """
 
     url: pulumi.Input[str]
-    """Argo CD's `/api/webhook`, at an address for the internet."""
+    """The `/api/webhook` of Argo CD or of its ApplicationSet controller, at an address for the
+    internet."""
     secret: pulumi.Input[str]
     """The same as Argo CD's (`ArgoCdArgs.webhook_secret`)."""
 
@@ -117,6 +119,8 @@ class GitHubDeliveryArgs:
     """Argo CD's key for the repository."""
     webhook: Webhook | None = None
     """Tells Argo CD of pushes."""
+    pull_request_webhook: Webhook | None = None
+    """Tells Argo CD's ApplicationSet controller of pull requests."""
     ruleset: Ruleset | None = None
     """Protects branches."""
     environments: Mapping[str, Environment] = field(default_factory=dict)
@@ -149,19 +153,23 @@ class GitHubDelivery(pulumi.ComponentResource):
                 read_only=True,
                 opts=child_opts,
             )
-        if args.webhook is not None:
-            RepositoryWebhook(
-                f"{name}-webhook",
-                repository=args.repository,
-                events=["push"],
-                configuration=RepositoryWebhookConfigurationArgs(
-                    url=args.webhook.url,
-                    content_type="json",
-                    secret=pulumi.Output.secret(args.webhook.secret),
-                    insecure_ssl=False,
-                ),
-                opts=child_opts,
-            )
+        for key, event, webhook in (
+            ("webhook", "push", args.webhook),
+            ("pull-request-webhook", "pull_request", args.pull_request_webhook),
+        ):
+            if webhook is not None:
+                RepositoryWebhook(
+                    f"{name}-{key}",
+                    repository=args.repository,
+                    events=[event],
+                    configuration=RepositoryWebhookConfigurationArgs(
+                        url=webhook.url,
+                        content_type="json",
+                        secret=pulumi.Output.secret(webhook.secret),
+                        insecure_ssl=False,
+                    ),
+                    opts=child_opts,
+                )
         if args.ruleset is not None:
             self._ruleset(f"{name}-ruleset", args.repository, args.ruleset, child_opts)
         for key, environment in sorted(args.environments.items()):

@@ -26,7 +26,9 @@ from components.argocd import ArgoCd
 from components.cluster import DoksCluster
 from components.github import GitHubDelivery
 from components.project import GitOpsProject
+from components.pull_requests import PullRequestEnvironments
 from components.registry import ContainerRegistry
+from components.sealed_secrets import SealedSecrets
 
 NAME = "doks-gitops"
 """The package's name in the types of the components."""
@@ -38,6 +40,8 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     GitOpsProject,
     GitOpsApplication,
     GitHubDelivery,
+    PullRequestEnvironments,
+    SealedSecrets,
 ]
 
 

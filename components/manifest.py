@@ -1,9 +1,11 @@
-"""Arguments in the form of Argo CD's API."""
+"""Arguments in the form of the APIs of Argo CD and Kubernetes."""
 
+import base64
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import pulumi
 from pydantic.alias_generators import to_camel
 
 
@@ -24,3 +26,13 @@ def as_argo(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [as_argo(item) for item in value]
     return value
+
+
+def encoded(fields: Mapping[str, pulumi.Input[str]]) -> dict[str, pulumi.Output[str]]:
+    """A Secret's `data`. A key that is removed from `stringData` would stay in the cluster."""
+    return {
+        key: pulumi.Output.secret(value).apply(
+            lambda text: base64.b64encode(text.encode()).decode()
+        )
+        for key, value in fields.items()
+    }

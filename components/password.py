@@ -36,3 +36,8 @@ def password_hash(password: str, identity: str) -> str:
 def unknown_secret(known: str, identity: str) -> str:
     """A secret that nobody needs to know, always the same for the same secret and `identity`."""
     return hmac.digest(known.encode(), f"{identity} webhooks".encode(), "sha256").hex()
+
+
+def checksum(known: str, identity: str) -> str:
+    """A text that changes with the secret `known`, too short to tell by it which guess is right."""
+    return hmac.digest(known.encode(), f"{identity} checksum".encode(), "sha256").hex()[:8]

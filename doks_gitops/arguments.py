@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from urllib.parse import urlsplit
 
 import pulumi
 from pydantic import SecretStr
@@ -20,15 +21,18 @@ from components.application import Directory, GitOpsApplicationArgs, Source, Syn
 from components.project import ARGOCD_KINDS, GitOpsProjectArgs
 from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
+from doks_gitops.settings.github import PUBLIC_API
 from doks_gitops.settings.ssh_key import public_key
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from components.argocd import ArgoCdArgs
+    from components.argocd import ArgoCdArgs, ChartSource
     from components.cluster import DoksClusterArgs
     from components.github import GitHubDeliveryArgs
+    from components.pull_requests import PullRequestEnvironmentsArgs
     from components.registry import ContainerRegistryArgs
+    from components.sealed_secrets import SealedSecretsArgs
     from doks_gitops.account import Account
     from doks_gitops.settings import Settings
 
@@ -107,7 +111,11 @@ def cluster_args(
             or account.own_default_vpc(settings, team) is not None
         ),
         adopt=(
-            convert(settings.adopt, Existing, not_copied=("admin_password", "registry", "mark"))
+            convert(
+                settings.adopt,
+                Existing,
+                not_copied=("admin_password", "registry", "mark", "volumes"),
+            )
             if settings.adopt
             else None
         ),
@@ -121,9 +129,9 @@ def argocd_args(
     registry_endpoint: pulumi.Input[str],
 ) -> "ArgoCdArgs":
     """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
-    from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
+    from components.argocd import Admin, ArgoCdArgs, CredentialTemplate, Repository
 
-    argocd, chart = settings.argocd, settings.argocd.chart
+    argocd = settings.argocd
     return convert(
         argocd,
         ArgoCdArgs,
@@ -131,11 +139,7 @@ def argocd_args(
         encrypted=below(settings.encrypted, "argocd"),
         cluster_id=cluster_id,
         kube_context=kube_context,
-        chart=(
-            ChartSource(path=chart.path)
-            if chart.path is not None
-            else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
-        ),
+        chart=chart_source(argocd.chart),
         repositories={
             name: convert(repository, Repository)
             for name, repository in settings.repositories.items()
@@ -149,9 +153,33 @@ def argocd_args(
             Admin,
             adopt=settings.adopt is not None and settings.adopt.admin_password,
         ),
+        restart_for_webhook_secret=settings.pull_requests is not None,
         managed_by_git=argocd.managed_by == "git",
         cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},
+    )
+
+
+def chart_source(chart: model.Chart) -> "ChartSource":
+    """The chart's path, or its repository, name and version."""
+    from components.argocd import ChartSource
+
+    if chart.path is not None:
+        return ChartSource(path=chart.path)
+    return ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
+
+
+def sealed_secrets_args(
+    sealed_secrets: model.SealedSecrets, cluster_id: pulumi.Input[str]
+) -> "SealedSecretsArgs":
+    """Sealed Secrets with the stack's keys."""
+    from components.sealed_secrets import SealedSecretsArgs
+
+    return convert(
+        sealed_secrets,
+        SealedSecretsArgs,
+        cluster_id=cluster_id,
+        chart=chart_source(sealed_secrets.chart),
     )
 
 
@@ -293,13 +321,15 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
 
     github = settings.github
     assert github is not None
-    webhook = deploy_key = None
+    webhook = pull_request_webhook = deploy_key = None
     if github.webhook is not None:
         assert settings.argocd.webhook_secret is not None
         webhook = Webhook(
             url=github.webhook.url or f"{settings.argocd.url}/api/webhook",
             secret=secret(settings.argocd.webhook_secret),
         )
+        if settings.pull_requests is not None:
+            pull_request_webhook = replace(webhook, url=settings.pull_requests.webhook_url)
     if github.deploy_key is not None:
         credentials = settings.repositories[github.deploy_key].credentials
         assert credentials is not None
@@ -314,6 +344,35 @@ def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
         not_copied=("owner", "token", "base_url"),
         deploy_key=deploy_key,
         webhook=webhook,
+        pull_request_webhook=pull_request_webhook,
+    )
+
+
+def pull_requests_args(
+    settings: "Settings", argocd_namespace: pulumi.Input[str]
+) -> "PullRequestEnvironmentsArgs":
+    """The environments of pull requests."""
+    from components.pull_requests import PullRequestEnvironmentsArgs
+
+    pull_requests, github, project = settings.pull_requests, settings.github, settings.project
+    assert pull_requests is not None
+    assert github is not None
+    assert project is not None
+    application = settings.applications[pull_requests.application]
+    encrypted = below(settings.encrypted, "applications")
+    server = urlsplit(github.base_url)
+    return convert(
+        pull_requests,
+        PullRequestEnvironmentsArgs,
+        # `bin/platform pull-requests` uses them.
+        not_copied=("application", "webhook_url", "time_to_live", "at_once", "service", "port"),
+        project_name=project.name,
+        argocd_namespace=argocd_namespace,
+        owner=github.owner,
+        repository=github.repository,
+        source=_source(settings, application, below(encrypted, pull_requests.application)),
+        # As the events of a GitHub Enterprise Server name it: Argo CD compares them.
+        api_url=None if github.base_url == PUBLIC_API else f"{server.scheme}://{server.netloc}/",
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +17,7 @@ import requests
 from github import Auth, Github, GithubException
 from github.Issue import Issue
 from github.IssueComment import IssueComment
+from github.PullRequest import PullRequest as GithubPullRequest
 from github.Requester import (
     HTTPRequestsConnectionClass,
     HTTPSRequestsConnectionClass,
@@ -46,6 +49,20 @@ class GitHubError(PlatformError):
     """GitHub can't be reached, or refused a request."""
 
 
+@dataclass(frozen=True)
+class PullRequest:
+    """A pull request."""
+
+    number: int
+    branch: str
+    """The branch that it proposes, in the repository or in the fork."""
+    commit: str
+    labels: frozenset[str]
+    fork: str | None
+    """OWNER/NAME of the fork that it comes from; None: from the repository itself. A deleted fork
+    is a fork."""
+
+
 class Repository:
     """A repository, as the token of a workflow or of a person sees it.
 
@@ -62,6 +79,7 @@ class Repository:
                 " could read the token on its way.",
                 "export GITHUB_API_URL=https://HOST/api/v3",
             )
+        self.name = name
         self._token = token
         self._owner = name.partition("/")[0]
         self._where = f"{name} at {api_url}"
@@ -90,18 +108,66 @@ class Repository:
         api_url = os.environ.get("GITHUB_API_URL") or "https://api.github.com"
         return cls(os.environ["GITHUB_REPOSITORY"], os.environ["GITHUB_TOKEN"], api_url)
 
+    def open_pull_requests(self) -> list[PullRequest]:
+        """The open pull requests."""
+        with self._errors("list the pull requests"):
+            return [_pull_request(pull) for pull in self._repository.get_pulls(state="open")]
+
+    def labeled_at(self, pull_request: int, label: str) -> datetime | None:
+        """When the pull request got the label last; None if it never did.
+
+        https://docs.github.com/en/rest/issues/events
+        """
+        with self._errors(f"read the events of pull request {pull_request}"):
+            times = [
+                event.created_at
+                for event in self._repository.get_issue(pull_request).get_events()
+                if event.event == "labeled" and event.label.name == label
+            ]
+        return max(times, default=None)
+
+    def remove_label(self, pull_request: int, label: str) -> None:
+        """Take the label of a pull request, if it still has it."""
+        with self._errors(f"take the label of pull request {pull_request}"):
+            try:
+                self._repository.get_issue(pull_request).remove_from_labels(label)
+            except GithubException as error:
+                if error.status != 404:
+                    raise
+
+    def branch_commit(self, branch: str) -> str | None:
+        """The commit of a branch of the repository itself; None if there is no such branch."""
+        with self._errors(f"read the branch {branch}"):
+            try:
+                return self._repository.get_branch(branch).commit.sha
+            except GithubException as error:
+                if error.status != 404:
+                    raise
+                return None
+
     def comment(self, pull_request: int, name: str, text: str) -> str:
         """Write the comment `name` on a pull request, or rewrite the token's own; returns its
         URL."""
-        marker = MARKER.format(name=name)
-        body = f"{marker}\n{text}"
         with self._errors(f"comment on pull request {pull_request}"):
             issue = self._repository.get_issue(pull_request)
-            for comment in issue.get_comments():
-                if self._is_own(comment, marker):
+            body = f"{MARKER.format(name=name)}\n{text}"
+            comment = self._rewrite(issue, name, body) or issue.create_comment(body)
+            return comment.html_url
+
+    def update_comment(self, pull_request: int, name: str, text: str) -> None:
+        """Rewrite the token's own comment `name` on a pull request, if there is one."""
+        with self._errors(f"comment on pull request {pull_request}"):
+            issue = self._repository.get_issue(pull_request)
+            self._rewrite(issue, name, f"{MARKER.format(name=name)}\n{text}")
+
+    def _rewrite(self, issue: Issue, name: str, body: str) -> IssueComment | None:
+        """The token's own comment `name` with a new body; None if there is none."""
+        for comment in issue.get_comments():
+            if self._is_own(comment, MARKER.format(name=name)):
+                if comment.body != body:
                     comment.edit(body)
-                    return comment.html_url
-            return issue.create_comment(body).html_url
+                return comment
+        return None
 
     def check(self, commit: str, name: str, title: str, text: str, *, passed: bool) -> str:
         """Write the check `name` on a commit, in place of an earlier one; returns its URL. Only the
@@ -232,6 +298,14 @@ class Repository:
                 f"GitHub refused to {action} ({self._where}): {error.status} {_message(error)}.",
                 _FIXES.get(error.status),
             ) from None
+
+
+def _pull_request(pull: GithubPullRequest) -> PullRequest:
+    # GitHub's answer has no repository if the fork was deleted.
+    head = (pull.raw_data["head"].get("repo") or {}).get("full_name")
+    fork = None if head == pull.raw_data["base"]["repo"]["full_name"] else head or "(deleted)"
+    labels = frozenset(label.name for label in pull.labels)
+    return PullRequest(pull.number, pull.head.ref, pull.head.sha, labels, fork)
 
 
 def _message(error: GithubException) -> str:

@@ -54,10 +54,9 @@ from sandbox.git import GitServer
 from sandbox.github.app import PERMISSIONS
 from sandbox.github.app import create_app as create_github
 from sandbox.github.control import control_routes
-from sandbox.github.host import BASE, GitHub
-from sandbox.github.operations import PREFIX
+from sandbox.github.host import PREFIX, GitHub
 from sandbox.github.state import OWNER
-from sandbox.ingress import webhook_of_argocd, webhook_url
+from sandbox.ingress import webhook_url, webhooks_of_argocd
 from sandbox.paths import DAEMON_LOCK, REPOSITORY, Home, write_private
 from sandbox.plugins import loaded
 from sandbox.processes import Process, free_port, started_at
@@ -133,7 +132,7 @@ class Sandbox:
             Route("/status", self._get_status),
             Route("/clusters", self._get_clusters),
             Route("/config", self._get_config),
-            Mount("/github", routes=control_routes(self.github.state)),
+            Mount("/github", routes=control_routes(self.github)),
             Route("/webhooks", self._set_webhooks, methods=["POST"]),
             Route("/repository", self._get_repository, methods=["GET"]),
             Route("/repository", self._set_repository, methods=["POST"]),
@@ -155,10 +154,10 @@ class Sandbox:
                     middleware=[Middleware(TokenRequired, token=self.token)],
                 ),
                 Mount("/git", self.git.app),
-                Mount(BASE, create_github(self.github)),
+                Mount(PREFIX, create_github(self.github)),
                 Mount("/charts", repository(self.charts)),
                 *self.private_charts.routes,
-                webhook_of_argocd(self.account, self.backend),
+                *webhooks_of_argocd(self.account, self.backend),
                 webhook_route(self.account),
                 # Last, because it answers every other path with DigitalOcean's 404.
                 Mount("/", create_app(self.account, self.clusters)),
@@ -255,7 +254,7 @@ class Sandbox:
             values["github"] = {
                 "owner": OWNER,
                 "repository": MONOREPO,
-                "baseUrl": f"{self.url}{BASE}/",
+                "baseUrl": f"{self.url}/",
                 "webhook": {"url": webhook_url(self.url, cluster_of(stack))},
             }
             secret_values["argocd.webhookSecret"] = self._webhook_secret.read_text()
@@ -469,7 +468,7 @@ def _announce(home: Home, sandbox: Sandbox) -> None:
         "url": sandbox.url,
         "token": sandbox.token,
         "github": {
-            "api": f"{sandbox.url}{BASE}{PREFIX}",
+            "api": f"{sandbox.url}{PREFIX}",
             "repository": f"{OWNER}/{MONOREPO}",
             "token": sandbox.github_token,
         },

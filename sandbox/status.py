@@ -8,6 +8,7 @@ import psutil
 
 from sandbox.cluster.api import Api, ApiError, Object
 from sandbox.cluster.backend import Clusters as Backend
+from sandbox.cluster.roles import Role
 from sandbox.digitalocean.models import Cluster
 from sandbox.digitalocean.state import AccountState
 
@@ -71,7 +72,7 @@ async def _cluster(cluster: Cluster, backend: Backend) -> Status:
         "endpoint": cluster.endpoint,
         "ca_certificate": cluster.ca_certificate,
         "nodes": sum(len(pool.nodes) for pool in cluster.node_pools),
-        "argocd_url": backend.server_url(cluster.id),
+        "argocd_url": backend.url_of(cluster.id, Role.SERVER),
         "argocd": await _argocd(api) if api else [],
         "applications": await _applications(api) if api else [],
     }

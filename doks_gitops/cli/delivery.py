@@ -14,6 +14,7 @@ import typer
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.cli.output import publish
+from doks_gitops.cli.volumes import record_after
 from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
 
@@ -124,6 +125,7 @@ def deploy(
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
     target.up(policy_pack=PACK)
+    record_after(target)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
 
@@ -214,17 +216,21 @@ def drift(
 ) -> None:
     """Show what was changed in each stack since its last deployment.
 
-    Compares with the program of the deployed commit. Drift is no failure; a stack that can't be
-    compared is one, and no drift.
+    Compares with the program of the deployed commit. A node pool that the state does not have is
+    drift, too. Drift is no failure; a stack that can't be compared is one, and no drift.
     """
     from doks_gitops.ci.preview import drift as run
     from doks_gitops.ci.preview import of_stacks
     from doks_gitops.ci.report import comment
 
     results = of_stacks(stacks or ENVIRONMENTS, cwd, run)
-    drifted = [result.stack for result in results if result.changes]
+    drifted = [result.stack for result in results if result.changes or result.orphans]
     failed = [result for result in results if result.error]
     title = f"Drift in {', '.join(drifted)}" if drifted else "No drift"
+    if failed:
+        not_compared = f"{', '.join(result.stack for result in failed)} could not be compared"
+        compared = drifted or len(failed) < len(results)
+        title = f"{title}; {not_compared}" if compared else f"❌ {not_compared}"
     text = comment(results, title)
     _publish(results, text, as_json=as_json)
     if issue:
@@ -232,7 +238,8 @@ def drift(
 
         repository = Repository.from_environment()
         if drifted:
-            text += "\n`pulumi up --refresh --stack STACK` removes the drift.\n"
+            if any(result.changes for result in results):
+                text += "\n`pulumi up --refresh --stack STACK` reverts the changes.\n"
             _report(repository.issue(_DRIFT, title, text))
         elif not failed:
             repository.close_issue(_DRIFT, "There is no drift any more.")

@@ -205,6 +205,13 @@ def layout(
             metavar="@ORG/TEAM", help="GitHub team that owns the platform's folders (CODEOWNERS)."
         ),
     ] = None,
+    limits: Annotated[
+        bool,
+        typer.Option(
+            "--limits",
+            help="Write only the chart with the limits of pull requests' environments.",
+        ),
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if something in Git is wrong.")
     ] = False,
@@ -225,6 +232,18 @@ def layout(
                 raise typer.Exit(1)
             return
         tree.check_ready(pull_request=pull_request)
+        if limits:
+            from doks_gitops.promotion.pull_requests import chart_of_limits, read_settings
+
+            settings, _, _ = read_settings(cwd, stack)
+            _note(f"who may commit to {settings.limits_path} sets these limits (CODEOWNERS).")
+            _show_and_publish(
+                chart_of_limits(tree, settings),
+                f"{settings.limits_path} is there already.",
+                dry_run=dry_run,
+                pull_request=pull_request,
+            )
+            return
         proposal, notes = scaffold(
             tree,
             stack,
@@ -244,6 +263,48 @@ def layout(
             dry_run=dry_run,
             pull_request=pull_request,
         )
+
+
+@app.command(
+    name="pull-requests",
+    epilog=examples(
+        ("bin/platform pull-requests --stack dev", "All of them."),
+        ("bin/platform pull-requests --stack dev --number 7 --wait 300", "Wait for one."),
+    ),
+)
+def review_pull_requests(
+    stack: options.Stack,
+    number: Annotated[
+        int | None,
+        typer.Option("--number", metavar="NUMBER", help="Tell only on this pull request."),
+    ] = None,
+    wait: Annotated[
+        int,
+        typer.Option(
+            "--wait", metavar="SECONDS", min=0, help="How long to wait for what was asked for."
+        ),
+    ] = 0,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Tell on each pull request what its environment is like, and take the label of those whose
+    time is over, that are too many, or that are an unapproved fork's.
+
+    With --wait: fails if an environment is not Healthy, or not gone, in this time.
+    """
+    from doks_gitops.github import Repository
+    from doks_gitops.promotion.cluster import connected
+    from doks_gitops.promotion.pull_requests import check_repository, read_settings, review
+
+    settings, environment, name = read_settings(cwd, stack)
+    repository = Repository.from_environment()
+    check_repository(repository, name)
+    with connected(stack, cwd) as cluster:
+        reports = review(
+            repository, cluster, settings, environment=environment, number=number, wait=wait
+        )
+    print(*(f"pull request {item.number}: {item.text}\n" for item in reports), sep="\n", end="")
+    if wait and not all(item.settled for item in reports):
+        raise typer.Exit(1)
 
 
 def _show_and_publish(

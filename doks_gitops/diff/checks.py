@@ -117,6 +117,27 @@ def _fixed_fields(change: Change) -> Sequence[str]:
     return _FIXED.get(group_kind, ())
 
 
+def plain_secret(change: Change, application: Declared, *, sealed: bool) -> Iterator[Finding]:
+    """A Secret whose values are in clear in Git. `sealed`: whether the stack has sealed secrets, so
+    that only a chart may make one: its values may be random."""
+    item = change.new or {}
+    has_values = any(
+        value for field in ("data", "stringData") for value in (item.get(field) or {}).values()
+    )
+    if (change.key.group, change.key.kind) != ("", "Secret") or not has_values:
+        return
+    labels = (item.get("metadata") or {}).get("labels") or {}
+    of_chart = labels.get("app.kubernetes.io/managed-by") == "Helm" or any(
+        "chart" in source or "helm" in source for source in application.sources
+    )
+    yield Finding(
+        application.name,
+        f"{change.key} has values in clear, for everybody who can read the application's sources."
+        " Seal it: bin/platform seal",
+        mandatory=sealed and not of_chart,
+    )
+
+
 def _value_at(item: Object, path: str) -> Any:
     value: Any = item
     for name in path.split("."):

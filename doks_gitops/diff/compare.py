@@ -187,6 +187,8 @@ class Comparison:
             if after is None:
                 continue
             yield from checks.immutable(change, declared)
+            sealed = env is not None and env.sealed_secrets
+            yield from checks.plain_secret(change, declared, sealed=sealed)
             yield from schemas.invalid(change, declared, version, crds)
             yield from schemas.unknown_kind(change, declared, version, crds)
         if self.tags is not None:

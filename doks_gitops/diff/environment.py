@@ -79,6 +79,8 @@ class Environment:
     """Namespace of Argo CD."""
     urls: frozenset[str] = frozenset()
     """URLs of the stack file's repositories and of its credential templates."""
+    sealed_secrets: bool = False
+    """Whether the stack has sealed secrets."""
 
     @property
     def monorepos(self) -> frozenset[str]:
@@ -125,7 +127,11 @@ def read(stack: str, folder: Path) -> Environment | None:
         **content,
         "argocd": Argocd.model_construct(**read_from_argocd),
     }
-    return replace(_environment(Settings.model_construct(**parts)), urls=frozenset(_urls(values)))
+    return replace(
+        _environment(Settings.model_construct(**parts)),
+        urls=frozenset(_urls(values)),
+        sealed_secrets=f"{NAMESPACE}:sealedSecrets" in values,
+    )
 
 
 def _urls(values: Mapping[str, Any]) -> Iterator[str]:

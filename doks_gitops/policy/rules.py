@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from components.names import CLUSTER_NAMESPACES
+from components.names import CLUSTER_NAMESPACES, PULL_REQUEST_NAMESPACES
 from doks_gitops.environments import is_production
 
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
@@ -241,6 +241,8 @@ def project_has_no_wildcard(project: Resource) -> Iterator[str]:
         for path, value in _texts(f"spec.{limit}", project.at("spec", limit)):
             # In a URL, `?` and `[` are no patterns. `!` excludes, which allows all others.
             is_url = limit == "sourceRepos" or path.endswith(".server")
+            if value == PULL_REQUEST_NAMESPACES and not project.in_production:
+                continue
             if value.startswith("!") or not set("*" if is_url else "*?[{").isdisjoint(value):
                 yield f'{path} is "{value}"; name each one that the environment needs.'
 
@@ -308,6 +310,24 @@ def project_makes_no_cluster_roles(project: Resource) -> Iterator[str]:
                 "away from project.clusterResources, or add it to `allowed` of this rule in "
                 "doks_gitops/policy/config.json."
             )
+
+
+def project_denies_plain_secrets(project: Resource) -> Iterator[str]:
+    """Argo CD then refuses Secrets in Git, and not those that a controller makes."""
+    allowed = project.at("spec", "namespaceResourceWhitelist")
+    denied = project.at("spec", "namespaceResourceBlacklist") or ()
+    may_bring = allowed is None or any(map(_is_secret, allowed))
+    if project.config.get("required") and may_bring and not any(map(_is_secret, denied)):
+        yield (
+            "Its applications may bring Secrets that are in clear in Git; add {kind: Secret} to "
+            "project.deniedNamespaceResources, and seal them: bin/platform seal."
+        )
+
+
+def _is_secret(kind: Mapping[str, Any]) -> bool:
+    return fnmatchcase("", kind.get("group") or "") and fnmatchcase(
+        "Secret", kind.get("kind") or ""
+    )
 
 
 _LIMITS = (
@@ -453,6 +473,13 @@ RULES = (
         (PROJECT,),
         project_makes_no_cluster_roles,
         config=_ALLOWED,
+    ),
+    Rule(
+        "project-denies-plain-secrets",
+        "No application brings a Secret that everybody who reads the repository can read.",
+        (PROJECT,),
+        project_denies_plain_secrets,
+        config={"required": {"type": "boolean", "default": False}},
     ),
     Rule(
         "project-has-no-wildcard",

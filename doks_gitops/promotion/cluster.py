@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Application:
     health: str
     errors: tuple[str, ...] = ()
     """What Argo CD can't do, in its own words, such as reading a repository."""
+    urls: tuple[str, ...] = ()
+    """Addresses of its Ingresses and load balancers."""
 
     @property
     def short_name(self) -> str:
@@ -69,6 +72,46 @@ def delivery(stack: str, folder: Path) -> Delivery:
 
     `folder`: the project's folder.
     """
+    with connected(stack, folder) as cluster:
+        return cluster.delivery()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster of a stack, as long as it is `connected`."""
+
+    folder: Path
+    kubeconfig: Path
+    argocd_namespace: str
+    context: str
+    """The context of the cluster in a person's kubeconfig."""
+
+    def delivery(self) -> Delivery:
+        """What Argo CD has in it now. Raises `ClusterUnreachable`."""
+        context = ["--kubeconfig", str(self.kubeconfig), "--namespace", self.argocd_namespace]
+        kinds = "applications.argoproj.io,applicationsets.argoproj.io"
+        query = ["get", kinds, "--output", "json"]
+        timeout = ["--request-timeout", REQUEST_TIMEOUT]
+        answer = json.loads(_kubectl(self.folder, *context, *query, *timeout))
+        by_kind: dict[str, list[Mapping[str, Any]]] = {"Application": [], "ApplicationSet": []}
+        for manifest in answer["items"]:
+            by_kind[manifest["kind"]].append(manifest)
+        return Delivery(
+            sorted(
+                map(_application, by_kind["Application"]), key=lambda application: application.name
+            ),
+            {
+                manifest["metadata"]["name"]: " ".join(condition["message"].split())
+                for manifest in by_kind["ApplicationSet"]
+                for condition in (manifest.get("status") or {}).get("conditions") or ()
+                if (condition["type"], condition["status"]) == ("ErrorOccurred", "True")
+            },
+        )
+
+
+@contextmanager
+def connected(stack: str, folder: Path) -> Iterator[Cluster]:
+    """The stack's cluster. Raises `ClusterUnreachable`. `folder`: the project's folder."""
     try:
         outputs = Stack(stack, folder).outputs()
     except PulumiError as error:
@@ -80,23 +123,12 @@ def delivery(stack: str, folder: Path) -> Delivery:
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as kubeconfig:
         kubeconfig.write(outputs["kubeconfig"])
         kubeconfig.flush()
-        context = ["--kubeconfig", kubeconfig.name, "--namespace", outputs["argocdNamespace"]]
-        kinds = "applications.argoproj.io,applicationsets.argoproj.io"
-        query = ["get", kinds, "--output", "json"]
-        timeout = ["--request-timeout", REQUEST_TIMEOUT]
-        answer = json.loads(_kubectl(folder, *context, *query, *timeout))
-    by_kind: dict[str, list[Mapping[str, Any]]] = {"Application": [], "ApplicationSet": []}
-    for manifest in answer["items"]:
-        by_kind[manifest["kind"]].append(manifest)
-    return Delivery(
-        sorted(map(_application, by_kind["Application"]), key=lambda application: application.name),
-        {
-            manifest["metadata"]["name"]: " ".join(condition["message"].split())
-            for manifest in by_kind["ApplicationSet"]
-            for condition in (manifest.get("status") or {}).get("conditions") or ()
-            if (condition["type"], condition["status"]) == ("ErrorOccurred", "True")
-        },
-    )
+        yield Cluster(
+            folder,
+            Path(kubeconfig.name),
+            outputs["argocdNamespace"],
+            outputs.get("kubeContext", ""),
+        )
 
 
 def _kubectl(folder: Path, *words: str) -> str:
@@ -122,6 +154,7 @@ def _application(manifest: Mapping[str, Any]) -> Application:
         namespace=manifest["metadata"]["namespace"],
         project=manifest["spec"]["project"],
         revision=sync.get("revision") or next(iter(sync.get("revisions") or []), None),
+        urls=tuple((status.get("summary") or {}).get("externalURLs") or ()),
         images=tuple((status.get("summary") or {}).get("images") or ()),
         sync=sync.get("status", "Unknown"),
         health=(status.get("health") or {}).get("status", "Unknown"),

@@ -13,6 +13,9 @@ from pydantic import Field
 from doks_gitops.settings import scalars
 from doks_gitops.settings.base import ListOf, Model, Violation, one_of
 
+PUBLIC_API = "https://api.github.com/"
+"""The API of github.com."""
+
 MOST_REVIEWERS = 6
 """Most reviewers of an environment, users and teams together
 (https://docs.github.com/en/actions/reference/workflows-and-actions/deployments-and-environments)."""
@@ -131,7 +134,7 @@ class GitHub(Model):
         "PULUMI_GITHUB_TOKEN or, outside of workflows, GITHUB_TOKEN."
     )
     base_url: scalars.ApiEndpoint = Field(
-        default="https://api.github.com/",
+        default=PUBLIC_API,
         description="API of github.com, or address of a GitHub Enterprise Server. The environment "
         "variable GITHUB_BASE_URL replaces the default.",
     )

@@ -14,7 +14,8 @@ from ipaddress import IPv4Network
 
 from pydantic.alias_generators import to_camel
 
-from components.names import CLUSTER_NAMESPACES
+from components.names import CLUSTER_NAMESPACES, PULL_REQUEST_NAMESPACES
+from doks_gitops.environments import is_production
 from doks_gitops.settings import network
 from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.cluster_options import ControlPlaneFirewall
@@ -32,8 +33,11 @@ from doks_gitops.settings.model import (
     Registry,
     Repository,
     ResourceKind,
+    SealedSecrets,
     Source,
+    Volumes,
 )
+from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
 from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
@@ -60,6 +64,9 @@ class ValidSections:
     project: Project | None = None
     app_of_apps: AppOfApps | None = None
     github: GitHub | None = None
+    pull_requests: PullRequests | None = None
+    sealed_secrets: SealedSecrets | None = None
+    volumes: Volumes | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
@@ -79,14 +86,20 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
     yield from _templates_of_another_type(sections)
+    if sections.sealed_secrets is not None:
+        yield from _namespace_of_keys(sections.sealed_secrets.namespace, sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
+    if sections.pull_requests is not None:
+        yield from _pull_requests(sections.pull_requests, sections)
     if sections.cluster is not None and sections.cluster.control_plane_firewall is not None:
         yield from _own_address(sections.cluster.control_plane_firewall)
     if sections.cluster is not None and sections.argocd is not None:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
     if sections.argocd is not None:
         yield from _unsigned_webhooks(sections.argocd)
+    if sections.cluster is not None and sections.volumes is not None:
+        yield from _destroyed_volumes(sections.cluster)
 
 
 def between_stacks(
@@ -168,6 +181,19 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                 )
 
 
+def _namespace_of_keys(namespace: str, sections: ValidSections) -> Iterator[Violation]:
+    """Who may deploy to the namespace of the keys can read all secrets."""
+    at = ("sealedSecrets", "namespace")
+    if sections.argocd is not None and sections.argocd.namespace == namespace:
+        yield Violation(at, "a namespace of its own", f'"{namespace}", the namespace of Argo CD')
+    elif sections.project is not None and permits_namespace(sections.project.namespaces, namespace):
+        yield Violation(
+            at,
+            "a namespace that the project does not deploy to",
+            f'"{namespace}", in which the applications could read the keys',
+        )
+
+
 def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
     if argocd.url is not None and not argocd.admin.enabled and argocd.webhook_secret is None:
         yield Violation(
@@ -195,6 +221,68 @@ def _github(github: GitHub, sections: ValidSections) -> Iterator[Violation]:
             )
     if github.deploy_key is not None:
         yield from _deploy_key(github.deploy_key, sections)
+
+
+def _pull_requests(pull_requests: PullRequests, sections: ValidSections) -> Iterator[Violation]:
+    if is_production(sections.environment):
+        yield Violation(
+            at=("pullRequests",),
+            got=f"an object, in {sections.environment or 'an unknown environment'}",
+            expected="no such key: a pull request's branch is not reviewed yet",
+        )
+    webhook = sections.github.webhook if sections.github is not None else None
+    if webhook is None:
+        yield Violation(
+            at=("pullRequests",),
+            got="an object, without github.webhook",
+            expected="github.webhook too, by which Argo CD learns of a push to a branch",
+        )
+    elif sections.argocd is not None:
+        pushes = webhook.url or f"{sections.argocd.url}/api/webhook"
+        if pull_requests.webhook_url == pushes:
+            yield Violation(
+                at=("pullRequests", "webhookUrl"),
+                got=f'"{pushes}", to which github.webhook goes',
+                expected="another address: that of the ApplicationSet controller",
+            )
+    for name, application in sections.applications.items():
+        if fnmatchcase(application.namespace, PULL_REQUEST_NAMESPACES):
+            yield Violation(
+                at=("applications", name, "namespace"),
+                got=f'"{application.namespace}", beside pullRequests',
+                expected=f"a namespace that is not {PULL_REQUEST_NAMESPACES}, which are those of "
+                "pull requests",
+            )
+    yield from _pull_request_application(pull_requests.application, sections)
+
+
+def _pull_request_application(name: str, sections: ValidSections) -> Iterator[Violation]:
+    at = ("pullRequests", "application")
+    if name not in sections.application_names:
+        yield Violation(
+            at=at, got=f'"{name}"', expected=_one_of_names(name, sections.application_names)
+        )
+        return
+    application = sections.applications.get(name)
+    if application is None:
+        return
+    if application.path is None or application.helm or application.directory:
+        yield Violation(
+            at=at,
+            got=f'"{name}", which is no Kustomize overlay with one source',
+            expected="an application with a path, and without helm, directory and sources",
+        )
+        return
+    repository = sections.repositories.get(application.repository or "")
+    if repository is None or sections.github is None:
+        return
+    if _normal(repository.url).rpartition("/")[2] != sections.github.repository.lower():
+        yield Violation(
+            at=at,
+            got=f'"{name}", of the repository {repository.url}',
+            expected=f"an application in {sections.github.owner}/{sections.github.repository}, the "
+            "repository that github names",
+        )
 
 
 def _deploy_key(name: str, sections: ValidSections) -> Iterator[Violation]:
@@ -247,6 +335,16 @@ def _own_address(firewall: ControlPlaneFirewall) -> Iterator[Violation]:
             got=f"{', '.join(firewall.allowed_addresses)}; this machine has the address {own}",
             expected="a list with the address of this machine, which could not reach the cluster "
             "otherwise",
+        )
+
+
+def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
+    if cluster.protect and cluster.destroy_associated_resources:
+        yield Violation(
+            at=("cluster", "destroyAssociatedResources"),
+            got="true, with volumes and protect: true",
+            expected="false: the volumes of a protected cluster are not destroyed with it",
+            example="false",
         )
 
 

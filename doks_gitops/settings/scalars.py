@@ -27,7 +27,7 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from components.names import CLUSTER_NAMESPACES
-from doks_gitops.settings import cron
+from doks_gitops.settings import cron, sealing_key
 
 RULE_VIOLATION = "rule_violation"
 """Type of the pydantic error for a text that violates its `Rule`."""
@@ -816,6 +816,9 @@ Image = Annotated[
         ),
     ),
 ]
+ImageName = Annotated[
+    str, Rule("the name of an image in an overlay, such as frontend", Pattern(_IMAGE))
+]
 NamePrefix = Annotated[
     str,
     Rule(
@@ -879,6 +882,19 @@ ActionsVariable = Annotated[
         lambda text: _fits_on_github(text) and _is_text(text),
     ),
 ]
+Processors = Annotated[
+    str,
+    Rule("a number of processors, such as 2 or 500m, in quotes", Pattern(r"[1-9][0-9]{0,5}m?", 7)),
+]
+Memory = Annotated[str, Rule("a size, such as 512Mi or 4Gi", Pattern(r"[1-9][0-9]{0,5}[MGT]i", 8))]
+Storage = Annotated[str, Rule("a size, such as 10Gi; or 0", Pattern(r"0|[1-9][0-9]{0,5}[MGT]i", 8))]
+PullRequestLabel = Annotated[
+    str,
+    Rule(
+        "a label: at most 40 characters, in one line, without a comma",
+        lambda text: _is_line(text) and len(text) <= 40 and "," not in text,
+    ),
+]
 WebhookSecret = Annotated[
     SecretStr,
     Rule(
@@ -893,6 +909,15 @@ PrivateKey = Annotated[
         "a private key in PEM form without a passphrase: -----BEGIN ... PRIVATE KEY----- to "
         "-----END ... PRIVATE KEY-----, line ends kept",
         _is_private_key,
+    ),
+]
+SealingCertificate = Annotated[
+    str,
+    Rule(
+        f"one certificate in PEM form of an RSA key of at least {sealing_key.SMALLEST} bits, as "
+        "`bin/platform sealing-keys` makes it",
+        sealing_key.is_certificate,
+        is_sensitive=lambda text: "PRIVATE KEY" in text,
     ),
 ]
 AdminPassword = Annotated[

@@ -1,4 +1,4 @@
-"""Runs the pods of Argo CD in one cluster as processes on this machine."""
+"""Runs the pods of Argo CD and of Sealed Secrets in one cluster as processes on this machine."""
 
 import asyncio
 import hashlib
@@ -36,7 +36,7 @@ _SERVICES = (Role.REDIS, Role.REPO_SERVER, Role.SERVER)
 
 
 class Kubelet:
-    """Runs the pods that have a role in Argo CD (`role_of`), in every namespace.
+    """Runs the pods that have a role (`role_of`), in every namespace.
 
     A pod's process starts when the pod is scheduled, starts again when it ends, and is stopped when
     the pod is deleted. The pod is ready when its process is. `plane` must have been started.
@@ -59,14 +59,15 @@ class Kubelet:
         """The pods whose processes are running."""
         return tuple(self._runs.values())
 
-    def server_url(self, namespace: str | None = None) -> str | None:
-        """URL of Argo CD's API in that namespace (None: in any). It stays the same for the
-        cluster's life; None while no argocd-server is ready.
+    def url_of(self, role: Role, namespace: str | None = None) -> str | None:
+        """URL of a part of Argo CD in that namespace (None: in any): its API, or the webhooks of
+        its ApplicationSet controller. It stays the same for the cluster's life; None while the part
+        is not ready.
         """
         for run in self._runs.values():
-            if run.role is Role.SERVER and run.ready and namespace in (None, run.namespace):
+            if run.role is role and run.ready and namespace in (None, run.namespace):
                 assert run.program is not None
-                port = self._relays[run.namespace, Role.SERVER].port
+                port = self._relays[run.namespace, role].port
                 return f"{'https' if run.program.tls else 'http'}://127.0.0.1:{port}"
         return None
 
@@ -83,6 +84,7 @@ class Kubelet:
             server=self._plane.server,
             ca_file=self._plane.certificates.ca_file,
             bin_dir=self._tools.bin_dir,
+            path=self._tools.path,
             pods=pods,
             logs=logs,
             sockets=_short_folder(self._plane.folder),
@@ -142,12 +144,17 @@ class Kubelet:
         namespace = pod["metadata"]["namespace"]
         if role is Role.SERVER:
             await self._forward(pod)
-        ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
+        elif role is Role.APPLICATIONSET_CONTROLLER:
+            await self._relay(namespace, role)
+        services = None
+        if role is not Role.SEALED_SECRETS:
+            ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
+            services = Services(redis=ports[Role.REDIS], repo_server=ports[Role.REPO_SERVER])
         return PodRun(
             pod,
             role,
             self._host,
-            Services(redis=ports[Role.REDIS], repo_server=ports[Role.REPO_SERVER]),
+            services,
             ip=self._address(pod["metadata"]["uid"]),
         )
 

@@ -2,11 +2,10 @@
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount
 
 from sandbox.github.errors import ApiError, on_api_error, on_http_exception
 from sandbox.github.host import GitHub
-from sandbox.github.operations import PREFIX, Operation
+from sandbox.github.operations import Operation
 from sandbox.github.routes import (
     actions,
     checks,
@@ -43,9 +42,8 @@ PERMISSIONS = tuple(
 
 
 def create_app(github: GitHub) -> Starlette:
-    """The API of one organization, at the path that it has on GitHub Enterprise Server."""
-    routes = [operation.route(github) for operation in OPERATIONS]
+    """The API of one organization, to be mounted at `sandbox.github.host.PREFIX`."""
     return Starlette(
-        routes=[Mount(PREFIX, routes=routes)],
+        routes=[operation.route(github) for operation in OPERATIONS],
         exception_handlers={ApiError: on_api_error, HTTPException: on_http_exception},
     )

@@ -1,14 +1,15 @@
-"""Control routes for what GitHub's API can't do: creating users, teams and tokens."""
+"""Control routes for what GitHub's API can't do: create users, teams and tokens, push to forks."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.github.state import GitHubState
+from sandbox.github.host import GitHub
 
 
-def control_routes(state: GitHubState) -> list[Route]:
-    """`/tokens` and `/teams`."""
+def control_routes(github: GitHub) -> list[Route]:
+    """`/tokens`, `/teams` and `/forks`."""
+    state = github.state
 
     async def add_token(request: Request) -> Response:
         """Create a fine-grained token with `permissions` for the user `login` with role `role`."""
@@ -20,7 +21,13 @@ def control_routes(state: GitHubState) -> list[Route]:
         body = await request.json()
         return JSONResponse({"id": state.add_team(body["slug"], body["members"]).id})
 
+    async def push_to_fork(request: Request) -> Response:
+        """See `GitHub.push_to_fork`."""
+        issue = await github.push_to_fork(**await request.json())
+        return JSONResponse({"number": issue.number})
+
     return [
+        Route("/forks", push_to_fork, methods=["POST"]),
         Route("/tokens", add_token, methods=["POST"]),
         Route("/teams", add_team, methods=["POST"]),
     ]

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from sandbox.git import GitServer, GitUser
-from sandbox.git.rules import Rules
+from sandbox.git.rules import NO_COMMIT, Rules
 from sandbox.git.rules import Ruleset as RefRules
-from sandbox.github.models import ROLES, Ruleset
-from sandbox.github.state import GitHubState
+from sandbox.github.models import ROLES, Issue, PullRequest, Ruleset
+from sandbox.github.state import GitHubState, now
 from sandbox.github.webhooks import Webhooks
 
-BASE = "/github"
-"""Path of the emulator, below which GitHub Enterprise Server's paths begin."""
+PREFIX = "/api/v3"
+"""Path of the REST API on GitHub Enterprise Server."""
 
 _ENFORCED = (
     "creation",
@@ -33,13 +33,76 @@ class GitHub:
         self.url = url
         self.git = git
         self.state = GitHubState.load(path)
-        self.webhooks = Webhooks(self.state, git, self.page)
+        self.webhooks = Webhooks(self.state, git, self.page, f"{url}{PREFIX}")
         git.authorizer = self
-        git.on_push = self.webhooks.on_push
+        git.on_push = self._on_push
 
     def page(self, repository: str) -> str:
         """The repository's web address, which is its clone URL without `.git`."""
         return f"{self.url}/git/{repository}"
+
+    async def _on_push(self, repository: str, user: str, ref: str, old: str, new: str) -> None:
+        """See `sandbox.git.server.OnPush`."""
+        await self.webhooks.on_push(repository, user, ref, old, new)
+        record = self.state.repository(repository)
+        for issue in record.issues:
+            pull = issue.pull_request
+            if pull is None or pull.fork or issue.state == "closed":
+                continue
+            if ref != f"refs/heads/{pull.head}":
+                continue
+            with self.state.changing():
+                if new == NO_COMMIT:
+                    issue.state = "closed"
+                else:
+                    pull.head_commit = new
+            action = "closed" if new == NO_COMMIT else "synchronize"
+            self.webhooks.pull_request(record, issue, action, user)
+
+    async def push_to_fork(
+        self, repository: str, login: str, branch: str, base: str, source: str
+    ) -> Issue:
+        """Push the commit of `branch` in the Git folder `source` to a fork of the user `login`, and
+        open a pull request for it unless there is one. As on GitHub, the repository then has the
+        commit too, as `refs/pull/<number>/head`."""
+        record = self.state.repository(repository)
+        issue = next(
+            (
+                issue
+                for issue in record.issues
+                if issue.state == "open"
+                and issue.pull_request is not None
+                and (issue.pull_request.fork, issue.pull_request.head) == (login, branch)
+            ),
+            None,
+        )
+        number = issue.number if issue is not None else len(record.issues) + 1
+        folder, ref = f"--git-dir={self.git.path(repository)}", f"refs/pull/{number}/head"
+        await self.git.git(folder, "fetch", "--quiet", "--force", source, f"{branch}:{ref}")
+        commit = (await self.git.git(folder, "rev-parse", ref)).strip()
+        with self.state.changing():
+            if issue is None:
+                action = "opened"
+                issue = Issue(
+                    id=self.state.new_id(),
+                    number=number,
+                    title=branch,
+                    body=None,
+                    state="open",
+                    user=login,
+                    created_at=now(),
+                    updated_at=now(),
+                    pull_request=PullRequest(
+                        head=branch, fork=login, base=base, head_commit=commit
+                    ),
+                )
+                record.issues.append(issue)
+            else:
+                action = "synchronize"
+                assert issue.pull_request is not None
+                issue.pull_request.head_commit = commit
+        self.webhooks.pull_request(record, issue, action, login)
+        return issue
 
     def user_of(self, repository: str, token: str) -> GitUser | None:
         record = self.state.find_token(token)

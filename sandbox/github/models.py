@@ -172,12 +172,24 @@ class Review(Record):
 
 class PullRequest(Record):
     head: str
-    """A branch of the same repository."""
+    """A branch of the same repository, or of the fork."""
+    fork: str | None = None
+    """Login of the fork's owner. Of a fork, only its commits are emulated."""
     base: str
     head_commit: str
     """The branch's last known commit."""
     merged_commit: str | None = None
     reviews: list[Review] = Field(default_factory=list)
+
+
+class Labeling(Record):
+    """A label that was added or removed."""
+
+    id: int
+    event: Literal["labeled", "unlabeled"]
+    label: str
+    user: str
+    created_at: datetime
 
 
 class Issue(Record):
@@ -192,6 +204,8 @@ class Issue(Record):
     created_at: datetime
     updated_at: datetime
     pull_request: PullRequest | None = None
+    labels: list[str] = Field(default_factory=list)
+    labelings: list[Labeling] = Field(default_factory=list)
 
 
 class Comment(Record):

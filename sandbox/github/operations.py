@@ -17,9 +17,6 @@ from sandbox.github.host import GitHub
 from sandbox.github.models import Environment, Hook, Issue, Repository, Token, User
 from sandbox.github.state import OWNER, GitHubState
 
-PREFIX = "/api/v3"
-"""Path of the REST API on GitHub Enterprise Server."""
-
 _PER_PAGE, _MOST_PER_PAGE = 30, 100
 
 

@@ -17,7 +17,7 @@ import httpx
 
 from sandbox.git import GitServer
 from sandbox.git.rules import NO_COMMIT
-from sandbox.github.models import Delivery, Hook, Repository
+from sandbox.github.models import Delivery, Hook, Issue, PullRequest, Repository
 from sandbox.github.state import OWNER, GitHubState, now
 
 TIMEOUT = 10.0
@@ -34,7 +34,10 @@ _FIELDS = "%x1e%H%x1f%T%x1f%an%x1f%ae%x1f%aI%x1f%cn%x1f%ce%x1f%B%x1f"
 class Webhooks:
     """Delivers in the background; `close` waits for unfinished deliveries."""
 
-    def __init__(self, state: GitHubState, git: GitServer, page: Callable[[str], str]) -> None:
+    def __init__(
+        self, state: GitHubState, git: GitServer, page: Callable[[str], str], api_url: str
+    ) -> None:
+        self._api_url = api_url
         self._state = state
         self._git = git
         self._page = page
@@ -46,6 +49,58 @@ class Webhooks:
         if any(_subscribes(hook, "push") for hook in record.hooks):
             payload = await self._push_payload(record, user, ref, old, new)
             self.send(record, "push", payload)
+
+    def pull_request(
+        self,
+        repository: Repository,
+        issue: Issue,
+        action: str,
+        user: str,
+        label: str | None = None,
+    ) -> None:
+        """Send an event of a pull request. `label`: the one that was added or removed.
+
+        https://docs.github.com/en/webhooks/webhook-events-and-payloads#pull_request
+        """
+        pull = issue.pull_request
+        if pull is None:
+            return
+        sender = self._state.user(user)
+        payload = {
+            "action": action,
+            "number": issue.number,
+            "pull_request": {
+                "number": issue.number,
+                "title": issue.title,
+                "state": issue.state,
+                "user": {"login": issue.user},
+                "html_url": f"{self._page(repository.name)}/pull/{issue.number}",
+                "labels": [{"name": name} for name in issue.labels],
+                "merged": pull.merged_commit is not None,
+                **self.branches(repository, pull),
+            },
+            **({"label": {"name": label}} if label is not None else {}),
+            "repository": self.describe(repository),
+            "sender": {"login": user, "id": sender.id if sender else 0, "type": "User"},
+        }
+        self.send(repository, "pull_request", payload)
+
+    def branches(self, repository: Repository, pull: PullRequest) -> dict[str, Any]:
+        """What a pull request proposes, and for which branch."""
+        owner = pull.fork or OWNER
+        return {
+            "head": {
+                "ref": pull.head,
+                "sha": pull.head_commit,
+                "label": f"{owner}:{pull.head}",
+                "repo": {"full_name": f"{owner}/{repository.name}", "fork": pull.fork is not None},
+            },
+            "base": {
+                "ref": pull.base,
+                "label": f"{OWNER}:{pull.base}",
+                "repo": {"full_name": f"{OWNER}/{repository.name}", "fork": False},
+            },
+        }
 
     def send(
         self, repository: Repository, event: str, payload: dict[str, Any], *, to: Hook | None = None
@@ -82,6 +137,7 @@ class Webhooks:
             "private": not self._git.access(repository.name).public,
             "owner": {"login": OWNER, "id": self._state.data.owner_id, "type": "Organization"},
             "html_url": page,
+            "url": f"{self._api_url}/repos/{OWNER}/{repository.name}",
             "clone_url": f"{page}.git",
             "default_branch": self._git.default_branch(repository.name),
             "archived": False,

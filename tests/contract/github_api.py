@@ -21,9 +21,8 @@ from starlette.routing import Mount, Route
 
 from sandbox.git import GitServer
 from sandbox.github.app import PERMISSIONS, create_app
-from sandbox.github.host import BASE, GitHub
+from sandbox.github.host import PREFIX, GitHub
 from sandbox.github.models import Level, Role
-from sandbox.github.operations import PREFIX
 from sandbox.processes import free_port
 
 T = TypeVar("T")
@@ -108,11 +107,11 @@ class Emulator:
     @property
     def base_url(self) -> str:
         """The provider's `baseUrl`."""
-        return f"{self.url}{BASE}/"
+        return f"{self.url}/"
 
     @property
     def api_url(self) -> str:
-        return f"{self.url}{BASE}{PREFIX}"
+        return f"{self.url}{PREFIX}"
 
     def call(
         self, method: str, path: str, body: object = None, *, token: str | None = None, status: int
@@ -181,7 +180,7 @@ def emulator(folder: Path) -> Iterator[Emulator]:
             Route("/started", started),
             Route("/receiver", receiver.take, methods=["POST"]),
             Mount("/git", git.app),
-            Mount(BASE, create_app(github)),
+            Mount(PREFIX, create_app(github)),
         ]
     )
     web = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from sandbox.cluster.roles import Role
 from tests.contract.built_tools import tools
 from tests.contract.cluster_fixtures import SPEC, Running, running, until
 
@@ -83,7 +84,7 @@ async def test_the_pod_of_every_role_runs_as_a_process(argocd: Running) -> None:
 
 
 async def test_argocd_answers_at_the_server_url(argocd: Running) -> None:
-    url = argocd.clusters.server_url(SPEC.id)
+    url = argocd.clusters.url_of(SPEC.id, Role.SERVER)
     assert url is not None
 
     async with httpx.AsyncClient(verify=False, trust_env=False) as client:

@@ -37,12 +37,15 @@ from components.cluster import (
 )
 from components.github import GitHubDeliveryArgs, Webhook
 from components.project import GitOpsProjectArgs, ResourceKind
+from components.pull_requests import PullRequestEnvironmentsArgs
 from components.registry import ContainerRegistryArgs
+from components.sealed_secrets import SealedSecretsArgs
 from doks_gitops import arguments
 from doks_gitops.account import Account, Version
 from doks_gitops.settings import cluster_options, github, model, schema
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.github import GitHub
+from doks_gitops.settings.pull_requests import PullRequests
 from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import parsed
 
@@ -93,7 +96,7 @@ ROOTS = (
         ControlPlaneFirewall,
         ("own_address", "own_address_unchecked"),
     ),
-    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark")),
+    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes")),
     Pair(
         model.Argocd,
         ArgoCdArgs,
@@ -104,6 +107,7 @@ ROOTS = (
             "cluster_id",
             "kube_context",
             "timeout",
+            "restart_for_webhook_secret",
             "managed_by_git",
             "cluster_labels",
             "cluster_annotations",
@@ -111,6 +115,8 @@ ROOTS = (
     ),
     # The settings have the public repository as default; a component has none.
     Pair(model.Chart, ChartSource, differing=("repository",)),
+    Pair(model.SealedSecretsChart, ChartSource, differing=("repository", "name")),
+    Pair(model.SealedSecrets, SealedSecretsArgs, (), ("cluster_id", "timeout")),
     Pair(model.Repository, Repository),
     Pair(model.CredentialTemplate, CredentialTemplate),
     Pair(model.Admin, Admin, (), ("adopt",)),
@@ -130,7 +136,15 @@ ROOTS = (
         differing=("sources",),
     ),
     Pair(model.PartialSource, Source, ("repository", "version"), ("repo_url", "name")),
-    Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url")),
+    Pair(GitHub, GitHubDeliveryArgs, ("owner", "token", "base_url"), ("pull_request_webhook",)),
+    Pair(
+        PullRequests,
+        PullRequestEnvironmentsArgs,
+        ("application", "webhook_url", "time_to_live", "at_once", "service", "port"),
+        ("project_name", "argocd_namespace", "owner", "repository", "source", "api_url"),
+        # A stack has a default folder; a component has none.
+        differing=("limits_path",),
+    ),
     # The default of the address is derived from Argo CD's.
     Pair(github.Webhook, Webhook, (), ("secret",), differing=("url",)),
 )
@@ -191,6 +205,8 @@ def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -
         model.DigitalOcean,
         model.Vpc,
         model.AppOfApps,
+        model.Volumes,
+        model.Snapshots,
     }
 
 

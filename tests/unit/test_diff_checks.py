@@ -190,9 +190,9 @@ def test_project_that_is_not_there_is_told() -> None:
 
 def test_object_that_its_schema_refuses_is_told_with_the_field() -> None:
     new = item("Service", spec={"ports": [{"port": "http"}], "prots": []})
-    found = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
-    assert any("spec.ports.0.port" in message for message in found)
-    assert any("'prots' was unexpected" in message for message in found)
+    findings = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
+    assert any("spec.ports.0.port" in message for message in findings)
+    assert any("'prots' was unexpected" in message for message in findings)
     valid = item("Service", spec={"ports": [{"port": 80}]})
     assert messages(schemas.invalid(change(None, valid), application(), KUBERNETES)) == []
 
@@ -245,6 +245,35 @@ def test_image_that_the_registry_lacks_is_told() -> None:
         assert registry == "team"
         return {"web": ["v1"], "job": ["v1"]}[repository]
 
-    found = messages(checks.missing_images(application(), [pod, job], tags))
-    assert found[1:] == [f"The registry has no {host}/team/web:v2."]
-    assert "a b is no image reference" in found[0]
+    findings = messages(checks.missing_images(application(), [pod, job], tags))
+    assert findings[1:] == [f"The registry has no {host}/team/web:v2."]
+    assert "a b is no image reference" in findings[0]
+
+
+SECRET = item("Secret", stringData={"password": "hush"})
+OF_CHART = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_plain_secret_is_told_and_refused_in_a_stack_with_sealed_secrets(sealed: bool) -> None:
+    [finding] = checks.plain_secret(change(None, SECRET), application(), sealed=sealed)
+    assert finding.mandatory is sealed
+    assert "Seal it: bin/platform seal" in finding.message
+    assert "hush" not in finding.message
+    of_chart = item("Secret", data={"password": "aHVzaA=="}, metadata=OF_CHART)
+    [finding] = checks.plain_secret(change(None, of_chart), application(), sealed=sealed)
+    assert not finding.mandatory
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (SECRET, None),
+        (None, item("Secret")),
+        (None, item("Secret", data={"filled-in-later": ""})),
+        (None, item("Secret", "example.com/v1", data={"a": "b"})),
+        (None, item("SealedSecret", "bitnami.com/v1alpha1", spec={"encryptedData": {"a": "b"}})),
+    ],
+)
+def test_what_has_no_value_in_clear_is_no_plain_secret(old: Any, new: Any) -> None:
+    assert not list(checks.plain_secret(change(old, new), application(), sealed=True))

@@ -5,8 +5,8 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from sandbox.emulator import Body
-from sandbox.github.errors import invalid
-from sandbox.github.models import Comment, Issue, PullRequest, Repository
+from sandbox.github.errors import ApiError, invalid
+from sandbox.github.models import ROLES, Comment, Issue, Labeling, PullRequest, Repository
 from sandbox.github.operations import Call, Operation, first, iso
 from sandbox.github.routes import REPOSITORY
 from sandbox.github.state import now
@@ -29,6 +29,10 @@ class _UpdateBody(Body):
     title: str | None = None
     body: str | None = None
     state: Literal["open", "closed"] | None = None
+
+
+class _LabelsBody(Body):
+    labels: list[str]
 
 
 class _CommentBody(Body):
@@ -60,11 +64,15 @@ def add_issue(
 async def change_issue(call: Call) -> Issue:
     """Change the issue in the path as the body describes."""
     body, issue = await call.body(_UpdateBody), call.issue
+    before = issue.state
     with call.state.changing():
         issue.title = body.title or issue.title
         issue.body = body.body if body.body is not None else issue.body
         issue.state = body.state or issue.state
         issue.updated_at = now()
+    if issue.state != before:
+        action = "closed" if issue.state == "closed" else "reopened"
+        call.github.webhooks.pull_request(call.repository, issue, action, call.user.login)
     return issue
 
 
@@ -84,6 +92,7 @@ def describe_issue(call: Call, issue: Issue) -> dict[str, Any]:
         "body": issue.body,
         "state": issue.state,
         "user": {"login": issue.user},
+        "labels": [{"name": name} for name in issue.labels],
         "url": address(call, "issue", number=issue.number),
         "html_url": f"{page}/{kind}/{issue.number}",
         "created_at": iso(issue.created_at),
@@ -165,6 +174,59 @@ async def _change_comment(call: Call) -> Response:
     return call.response(_describe_comment(call, comment))
 
 
+def _label(call: Call, event: Literal["labeled", "unlabeled"], name: str) -> None:
+    """Add or remove a label, and tell the webhooks. Needs the role `triage`."""
+    if ROLES.index(call.user.role) < ROLES.index("triage"):
+        raise ApiError(403, "Resource not accessible by personal access token")
+    issue = call.issue
+    with call.state.changing():
+        if event == "labeled":
+            issue.labels.append(name)
+        else:
+            issue.labels.remove(name)
+        issue.labelings.append(
+            Labeling(
+                id=call.state.new_id(),
+                event=event,
+                label=name,
+                user=call.user.login,
+                created_at=now(),
+            )
+        )
+    call.github.webhooks.pull_request(call.repository, issue, event, call.user.login, name)
+
+
+async def _add_labels(call: Call) -> Response:
+    body = await call.body(_LabelsBody)
+    for name in body.labels:
+        if name not in call.issue.labels:
+            _label(call, "labeled", name)
+    return call.response([{"name": name} for name in call.issue.labels])
+
+
+async def _remove_label(call: Call) -> Response:
+    if call.path["name"] not in call.issue.labels:
+        raise ApiError(404, "Label does not exist")
+    _label(call, "unlabeled", call.path["name"])
+    return call.response([{"name": name} for name in call.issue.labels])
+
+
+async def _events(call: Call) -> Response:
+    """https://docs.github.com/en/rest/issues/events, of labels only."""
+    return call.page(
+        [
+            {
+                "id": labeling.id,
+                "event": labeling.event,
+                "label": {"name": labeling.label},
+                "actor": {"login": labeling.user},
+                "created_at": iso(labeling.created_at),
+            }
+            for labeling in call.issue.labelings
+        ]
+    )
+
+
 OPERATIONS = (
     Operation("GET", _ISSUES, _list, ("issues:read",)),
     Operation("POST", _ISSUES, _create, ("issues:write",)),
@@ -173,4 +235,7 @@ OPERATIONS = (
     Operation("PATCH", _ISSUE, _change, _WRITE),
     Operation("GET", _COMMENTS, _comments, _READ),
     Operation("POST", _COMMENTS, _add_comment, _WRITE),
+    Operation("POST", f"{_ISSUE}/labels", _add_labels, _WRITE),
+    Operation("DELETE", f"{_ISSUE}/labels/{{name}}", _remove_label, _WRITE),
+    Operation("GET", f"{_ISSUE}/events", _events, _READ),
 )

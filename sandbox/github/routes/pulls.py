@@ -54,8 +54,7 @@ def _describe(call: Call, issue: Issue) -> dict[str, Any]:
     pull = _pull_of(issue)
     return describe_issue(call, issue) | {
         "url": address(call, "pull", number=issue.number),
-        "head": {"ref": pull.head, "sha": pull.head_commit, "label": f"{OWNER}:{pull.head}"},
-        "base": {"ref": pull.base, "label": f"{OWNER}:{pull.base}"},
+        **call.github.webhooks.branches(call.repository, pull),
         "merged": pull.merged_commit is not None,
         "merge_commit_sha": pull.merged_commit,
     }
@@ -71,6 +70,8 @@ def _pull_of(issue: Issue) -> PullRequest:
 async def _current(call: Call, repository: Repository, issue: Issue) -> PullRequest:
     """The pull request, with its branch's current commit."""
     pull = _pull_of(issue)
+    if pull.fork is not None:
+        return pull
     head = await call.github.git.head(repository.name, pull.head)
     if issue.state == "open" and head not in (None, pull.head_commit):
         assert head is not None
@@ -88,7 +89,7 @@ async def _list(call: Call) -> Response:
             continue
         pull = await _current(call, repository, issue)
         head, base = query.get("head"), query.get("base")
-        if head in (None, f"{OWNER}:{pull.head}") and base in (None, pull.base):
+        if head in (None, f"{pull.fork or OWNER}:{pull.head}") and base in (None, pull.base):
             descriptions.append(_describe(call, issue))
     return call.page(descriptions)
 
@@ -109,10 +110,15 @@ async def _create(call: Call) -> Response:
         raise invalid("PullRequest", f"No commits between {body.base} and {branch}")
     for issue in repository.issues:
         pull = issue.pull_request
-        if pull and issue.state == "open" and (pull.head, pull.base) == (branch, body.base):
+        if (
+            pull
+            and issue.state == "open"
+            and (pull.fork, pull.head, pull.base) == (None, branch, body.base)
+        ):
             raise invalid("PullRequest", f"A pull request already exists for {OWNER}:{branch}.")
     new = PullRequest(head=branch, base=body.base, head_commit=head)
     issue = add_issue(call, repository, body.title, body.body, new)
+    call.github.webhooks.pull_request(repository, issue, "opened", call.user.login)
     return call.response(_describe(call, issue), 201)
 
 
@@ -170,6 +176,7 @@ async def _merge(call: Call) -> Response:
     with call.state.changing():
         pull.merged_commit = commit
         issue.state, issue.updated_at = "closed", now()
+    call.github.webhooks.pull_request(repository, issue, "closed", call.user.login)
     return call.response(
         {"sha": commit, "merged": True, "message": "Pull Request successfully merged"}
     )

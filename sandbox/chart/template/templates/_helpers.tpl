@@ -87,7 +87,7 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- $checksums := dict
   "checksum/cm" (include "argo-cd.cm" $root | sha256sum)
   "checksum/cmd-params" (include "argo-cd.params" $root | sha256sum) -}}
-{{- $_ := set $pod.metadata "annotations" (merge (default dict $pod.metadata.annotations) $checksums) -}}
+{{- $_ := set $pod.metadata "annotations" (merge (default dict $pod.metadata.annotations) (default dict $values.podAnnotations) $checksums) -}}
 {{- end -}}
 
 {{- /* Data of argocd-cm: the values of configs.cm override what is derived from other values. */ -}}

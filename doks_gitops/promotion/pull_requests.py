@@ -1,0 +1,254 @@
+"""The environments of pull requests: which ones may stay, and what is told on the pull request.
+
+A label on GitHub alone decides whether there is an environment
+(`components.pull_requests`). This module takes labels away, and never touches the cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from components.names import PULL_REQUEST_NAMESPACES
+from doks_gitops.errors import PlatformError
+from doks_gitops.github import PullRequest, Repository
+from doks_gitops.promotion.cluster import Application, Cluster
+from doks_gitops.promotion.proposal import Proposal
+from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.promotion.scaffold import read_environment, read_sections
+from doks_gitops.settings.pull_requests import PullRequests
+
+CHART = Path(__file__).parent / "pull_request_limits"
+"""The chart of the limits, as the repository has it at `limitsPath`."""
+POLL_SECONDS = 2.0
+LONGEST_ERROR = 2000
+"""Characters of an error of Argo CD that are told."""
+
+
+class NoEnvironments(PlatformError):
+    """The stack has no environments of pull requests."""
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """An open pull request with the label."""
+
+    pull_request: PullRequest
+    since: datetime
+    """When it got the label."""
+    own_commit: str | None
+    """The commit of the branch of that name in the repository itself; None if there is none."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is told about the environment of one pull request."""
+
+    number: int
+    text: str
+    settled: bool
+    """Whether it is what the pull request asks for: Healthy at its commit, or gone."""
+
+
+def read_settings(folder: Path, stack: str) -> tuple[PullRequests, str, str]:
+    """The settings of a stack's environments of pull requests, without the token; its environment,
+    and its repository on GitHub, as OWNER/NAME. Raises `NoEnvironments`, and `LayoutError`."""
+    sections = read_sections(folder, stack)
+    section, github = sections.get("pullRequests"), sections.get("github")
+    if not isinstance(section, Mapping) or not isinstance(github, Mapping):
+        raise NoEnvironments(
+            f"The stack {stack} has no environments of pull requests.",
+            "Set doks-gitops:pullRequests and doks-gitops:github (docs/pull-requests.md).",
+        )
+    public = {key: value for key, value in section.items() if key != "token"}
+    try:
+        settings = PullRequests.model_validate(public)
+    except ValidationError:
+        raise NoEnvironments(
+            "The section pullRequests of the stack file has findings.",
+            f"pulumi preview --stack {stack} lists them.",
+        ) from None
+    repository = f"{github.get('owner')}/{github.get('repository')}"
+    return settings, read_environment(sections, stack), repository
+
+
+def chart_of_limits(tree: WorkingTree, settings: PullRequests) -> Proposal:
+    """The files of the chart of the limits that the clone lacks or has otherwise."""
+    texts = {
+        Path(settings.limits_path) / file.relative_to(CHART): file.read_text()
+        for file in sorted(CHART.rglob("*.yaml"))
+    }
+    changed = {
+        path: text
+        for path, text in texts.items()
+        if not tree.path(path).exists() or tree.read(path) != text
+    }
+    message = "Limit the environments of pull requests"
+    return Proposal(tree, changed, message, "layout/pull-requests")
+
+
+def check_repository(repository: Repository, expected: str) -> None:
+    """Raises `NoEnvironments` for another repository than the stack's."""
+    if repository.name.lower() != expected.lower():
+        raise NoEnvironments(
+            f"GITHUB_REPOSITORY is {repository.name}; the stack's repository is {expected}.",
+            f"export GITHUB_REPOSITORY={expected}",
+        )
+
+
+def labeled(repository: Repository, settings: PullRequests) -> list[Labeled]:
+    """The open pull requests with the label, the oldest label first."""
+    found = [
+        Labeled(
+            pull_request,
+            repository.labeled_at(pull_request.number, settings.label) or datetime.now(UTC),
+            repository.branch_commit(pull_request.branch),
+        )
+        for pull_request in repository.open_pull_requests()
+        if settings.label in pull_request.labels
+    ]
+    return sorted(found, key=lambda item: (item.since, item.pull_request.number))
+
+
+def refusals(
+    pull_requests: Sequence[Labeled], settings: PullRequests, now: datetime
+) -> dict[int, str]:
+    """Why pull requests may not keep their label, by number. `pull_requests`: all that have it, the
+    oldest label first. A pure function."""
+    reasons = {}
+    kept = 0
+    for item in pull_requests:
+        pull_request = item.pull_request
+        if pull_request.fork is not None and item.own_commit != pull_request.commit:
+            reasons[pull_request.number] = (
+                f"the commit {pull_request.commit[:7]} of the fork {pull_request.fork} is not"
+                " approved. Once you have reviewed it, push it as a branch of this repository, and"
+                " set the label again:\n\n```console\n"
+                f"$ git fetch origin {pull_request.commit}\n"
+                f"$ git push origin {pull_request.commit}:refs/heads/{pull_request.branch}\n```\n"
+            )
+        elif now - item.since > timedelta(hours=settings.time_to_live):
+            reasons[pull_request.number] = (
+                f"its time to live of {settings.time_to_live} hours is over. Set the label again to"
+                " get a new one."
+            )
+        elif kept == settings.at_once:
+            reasons[pull_request.number] = (
+                f"there are {settings.at_once} environments already. Set the label again when one"
+                " of them is gone."
+            )
+        else:
+            kept += 1
+    return reasons
+
+
+def review(
+    repository: Repository,
+    cluster: Cluster,
+    settings: PullRequests,
+    *,
+    environment: str,
+    number: int | None = None,
+    wait: float = 0,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[Report]:
+    """Take the label of the pull requests that may not keep it, and tell on each one what its
+    environment is like.
+
+    `number`: tell only on this one, open or closed. `wait`: seconds to wait until these
+    environments are what their pull requests ask for.
+    """
+    with_label = labeled(repository, settings)
+    reasons = refusals(with_label, settings, datetime.now(UTC))
+    for refused in reasons:
+        repository.remove_label(refused, settings.label)
+    kept = {
+        item.pull_request.number: item
+        for item in with_label
+        if item.pull_request.number not in reasons
+    }
+    numbers = [number] if number is not None else [*kept, *reasons]
+    deadline = clock() + wait
+    told: dict[int, str] = {}
+    while True:
+        applications = {x.name: x for x in cluster.delivery().applications}
+        reports = [
+            report(key, kept.get(key), reasons.get(key), applications, cluster, settings)
+            for key in numbers
+        ]
+        for item in reports:
+            if told.get(item.number) == item.text:
+                continue
+            told[item.number] = item.text
+            # Only a pull request that had an environment is told that there is none.
+            is_news = item.number in kept or item.number in reasons
+            write = repository.comment if is_news else repository.update_comment
+            write(item.number, f"environment in {environment}", item.text)
+        if all(item.settled for item in reports) or clock() >= deadline:
+            return reports
+        time.sleep(POLL_SECONDS)
+
+
+def report(
+    number: int,
+    kept: Labeled | None,
+    reason: str | None,
+    applications: Mapping[str, Application],
+    cluster: Cluster,
+    settings: PullRequests,
+) -> Report:
+    """What is told about an environment. `kept`: the pull request, if it may have one; `reason`:
+    why it may not. A pure function."""
+    name = PULL_REQUEST_NAMESPACES.replace("*", str(number))
+    application = applications.get(name)
+    exists = application is not None or f"{name}-limits" in applications
+    if reason is not None:
+        return Report(number, f"This pull request has no environment: {reason}", not exists)
+    if kept is None:
+        state = "is being removed" if exists else "is gone"
+        return Report(number, f"The environment `{name}` {state}.", not exists)
+    commit = kept.pull_request.commit
+    end = kept.since + timedelta(hours=settings.time_to_live)
+    ends = (
+        f"It is gone when the pull request is closed, when it loses the label `{settings.label}`,"
+        f" and at {end:%Y-%m-%d %H:%M} UTC."
+    )
+    if application is None or application.revision != commit:
+        errors = application.errors if application is not None else ()
+        return Report(
+            number,
+            "\n\n".join((f"`{name}` waits for {commit[:7]}.", *_quoted(errors), ends)),
+            False,
+        )
+    settled = application.is_synced_and_healthy
+    lines = [
+        f"`{name}` is **{application.health}** at {commit[:7]} ({application.sync}).",
+        *_quoted(application.errors),
+        _access(name, application, cluster, settings),
+        ends,
+    ]
+    return Report(number, "\n\n".join(lines), settled)
+
+
+def _quoted(errors: Sequence[str]) -> list[str]:
+    """The beginnings of what Argo CD says, as blocks of code: a commit has a part in their text."""
+    return [
+        "\n".join(f"    {line}" for line in error[:LONGEST_ERROR].splitlines()) for error in errors
+    ]
+
+
+def _access(name: str, application: Application, cluster: Cluster, settings: PullRequests) -> str:
+    if application.urls:
+        return " ".join(f"<{url}>" for url in application.urls)
+    kubectl = f"kubectl --context {cluster.context} --namespace {name}"
+    command = (
+        f"{kubectl} port-forward service/{settings.service} 8081:{settings.port}"
+        if settings.service is not None
+        else f"{kubectl} get services"
+    )
+    return f"```console\n$ {command}\n```"

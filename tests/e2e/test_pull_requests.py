@@ -1,0 +1,219 @@
+"""A pull request with the label has an environment of its own, within its limits, and no other has.
+
+Argo CD is told by webhook: by itself it would look for pull requests once an hour.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.box import Sandbox, until
+from tests.e2e.team import APP, Team
+
+LABEL = "preview"
+HARD = {"pods": "12", "requests.cpu": "1500m"}
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "extra"},
+    "spec": {"containers": [{"name": "extra", "image": "busybox"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def team(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory, monorepo: Path) -> Team:
+    """A team whose stack dev has environments of pull requests."""
+    team = Team.start(sandbox, tmp_path_factory.mktemp("team") / "clone", monorepo)
+    reader = {"login": "argocd", "role": "read", "permissions": {"pull_requests": "read"}}
+    with sandbox.api() as api:
+        token = api.post("/sandbox/github/tokens", json=reader).raise_for_status().json()["token"]
+    daemon = sandbox.daemon["url"]
+    webhook = f"{daemon}/argocd/microservices-demo-dev/applicationsets/api/webhook"
+    settings = {
+        "cluster.nodePools[0].count": "2",
+        "pullRequests.application": APP,
+        "pullRequests.webhookUrl": webhook,
+        "pullRequests.service": "frontend",
+        "pullRequests.quota.cpu": HARD["requests.cpu"],
+        "pullRequests.quota.pods": HARD["pods"],
+        "pullRequests.images[0]": "frontend",
+    }
+    config = ("pulumi", "config", "set", "--stack", "dev", "--path")
+    for key, value in settings.items():
+        sandbox(*config, f"doks-gitops:{key}", value)
+    key = "doks-gitops:pullRequests.token"
+    sandbox.shell(f'pulumi config set --stack dev --secret --path {key} <<<"$TOKEN"', TOKEN=token)
+    team.platform("layout", "--stack", "dev", "--limits")
+    sandbox("up", "dev")
+    sandbox("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
+    return team
+
+
+def propose(team: Team, branch: str, **files: Any) -> int:
+    """Open a pull request with those objects in the overlay of dev; returns its number."""
+    team.git("switch", "--quiet", "--create", branch, "origin/main")
+    overlay = team.clone / "kustomize" / "dev"
+    objects = {"change": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "change"}}}
+    for name, content in (objects | files).items():
+        (overlay / f"{name}.yaml").write_text(json.dumps(content))
+        kustomization = overlay / "kustomization.yaml"
+        text = kustomization.read_text()
+        kustomization.write_text(text.replace("resources:\n", f"resources:\n  - {name}.yaml\n", 1))
+    team.commit(branch)
+    team.git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+    pull = team.github("POST", "/pulls", {"title": branch, "head": branch, "base": "main"})
+    return int(pull["number"])
+
+
+def label(team: Team, number: int) -> None:
+    team.github("POST", f"/issues/{number}/labels", {"labels": [LABEL]})
+
+
+def review(team: Team, number: int, *, wait: int = 120, fails: bool = False) -> str:
+    """What the workflow runs for an event of a pull request."""
+    words = ("pull-requests", "--stack", "dev", "--number", str(number), "--wait", str(wait))
+    return team.sandbox("run", "bin/platform", *words, fails=fails)
+
+
+def comments(team: Team, number: int) -> list[str]:
+    return [comment["body"] for comment in team.github("GET", f"/issues/{number}/comments")]
+
+
+def kubectl(team: Team, script: str) -> str:
+    context = "kubectl --context do-nyc1-microservices-demo-dev"
+    return team.sandbox.shell(script.replace("kubectl", context))
+
+
+def exists(team: Team, namespace: str) -> bool:
+    return namespace in kubectl(team, "kubectl get namespaces --output name")
+
+
+def test_a_labelled_pull_request_has_an_environment_until_it_is_closed(team: Team) -> None:
+    opened = time.monotonic()
+    number = propose(team, "change")
+    label(team, number)
+    review(team, number)
+    print(f"opened -> Healthy and told: {time.monotonic() - opened:.1f} s")
+    [comment] = comments(team, number)
+    assert f"`pr-{number}` is **Healthy**" in comment
+    assert f"--namespace pr-{number} port-forward service/frontend" in comment
+    assert "configmap/change" in kubectl(
+        team, f"kubectl get configmaps --namespace pr-{number} --output name"
+    )
+    commit = team.github("GET", f"/pulls/{number}")["head"]["sha"]
+    with team.sandbox.api() as api:
+        image = {"repository": "frontend", "tag": commit}
+        api.post("/sandbox/images", json=image).raise_for_status()
+    team.github("POST", f"/issues/{number}/labels", {"labels": [f"{LABEL}-images"]})
+    team.sandbox.wait_for(f"pr-{number}", image=f"frontend:{commit}")
+    team.github("PATCH", f"/pulls/{number}", {"state": "closed"})
+    closed = time.monotonic()
+    review(team, number)
+    print(f"closed -> gone and told: {time.monotonic() - closed:.1f} s")
+    assert not exists(team, f"pr-{number}")
+    [comment] = comments(team, number)
+    assert f"`pr-{number}` is gone" in comment
+
+
+def test_the_limits_of_an_environment_hold_whatever_its_pull_request_has(team: Team) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "pull-request"},
+        "spec": {"hard": {"pods": "100"}},
+    }
+    number = propose(team, "greedy", quota=quota, pod={**POD, "metadata": {"name": "own"}})
+    label(team, number)
+    name = f"pr-{number}"
+    until("its namespace is there", lambda: exists(team, name))
+
+    def errors() -> str:
+        return kubectl(
+            team, f"kubectl get application {name} --namespace argocd --output json || true"
+        )
+
+    until("Argo CD refuses the quota", lambda: "ResourceQuota is not permitted" in errors())
+    hard = json.loads(
+        kubectl(team, f"kubectl get resourcequota pull-request --namespace {name} --output json")
+    )["spec"]["hard"]
+    assert HARD.items() <= hard.items()
+    team.github("DELETE", f"/issues/{number}/labels/{LABEL}")
+    until("it is gone", lambda: not exists(team, name))
+
+
+def test_no_pod_runs_without_its_limits_whoever_creates_it(team: Team) -> None:
+    pod = json.dumps(POD)
+
+    def refusal() -> str:
+        return kubectl(team, f"kubectl --namespace pr-0 apply --filename - <<<'{pod}' 2>&1 || true")
+
+    kubectl(team, "kubectl create namespace pr-0")
+    until("a namespace without labels takes no pod", lambda: "needs the label" in refusal())
+    labels = "doks-gitops/pull-request=true pod-security.kubernetes.io/enforce=baseline"
+    kubectl(team, f"kubectl label namespace pr-0 {labels}")
+    until("a namespace without a quota takes no pod", lambda: "no params found" in refusal())
+    kubectl(team, "kubectl --namespace pr-0 create quota pull-request --hard=pods=100")
+    until("a higher quota takes no pod", lambda: "allows more than the stack" in refusal())
+    kubectl(team, "kubectl delete namespace pr-0 --wait=false")
+
+
+def test_a_fork_s_commit_is_deployed_only_once_it_is_a_branch_of_the_repository(
+    team: Team,
+) -> None:
+    team.git("switch", "--quiet", "--create", "from-fork", "origin/main")
+    secret = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "from-a-fork"}}
+    (team.clone / "kustomize" / "dev" / "own.yaml").write_text(json.dumps(secret))
+    kustomization = team.clone / "kustomize" / "dev" / "kustomization.yaml"
+    text = kustomization.read_text().replace("resources:\n", "resources:\n  - own.yaml\n", 1)
+    kustomization.write_text(text)
+    commit = team.commit("a fork's change")
+    fork = {
+        "repository": "monorepo",
+        "login": "stranger",
+        "branch": "from-fork",
+        "base": "main",
+        "source": str(team.clone),
+    }
+    with team.sandbox.api() as api:
+        number = api.post("/sandbox/github/forks", json=fork).raise_for_status().json()["number"]
+    assert comments(team, number) == []
+    label(team, number)
+    name = f"pr-{number}"
+
+    def application() -> str:
+        return kubectl(
+            team, f"kubectl get application {name} --namespace argocd --output json || true"
+        )
+
+    until("Argo CD has no such branch", lambda: "unable to resolve" in application())
+    review(team, number)
+    [comment] = comments(team, number)
+    assert f"git push origin {commit}:refs/heads/from-fork" in comment
+    assert team.github("GET", f"/pulls/{number}")["labels"] == []
+    until("nothing is left", lambda: not exists(team, name))
+    team.git("push", "--quiet", "origin", f"{commit}:refs/heads/from-fork")
+    label(team, number)
+    review(team, number)
+    assert f"`{name}` is **Healthy** at {commit[:7]}" in comments(team, number)[0]
+
+
+def test_a_forged_webhook_is_refused(team: Team) -> None:
+    [hook] = [hook for hook in team.github("GET", "/hooks") if hook["events"] == ["pull_request"]]
+    [delivery, *_] = team.github("GET", f"/hooks/{hook['id']}/deliveries")
+    details = team.github("GET", f"/hooks/{hook['id']}/deliveries/{delivery['id']}")
+    for signature in ({}, {"X-Hub-Signature-256": "sha256=" + "0" * 64}):
+        response = httpx.post(
+            hook["config"]["url"],
+            json=details["request"]["payload"],
+            headers={"X-GitHub-Event": "pull_request", **signature},
+        )
+        assert response.status_code == 400
+    assert delivery["status_code"] == 200
+
+
+def test_a_stack_is_destroyed_with_its_environments(team: Team) -> None:
+    team.sandbox("pulumi", "destroy", "--stack", "dev", "--yes", "--skip-preview")

@@ -1,0 +1,439 @@
+"""Environments of pull requests: what the stack creates, and which pull requests may keep one."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+
+from doks_gitops import arguments
+from doks_gitops.github import PullRequest, Repository
+from doks_gitops.policy.rules import RULES
+from doks_gitops.policy.rules import Resource as Checked
+from doks_gitops.promotion.cluster import Application, Cluster, Delivery
+from doks_gitops.promotion.pull_requests import (
+    CHART,
+    Labeled,
+    NoEnvironments,
+    chart_of_limits,
+    check_repository,
+    read_settings,
+    refusals,
+    report,
+    review,
+)
+from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.settings.pull_requests import PullRequests
+from tests.unit.mocked import Run
+from tests.unit.stackfiles import parsed
+from tests.unit.test_program import CONFIG, platform
+
+WEBHOOK = "https://argocd.example.com/applicationsets/api/webhook"
+GITHUB = {
+    "owner": "team",
+    "repository": "monorepo",
+    "token": "github_pat_1",
+    "webhook": {"url": "https://argocd.example.com/api/webhook"},
+}
+SECTION: dict[str, Any] = {
+    "application": "shop",
+    "webhookUrl": WEBHOOK,
+    "token": "github_pat_2",
+    "quota": {"cpu": "500m", "pods": 9},
+}
+STACK = {**CONFIG, "doks-gitops:github": GITHUB, "doks-gitops:pullRequests": SECTION}
+SETTINGS = PullRequests.model_validate({"application": "shop", "webhookUrl": WEBHOOK})
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def result(monkeypatch: pytest.MonkeyPatch) -> Run:
+    return platform(monkeypatch, config=STACK)
+
+
+def spec(result: Run, kind: str, name: str) -> dict[str, Any]:
+    content: dict[str, Any] = result.one(kind, f"pull-requests-{name}").inputs["spec"]
+    return content
+
+
+def test_a_stack_without_the_key_has_the_resources_that_it_had(
+    monkeypatch: pytest.MonkeyPatch, result: Run
+) -> None:
+    without = {key: value for key, value in STACK.items() if not key.endswith("pullRequests")}
+    before = platform(monkeypatch, config=without, previous=result).inputs
+    # The mock engine registers the stack itself only in the first test.
+    added = {urn for urn in result.inputs if urn not in before and "pulumi:Stack::" not in urn}
+    assert all("pull-request" in urn.rpartition("::")[2] for urn in added)
+    changed = {urn for urn in before if before[urn] != result.inputs[urn]}
+    # The webhook secret restarts the ApplicationSet controller.
+    assert {urn.rpartition("::")[2] for urn in changed} == {"argocd"}
+
+
+def test_the_environment_follows_the_branch_and_never_a_commit(result: Run) -> None:
+    template = spec(result, "ApplicationSet", "applications-set")["template"]
+    [patch] = template["spec"]["source"]["kustomize"].pop("patches")
+    assert patch["target"] == {"kind": "Namespace"}
+    assert yaml.safe_load(patch["patch"])["$patch"] == "delete"
+    assert template["metadata"]["name"] == "pr-{{.number}}"
+    # GitHub hands out the commits of forks by their hashes, but a fork's branch is none here.
+    assert template["spec"]["source"] == {
+        "repoURL": "https://git.example.com/team/monorepo",
+        "path": "kustomize/dev",
+        "targetRevision": "refs/heads/{{.branch}}",
+        "kustomize": {"images": ["shop=shop:2"], "namespace": "pr-{{.number}}"},
+    }
+    assert template["spec"]["destination"]["namespace"] == "pr-{{.number}}"
+    assert template["spec"]["project"] == "dev-pull-requests"
+
+
+def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
+    result: Run,
+) -> None:
+    for name in ("limits-set", "applications-set"):
+        [generator] = spec(result, "ApplicationSet", name)["generators"]
+        assert generator["pullRequest"] == {
+            "github": {
+                "owner": "team",
+                "repo": "monorepo",
+                "labels": ["preview"],
+                "tokenRef": {"secretName": "pull-requests-token", "key": "token"},
+            },
+            "requeueAfterSeconds": 3600,
+        }
+    token = result.one("Secret", "pull-requests-token")
+    assert base64.b64decode(token.inputs["data"]["token"]) == b"github_pat_2"
+    assert "data" in token.secret
+    hook = result.one("RepositoryWebhook", "github-pull-request-webhook")
+    assert hook.inputs["events"] == ["pull_request"]
+    assert hook.inputs["configuration"]["url"] == WEBHOOK
+    assert hook.inputs["configuration"]["secret"] == "a webhook secret"
+
+
+def test_an_enterprise_server_is_named_as_its_events_name_it() -> None:
+    url = "https://github.example.com/api/v3/"
+    settings = parsed(
+        argocd={"chart": {"version": "1.2.3"}, "webhookSecret": "a webhook secret"},
+        applications={"shop": {"path": "kustomize/dev", "namespace": "shop-dev"}},
+        github={**GITHUB, "baseUrl": url},
+        pullRequests=SECTION,
+    )
+    args = arguments.pull_requests_args(settings, "argocd")
+    assert args.api_url == "https://github.example.com/"
+
+
+def test_a_new_webhook_secret_restarts_what_reads_it_only_once(
+    monkeypatch: pytest.MonkeyPatch, result: Run
+) -> None:
+    def annotations(run: Run) -> dict[str, str]:
+        release: dict[str, Any] = run.one("Release").inputs["values"]
+        found: dict[str, str] = release["applicationSet"]["podAnnotations"]
+        return found
+
+    argocd = {**STACK["doks-gitops:argocd"], "webhookSecret": "another webhook secret"}
+    other = platform(monkeypatch, config={**STACK, "doks-gitops:argocd": argocd})
+    assert annotations(other) != annotations(result)
+    assert annotations(platform(monkeypatch, config=STACK)) == annotations(result)
+
+
+def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run) -> None:
+    project = spec(result, "AppProject", "project")
+    assert project["sourceRepos"] == ["https://git.example.com/team/monorepo"]
+    assert project["destinations"] == [
+        {"server": "https://kubernetes.default.svc", "namespace": "pr-*"}
+    ]
+    assert project["clusterResourceWhitelist"] == []
+    assert {kind["kind"] for kind in project["namespaceResourceBlacklist"]} == {
+        *("ResourceQuota", "LimitRange", "Role", "RoleBinding"),
+        *("Application", "ApplicationSet", "AppProject"),
+    }
+    limits = spec(result, "AppProject", "limits")
+    assert limits["clusterResourceWhitelist"] == [
+        {"group": "", "kind": "Namespace", "name": "pr-*"}
+    ]
+    kinds = [kind["kind"] for kind in limits["namespaceResourceWhitelist"]]
+    assert kinds == ["ResourceQuota", "LimitRange"]
+
+
+def test_images_have_the_commit_as_tag_once_a_label_says_that_they_exist(
+    monkeypatch: pytest.MonkeyPatch, result: Run
+) -> None:
+    assert "templatePatch" not in spec(result, "ApplicationSet", "applications-set")
+    section = {**SECTION, "images": ["frontend"]}
+    built = platform(monkeypatch, config={**STACK, "doks-gitops:pullRequests": section})
+    patch = spec(built, "ApplicationSet", "applications-set")["templatePatch"]
+    found = re.fullmatch(r'{{ if has "preview-images" \.labels }}(.*){{ else }}{}{{ end }}', patch)
+    assert found is not None
+    images = ["shop=shop:2", "frontend=*:{{ .head_sha }}"]
+    assert json.loads(found[1]) == {"spec": {"source": {"kustomize": {"images": images}}}}
+    assert "templatePatch" not in spec(built, "ApplicationSet", "limits-set")
+
+
+def test_the_limits_are_the_stack_s_and_come_from_the_branch_of_the_stack(result: Run) -> None:
+    source = spec(result, "ApplicationSet", "limits-set")["template"]["spec"]["source"]
+    assert (source["path"], source["targetRevision"]) == ("argocd/pull-requests", "HEAD")
+    values = source["helm"]["valuesObject"]
+    assert values["hard"] == {
+        "requests.cpu": "500m",
+        "limits.memory": "4Gi",
+        "pods": "9",
+        "requests.storage": "0",
+        "services.loadbalancers": "0",
+        "services.nodeports": "0",
+    }
+    policy = spec(result, "ValidatingAdmissionPolicy", "quota-policy")
+    assert json.loads(policy["variables"][0]["expression"]) == values["hard"]
+    binding = spec(result, "ValidatingAdmissionPolicyBinding", "quota-binding")
+    assert binding["paramRef"] == {"name": values["name"], "parameterNotFoundAction": "Deny"}
+    # The policies are there before the first namespace.
+    first = result.one("ApplicationSet", "pull-requests-limits-set")
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        for item in result.all(kind):
+            assert item.urn in result.dependencies(first)
+
+
+def test_the_environments_are_gone_before_argocd_which_deletes_them(result: Run) -> None:
+    applications = result.one("ApplicationSet", "pull-requests-applications-set")
+    for kind, name in (("Release", None), ("AppProject", "pull-requests-project")):
+        assert result.one(kind, name).urn in result.dependencies(applications)
+
+
+def test_all_of_it_is_deleted_before_the_cluster_is_replaced(result: Run) -> None:
+    cluster = result.one("KubernetesCluster").urn
+    own = [item for item in result.of_packages("kubernetes") if "pull-requests" in item.name]
+    assert len(own) == 9
+    for item in own:
+        assert cluster in item.input_dependencies["metadata"], item.name
+
+
+def test_the_chart_has_every_value_that_the_stack_sets(result: Run) -> None:
+    source = spec(result, "ApplicationSet", "limits-set")["template"]["spec"]["source"]
+    template = (CHART / "templates" / "limits.yaml").read_text()
+    for value in source["helm"]["valuesObject"]:
+        assert f".Values.{value}" in template
+
+
+@pytest.mark.parametrize("kind", ["AppProject", "ApplicationSet"])
+def test_the_policies_allow_the_environments_outside_of_production(result: Run, kind: str) -> None:
+    resources = [
+        Checked(item.urn, item.type, item.inputs, environment=environment)
+        for item in result.all(kind)
+        if item.name.startswith("pull-requests")
+        for environment in ("dev", "prod")
+    ]
+    violations = {
+        item.environment
+        for item in resources
+        for rule in RULES
+        if item.type in rule.types and [*rule.violations(item)]
+    }
+    assert violations == ({"prod"} if kind == "AppProject" else set())
+
+
+def pull(
+    number: int, *, fork: str | None = None, hours: float = 1, own: str | None = "a" * 40
+) -> Labeled:
+    pull_request = PullRequest(number, f"branch-{number}", "a" * 40, frozenset({"preview"}), fork)
+    return Labeled(pull_request, NOW - timedelta(hours=hours), own)
+
+
+def test_a_pull_request_keeps_its_label_for_its_time_to_live() -> None:
+    reasons = refusals([pull(1, hours=24.1), pull(2, hours=23.9)], SETTINGS, NOW)
+    assert [*reasons] == [1]
+    assert "24 hours" in reasons[1]
+
+
+def test_only_so_many_pull_requests_keep_their_label_and_the_first_ones_do() -> None:
+    settings = SETTINGS.model_copy(update={"at_once": 2})
+    assert [*refusals([pull(number) for number in (1, 2, 3, 4)], settings, NOW)] == [3, 4]
+    # One that is refused for another reason takes no place.
+    assert [*refusals([pull(1, hours=25), pull(2), pull(3)], settings, NOW)] == [1]
+
+
+@pytest.mark.parametrize("own", [None, "b" * 40])
+def test_a_fork_has_no_environment_unless_its_commit_is_in_a_branch_of_the_repository(
+    own: str | None,
+) -> None:
+    unapproved, approved = pull(1, fork="stranger/monorepo", own=own), pull(2, fork="x/monorepo")
+    reasons = refusals([unapproved, approved], SETTINGS, NOW)
+    assert [*reasons] == [1]
+    assert f"git push origin {'a' * 40}:refs/heads/branch-1" in reasons[1]
+
+
+def application(**changes: Any) -> Application:
+    fields: dict[str, Any] = {
+        "name": "pr-1",
+        "namespace": "argocd",
+        "project": "dev-pull-requests",
+        "revision": "a" * 40,
+        "images": (),
+        "sync": "Synced",
+        "health": "Healthy",
+    }
+    return Application(**{**fields, **changes})
+
+
+CLUSTER = Cluster(Path(), Path(), "argocd", "do-nyc1-demo")
+
+
+def text(*applications: Application, kept: Labeled | None, reason: str | None = None) -> str:
+    by_name = {item.name: item for item in applications}
+    settings = SETTINGS.model_copy(update={"service": "frontend"})
+    result = report(1, kept, reason, by_name, CLUSTER, settings)
+    return f"{'settled' if result.settled else 'pending'}: {result.text}"
+
+
+def test_the_comment_tells_the_state_how_to_reach_it_and_when_it_ends() -> None:
+    told = text(application(), kept=pull(1))
+    assert told.startswith("settled: `pr-1` is **Healthy** at aaaaaaa (Synced).")
+    assert "kubectl --context do-nyc1-demo --namespace pr-1 port-forward service/frontend" in told
+    assert "at 2026-03-02 11:00 UTC" in told
+    assert "<https://pr-1.test>" in text(application(urls=("https://pr-1.test",)), kept=pull(1))
+
+
+def test_an_environment_of_an_older_commit_is_not_the_one_that_was_asked_for() -> None:
+    told = text(application(revision="b" * 40, errors=("no such\npath",)), kept=pull(1))
+    assert told.startswith("pending: `pr-1` waits for aaaaaaa.")
+    assert "    no such\n    path" in told
+    assert text(application(health="Degraded"), kept=pull(1)).startswith("pending")
+
+
+def test_an_environment_is_gone_only_when_its_limits_are_gone_too() -> None:
+    limits = application(name="pr-1-limits")
+    assert text(limits, kept=None).startswith("pending: The environment `pr-1` is being removed")
+    assert text(kept=None) == "settled: The environment `pr-1` is gone."
+    refused = text(limits, kept=None, reason="enough")
+    assert refused == "pending: This pull request has no environment: enough"
+
+
+class FakeRepository:
+    """A repository on GitHub with the pull requests `open`."""
+
+    name = "team/monorepo"
+
+    def __init__(self, *pull_requests: Labeled) -> None:
+        self._open = {item.pull_request.number: item for item in pull_requests}
+        self.comments: list[tuple[int, str]] = []
+        self.updates: list[int] = []
+        self.removed: list[int] = []
+
+    def open_pull_requests(self) -> list[PullRequest]:
+        return [item.pull_request for item in self._open.values()]
+
+    def labeled_at(self, number: int, label: str) -> datetime:
+        return self._open[number].since
+
+    def branch_commit(self, branch: str) -> str | None:
+        return self._open[int(branch.rpartition("-")[2])].own_commit
+
+    def remove_label(self, number: int, label: str) -> None:
+        self.removed.append(number)
+
+    def comment(self, number: int, name: str, text: str) -> None:
+        self.comments.append((number, text))
+
+    def update_comment(self, number: int, name: str, text: str) -> None:
+        self.updates.append(number)
+
+
+class FakeCluster:
+    """A cluster with one more of `moments` each time that it is asked."""
+
+    context = "do-nyc1-demo"
+
+    def __init__(self, *moments: list[Application]) -> None:
+        self._moments = [*moments]
+
+    def delivery(self) -> Delivery:
+        moment = self._moments.pop(0) if len(self._moments) > 1 else self._moments[0]
+        return Delivery(moment)
+
+
+def reviewed(
+    repository: FakeRepository,
+    cluster: FakeCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    **options: Any,
+) -> None:
+    monkeypatch.setattr("doks_gitops.promotion.pull_requests.POLL_SECONDS", 0)
+    review(
+        cast(Repository, repository),
+        cast(Cluster, cluster),
+        SETTINGS,
+        environment="dev",
+        **options,
+    )
+
+
+def recent(number: int, **changes: Any) -> Labeled:
+    item = pull(number, **changes)
+    return Labeled(item.pull_request, datetime.now(UTC), item.own_commit)
+
+
+def test_what_changes_is_told_once_until_the_environment_is_healthy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository(recent(1), recent(2))
+    cluster = FakeCluster([], [], [application()])
+    reviewed(repository, cluster, monkeypatch, number=1, wait=60)
+    assert [number for number, _ in repository.comments] == [1, 1]
+    assert "**Healthy**" in repository.comments[-1][1]
+
+
+def test_every_refused_pull_request_loses_its_label_whichever_one_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
+    reviewed(repository, FakeCluster([application()]), monkeypatch, number=1)
+    assert repository.removed == [2]
+    assert [number for number, _ in repository.comments] == [1]
+    everybody = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
+    reviewed(everybody, FakeCluster([application()]), monkeypatch)
+    assert [number for number, _ in everybody.comments] == [1, 2]
+
+
+def test_a_pull_request_without_an_environment_gets_no_new_comment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository()
+    reviewed(repository, FakeCluster([]), monkeypatch, number=7, wait=60)
+    assert (repository.comments, repository.updates) == ([], [7])
+
+
+def stack_file(folder: Path, sections: Mapping[str, Any]) -> None:
+    config = {f"doks-gitops:{key}": value for key, value in sections.items()}
+    (folder / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))
+
+
+def test_the_settings_are_read_without_the_token(tmp_path: Path) -> None:
+    secret = {**SECTION, "token": {"secure": "v1:x"}}
+    stack_file(tmp_path, {"pullRequests": secret, "github": GITHUB})
+    settings, environment, repository = read_settings(tmp_path, "dev")
+    assert (settings.token, settings.quota.pods) == (None, 9)
+    assert (environment, repository) == ("dev", "team/monorepo")
+    stack_file(tmp_path, {"github": GITHUB})
+    with pytest.raises(NoEnvironments, match="has no environments"):
+        read_settings(tmp_path, "dev")
+
+
+def test_another_repository_than_the_stack_s_is_refused() -> None:
+    with pytest.raises(NoEnvironments, match="GITHUB_REPOSITORY is team/monorepo"):
+        check_repository(cast(Repository, FakeRepository()), "team/other")
+    check_repository(cast(Repository, FakeRepository()), "Team/Monorepo")
+
+
+def test_the_chart_is_written_once(tmp_path: Path) -> None:
+    tree = WorkingTree(tmp_path)
+    proposal = chart_of_limits(tree, SETTINGS)
+    assert sorted(map(str, proposal.files)) == [
+        "argocd/pull-requests/Chart.yaml",
+        "argocd/pull-requests/templates/limits.yaml",
+    ]
+    for path, content in proposal.files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    assert chart_of_limits(tree, SETTINGS).files == {}
