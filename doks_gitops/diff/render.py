@@ -72,6 +72,7 @@ class Renderer:
         the repositories of a stack are read, by its name; default: as anybody may."""
         self._revisions, self._clone_urls = revisions, tuple(clone_urls)
         self._credentials = credentials
+        self._hint = "" if credentials else " (If the repository is private, pass --credentials.)"
         self._threads = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2))
         self._cache: dict[str, Future[list[dict[str, Any]]]] = {}
         self._servers = {
@@ -227,8 +228,8 @@ class Renderer:
             objects = [item for future in futures for item in future.result()]
         except RenderError as error:
             problem = error.problem
-            if not self._credentials and not all(map(self._is_clone, urls)):
-                problem += " (If a repository is private, pass --credentials.)"
+            if not all(map(self._is_clone, urls)):
+                problem += self._hint
             return Rendered(application, error=problem, foreign=foreign)
         return Rendered(application, tuple(objects), foreign=foreign)
 
@@ -317,7 +318,10 @@ class Renderer:
             return self._revisions.resolve(revision, side)
         if source.get("chart") or url.startswith("oci://") or access.fields(url):
             return revision
-        return self._servers[side].commit(url, revision)
+        try:
+            return self._servers[side].commit(url, revision)
+        except RenderError as error:
+            raise RenderError(f"{error.problem}{self._hint}") from None
 
     def _is_clone(self, url: str) -> bool:
         return any(is_same(url, known) for known in self._clone_urls)
