@@ -18,6 +18,7 @@ from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
 from doks_gitops.diff.revisions import RevisionError, Revisions, Side
+from doks_gitops.diff.schemas import served_apis
 from doks_gitops.diff.sources import Tree
 
 SAFE_BUILD_OPTIONS = frozenset({"--enable-helm", "--load-restrictor=LoadRestrictionsRootOnly"})
@@ -290,7 +291,7 @@ class Renderer:
                 "applicationSource": source,
                 "kustomizeOptions": {"buildOptions": options.build_options},
                 "kubeVersion": options.kube_version,
-                "apiVersions": list(options.api_versions),
+                "apiVersions": [*served_apis(options.kube_version), *options.api_versions],
                 "trackingMethod": options.tracking_method,
                 "helmOptions": {"valuesFileSchemes": ["https", "http"]},
                 "hasMultipleSources": "sources" in application.spec,

@@ -53,7 +53,7 @@ class Options:
     kube_version: str
     """Version of the cluster, as 1.34.0."""
     api_versions: tuple[str, ...] = ()
-    """What `.Capabilities.APIVersions` of a chart has."""
+    """What `.Capabilities.APIVersions` of a chart has besides Kubernetes' own APIs."""
     tracking_method: str = "annotation"
     """`application.resourceTrackingMethod` of argocd-cm."""
     label_key: str = "app.kubernetes.io/instance"
