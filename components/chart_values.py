@@ -38,8 +38,8 @@ class ArgoCdOptions:
     """Nobody signs with it: Argo CD refuses the webhooks of all Git hosts without a secret of their
     own. None: it accepts theirs unsigned."""
     webhook_checksum: pulumi.Input[str] | None = None
-    """Changes with `webhook_secret`. The ApplicationSet controller restarts with it, and starts only
-    after Argo CD's server. None: it keeps the secret that it has read when it started."""
+    """Changes with `webhook_secret`. The ApplicationSet controller restarts with it, and starts
+    only after Argo CD's server. None: it keeps the secret that it has read when it started."""
     git_submodules: bool = True
     """Argo CD fetches the submodules of Git repositories."""
     separate_secret: bool = False
