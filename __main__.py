@@ -20,7 +20,8 @@ from components.dependencies import without_dependencies
 from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
-from doks_gitops import account, arguments, settings
+from components.sealed_secrets import SealedSecrets
+from doks_gitops import account, arguments, condition, settings, volumes
 
 
 async def platform() -> None:
@@ -54,6 +55,10 @@ async def platform() -> None:
     )
     account.refuse_unexpected(stack, team, cluster.cluster_id)
     registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
+    # What waits for the endpoint, as Argo CD does, also waits for the volumes of a new cluster.
+    registry_endpoint = volumes.bring_back(
+        stack, team, cluster.cluster_id, cluster.kubeconfig, registry_endpoint
+    )
     kubernetes = pulumi_kubernetes.Provider(
         "kubernetes",
         kubeconfig=cluster.kubeconfig,
@@ -75,6 +80,15 @@ async def platform() -> None:
         arguments.argocd_args(stack, cluster.cluster_id, cluster.context, registry_endpoint),
         ResourceOptions(providers=[kubernetes]),
     )
+    secrets = []
+    if stack.sealed_secrets is not None:
+        secrets = [
+            SealedSecrets(
+                "sealed-secrets",
+                arguments.sealed_secrets_args(stack.sealed_secrets, cluster.cluster_id),
+                ResourceOptions(providers=[kubernetes]),
+            )
+        ]
     delivery = []
     if stack.github is not None:
         # The import takes half a second, which only a stack on GitHub needs.
@@ -96,7 +110,7 @@ async def platform() -> None:
     project = GitOpsProject(
         "project",
         arguments.project_args(stack, argocd.namespace),
-        ResourceOptions(providers=[kubernetes], depends_on=[argocd]),
+        ResourceOptions(providers=[kubernetes], depends_on=[argocd, *secrets]),
     )
     applications = [
         GitOpsApplication(
@@ -138,4 +152,6 @@ async def platform() -> None:
 
 
 sdk.disable_debug_messages()
+# A recovery deploys only on the state that it was planned for. Before the first resource is sent.
+condition.wait(dry_run=pulumi.runtime.is_dry_run())
 sdk.run(platform)

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cost, growth, latency, pull_requests, recovery, setup
+from benchmarks import cost, diff, growth, latency, pull_requests, recovery, rehearsal, setup
 from benchmarks.bench import Failed, Result, bench, machine
+from doks_gitops.rehearsal.run import SANDBOX as REHEARSAL
 from sandbox.drills.drill import Failed as DrillFailed
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
@@ -23,6 +24,9 @@ errors = Console(stderr=True, highlight=False)
 def main(
     runs: Annotated[int, typer.Option(help="How often each value is measured.", min=1)] = 5,
     cold: Annotated[bool, typer.Option(help="Build every tool from nothing, too.")] = False,
+    only_rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="Only what `bin/platform rehearse` compares with.")
+    ] = False,
     write_to: Annotated[Path, typer.Option(help="The page to write.")] = REPOSITORY
     / "docs"
     / "benchmarks.md",
@@ -31,6 +35,11 @@ def main(
 
     Run nothing else on the machine at the same time.
     """
+    if only_rehearsal:
+        with bench(console, runs) as sandbox:
+            console.print(_table("Rehearsal", rehearsal.measure(sandbox, REHEARSAL)))
+        console.print(f"Written: {REHEARSAL}")
+        return
     pictures = write_to.parent / "pictures"
     pictures.mkdir(exist_ok=True)
     results: list[Result] = []
@@ -43,7 +52,9 @@ def main(
         part("Cost", cost.measure(sandbox))
         part("Latency", latency.measure(sandbox))
         part("Recovery", recovery.measure(sandbox, pictures / "recovery.svg"))
+        part("Rehearsal", rehearsal.measure(sandbox, REHEARSAL))
         part("Set-up", setup.measure(sandbox))
+        part("Diff", diff.measure(sandbox))
         part("Growth", growth.measure(sandbox, pictures / "growth.svg"))
         part("Pull requests", pull_requests.measure(sandbox))
         if cold:

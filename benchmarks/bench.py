@@ -60,19 +60,23 @@ class Bench:
     def run(self, *words: str, folder: Path | None = None, **env: str) -> float:
         """Run a command and return its seconds. Raises `Failed` if it fails."""
         begin = time.monotonic()
+        self.output(*words, folder=folder, **env)
+        return time.monotonic() - begin
+
+    def output(self, *words: str, folder: Path | None = None, **env: str) -> str:
+        """Run a command and return its standard output. Raises `Failed` if it fails."""
         process = subprocess.run(
             with_parent_death_signal(list(words), "INT"),
             cwd=folder or self.pulumi.project,
             env={**self.pulumi.env, **env},
             stdin=subprocess.DEVNULL,
             text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             check=False,
         )
         if process.returncode:
-            raise Failed(f"`{' '.join(words)}` failed:\n{process.stdout}")
-        return time.monotonic() - begin
+            raise Failed(f"`{' '.join(words)}` failed:\n{process.stdout}{process.stderr}")
+        return process.stdout
 
     def side_by_side(self, measures: Mapping[str, Callable[[], float]]) -> dict[str, float]:
         """The median of each measure. They alternate, so that other load slows all of them."""

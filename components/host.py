@@ -28,6 +28,7 @@ from components.github import GitHubDelivery
 from components.project import GitOpsProject
 from components.pull_requests import PullRequestEnvironments
 from components.registry import ContainerRegistry
+from components.sealed_secrets import SealedSecrets
 
 NAME = "doks-gitops"
 """The package's name in the types of the components."""
@@ -40,6 +41,7 @@ COMPONENTS: list[type[pulumi.ComponentResource]] = [
     GitOpsApplication,
     GitHubDelivery,
     PullRequestEnvironments,
+    SealedSecrets,
 ]
 
 

@@ -2,6 +2,8 @@
 
 RELEASE_NAME = "argocd"
 """The chart derives the names of its Deployments from it: argocd-server, argocd-repo-server, ..."""
+SEALED_SECRETS_RELEASE = "sealed-secrets"
+"""The Helm release of Sealed Secrets."""
 CLUSTER_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 """The namespaces that each cluster has from the start."""
 PULL_REQUEST_NAMESPACES = "pr-*"

@@ -3,6 +3,9 @@
 Settings and arguments have the same names, so that most fields are copied by name (`convert`). A
 setting that reaches no argument is an error. Secrets become secret outputs, and so do the encrypted
 values inside chart values and Applications (`Settings.encrypted`).
+
+The import of the providers' SDKs takes a second, so what needs them is imported where it is used:
+`bin/platform diff` needs the Applications alone.
 """
 
 import hashlib
@@ -15,11 +18,7 @@ import pulumi
 from pydantic import SecretStr
 
 from components.application import Directory, GitOpsApplicationArgs, Source, Sync
-from components.argocd import Admin, ArgoCdArgs, ChartSource, CredentialTemplate, Repository
-from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
 from components.project import ARGOCD_KINDS, GitOpsProjectArgs
-from components.registry import ContainerRegistryArgs
-from doks_gitops import account
 from doks_gitops.settings import model, network
 from doks_gitops.settings.base import Model, Paths, below
 from doks_gitops.settings.github import PUBLIC_API
@@ -28,8 +27,12 @@ from doks_gitops.settings.ssh_key import public_key
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from components.argocd import ArgoCdArgs, ChartSource
+    from components.cluster import DoksClusterArgs
     from components.github import GitHubDeliveryArgs
     from components.pull_requests import PullRequestEnvironmentsArgs
+    from components.registry import ContainerRegistryArgs
+    from components.sealed_secrets import SealedSecretsArgs
     from doks_gitops.account import Account
     from doks_gitops.settings import Settings
 
@@ -55,8 +58,10 @@ def secret_after(first: pulumi.Output[Any], value: SecretStr) -> pulumi.Output[s
     return pulumi.Output.all(first, secret(value)).apply(lambda outputs: str(outputs[1]))
 
 
-def registry_args(settings: "Settings") -> ContainerRegistryArgs:
+def registry_args(settings: "Settings") -> "ContainerRegistryArgs":
     """The registry that the stack uses or owns."""
+    from components.registry import ContainerRegistryArgs
+
     return convert(
         settings.registry,
         ContainerRegistryArgs,
@@ -66,11 +71,16 @@ def registry_args(settings: "Settings") -> ContainerRegistryArgs:
     )
 
 
-def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str]) -> DoksClusterArgs:
+def cluster_args(
+    settings: "Settings", team: "Account", mark: pulumi.Input[str]
+) -> "DoksClusterArgs":
     """The cluster. `team`: the account that it is in. `mark`: the tag that names its owner.
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
+    from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
+    from doks_gitops import account
+
     cluster, running = settings.cluster, account.running_cluster(settings, team)
     version = account.resolve_version(settings, team)
     replaced = account.replacement(settings, team) is not None
@@ -101,7 +111,11 @@ def cluster_args(settings: "Settings", team: "Account", mark: pulumi.Input[str])
             or account.own_default_vpc(settings, team) is not None
         ),
         adopt=(
-            convert(settings.adopt, Existing, not_copied=("admin_password", "registry", "mark"))
+            convert(
+                settings.adopt,
+                Existing,
+                not_copied=("admin_password", "registry", "mark", "volumes"),
+            )
             if settings.adopt
             else None
         ),
@@ -113,9 +127,11 @@ def argocd_args(
     cluster_id: pulumi.Input[str],
     kube_context: pulumi.Input[str],
     registry_endpoint: pulumi.Input[str],
-) -> ArgoCdArgs:
+) -> "ArgoCdArgs":
     """Argo CD, which can read the stack's repositories and knows the facts of its cluster."""
-    argocd, chart = settings.argocd, settings.argocd.chart
+    from components.argocd import Admin, ArgoCdArgs, CredentialTemplate, Repository
+
+    argocd = settings.argocd
     return convert(
         argocd,
         ArgoCdArgs,
@@ -123,11 +139,7 @@ def argocd_args(
         encrypted=below(settings.encrypted, "argocd"),
         cluster_id=cluster_id,
         kube_context=kube_context,
-        chart=(
-            ChartSource(path=chart.path)
-            if chart.path is not None
-            else ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
-        ),
+        chart=chart_source(argocd.chart),
         repositories={
             name: convert(repository, Repository)
             for name, repository in settings.repositories.items()
@@ -145,6 +157,29 @@ def argocd_args(
         managed_by_git=argocd.managed_by == "git",
         cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},
+    )
+
+
+def chart_source(chart: model.Chart) -> "ChartSource":
+    """The chart's path, or its repository, name and version."""
+    from components.argocd import ChartSource
+
+    if chart.path is not None:
+        return ChartSource(path=chart.path)
+    return ChartSource(repository=chart.repository, name=chart.name, version=chart.version)
+
+
+def sealed_secrets_args(
+    sealed_secrets: model.SealedSecrets, cluster_id: pulumi.Input[str]
+) -> "SealedSecretsArgs":
+    """Sealed Secrets with the stack's keys."""
+    from components.sealed_secrets import SealedSecretsArgs
+
+    return convert(
+        sealed_secrets,
+        SealedSecretsArgs,
+        cluster_id=cluster_id,
+        chart=chart_source(sealed_secrets.chart),
     )
 
 
@@ -282,7 +317,6 @@ def _app_of_apps(
 
 def github_args(settings: "Settings") -> "GitHubDeliveryArgs":
     """The stack's settings of its repository on GitHub."""
-    # The import takes half a second, which only a stack on GitHub needs.
     from components.github import DeployKey, GitHubDeliveryArgs, Webhook
 
     github = settings.github

@@ -1,4 +1,4 @@
-"""Comments, issues and pull requests of the team's repository on GitHub.
+"""Comments, checks, issues and pull requests of the team's repository on GitHub.
 
 https://docs.github.com/en/rest
 """
@@ -39,7 +39,7 @@ _NOT_STARTED = ("waiting", "queued", "pending")
 _FIXES = {
     401: "Set GITHUB_TOKEN to a valid token.",
     403: "Give the token the permission: pull-requests: write for a comment or a pull request,"
-    " issues: write for an issue.",
+    " issues: write for an issue, checks: write for a check.",
     404: "Check GITHUB_REPOSITORY, and that the token may see it.",
     429: "Run the command again later.",
 }
@@ -168,6 +168,22 @@ class Repository:
                     comment.edit(body)
                 return comment
         return None
+
+    def check(self, commit: str, name: str, title: str, text: str, *, passed: bool) -> str:
+        """Write the check `name` on a commit, in place of an earlier one; returns its URL. Only the
+        token of an App, such as a workflow's own, may.
+
+        https://docs.github.com/en/rest/checks/runs
+        """
+        with self._errors(f"write a check on {commit}"):
+            run = self._repository.create_check_run(
+                name,
+                commit,
+                status="completed",
+                conclusion="success" if passed else "failure",
+                output={"title": title, "summary": text},
+            )
+            return run.html_url
 
     def issue(self, name: str, title: str, text: str) -> str:
         """Open the issue `name`, or rewrite the token's own open one; returns its URL."""

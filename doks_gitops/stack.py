@@ -21,8 +21,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import MappingProxyType
@@ -40,8 +40,10 @@ from pulumi.automation import (
     StackNotFoundError,
 )
 
+from doks_gitops import condition
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings import stackfile
+from doks_gitops.settings import Settings, parse, stackfile
+from doks_gitops.settings.load import decoded, read_all
 from doks_gitops.settings.model import NAMESPACE
 
 INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
@@ -106,6 +108,16 @@ class Stack:
         values = self._workspace.get_all_config(self.name)
         return {key: value.value for key, value in values.items()}
 
+    def settings(self) -> Settings:
+        """Returns the settings that the program would have now. Raises `SettingsError`."""
+        return parse(
+            # Without the organization that the stack may be in.
+            self.name.rpartition("/")[2],
+            {key: decoded(key, value) for key, value in self.config().items()},
+            read_all(self.folder),
+            environ=os.environ,
+        )
+
     def config_value(self, key: str) -> str:
         """Returns one value of the stack's configuration, a secret in clear."""
         return self._workspace.get_config(self.name, key).value
@@ -165,15 +177,25 @@ class Stack:
             raise PulumiError("\n".join(messages), command, output=output)
         return preview
 
-    def history(self) -> list[dict[str, Any]]:
-        """Returns the last operations on the stack, newest first.
+    def history(self, size: int = _OPERATIONS) -> list[dict[str, Any]]:
+        """Returns the last `size` operations on the stack, newest first.
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_history/
         """
         history: list[dict[str, Any]] = json.loads(
-            self._run("stack", "history", "--json", "--page-size", str(_OPERATIONS))
+            self._run("stack", "history", "--json", "--page-size", str(size))
         )
         return history
+
+    def last_run(self) -> dict[str, Any] | None:
+        """Returns the last run of the engine that has ended; None if there was none. An import of a
+        state is no run."""
+        ended = (
+            run
+            for run in self.history(10)
+            if run["kind"] != "import" and run["result"] != "in-progress"
+        )
+        return next(ended, None)
 
     @property
     def file(self) -> Path:
@@ -214,15 +236,29 @@ class Stack:
         )  # fmt: skip
 
     def set_secret(self, key: str, value: str) -> None:
-        """Encrypt one value in the stack file, by a key with a path. No command line has it."""
-        words = [self._pulumi.command, "config", "set", "--secret", "--path", key]
-        done = subprocess.run(
-            [*words, "--stack", self.name, "--non-interactive"],
-            cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
-            capture_output=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise PulumiError(f"`{shlex.join(words)}` failed:\n{_tail(done.stderr)}", None)
+        """As `set_values`, for one secret."""
+        self.set_values({key: value}, secrets=(key,))
+
+    def set_values(self, values: Mapping[str, str], *, secrets: Collection[str]) -> None:
+        """Write texts into the stack file, by keys with paths: all of them, or none if it fails.
+        Those of `secrets` are encrypted. No command line has any of them."""
+        with NamedTemporaryFile(dir=self.folder, prefix=".", suffix=".yaml") as draft:
+            draft.write(self.file.read_bytes() if self.file.exists() else b"")
+            draft.flush()
+            for key, value in values.items():
+                kind = "--secret" if key in secrets else "--plaintext"
+                words = [self._pulumi.command, "config", "set", kind, "--path", key]
+                done = subprocess.run(
+                    [*words, "--stack", self.name, "--config-file", draft.name,
+                     "--non-interactive"],
+                    cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
+                    capture_output=True, check=False,
+                )  # fmt: skip
+                if done.returncode:
+                    command = shlex.join([*words, "--stack", self.name])
+                    raise PulumiError(f"`{command}` failed:\n{_tail(done.stderr)}", None)
+            # Pulumi may have replaced the file.
+            self.file.write_bytes(Path(draft.name).read_bytes())
 
     def cancel(self) -> None:
         """Release the lock of the stack. A run that still holds it is cancelled."""
@@ -239,10 +275,6 @@ class Stack:
             "refresh", "--run-program=false", "--yes", "--skip-preview", "--suppress-outputs",
             "--clear-pending-creates", *targets, live=True,
         )  # fmt: skip
-
-    def delete_from_state(self, urn: str) -> None:
-        """Delete a resource and its dependents from the state alone, protected ones included."""
-        self._run("state", "delete", "--yes", "--force", "--target-dependents", urn, live=True)
 
     def import_state(self, export: Mapping[str, Any], *, live: bool = True) -> None:
         """Replace the stack's state by one that `export` returned, changed. `live`: show it.
@@ -261,6 +293,7 @@ class Stack:
         preview: bool = False,
         refresh: bool = False,
         env: Mapping[str, str] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         """Deploy the stack, unless it breaks a mandatory policy.
 
@@ -269,15 +302,24 @@ class Stack:
         - `preview`: preview first, so that a broken policy stops the deployment before it begins
         - `refresh`: see `REFRESH`
         - `env`: further environment variables of the program
+        - `check`: called while Pulumi holds the stack's lock, before anything is changed. What it
+          raises, a `PlatformError`, is raised
 
         https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
         """
         config = policy_pack / "config.json"
-        self._run(
-            "up", *(REFRESH if refresh else ()), "--yes", *(() if preview else ["--skip-preview"]),
-            "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
-            live=True, env=env, hidden=self._for_policies(),
-        )  # fmt: skip
+        with ExitStack() as stack:
+            checked = stack.enter_context(condition.answering(check)) if check else None
+            hidden = {**self._for_policies(), **(checked.env if checked else {})}
+            try:
+                self._run(
+                    "up", *(REFRESH if refresh else ()), "--yes",
+                    *(() if preview else ["--skip-preview"]),
+                    "--policy-pack", str(policy_pack), "--policy-pack-config", str(config),
+                    live=True, env=env, hidden=hidden,
+                )  # fmt: skip
+            except PulumiError as error:
+                raise (checked and checked.refusal) or error from None
 
     def _for_policies(self) -> dict[str, str]:
         """The stack's `environment` for the policies. The engine gives a policy pack no

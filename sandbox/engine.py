@@ -23,6 +23,8 @@ PROJECT = "doks-gitops"
 MONOREPO = "monorepo"
 """The name of the repository that the stacks sync from, here and in their stack files."""
 STACKS = ("dev", "staging", "prod")
+SEALED_SECRETS = "sealedSecrets"
+"""The section of the stack files with the keys of Sealed Secrets."""
 _LINKED = (
     "Pulumi.yaml",
     "__main__.py",
@@ -148,7 +150,10 @@ class Engine:
     def _create_stack(self, stack: str, source: Path) -> None:
         target = self.project / source.name
         old = yaml.safe_load(target.read_text()) if target.exists() else {}
-        content: dict[str, object] = {"config": _derive(source, self._config[stack]["values"])}
+        config = _derive(source, self._config[stack]["values"])
+        # The sandbox can't decrypt the team's keys.
+        has_keys = config.pop(f"{PROJECT}:{SEALED_SECRETS}", None) is not None
+        content: dict[str, object] = {"config": config}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt
         write_private(target, yaml.safe_dump(content, sort_keys=False).encode())
@@ -158,6 +163,12 @@ class Engine:
                 "config", "set", "--stack", stack, "--secret", "--path", f"{PROJECT}:{key}",
                 stdin=value,
             )  # fmt: skip
+        if has_keys:
+            # The imports take time, which only a stack with sealed secrets needs.
+            from doks_gitops.sealing import keys
+            from doks_gitops.stack import Stack
+
+            keys.add(Stack(stack, self.project, self.env), [keys.generate(stack, keys.now())])
 
     def run(self, *args: str, stdin: str | None = None) -> str:
         """Run `pulumi ARGS` and return its standard output.
@@ -175,11 +186,20 @@ class Engine:
 
     @property
     def has_github(self) -> bool:
-        """Whether a stack has parts of a repository on GitHub: in its stack file in the project
-        folder, or still in its state."""
+        """Whether a stack has parts of a repository on GitHub."""
+        return self._has("github", '"github:index/')
+
+    @property
+    def has_sealed_secrets(self) -> bool:
+        """Whether a stack has Sealed Secrets."""
+        return self._has(SEALED_SECRETS, f'"{PROJECT}:index:SealedSecrets"')
+
+    def _has(self, section: str, resource: str) -> bool:
+        """Whether a stack has a section in its stack file in the project folder, or still has the
+        resources of it in its state."""
         states = (self._state / ".pulumi" / "stacks" / PROJECT).glob("*.json")
-        return any(f"{PROJECT}:github" in self._stack_config(stack) for stack in STACKS) or any(
-            '"github:index/' in state.read_text() for state in states
+        return any(f"{PROJECT}:{section}" in self._stack_config(stack) for stack in STACKS) or any(
+            resource in state.read_text() for state in states
         )
 
     def cluster_name(self, stack: str) -> str:

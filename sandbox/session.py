@@ -8,11 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox import client, engine, toolchain
+from sandbox.chart import package_chart
 from sandbox.client import Daemon
 from sandbox.errors import SandboxError
 from sandbox.paths import Home, remove_tree
 from sandbox.plugins import install
-from sandbox.toolchain.recipes import PULUMI_GITHUB, RECIPES
+from sandbox.toolchain.recipes import PULUMI_GITHUB, RECIPES, SEALED_SECRETS
+from sandbox.toolchain.tools import sealed_secrets_chart
 
 
 def start(
@@ -74,7 +76,8 @@ def engine_of(
 ) -> engine.Engine:
     """The Pulumi engine of a running sandbox.
 
-    `real_providers` as for `start`. Builds the provider of GitHub if a stack has parts there.
+    `real_providers` as for `start`. Builds the provider of GitHub if a stack has parts there, and
+    the controller of Sealed Secrets if a stack has it.
     """
     pulumi = engine.Engine(home, environment(home, daemon, tools), daemon.get("/sandbox/config"))
 
@@ -88,6 +91,9 @@ def engine_of(
         plugins = install.install(
             home, real=real_providers, build_github=build_github if pulumi.has_github else None
         )
+        if pulumi.has_sealed_secrets:
+            toolchain.ensure(console, (*RECIPES, SEALED_SECRETS))
+            package_chart(sealed_secrets_chart(), home.folder("charts"))
     if real_providers:
         used = ", ".join(f"{plugin.file}" for plugin in plugins.values())
         console.print(f"Real plugins: {used}", soft_wrap=True)

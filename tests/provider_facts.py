@@ -1,5 +1,6 @@
 """The table of what the providers do with the properties that the program uses."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,3 +35,13 @@ def facts(*providers: str) -> Iterator[Fact]:
         for type, described in provider(name)["types"].items():
             for path, what in described["properties"].items():
                 yield Fact(type, path, what)
+
+
+def arguments_of_a_cluster() -> dict[str, dict[str, Any]]:
+    """The entries of all arguments of a cluster, by their names in the Python SDK."""
+    return {
+        re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", fact.path): fact.what
+        for fact in facts("digitalocean")
+        if fact.type.endswith(":KubernetesCluster")
+        if "." not in fact.path and "output" not in fact.what
+    }

@@ -9,6 +9,9 @@ from doks_gitops.account.model import RunningCluster
 from doks_gitops.settings import Settings
 from doks_gitops.settings.errors import stack_file
 
+NOT_IN_STATE = "Unless this update deletes it, Pulumi's state does not have"
+"""Beginning of the warning of what exists beside the stack."""
+
 
 def first_pool(settings: Settings, running: RunningCluster | None) -> int:
     """Returns the index of the pool in the stack file that belongs to the cluster's own resource.

@@ -14,6 +14,7 @@ import pulumi
 from doks_gitops.account import messages, network
 from doks_gitops.account.model import Account, RunningCluster, Vpc
 from doks_gitops.account.pools import (
+    NOT_IN_STATE,
     first_pool,
     replaced_pools,
     unknown_pool_text,
@@ -144,10 +145,7 @@ def warn(settings: Settings, account: Account) -> None:
         for text in replaced_pools(settings, running):
             messages.warn(text)
         for name in unknown_pools(settings, running) if pulumi.runtime.is_dry_run() else ():
-            messages.warn(
-                "Unless this update deletes it, Pulumi's state does not have"
-                f" {unknown_pool_text(settings, running, name)}."
-            )
+            messages.warn(f"{NOT_IN_STATE} {unknown_pool_text(settings, running, name)}.")
     if creates_default_vpc(settings, account):
         region = settings.cluster.region
         messages.warn(

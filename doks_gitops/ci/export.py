@@ -268,7 +268,7 @@ def without_secrets(
             del parent[last]
             continue
         placeholders[_key(path)] = parent[last] = (
-            KEY_WITHOUT_PRIVATE_PART if str(last).endswith("PrivateKey") else PLACEHOLDER
+            KEY_WITHOUT_PRIVATE_PART if str(last).lower().endswith("privatekey") else PLACEHOLDER
         )
     # Otherwise the kubeconfig has the account's token.
     placeholders[_CLUSTER_TOKEN] = values[_CLUSTER_TOKEN] = PLACEHOLDER

@@ -1,4 +1,4 @@
-"""The comment of a preview as a picture, for those who have no pull request to look at."""
+"""A comment as a picture, for those who have no pull request to look at."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.theme import Theme
 
 _WIDTH = 88
 """Characters."""
-_SUMMARY = re.compile(r"<details><summary><code>(.*)</code></summary>")
+_SUMMARY = re.compile(r"<details><summary><(code|b)>(.*)</\1>(.*)</summary>")
 _COLOURS = TerminalTheme((255, 255, 255), (31, 35, 40), [(31, 35, 40)] * 8)
 """Those of GitHub's light theme."""
 _STYLES = Theme(
@@ -39,8 +39,8 @@ _SVG = """\
 
 
 def svg(comment: str) -> str:
-    """Returns the Markdown of `report.comment` as GitHub shows it, with all details open."""
-    text = _SUMMARY.sub(r"▾ `\1`", comment).replace("</details>", "")
+    """Returns the Markdown of a comment as GitHub shows it, with all details open."""
+    text = _SUMMARY.sub(r"▾ `\2`\3", comment).replace("</details>", "")
     console = Console(record=True, width=_WIDTH, file=io.StringIO(), theme=_STYLES)
     console.print(Markdown(text, code_theme="friendly"))
     return console.export_svg(theme=_COLOURS, code_format=_SVG)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from doks_gitops.account import NOT_IN_STATE
 from doks_gitops.ci import commits
 from doks_gitops.ci.export import Export, isolated
 from doks_gitops.errors import PlatformError
@@ -82,6 +83,11 @@ class Preview:
                 if diagnostic["severity"] == "warning" and diagnostic.get("urn")
             ),
         )
+
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """The warnings of what exists beside the stack, such as a node pool of a killed run."""
+        return tuple(warning for warning in self.warnings if warning.startswith(NOT_IN_STATE))
 
     @property
     def count(self) -> dict[str, int]:

@@ -29,15 +29,16 @@ def comment(previews: Sequence[Preview], title: str) -> str:
 def _result(preview: Preview) -> str:
     if preview.error:
         return "❌ failed"
+    orphans = f", **{len(preview.orphans)} not in the state**" if preview.orphans else ""
     if not preview.changes:
-        return "no changes"
+        return f"no changes{orphans}"
     counts = [
         f"**{number} to {operation}**"
         if operation in ("replace", "delete")
         else f"{number} to {operation}"
         for operation, number in preview.count.items()
     ]
-    return f"{', '.join(counts)}, {preview.unchanged} unchanged"
+    return f"{', '.join(counts)}, {preview.unchanged} unchanged{orphans}"
 
 
 def _policies(preview: Preview) -> str:

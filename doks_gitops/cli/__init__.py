@@ -7,7 +7,17 @@ import sys
 import typer
 from rich.console import Console
 
-from doks_gitops.cli import costs, delivery, diff, gitops, recovery, rehearsal, schema
+from doks_gitops.cli import (
+    costs,
+    delivery,
+    diff,
+    gitops,
+    recovery,
+    rehearsal,
+    schema,
+    sealing,
+    volumes,
+)
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer(
@@ -28,8 +38,10 @@ app.add_typer(recovery.app)
 app.add_typer(delivery.app)
 app.add_typer(diff.app)
 app.add_typer(gitops.app)
+app.add_typer(sealing.app)
 app.add_typer(rehearsal.app)
 app.add_typer(costs.app)
+app.add_typer(volumes.app, name="volumes")
 app.add_typer(schema.app)
 
 

@@ -14,6 +14,7 @@ import typer
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.cli.output import publish
+from doks_gitops.cli.volumes import record_after
 from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from doks_gitops.stack import Stack
 
 _PREVIEW, _DRIFT = "preview", "drift"
-"""Names by which the comment and the issue are found again."""
+"""Names by which the comment and the issue are found again; the first is that of the check, too."""
 
 app = typer.Typer()
 
@@ -43,10 +44,7 @@ def preview(
         Path | None,
         typer.Option("--file", metavar="FILE", help="File to add the comment's text to."),
     ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option("--picture", metavar="FILE", help="SVG file to draw the comment in."),
-    ] = None,
+    picture: options.Picture = None,
     exports: Annotated[
         Path | None,
         typer.Option(
@@ -129,6 +127,7 @@ def deploy(
     target.up(policy_pack=PACK)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
+    record_after(target)
 
 
 @app.command(
@@ -160,11 +159,19 @@ def exports(
     epilog=examples(
         ("bin/platform comment 7 preview.md", "Write a preview on pull request 7."),
         ("bin/platform comment 7 preview.md diff.md", "Both texts, in one comment."),
+        ("bin/platform comment 7 diff.md --check 3f2a91c", "The same as a check, which fails."),
     )
 )
 def comment(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="The pull request.")],
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="The texts, in Markdown.")],
+    check: Annotated[
+        str | None,
+        typer.Option("--check", metavar="COMMIT", help="Write a check on this commit, too."),
+    ] = None,
+    passed: Annotated[
+        bool, typer.Option("--passed", help="The check passes; without this option, it fails.")
+    ] = False,
 ) -> None:
     """Write the texts of files as the preview's comment on a pull request.
 
@@ -173,8 +180,15 @@ def comment(
     from doks_gitops.github import Repository
     from doks_gitops.markdown import together
 
+    if passed and check is None:
+        raise PlatformError("--passed is about a check.", "Add --check COMMIT.")
     text = together([_text(file) for file in files])
-    _report(Repository.from_environment().comment(number, _PREVIEW, text))
+    repository = Repository.from_environment()
+    _report(repository.comment(number, _PREVIEW, text))
+    if check is not None:
+        passed = passed and all(file.exists() for file in files)
+        title = "Nothing would fail" if passed else "Something would fail, see below"
+        _report(repository.check(check, _PREVIEW, title, text, passed=passed))
 
 
 def _text(file: Path) -> str:
@@ -202,17 +216,21 @@ def drift(
 ) -> None:
     """Show what was changed in each stack since its last deployment.
 
-    Compares with the program of the deployed commit. Drift is no failure; a stack that can't be
-    compared is one, and no drift.
+    Compares with the program of the deployed commit. A node pool that the state does not have is
+    drift, too. Drift is no failure; a stack that can't be compared is one, and no drift.
     """
     from doks_gitops.ci.preview import drift as run
     from doks_gitops.ci.preview import of_stacks
     from doks_gitops.ci.report import comment
 
     results = of_stacks(stacks or ENVIRONMENTS, cwd, run)
-    drifted = [result.stack for result in results if result.changes]
+    drifted = [result.stack for result in results if result.changes or result.orphans]
     failed = [result for result in results if result.error]
     title = f"Drift in {', '.join(drifted)}" if drifted else "No drift"
+    if failed:
+        not_compared = f"{', '.join(result.stack for result in failed)} could not be compared"
+        compared = drifted or len(failed) < len(results)
+        title = f"{title}; {not_compared}" if compared else f"❌ {not_compared}"
     text = comment(results, title)
     _publish(results, text, as_json=as_json)
     if issue:
@@ -220,7 +238,8 @@ def drift(
 
         repository = Repository.from_environment()
         if drifted:
-            text += "\n`pulumi up --refresh --stack STACK` removes the drift.\n"
+            if any(result.changes for result in results):
+                text += "\n`pulumi up --refresh --stack STACK` reverts the changes.\n"
             _report(repository.issue(_DRIFT, title, text))
         elif not failed:
             repository.close_issue(_DRIFT, "There is no drift any more.")

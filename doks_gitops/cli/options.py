@@ -23,6 +23,10 @@ Repo = Annotated[
     str,
     typer.Option("--repo", metavar="FOLDER_OR_URL", help="Clone of the monorepo, or its URL."),
 ]
+Picture = Annotated[
+    Path | None,
+    typer.Option("--picture", metavar="FILE", help="SVG file to draw the comment in."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]

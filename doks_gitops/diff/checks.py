@@ -11,7 +11,7 @@ from components.project import IN_CLUSTER
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.objects import CLUSTER_SCOPED, Change, Object, key_of
 from doks_gitops.images import ImageReference, Tags, is_missing
-from doks_gitops.settings.rules import permits_namespace
+from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
@@ -47,6 +47,8 @@ _CHANGEABLE_OF_STATEFULSET = (
 """https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"""
 _REPLACED = "Force=true"
 """Sync option with which Argo CD deletes and creates what can't be changed."""
+DEFAULT_PROJECT = "default"
+"""The AppProject that Argo CD creates itself, and that allows everything unless Git declares it."""
 _HOOKS = {"argocd.argoproj.io/hook", "helm.sh/hook"}
 """Annotations of objects that Argo CD deletes before it creates them again."""
 
@@ -72,12 +74,16 @@ def is_cluster_scoped(item: Object, definitions: Sequence[Object] = ()) -> bool:
     return item.get("kind") in CLUSTER_SCOPED
 
 
+def is_hook(item: Object) -> bool:
+    """Whether Argo CD deletes the object before it creates it again."""
+    return bool(_HOOKS & ((item.get("metadata") or {}).get("annotations") or {}).keys())
+
+
 def immutable(change: Change, application: Declared) -> Iterator[Finding]:
     """Changed fields that the API server refuses to change."""
     if change.operation != "update" or change.old is None or change.new is None:
         return
-    annotations = (change.new.get("metadata") or {}).get("annotations") or {}
-    if change.renamed_from is not None or _HOOKS & annotations.keys():
+    if change.renamed_from is not None or is_hook(change.new):
         return
     if _REPLACED in _sync_options(change.new, application):
         return
@@ -109,6 +115,27 @@ def _fixed_fields(change: Change) -> Sequence[str]:
         fields = {*((change.old or {}).get("spec") or {}), *((change.new or {}).get("spec") or {})}
         return [f"spec.{name}" for name in sorted(fields.difference(_CHANGEABLE_OF_STATEFULSET))]
     return _FIXED.get(group_kind, ())
+
+
+def plain_secret(change: Change, application: Declared, *, sealed: bool) -> Iterator[Finding]:
+    """A Secret whose values are in clear in Git. `sealed`: whether the stack has sealed secrets, so
+    that only a chart may make one: its values may be random."""
+    item = change.new or {}
+    has_values = any(
+        value for field in ("data", "stringData") for value in (item.get(field) or {}).values()
+    )
+    if (change.key.group, change.key.kind) != ("", "Secret") or not has_values:
+        return
+    labels = (item.get("metadata") or {}).get("labels") or {}
+    of_chart = labels.get("app.kubernetes.io/managed-by") == "Helm" or any(
+        "chart" in source or "helm" in source for source in application.sources
+    )
+    yield Finding(
+        application.name,
+        f"{change.key} has values in clear, for everybody who can read the application's sources."
+        " Seal it: bin/platform seal",
+        mandatory=sealed and not of_chart,
+    )
 
 
 def _value_at(item: Object, path: str) -> Any:
@@ -159,18 +186,18 @@ def pruned(
 
 
 def forbidden(
-    change: Change,
+    item: Object,
     application: Declared,
     project: Mapping[str, Any] | None,
     definitions: Sequence[Object] = (),
 ) -> Iterator[Finding]:
-    """Objects that the AppProject does not allow.
+    """What the AppProject does not allow an object of the Application.
 
     https://argo-cd.readthedocs.io/en/stable/user-guide/projects/
     """
-    if change.new is None or project is None:
+    if project is None:
         return
-    key, item = change.key, change.new
+    key = key_of(item, application.namespace)
     kind = {"group": key.group, "kind": key.kind, "name": key.name}
     if is_cluster_scoped(item, definitions):
         allowed = _listed(kind, project.get("clusterResourceWhitelist") or ())
@@ -182,15 +209,46 @@ def forbidden(
         if not _is_destination(key.namespace, project.get("destinations") or ()):
             yield Finding(
                 application.name,
-                f"{key}: the project {application.spec.get('project')} does not allow the namespace"
+                f"{key}: the project {application.project} does not allow the namespace"
                 f" {key.namespace or '(none)'}.",
             )
     if denied or not allowed:
         yield Finding(
             application.name,
-            f"{key}: the project {application.spec.get('project')} does not allow the kind"
+            f"{key}: the project {application.project} does not allow the kind"
             f" {key.group + '/' if key.group else ''}{key.kind}.",
         )
+
+
+def forbidden_sources(
+    application: Declared, project: Mapping[str, Any] | None
+) -> Iterator[Finding]:
+    """Repositories that the AppProject does not allow the Application."""
+    patterns = tuple(map(str, (project or {}).get("sourceRepos") or ()))
+    urls = dict.fromkeys(str(source.get("repoURL")) for source in application.sources)
+    for url in urls if project is not None else ():
+        if not permits_source(patterns, url):
+            yield Finding(
+                application.name,
+                f"The project {application.project} does not allow the repository {url}.",
+            )
+
+
+def missing_project(
+    application: Declared,
+    projects: Mapping[str, Mapping[str, Any]],
+    earlier: Mapping[str, Mapping[str, Any]],
+) -> Iterator[Finding]:
+    """An AppProject that is not among those of the environment. `earlier`: those before the
+    change."""
+    name = application.project
+    if name in projects or name == DEFAULT_PROJECT:
+        return
+    if name in earlier:
+        yield Finding(application.name, f"The project {name} is deleted, so nothing is synced.")
+    else:
+        words = f"The project {name} is not declared in what was read, so it was not checked."
+        yield Finding(application.name, words, mandatory=False)
 
 
 def _listed(kind: Mapping[str, str], entries: Sequence[Mapping[str, Any]]) -> bool:

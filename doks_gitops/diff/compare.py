@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from doks_gitops.diff import checks, environment, schemas
+from doks_gitops.diff import access, checks, environment, schemas
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
 from doks_gitops.diff.objects import Change, Object, compare
-from doks_gitops.diff.render import Rendered, Renderer, Rendering, is_same
+from doks_gitops.diff.render import Rendered, Renderer, Rendering, changed_projects, is_same
 from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import Revisions
 from doks_gitops.environments import is_production
 from doks_gitops.images import Tags
+
+if TYPE_CHECKING:
+    from doks_gitops.diff.live import ArgoCd
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Comparison:
     """URL of the clone's remote."""
     offline: bool = False
     prune_allowed: bool = False
+    with_credentials: bool = False
+    """Whether to decrypt the credentials of the stacks, for private repositories."""
     tags: Tags | None = field(default=None, repr=False)
 
     def run(self, stacks: Sequence[str]) -> list[EnvironmentDiff]:
@@ -78,12 +84,33 @@ class Comparison:
             url for pair in environments.values() for env in pair if env for url in self._urls(env)
         )
         results = []
-        with Renderer(self.revisions, urls, offline=self.offline) as renderer:
+        bases = {stack: pair[0] for stack, pair in environments.items() if pair[0]}
+        with self._renderer(urls, bases) as renderer:
             for stack, (base, head) in environments.items():
                 print(f"diff of {stack} ...", file=sys.stderr, flush=True)
                 old, new = renderer.both(base, head)
                 results.append(self._result(stack, old, new))
         return results
+
+    def with_cluster(self, stack: str, argocd: ArgoCd) -> EnvironmentDiff:
+        """The differences of what runs in the stack's cluster and of what Argo CD would apply at
+        head. Raises `RenderError`, `SettingsError` and `ArgoCdError`."""
+        from doks_gitops.diff import live
+
+        base, head = self._environments(stack)
+        if head is None:
+            raise RenderError(f"There is no stack file of {stack}.", "Name another one: --stack")
+        with self._renderer(self._urls(head), {stack: base} if base else {}) as renderer:
+            _, rendering = renderer.both(None, head)
+        return self._result(stack, *live.compared(argocd, rendering))
+
+    def _renderer(self, urls: Collection[str], bases: Mapping[str, Environment]) -> Renderer:
+        credentials = {
+            stack: access.read(stack, self.folder, env.urls)
+            for stack, env in bases.items()
+            if self.with_credentials
+        }
+        return Renderer(self.revisions, urls, offline=self.offline, credentials=credentials)
 
     def _urls(self, env: Environment) -> Collection[str]:
         """The URLs of the environment's repositories that mean the clone: that of its remote, or
@@ -108,6 +135,7 @@ class Comparison:
     def _result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
         applications: list[ApplicationDiff] = []
         findings: list[Finding] = []
+        notes = list(new.notes)
         crds = checks.definitions([item for x in new.applications.values() for item in x.objects])
         names = [
             *new.applications,
@@ -115,15 +143,20 @@ class Comparison:
         ]
         for name in names:
             before, after = old.applications.get(name), new.applications.get(name)
+            if reason := _unread(before, after):
+                notes.append(f"{name} was not rendered, nor what it may declare: {reason}")
+                continue
             diff = _application(name, before, after)
             if diff.changes or diff.error or diff.operation != "update":
                 applications.append(diff)
                 findings += self._findings(diff, before, after, old, new, crds)
+            if after is not None:
+                findings += _forbidden(diff, after, old, new, crds)
         return EnvironmentDiff(
             stack,
             tuple(applications),
             tuple(dict.fromkeys(findings)),
-            tuple(dict.fromkeys(new.notes)),
+            tuple(dict.fromkeys(notes)),
             len(new.applications),
             len(new.declared),
         )
@@ -142,7 +175,6 @@ class Comparison:
         declared, env = rendered.declared, new.environment
         environments = (old.environment, env)
         production = any(is_production(known.name) for known in environments if known is not None)
-        project = new.projects.get(str(declared.spec.get("project")))
         version = env.options.kube_version if env is not None else ""
         for change in diff.changes:
             yield from checks.pruned(
@@ -155,12 +187,48 @@ class Comparison:
             if after is None:
                 continue
             yield from checks.immutable(change, declared)
-            yield from checks.forbidden(change, declared, project, crds)
+            sealed = env is not None and env.sealed_secrets
+            yield from checks.plain_secret(change, declared, sealed=sealed)
             yield from schemas.invalid(change, declared, version, crds)
             yield from schemas.unknown_kind(change, declared, version, crds)
         if self.tags is not None:
             changed = [change.new for change in diff.changes if change.new is not None]
             yield from checks.missing_images(declared, changed, self.tags)
+
+
+def _unread(before: Rendered | None, after: Rendered | None) -> str | None:
+    """Why an Application of other repositories, which the change does not touch, can't be rendered:
+    no reason to refuse the change."""
+    if before is None or after is None or before.declared.spec != after.declared.spec:
+        return None
+    return after.error if after.foreign and before.error == after.error else None
+
+
+def _forbidden(
+    diff: ApplicationDiff,
+    rendered: Rendered,
+    old: Rendering,
+    new: Rendering,
+    crds: Sequence[Object],
+) -> Iterator[Finding]:
+    """What the AppProject does not allow: of what changed, or of all if the project changed."""
+    declared = rendered.declared
+    project = new.projects.get(declared.project)
+    before = old.declared.get(declared.name)
+    if (
+        before is None
+        or before.project != declared.project
+        or declared.project in changed_projects(old, new)
+    ):
+        items: Sequence[Object] = rendered.objects
+        yield from checks.missing_project(declared, new.projects, old.projects)
+        yield from checks.forbidden_sources(declared, project)
+    else:
+        items = [change.new for change in diff.changes if change.new is not None]
+        if before.sources != declared.sources:
+            yield from checks.forbidden_sources(declared, project)
+    for item in items:
+        yield from checks.forbidden(item, declared, project, crds)
 
 
 def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:

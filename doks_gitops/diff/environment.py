@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from components.project import project_spec
 from doks_gitops import arguments
 from doks_gitops.diff.repo_server import Options
 from doks_gitops.settings import Cluster, Project, Repository, Settings, SettingsError, stackfile
-from doks_gitops.settings.errors import stack_file
+from doks_gitops.settings.errors import Finding, stack_file
 from doks_gitops.settings.load import broken_file
 from doks_gitops.settings.model import NAMESPACE, Application, AppOfApps, Argocd
 from doks_gitops.settings.offline import sections
@@ -20,6 +20,11 @@ from doks_gitops.settings.offline import sections
 ARGO = "argoproj.io"
 LABEL_KEY = "argocd.argoproj.io/instance"
 """The chart's `application.instanceLabelKey`."""
+ARGO_APIS = (
+    "argoproj.io/v1alpha1",
+    *(f"argoproj.io/v1alpha1/{kind}" for kind in ("AppProject", "Application", "ApplicationSet")),
+)
+"""The APIs that every cluster with Argo CD adds to Kubernetes' own, as charts see them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class Declared:
     def sources(self) -> Sequence[Mapping[str, Any]]:
         """Its one source, or its several ones."""
         return self.spec.get("sources") or [self.spec.get("source") or {}]
+
+    @property
+    def project(self) -> str:
+        """Name of its AppProject."""
+        return str(self.spec.get("project") or "default")
 
     @property
     def namespace(self) -> str:
@@ -57,8 +67,8 @@ class Environment:
     name: str
     """`dev`, `staging` or `prod`, as the settings call it."""
     options: Options
-    monorepos: frozenset[str]
-    """URLs of the Git repositories of the stack file."""
+    repositories: tuple[Repository, ...]
+    """Those of the stack file, without their credentials."""
     applications: Mapping[str, Declared]
     """What the stack file declares, by name in Argo CD."""
     projects: Mapping[str, Mapping[str, Any]]
@@ -67,6 +77,15 @@ class Environment:
     """Labels of the cluster in Argo CD, which ApplicationSets can use."""
     namespace: str = "argocd"
     """Namespace of Argo CD."""
+    urls: frozenset[str] = frozenset()
+    """URLs of the stack file's repositories and of its credential templates."""
+    sealed_secrets: bool = False
+    """Whether the stack has sealed secrets."""
+
+    @property
+    def monorepos(self) -> frozenset[str]:
+        """URLs of the Git repositories."""
+        return frozenset(entry.url for entry in self.repositories if entry.type == "git")
 
 
 def read(stack: str, folder: Path) -> Environment | None:
@@ -90,7 +109,11 @@ def read(stack: str, folder: Path) -> Environment | None:
         {"repositories": Repository, "applications": Application},
         {"project": Project, "appOfApps": AppOfApps},
     )
-    raw = stackfile.values(text).get(f"{NAMESPACE}:argocd")
+    values = stackfile.values(text)
+    if content["project"] is None and content["appOfApps"] is None:
+        expected = "an object with the keys of a project; or appOfApps"
+        raise SettingsError([Finding(path.name, f"{NAMESPACE}:project", "nothing", expected)])
+    raw = values.get(f"{NAMESPACE}:argocd")
     argocd = raw if isinstance(raw, Mapping) else {}
     read_from_argocd: dict[str, Any] = {
         "namespace": str(argocd.get("namespace", "argocd")),
@@ -104,7 +127,19 @@ def read(stack: str, folder: Path) -> Environment | None:
         **content,
         "argocd": Argocd.model_construct(**read_from_argocd),
     }
-    return _environment(Settings.model_construct(**parts))
+    return replace(
+        _environment(Settings.model_construct(**parts)),
+        urls=frozenset(_urls(values)),
+        sealed_secrets=f"{NAMESPACE}:sealedSecrets" in values,
+    )
+
+
+def _urls(values: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("repositories", "credentialTemplates"):
+        entries = values.get(f"{NAMESPACE}:{key}")
+        for entry in entries.values() if isinstance(entries, Mapping) else ():
+            if isinstance(entry, Mapping) and isinstance(entry.get("url"), str):
+                yield entry["url"]
 
 
 def _environment(settings: Settings) -> Environment:
@@ -121,15 +156,12 @@ def _environment(settings: Settings) -> Environment:
         name=settings.environment,
         options=Options(
             kube_version=_full(settings.cluster.version),
+            api_versions=ARGO_APIS,
             tracking_method=config.get("application.resourceTrackingMethod", "annotation"),
             label_key=config.get("application.instanceLabelKey", LABEL_KEY),
             build_options=config.get("kustomize.buildOptions", ""),
         ),
-        monorepos=frozenset(
-            repository.url
-            for repository in settings.repositories.values()
-            if repository.type == "git"
-        ),
+        repositories=tuple(settings.repositories.values()),
         applications=applications,
         projects={project.project_name: project_spec(project)},
         facts=arguments.cluster_labels(settings),

@@ -1,9 +1,10 @@
-"""The messages of Argo CD's repo-server that a rendering needs.
+"""The messages of Argo CD's repo-server that a rendering needs, and those of its API server that a
+comparison with a cluster needs.
 
-Field names and numbers are those of `reposerver/repository/repository.proto` and of
-`pkg/apis/application/v1alpha1/generated.proto` of Argo CD 3, which never reuse a number. A field
-that is not listed here is an error when a message is made (`request`), so nothing is left out
-silently.
+Field names and numbers are those of `reposerver/repository/repository.proto`, of
+`server/application/application.proto` and of `pkg/apis/application/v1alpha1/generated.proto` of
+Argo CD 3, which never reuse a number. A field that is not listed here is an error when a message is
+made (`request`), so nothing is left out silently.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ ManifestRequest
 ManifestResponse
     manifests=1:string* revision=4:string sourceType=6:string commands=8:string*
 Repository
-    repo=1:string type=11:string name=12:string enableLfs=8:bool enableOCI=14:bool
+    repo=1:string username=2:string password=3:string sshPrivateKey=4:string enableLfs=8:bool
+    type=11:string name=12:string enableOCI=14:bool githubAppPrivateKey=15:string
+    githubAppID=16:int64 githubAppInstallationID=17:int64 insecureOCIForceHttp=26:bool
 RefTarget
     repo=1:Repository targetRevision=2:string chart=3:string
 KustomizeOptions
@@ -80,6 +83,13 @@ Jsonnet
     extVars=1:JsonnetVar* tlas=2:JsonnetVar* libs=3:string*
 JsonnetVar
     name=1:string value=2:string code=3:bool
+ApplicationServerSideDiffQuery
+    appName=1:string liveResources=4:ResourceDiff* targetManifests=5:string*
+ApplicationServerSideDiffResponse
+    items=1:ResourceDiff* modified=2:bool
+ResourceDiff
+    group=1:string kind=2:string namespace=3:string name=4:string targetState=5:string
+    liveState=6:string modified=12:bool
 """
 _SCALARS = {
     "string": FieldDescriptorProto.TYPE_STRING,
@@ -94,16 +104,21 @@ _PACKAGE = "repository"
 
 def request(content: Mapping[str, Any]) -> Message:
     """A `ManifestRequest`. Raises ValueError for a field that is not in the list above."""
-    message: Message = _CLASSES["ManifestRequest"]()
+    return message("ManifestRequest", _wire_form(content))
+
+
+def message(name: str, content: Mapping[str, Any]) -> Message:
+    """A message of that name. Raises ValueError for a field that is not in the list above."""
+    empty: Message = _CLASSES[name]()
     try:
-        return ParseDict(_wire_form(content), message)
+        return ParseDict(content, empty)
     except Exception as error:  # ParseError and its subclasses have no common public base
         raise ValueError(str(error)) from None
 
 
-def response(data: bytes) -> Any:
-    """A `ManifestResponse`."""
-    return _CLASSES["ManifestResponse"].FromString(data)
+def parsed(name: str, data: bytes) -> Any:
+    """A message of that name, from its bytes."""
+    return _CLASSES[name].FromString(data)
 
 
 def _wire_form(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -135,16 +135,36 @@ def _renamed(
 ) -> Iterator[tuple[Key, Key]]:
     """The new key and the old key of each object that was renamed or moved."""
     left = dict(deleted)
+    bodies = {key: _body(item) for key, item in left.items()} if created else {}
     for key, item in created.items():
         same_kind = [other for other in left if (other.group, other.kind) == (key.group, key.kind)]
         match = next((other for other in same_kind if _is_generated(other, key)), None)
-        if match is None:
-            ratios = {other: _similarity(left[other], item) for other in same_kind}
-            best = max(ratios, key=lambda other: ratios[other], default=None)
-            match = best if best is not None and ratios[best] >= SIMILAR else None
+        if match is None and same_kind:
+            match = _most_similar(_body(item), {other: bodies[other] for other in same_kind})
         if match is not None:
             del left[match]
             yield key, match
+
+
+def _most_similar(lines: Sequence[str], others: Mapping[Key, Sequence[str]]) -> Key | None:
+    """The other one with the most lines in common; None if none has enough."""
+    best, highest = None, SIMILAR
+    # It keeps what it knows of the second sequence.
+    matcher = difflib.SequenceMatcher(None, (), lines, autojunk=False)
+    for key, other_lines in others.items():
+        # Objects of a few lines are alike by chance.
+        if min(len(lines), len(other_lines)) <= 2:
+            continue
+        matcher.set_seq1(other_lines)
+        # The first two are upper limits of the third, and take a fraction of its time.
+        if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < highest:
+            continue
+        ratio = matcher.ratio()
+        if ratio > highest or (best is None and ratio == highest):
+            best, highest = key, ratio
+        if ratio == 1:
+            break
+    return best
 
 
 def _is_generated(old: Key, new: Key) -> bool:
@@ -158,15 +178,8 @@ def _is_generated(old: Key, new: Key) -> bool:
     )
 
 
-def _similarity(old: Object, new: Object) -> float:
-    old_lines, new_lines = (
-        _lines({key: value for key, value in item.items() if key != "metadata"})
-        for item in (old, new)
-    )
-    # Objects of a few lines are alike by chance.
-    if min(len(old_lines), len(new_lines)) <= 2:
-        return 0.0
-    return difflib.SequenceMatcher(None, old_lines, new_lines, autojunk=False).ratio()
+def _body(item: Object) -> list[str]:
+    return _lines({key: value for key, value in item.items() if key != "metadata"})
 
 
 def _plain(item: Object) -> dict[str, Any]:

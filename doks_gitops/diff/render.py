@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
 from doks_gitops.diff import applicationsets, environment
+from doks_gitops.diff.access import Access
 from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
@@ -32,6 +34,8 @@ class Rendered:
     objects: tuple[Object, ...] = ()
     error: str | None = None
     """Why it can't be rendered."""
+    foreign: bool = False
+    """Whether all its sources are in other repositories than the clone."""
 
 
 @dataclass
@@ -57,14 +61,21 @@ class Renderer:
     commits have in common is rendered once."""
 
     def __init__(
-        self, revisions: Revisions, clone_urls: Collection[str], *, offline: bool = False
+        self,
+        revisions: Revisions,
+        clone_urls: Collection[str],
+        *,
+        offline: bool = False,
+        credentials: Mapping[str, Access] = MappingProxyType({}),
     ) -> None:
-        """`clone_urls`: URLs that mean the clone. `offline`: see `RepoServer`."""
+        """`clone_urls`: URLs that mean the clone. `offline`: see `RepoServer`. `credentials`: how
+        the repositories of a stack are read, by its name; default: as anybody may."""
         self._revisions, self._clone_urls = revisions, tuple(clone_urls)
+        self._credentials = credentials
         self._threads = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2))
         self._cache: dict[str, Future[list[dict[str, Any]]]] = {}
         self._servers = {
-            side: RepoServer(offline, dict(self._local(side)))
+            side: RepoServer(offline, dict(self._local(side)), side.store / "objects")
             for side in (revisions.base, revisions.head)
         }
 
@@ -76,7 +87,12 @@ class Renderer:
     def __enter__(self) -> Renderer:
         with ExitStack() as stack:
             for server in self._servers.values():
-                stack.enter_context(server)
+                stack.push(server)
+            # Side by side, for each takes a while to start.
+            starts = [self._threads.submit(server.__enter__) for server in self._servers.values()]
+            wait(starts)
+            for start in starts:
+                start.result()
             self._stack = stack.pop_all()
         return self
 
@@ -115,7 +131,25 @@ class Renderer:
                 self._next(rendering, [self._finish(*pair) for pair in pairs])
                 for rendering, pairs in zip((old, new), started, strict=True)
             ]
+        self._render_what_projects_changed(old, new)
         return old, new
+
+    def _render_what_projects_changed(self, old: Rendering, new: Rendering) -> None:
+        """Render the Applications whose AppProject is another one now, although they did not
+        change themselves: the new one may not allow what they have."""
+        names = changed_projects(old, new)
+        left = [
+            name
+            for name, application in new.declared.items()
+            if application.project in names and name not in new.applications
+        ]
+        for rendering in (old, new):
+            started = [
+                (application, self._start(application, rendering))
+                for name in left
+                if (application := rendering.declared.get(name))
+            ]
+            self._next(rendering, [self._finish(*pair) for pair in started])
 
     def _rendering(self, env: Environment | None, side: Side) -> Rendering:
         tree = Tree(side.files, self._revisions.changed, self._is_mentioned)
@@ -144,10 +178,13 @@ class Renderer:
         return names
 
     def _is_open(self, application: Declared, rendering: Rendering) -> bool:
+        env = rendering.environment
         return any(
             rendering.tree.is_affected(source) or rendering.tree.may_declare(source)
-            for source in application.sources
             if self._is_clone(str(source.get("repoURL")))
+            # Another repository may declare Applications whose sources are in the clone.
+            else not source.get("chart") and env and application.namespace == env.namespace
+            for source in application.sources
         )
 
     def _next(self, rendering: Rendering, round_: Sequence[Rendered]) -> dict[str, Declared]:
@@ -182,13 +219,18 @@ class Renderer:
     def _finish(
         self, application: Declared, futures: Sequence[Future[list[dict[str, Any]]]] | str
     ) -> Rendered:
+        urls = [str(source.get("repoURL")) for source in application.sources]
+        foreign = not any(map(self._is_clone, urls))
         if isinstance(futures, str):
-            return Rendered(application, error=futures)
+            return Rendered(application, error=futures, foreign=foreign)
         try:
             objects = [item for future in futures for item in future.result()]
         except RenderError as error:
-            return Rendered(application, error=error.problem)
-        return Rendered(application, tuple(objects))
+            problem = error.problem
+            if not self._credentials and not all(map(self._is_clone, urls)):
+                problem += " (If a repository is private, pass --credentials.)"
+            return Rendered(application, error=problem, foreign=foreign)
+        return Rendered(application, tuple(objects), foreign=foreign)
 
     def _side_of(self, application: Declared, rendering: Rendering) -> Side:
         """The side to render an Application from: head, if both have the same files for it, so that
@@ -214,16 +256,17 @@ class Renderer:
         """As Argo CD's controller makes them (`GetRepoObjs` in controller/state.go)."""
         env = rendering.environment
         assert env is not None
-        options, project = env.options, str(application.spec.get("project", "default"))
+        options, project = env.options, application.project
         if refused := set(options.build_options.split()) - SAFE_BUILD_OPTIONS:
             raise RenderError(
                 f"kustomize.buildOptions has {' '.join(sorted(refused))}, which can run programs of"
                 " the repository or read files outside of it, so the diff does not use it."
             )
+        access = self._credentials.get(env.stack, Access(env.repositories))
         references = {
             f"${source['ref']}": {
-                "repo": self._repository(source, side),
-                "targetRevision": self._commit(source, side),
+                "repo": self._repository(source, side, access),
+                "targetRevision": self._commit(source, side, access),
                 "chart": source.get("chart", ""),
             }
             for source in application.sources
@@ -235,8 +278,11 @@ class Renderer:
             if "plugin" in source:
                 raise RenderError("Config management plugins are off: they run code of Git.")
             yield {
-                "repo": self._repository(source, side),
-                "revision": self._commit(source, side),
+                "repo": self._repository(source, side, access),
+                "revision": self._commit(source, side, access),
+                "repos": access.of_charts(),
+                # The repo-server looks a branch of another repository up in Git, not in a cache.
+                "noRevisionCache": True,
                 "appLabelKey": options.label_key,
                 "appName": application.name,
                 "namespace": application.namespace,
@@ -252,23 +298,24 @@ class Renderer:
                 "projectSourceRepos": rendering.projects.get(project, {}).get("sourceRepos", []),
             }
 
-    def _repository(self, source: Mapping[str, Any], side: Side) -> dict[str, Any]:
+    def _repository(self, source: Mapping[str, Any], side: Side, access: Access) -> dict[str, Any]:
         url = str(source.get("repoURL"))
         if self._is_clone(url):
             return {"repo": side.url, "type": "git"}
         if urlsplit(url).scheme == "file" or url.startswith(("/", ".")):
             raise RenderError(f"The source {url} is a folder of this machine.")
+        fields = access.fields(url)
         if source.get("chart"):
-            return {"repo": url, "type": "helm", "enableOCI": "://" not in url}
-        return {"repo": url, "type": "oci" if url.startswith("oci://") else "git"}
+            return {"repo": url, "type": "helm", "enableOCI": "://" not in url, **fields}
+        return {"repo": url, "type": "oci" if url.startswith("oci://") else "git", **fields}
 
-    def _commit(self, source: Mapping[str, Any], side: Side) -> str:
-        """The revision to render: a commit, if the source is in the clone."""
+    def _commit(self, source: Mapping[str, Any], side: Side, access: Access) -> str:
+        """The revision to render: a commit, if anybody may read the repository."""
         revision = str(source.get("targetRevision") or "")
-        if self._is_clone(str(source.get("repoURL"))):
-            return self._revisions.resolve(revision, side)
         url = str(source.get("repoURL"))
-        if source.get("chart") or url.startswith("oci://"):
+        if self._is_clone(url):
+            return self._revisions.resolve(revision, side)
+        if source.get("chart") or url.startswith("oci://") or access.fields(url):
             return revision
         return self._servers[side].commit(url, revision)
 
@@ -284,6 +331,12 @@ class Renderer:
         if key not in self._cache:
             self._cache[key] = self._threads.submit(self._servers[side].render, request)
         return self._cache[key]
+
+
+def changed_projects(old: Rendering, new: Rendering) -> frozenset[str]:
+    """Names of the AppProjects that differ, or that one of both lacks."""
+    names = old.projects.keys() | new.projects.keys()
+    return frozenset(name for name in names if old.projects.get(name) != new.projects.get(name))
 
 
 def _options(rendering: Rendering) -> Options | None:

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,17 @@ class Options:
 class RepoServer:
     """A repo-server on loopback, with a folder and an environment of its own.
 
-    Nothing of the caller's environment reaches it but the search path, the certificates and, unless
-    `offline`, the proxy. Plugins are off, for they would run code of the repository.
+    Nothing of the caller's environment reaches it but the search path, the certificates, the known
+    SSH hosts and, unless `offline`, the proxy. Plugins are off, for they would run code of the
+    repository.
     """
 
     offline: bool = False
     """Whether sources outside the clone (charts, remote bases) fail instead of being fetched."""
     local: Mapping[str, str] = field(default_factory=dict)
     """URLs of repositories, and where Git fetches them from instead."""
+    objects: Path | None = None
+    """Folder with Git objects that need not be fetched: those of the clone, however many."""
     _commits: dict[tuple[str, str], str] = field(default_factory=dict, init=False)
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
@@ -95,6 +99,7 @@ class RepoServer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+            self._process = None
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -105,7 +110,7 @@ class RepoServer:
             call = self._channel.unary_unary(
                 _METHOD,
                 request_serializer=lambda message: message.SerializeToString(),
-                response_deserializer=messages.response,
+                response_deserializer=partial(messages.parsed, "ManifestResponse"),
             )
             answer = call(messages.request(content), timeout=RENDER_TIMEOUT)
         except ValueError as error:
@@ -187,7 +192,12 @@ class RepoServer:
             )
         self._channel = grpc.insecure_channel(
             f"{LOOPBACK}:{port}",
-            options=[("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)],
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.enable_http_proxy", 0),
+                # By default, a second passes after the first refused connection.
+                *((f"grpc.{name}_reconnect_backoff_ms", 50) for name in ("initial", "min", "max")),
+            ],
         )
         ready = grpc.channel_ready_future(self._channel)
         deadline = time.monotonic() + START_TIMEOUT
@@ -223,6 +233,7 @@ class RepoServer:
             "REDIS_RETRY_COUNT": "0",
             # Failures are counted in the cache, and without one they would hide the error.
             "ARGOCD_PAUSE_GEN_AFTER_FAILED_ATTEMPTS": "0",
+            **({"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.objects)} if self.objects else {}),
             # No file of the user or the machine changes what Git does.
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_TERMINAL_PROMPT": "0",
@@ -231,6 +242,9 @@ class RepoServer:
             folder = home / name.lower()
             folder.mkdir()
             environment[f"ARGOCD_{name}"] = str(folder)
+        known_hosts = Path("~/.ssh/known_hosts").expanduser()
+        if known_hosts.is_file():
+            shutil.copy(known_hosts, home / "ssh_data_path" / "ssh_known_hosts")
         if self.offline:
             proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
             environment |= dict.fromkeys(proxies, _DISCARD)

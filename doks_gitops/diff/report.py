@@ -10,23 +10,24 @@ from doks_gitops import markdown
 from doks_gitops.diff.compare import ApplicationDiff, EnvironmentDiff
 
 TITLE = "What Argo CD would apply"
+LIVE_TITLE = "What Argo CD would change in the cluster"
 MOST_FINDINGS = 20
 """Failed checks that stand below the table."""
 _SIGN = {"create": "+", "delete": "-"}
 
 
-def comment(diffs: Sequence[EnvironmentDiff]) -> str:
+def comment(diffs: Sequence[EnvironmentDiff], title: str = TITLE) -> str:
     """A table with a row for each environment, and the differences below it.
 
     If that is too long for GitHub, the environments with the most differences are left with their
     row alone.
     """
-    return markdown.fit(summary(diffs), [details(diff) for diff in diffs])
+    return markdown.fit(summary(diffs, title), [details(diff) for diff in diffs])
 
 
-def summary(diffs: Sequence[EnvironmentDiff]) -> str:
+def summary(diffs: Sequence[EnvironmentDiff], title: str = TITLE) -> str:
     """The table."""
-    lines = [f"### {TITLE}", "", "| stack | applications | objects | checks |"]
+    lines = [f"### {title}", "", "| stack | applications | objects | checks |"]
     lines += ["| --- | --- | --- | --- |"]
     for diff in diffs:
         cells = (
@@ -74,7 +75,7 @@ def _checks(diff: EnvironmentDiff) -> str:
 
 def details(diff: EnvironmentDiff) -> str:
     """The differences of one environment; empty if there are none."""
-    if not (diff.applications or diff.notes):
+    if not (diff.applications or diff.findings or diff.notes):
         return ""
     lines = [f"<details><summary><code>{escape(diff.stack)}</code>: applications</summary>", ""]
     for finding in diff.findings:

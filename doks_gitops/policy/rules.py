@@ -312,6 +312,24 @@ def project_makes_no_cluster_roles(project: Resource) -> Iterator[str]:
             )
 
 
+def project_denies_plain_secrets(project: Resource) -> Iterator[str]:
+    """Argo CD then refuses Secrets in Git, and not those that a controller makes."""
+    allowed = project.at("spec", "namespaceResourceWhitelist")
+    denied = project.at("spec", "namespaceResourceBlacklist") or ()
+    may_bring = allowed is None or any(map(_is_secret, allowed))
+    if project.config.get("required") and may_bring and not any(map(_is_secret, denied)):
+        yield (
+            "Its applications may bring Secrets that are in clear in Git; add {kind: Secret} to "
+            "project.deniedNamespaceResources, and seal them: bin/platform seal."
+        )
+
+
+def _is_secret(kind: Mapping[str, Any]) -> bool:
+    return fnmatchcase("", kind.get("group") or "") and fnmatchcase(
+        "Secret", kind.get("kind") or ""
+    )
+
+
 _LIMITS = (
     "sourceRepos",
     "sourceNamespaces",
@@ -455,6 +473,13 @@ RULES = (
         (PROJECT,),
         project_makes_no_cluster_roles,
         config=_ALLOWED,
+    ),
+    Rule(
+        "project-denies-plain-secrets",
+        "No application brings a Secret that everybody who reads the repository can read.",
+        (PROJECT,),
+        project_denies_plain_secrets,
+        config={"required": {"type": "boolean", "default": False}},
     ),
     Rule(
         "project-has-no-wildcard",

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from doks_gitops.account import Account, Change, Owner, RunningCluster
+from doks_gitops.account import (
+    Account,
+    Change,
+    Owner,
+    RunningCluster,
+    Volume,
+    VolumeSnapshot,
+)
 from doks_gitops.settings import Settings
+from doks_gitops.volumes import Claim
+from doks_gitops.volumes.cluster import PersistentVolume
 
 STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
@@ -102,6 +113,30 @@ def _needed(resource: Mapping[str, Any]) -> set[str]:
     return {urn for urn in needed if urn}
 
 
+def revision(export: Mapping[str, Any]) -> object:
+    """Returns what tells one content of a state from another one: the time of the engine's last
+    write, and the resources. An import of a state keeps the time."""
+    deployment = export.get("deployment") or {}
+    resources = deployment.get("resources") or []
+    written = (deployment.get("manifest") or {}).get("time")
+    return written, [
+        (resource["urn"], resource.get("id"), bool(resource.get("delete")))
+        for resource in resources
+    ]
+
+
+def without_resources(export: Mapping[str, Any], urns: Container[str]) -> dict[str, Any]:
+    """Returns the state without resources. Those of a replacement that Pulumi has still to delete
+    stay."""
+    deployment = export["deployment"]
+    resources = [
+        resource
+        for resource in deployment["resources"]
+        if resource.get("delete") or resource["urn"] not in urns
+    ]
+    return {**export, "deployment": {**deployment, "resources": resources}}
+
+
 def remove_deleted(
     export: Mapping[str, Any], clusters: Container[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -171,7 +206,7 @@ def without(export: Mapping[str, Any], urn: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class HelmRevision:
-    """One revision of Argo CD's Helm release.
+    """One revision of a Helm release: of Argo CD, or of Sealed Secrets.
 
     Helm keeps each one in a Secret: https://helm.sh/docs/topics/advanced/#storage-backends
     """
@@ -183,6 +218,8 @@ class HelmRevision:
     """`deployed`, `superseded`, `failed`, or while Helm works on it `pending-install` and so on."""
     version: str
     """The Secret's `resourceVersion`: another one after each change."""
+    uid: str
+    """The Secret's `uid`: another one after it was deleted and created again."""
 
     @property
     def interrupted(self) -> bool:
@@ -192,7 +229,7 @@ class HelmRevision:
 
 @dataclass(frozen=True)
 class HelmHistory:
-    """All revisions of Argo CD's Helm release."""
+    """All revisions of a Helm release."""
 
     revisions: tuple[HelmRevision, ...] = ()
 
@@ -218,13 +255,14 @@ class HelmHistory:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """Argo CD's namespace in the cluster, as the cluster's API shows it."""
+    """Argo CD's namespace and the Helm releases in the cluster, as the cluster's API shows them."""
 
-    terminating: bool = False
-    """Whether the namespace is being deleted."""
+    terminating: str | None = None
+    """The `uid` of a namespace that is being deleted; None: there is none, or it is not."""
     admin_password: bool = False
     """Whether the Secret with the generated admin password exists."""
     helm_history: HelmHistory = HelmHistory()
+    sealed_secrets_history: HelmHistory = HelmHistory()
 
 
 @dataclass(frozen=True)
@@ -237,6 +275,12 @@ class Consent:
     """Delete a cluster that runs but does not answer."""
     team: str | None = None
     """UUID of the stack's team, for a state that does not keep it yet."""
+    volumes: Mapping[str, Claim] = field(default_factory=dict)
+    """Claims by the IDs of the volumes that they get."""
+    left_volumes: frozenset[str] = frozenset()
+    """IDs of volumes that are not brought back."""
+    snapshots: bool = False
+    """Restore snapshots of volumes that are gone, with the loss of what came after them."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +311,15 @@ class Observed:
     mark: str = ""
     """The cluster's mark in a state that keeps none yet."""
     consent: Consent = Consent()
+    volumes: tuple[Volume, ...] = ()
+    """The account's, if the stack brings volumes back."""
+    snapshots: tuple[VolumeSnapshot, ...] = ()
+    """The account's, likewise."""
+    persistent_volumes: tuple[PersistentVolume, ...] = ()
+    """Those in the cluster, likewise."""
+    synced: bool = False
+    """Whether Argo CD has Applications, so that something may have been synced."""
+    now: datetime = field(default_factory=partial(datetime.now, UTC))
 
 
 def clusters_of(account: Account, name: str, state: StackState) -> tuple[RunningCluster, ...]:

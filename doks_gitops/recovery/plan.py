@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from components.names import ADMIN_SECRET, RELEASE_NAME
+from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
 from doks_gitops.account import (
     RunningCluster,
+    VolumeSnapshot,
     check_team,
     first_pool,
     other_state,
@@ -15,9 +17,22 @@ from doks_gitops.account import (
     unknown_pools,
 )
 from doks_gitops.errors import PlatformError
-from doks_gitops.recovery.observed import CLUSTER, HelmRevision, Observed, StackState
+from doks_gitops.recovery.observed import (
+    CLUSTER,
+    HelmHistory,
+    HelmRevision,
+    Observed,
+    StackState,
+    remove_deleted,
+    without,
+    without_resources,
+)
 from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
+from doks_gitops.volumes import Claim, Wishes, assign
+from doks_gitops.volumes.assignment import Holdings
+from doks_gitops.volumes.snapshots import age_of
+from doks_gitops.volumes.tags import STORAGE
 
 
 class Refused(PlatformError):
@@ -27,7 +42,11 @@ class Refused(PlatformError):
 @dataclass(frozen=True)
 class AcquireLock:
     """Check that no other run holds the stack's lock, before steps that Pulumi does not lock; and
-    remove interrupted creations from the state's pending operations."""
+    remove interrupted creations from the state's pending operations.
+
+    The lock is released again. A run that begins after that is found by what it has changed: the
+    steps act on what was observed, and the deployment on the state that they have left.
+    """
 
     stack: str | None
     """URN of the stack resource; None: the state is empty."""
@@ -83,6 +102,9 @@ class DeleteFromState:
         names = _names((self.urn, *self.dependents))
         return f"Delete from the state, because {self.reason}: {names}."
 
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without_resources(export, (self.urn, *self.dependents))
+
 
 @dataclass(frozen=True)
 class RemoveDeleted:
@@ -97,6 +119,9 @@ class RemoveDeleted:
             "Remove from the state what an interrupted replacement of the cluster has already"
             f" deleted: {_names(self.urns)}."
         )
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return remove_deleted(export, self.clusters)[0]
 
 
 @dataclass(frozen=True)
@@ -114,16 +139,21 @@ class ForgetPool:
             " one, a part of the cluster."
         )
 
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without(export, self.urn)
+
 
 @dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
 
-    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace.
+    Needs no lock: a concurrent run, such as `pulumi destroy`, waits for the same namespace. Only
+    what is in the namespace that was observed is deleted.
     """
 
     namespace: str
+    uid: str
 
     def __str__(self) -> str:
         return (
@@ -134,7 +164,7 @@ class FinalizeNamespace:
 
 @dataclass(frozen=True)
 class DeleteHelmRevisions:
-    """Delete revisions of Argo CD's Helm release, so that the deployment repeats them.
+    """Delete revisions of a Helm release, so that the deployment repeats them.
 
     `outdated` is kept, but marked as another chart version: Helm then applies the chart even if it
     is the one that it had deployed before. As with Helm itself, what a failed upgrade added to an
@@ -154,6 +184,24 @@ class DeleteHelmRevisions:
 
 
 @dataclass(frozen=True)
+class RestoreSnapshot:
+    """Create the volume of a claim anew, from a snapshot: the volume itself is gone."""
+
+    claim: Claim
+    snapshot: VolumeSnapshot
+    region: str
+    tags: tuple[str, ...]
+    """Tags of the new volume, besides that of the claim."""
+    age: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return (
+            f"Create a volume for the claim {self.claim} from the snapshot {self.snapshot.name}"
+            f" ({self.snapshot.id}), which is {self.age} old: what came after it is lost."
+        )
+
+
+@dataclass(frozen=True)
 class Deploy:
     """Deploy the stack. `adopt`: existing resources for the state, see `settings.model.Adopt`."""
 
@@ -168,18 +216,25 @@ class Deploy:
             "registry": "the registry",
         }
         adopted = ", ".join(label for key, label in labels.items() if key in self.adopt)
-        return f"Deploy, and adopt {adopted}." if adopted else "Deploy."
+        text = f"Deploy, and adopt {adopted}." if adopted else "Deploy."
+        volumes = self.adopt.get("volumes")
+        if isinstance(volumes, dict) and volumes:
+            text += " Before Argo CD's first sync, " + ", ".join(
+                f"the claim {claim} gets the volume {volume}" for volume, claim in volumes.items()
+            )
+            text += "."
+        return text
 
 
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool
 Step = (
     AcquireLock
     | WaitForCluster
     | MarkCluster
-    | DeleteFromState
-    | RemoveDeleted
-    | ForgetPool
+    | StateEdit
     | FinalizeNamespace
     | DeleteHelmRevisions
+    | RestoreSnapshot
     | Deploy
 )
 
@@ -198,14 +253,15 @@ def plan(observed: Observed) -> list[Step]:
     - It answers: repair what a killed run or a deleted Argo CD left. If another pool has become the
       first one, move it into the cluster's resource, and adopt the former one.
 
-    Whatever an interrupted replacement has deleted is removed from the state first.
+    Whatever an interrupted replacement has deleted is removed from the state first. A cluster in
+    which nothing has been synced yet gets the volumes of the stack's claims back.
     """
     _check_team(observed)
-    steps = _steps(observed)
+    steps = _with_volumes(observed, _steps(observed))
     if observed.deleted:
         steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
     state = observed.state
-    unlocked = MarkCluster | DeleteHelmRevisions
+    unlocked = MarkCluster | DeleteHelmRevisions | StateEdit
     if state.pending_creates or any(isinstance(step, unlocked) for step in steps):
         steps.insert(0, AcquireLock(state.stack, state.pending_creates))
     return steps
@@ -257,6 +313,65 @@ def _steps(observed: Observed) -> list[Step]:
         if state.owner is None:
             adopted["mark"] = mark
     return [*steps, *deletions, *_repair(observed), Deploy(adopted)]
+
+
+def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
+    """The steps, with the volumes of a cluster in which nothing has been synced yet."""
+    *before, deploy = steps
+    settings, state = observed.settings, observed.state
+    assert isinstance(deploy, Deploy)
+    replaced = bool(observed.changes)
+    in_use = observed.synced if not replaced else observed.cluster_state is not None
+    if settings.volumes is None or in_use:
+        # If the deployment replaces the cluster, it brings them back itself.
+        return steps
+    stays = bool(observed.clusters) and not replaced
+    cluster = observed.clusters[0].id if stays else None
+    mark = (state.owner.mark if state.owner else observed.mark).lower()
+    consent, bound = observed.consent, observed.persistent_volumes if stays else ()
+    holdings = Holdings(
+        observed.volumes,
+        settings.cluster.region,
+        mark,
+        observed.snapshots,
+        observed.account_clusters - {cluster, state.cluster},
+        lost=state.cluster if state.cluster != cluster else None,
+        bound=frozenset(volume.volume for volume in bound),
+        bound_claims=frozenset(volume.claim for volume in bound if volume.claim),
+    )
+    wishes = Wishes(
+        consent.volumes, consent.left_volumes, consent.snapshots, former_states=consent.new_state
+    )
+    assignment = assign(holdings, wishes, settings.stack)
+    restores = [
+        RestoreSnapshot(
+            claim,
+            snapshot,
+            settings.cluster.region,
+            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith(STORAGE))),
+            age_of(snapshot.created, observed.now),
+        )
+        for claim, snapshot in sorted(assignment.snapshots.items())
+    ]
+    if restores and not consent.snapshots:
+        raise _snapshots_only(settings.stack, restores)
+    volumes = {volume.id: str(claim) for claim, volume in assignment.volumes.items()}
+    return [*before, *restores, Deploy({**deploy.adopt, "volumes": volumes})]
+
+
+def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
+    lines = [
+        f"The volume of the claim {restore.claim} is gone from the account. Its newest snapshot,"
+        f" {restore.snapshot.name} ({restore.snapshot.id}), is {restore.age} old; what came after"
+        " it would be lost."
+        for restore in restores
+    ]
+    recover = f"bin/platform recover --stack {stack}"
+    leave = " ".join(f"--leave-volume {restore.snapshot.volume}" for restore in restores)
+    return Refused(
+        "\n".join([*lines, "Nothing was changed."]),
+        f"{recover} --from-snapshots restores them; {recover} {leave} lets the claims begin empty",
+    )
 
 
 def _check_team(observed: Observed) -> None:
@@ -387,14 +502,23 @@ def _repair(observed: Observed) -> list[Step]:
     if cluster_state is None:
         return []
     if cluster_state.terminating:
-        return [FinalizeNamespace(namespace)]
-    history = cluster_state.helm_history
-    if f"{namespace}/{RELEASE_NAME}" not in observed.state.ids:
+        return [FinalizeNamespace(namespace, cluster_state.terminating)]
+    releases = [(namespace, RELEASE_NAME, cluster_state.helm_history)]
+    if (sealed := observed.settings.sealed_secrets) is not None:
+        history = cluster_state.sealed_secrets_history
+        releases.append((sealed.namespace, SEALED_SECRETS_RELEASE, history))
+    return [step for release in releases for step in _repair_release(*release, observed.state)]
+
+
+def _repair_release(
+    namespace: str, release: str, history: HelmHistory, state: StackState
+) -> Iterator[Step]:
+    if f"{namespace}/{release}" not in state.ids:
         # Helm would not install a release that it has a record of.
-        return [DeleteHelmRevisions(namespace, history.revisions)] if history.revisions else []
-    if incomplete := history.incomplete:
-        return [DeleteHelmRevisions(namespace, incomplete, history.deployed)]
-    return []
+        if history.revisions:
+            yield DeleteHelmRevisions(namespace, history.revisions)
+    elif incomplete := history.incomplete:
+        yield DeleteHelmRevisions(namespace, incomplete, history.deployed)
 
 
 def _adopted(observed: Observed, cluster: RunningCluster | None = None) -> dict[str, object]:

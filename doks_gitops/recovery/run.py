@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from doks_gitops import account
+from doks_gitops import account, volumes
 from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import ApiT, Changed, Unreachable, connect
 from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import (
@@ -23,7 +24,7 @@ from doks_gitops.recovery.observed import (
     StackState,
     clusters_of,
     remove_deleted,
-    without,
+    revision,
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
@@ -34,13 +35,15 @@ from doks_gitops.recovery.plan import (
     ForgetPool,
     MarkCluster,
     RemoveDeleted,
+    RestoreSnapshot,
+    StateEdit,
     Step,
     WaitForCluster,
     left_alone,
     plan,
 )
-from doks_gitops.settings import Settings, parse
-from doks_gitops.settings.load import ADOPT, decoded, read_all
+from doks_gitops.settings import Settings
+from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.stack import Stack, StackNotFound
@@ -61,6 +64,9 @@ class Recovery:
 
     Nothing is changed before `approve` has been asked. Without `approve`, nothing is changed at
     all: the plan is only shown.
+
+    Pulumi gives its lock to none but its own commands. So each step acts on what was observed
+    alone, and is refused if another run has changed it: docs/decisions.md tells how.
     """
 
     def __init__(
@@ -70,9 +76,16 @@ class Recovery:
         self._approve = approve
         self._consent = consent or Consent()
         self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
+        self._revision: object = None
+        """The `revision` of the state that the next step acts on."""
+        self._restored: dict[str, str] = {}
+        """Claims by the IDs of the volumes that were made for them."""
 
-    def run(self, *, cancel: bool = False) -> None:
-        """Raises `PlatformError`. `cancel`: first release the lock that a killed run left."""
+    def run(self, *, cancel: bool = False) -> Settings | None:
+        """Returns the settings that were deployed; None if nothing was. Raises `PlatformError`.
+
+        `cancel`: first release the lock that a killed run left.
+        """
         try:
             if cancel and self._approved("Cancel the run that holds the stack's lock"):
                 self._stack.cancel()
@@ -81,7 +94,7 @@ class Recovery:
             if not self._consent.new_state:
                 raise self._no_state() from None
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
-                return
+                return None
             if self._stack.create():
                 _report("Pulumi changed the stack file. It was restored.")
             settings, export = self._settings_and_export()
@@ -93,9 +106,9 @@ class Recovery:
             for text in left_alone(observed):
                 _report(text)
             if not self._approved("Carry out the plan"):
-                return
+                return None
             if len(steps) == 1:
-                # The deployment is the only step. Pulumi locks it.
+                # The deployment is the only step. It checks the state while it has the lock.
                 break
             # The plan was made without the lock, and before the user was asked.
             if isinstance(lock := steps[0], AcquireLock):
@@ -110,6 +123,7 @@ class Recovery:
         for number, step in enumerate(steps[taken:], taken + 1):
             self._report_step(number, steps)
             self._take(step, observed)
+        return observed.settings
 
     @staticmethod
     def _report_step(number: int, steps: Sequence[Step]) -> None:
@@ -155,19 +169,10 @@ class Recovery:
 
     def _settings_and_export(self) -> tuple[Settings, dict[str, Any]]:
         with ThreadPoolExecutor() as threads:
-            settings = threads.submit(self._settings)
+            settings = threads.submit(self._stack.settings)
             export = self._stack.export()
+        self._revision = revision(export)
         return settings.result(), export
-
-    def _settings(self) -> Settings:
-        config = self._stack.config()
-        return parse(
-            # Without the organization that the stack may be in.
-            self._stack.name.rpartition("/")[2],
-            {key: decoded(key, value) for key, value in config.items()},
-            read_all(self._stack.folder),
-            environ=os.environ,
-        )
 
     def _observe(self, settings: Settings, export: Mapping[str, Any]) -> Observed:
         name, region = settings.cluster.name, settings.cluster.region
@@ -195,17 +200,20 @@ class Recovery:
             team=team.team,
             mark=self._mark,
             consent=self._consent,
+            now=datetime.now(UTC),
         )
-        if len(clusters) != 1 or clusters[0].state == "provisioning":
-            return observed
-        return replace(observed, cluster_state=self._cluster_state(observed))
+        if len(clusters) == 1 and clusters[0].state != "provisioning":
+            observed = replace(observed, cluster_state=self._cluster_state(observed))
+        return observed if settings.volumes is None else _with_volumes(observed)
 
     @staticmethod
     def _cluster_state(observed: Observed) -> ClusterState | None:
+        settings = observed.settings
+        sealed = settings.sealed_secrets.namespace if settings.sealed_secrets else None
         try:
             with _connect(observed) as cluster:
-                return cluster.state(observed.settings.argocd.namespace)
-        except (kubernetes.Unreachable, account.AccountError) as error:
+                return cluster.state(settings.argocd.namespace, sealed)
+        except (Unreachable, account.AccountError) as error:
             _report(f"The cluster does not answer: {error.problem}")
             return None
 
@@ -219,34 +227,92 @@ class Recovery:
             case MarkCluster(cluster):
                 with _account(observed.settings) as client:
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState(urn):
-                # Protected or not: the account says that it does not exist.
-                self._stack.delete_from_state(urn)
-            case RemoveDeleted(_, clusters):
-                export, _ = remove_deleted(self._stack.export(), clusters)
-                self._stack.import_state(export)
-            case ForgetPool(urn):
-                self._stack.import_state(without(self._stack.export(), urn))
-            case FinalizeNamespace(namespace):
+            case DeleteFromState() | RemoveDeleted() | ForgetPool():
+                self._edit_state(step)
+            case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:
-                    api.finalize_namespace(namespace)
+                    api.finalize_namespace(namespace, uid)
             case DeleteHelmRevisions(namespace, revisions, outdated):
-                with _connect(observed) as api:
-                    if outdated:
-                        api.mark_outdated(namespace, outdated)
-                    for revision in revisions:
-                        api.delete_revision(namespace, revision)
+                try:
+                    with _connect(observed) as api:
+                        if outdated:
+                            api.mark_outdated(namespace, outdated)
+                        for helm_revision in revisions:
+                            api.delete_revision(namespace, helm_revision)
+                except Changed as changed:
+                    raise self._changed(changed.problem) from changed
+            case RestoreSnapshot(claim, snapshot, region, tags):
+                with _account(observed.settings) as client:
+                    volume = volumes.restored(client, snapshot, claim, region, tags)
+                self._restored[volume.id] = str(claim)
             case Deploy(adopt):
+                if isinstance(planned := adopt.get("volumes"), dict):
+                    adopt = {**adopt, "volumes": {**planned, **self._restored}}
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
-                self._stack.up(policy_pack=PACK, preview=True, refresh=True, env=env)
+                self._stack.up(
+                    policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
+                )
+
+    def _edit_state(self, edit: StateEdit) -> None:
+        """Change the state, unless it is another one than the one that was observed.
+
+        Pulumi locks the import, but does not compare. A run that began and ended between reading
+        and importing is found by the history.
+        """
+        last = self._stack.last_run()
+        export = self._stack.export()
+        self._check(export)
+        edited = edit.edited(export)
+        self._stack.import_state(edited)
+        self._revision = revision(edited)
+        if self._stack.last_run() != last:
+            # Unless it began after the import.
+            self._check()
+            raise RecoveryError(
+                f"{self._stack.name} was changed by another run in the moment before this one wrote"
+                " the state: what that run has written to the state is not in it.",
+                "take it from the backend's backups before you run anything:"
+                ' docs/recovery/README.md, "Two runs at the same time"',
+            )
+
+    def _check(self, export: Mapping[str, Any] | None = None) -> None:
+        """Raises if another run has changed the state since it was observed or edited."""
+        if revision(export or self._stack.export()) != self._revision:
+            raise self._changed("its state is not the one that was observed")
+
+    def _changed(self, what: str) -> RecoveryError:
+        return RecoveryError(
+            f"{self._stack.name} was changed by another run: {what}.",
+            f"run it again: bin/platform recover --stack {self._stack.name}",
+        )
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
+    return _opened(observed, kubernetes.Cluster)
+
+
+def _opened(observed: Observed, api: type[ApiT]) -> AbstractContextManager[ApiT]:
     [cluster] = observed.clusters
     with _account(observed.settings) as client:
         authority = client.certificate_authority(cluster.id)
     token = observed.settings.digitalocean.kubernetes_token.get_secret_value()
-    return kubernetes.connect(cluster.endpoint, authority, token)
+    return connect(api, cluster.endpoint, authority, token)
+
+
+def _with_volumes(observed: Observed) -> Observed:
+    """Returns `observed` with what the plan needs to bring the volumes back."""
+    if observed.cluster_state is not None:
+        with _opened(observed, volumes.Cluster) as cluster:
+            observed = replace(
+                observed,
+                synced=cluster.has_applications(),
+                persistent_volumes=cluster.persistent_volumes(),
+            )
+    if observed.synced and not observed.changes:
+        return observed
+    with _account(observed.settings) as client, ThreadPoolExecutor() as threads:
+        existing, snapshots = threads.submit(client.volumes), threads.submit(client.snapshots)
+        return replace(observed, volumes=existing.result(), snapshots=snapshots.result())
 
 
 def _wait(settings: Settings, cluster_id: str) -> None:

@@ -40,7 +40,7 @@ _CLEAN_UP_MINUTES = 30
 _GRACE_SECONDS = 120
 """How long Pulumi may take to end after it was interrupted."""
 SANDBOX = Path(__file__).with_name("sandbox.json")
-"""The steps of a rehearsal in the sandbox, on two cores: bin/sandbox run bin/platform rehearse."""
+"""The steps of a rehearsal in the sandbox, on two cores. Written by `bin/benchmark`."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -146,6 +146,7 @@ class Rehearsal:
         os.setpgid(0, 0)
         for number in _SIGNALS:
             signal.signal(number, signal.default_int_handler)
+        sys.stdout = sys.stderr  # standard output is for the result alone
         try:
             os.environ.update(self.plan.environment(folder))
             self._rehearse(journal, self.plan.create(self.project, folder))

@@ -45,7 +45,7 @@ class Plan:
         """A plan with the applications and the chart of a stack, and the fewest nodes of its first
         pool. `text`: the stack file. A pure function. Raises `PlatformError`.
 
-        The chart's values are not taken over: a second Argo CD may not claim the first one's
+        The chart's values are left out: a second Argo CD may not claim the first one's
         address.
         """
         cluster, registry = billable_sections(stack, text)
@@ -61,6 +61,12 @@ class Plan:
                 f"{stack_file(stack)} has no applications, or several repositories: a rehearsal"
                 " needs applications of one repository.",
                 "bin/platform rehearse --like STACK",
+            )
+        if f"{NAMESPACE}:sealedSecrets" in values:
+            raise PlatformError(
+                f"{stack_file(stack)} has sealed secrets, whose keys a rehearsal can't take without"
+                " the stack's passphrase.",
+                "use a stack without sealedSecrets",
             )
         [(key, repository)] = repositories.items()
         passwords = []

@@ -29,7 +29,9 @@ from doks_gitops.settings.model import (
     Project,
     Registry,
     Repository,
+    SealedSecrets,
     Settings,
+    Volumes,
 )
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.report import ACCOUNT, RESERVED, Report
@@ -86,11 +88,18 @@ def load() -> Settings:
         environ=os.environ,
         secret_keys=[key for key in config if pulumi_config.is_config_secret(key)],
     )
-    chart = settings.argocd.chart.path
-    if chart is not None and not FilePath(chart).exists():
-        source, key = stack_file(settings.stack), f"{NAMESPACE}:argocd.chart.path"
-        expected = "a folder or .tgz file that exists, relative to the project"
-        raise SettingsError([Finding(source, key, f'"{chart}", which does not exist', expected)])
+    findings = [
+        Finding(
+            stack_file(settings.stack),
+            f"{NAMESPACE}:{section}.chart.path",
+            f'"{chart.path}", which does not exist',
+            "a folder or .tgz file that exists, relative to the project",
+        )
+        for section, chart in settings.charts.items()
+        if chart.path is not None and not FilePath(chart.path).exists()
+    ]
+    if findings:
+        raise SettingsError(findings)
     return settings
 
 
@@ -288,6 +297,8 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         app_of_apps=_if_valid(AppOfApps, raw.get("appOfApps")),
         github=_if_valid(GitHub, raw.get(GITHUB)),
         pull_requests=_if_valid(PullRequests, raw.get("pullRequests")),
+        sealed_secrets=_if_valid(SealedSecrets, raw.get("sealedSecrets")),
+        volumes=_if_valid(Volumes, raw.get("volumes")),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
         credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),

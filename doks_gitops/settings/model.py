@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
-from doks_gitops.settings import cluster_options, cron, scalars
+from doks_gitops.settings import cluster_options, cron, scalars, sealing_key
 from doks_gitops.settings.base import (
     DefaultFrom,
     ListOf,
@@ -28,6 +28,7 @@ from doks_gitops.settings.base import (
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
+from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
 
 NAMESPACE = "doks-gitops"
 """Namespace of the keys in a stack file: the project's name in Pulumi.yaml."""
@@ -442,6 +443,65 @@ class Argocd(Model):
         description="Owner of Argo CD's version and values. `git`: the stack only installs it, and "
         "the Application `argo-cd` of `appOfApps` upgrades it.",
     )
+
+
+class SealedSecretsChart(Chart):
+    """Source of the Helm chart of Sealed Secrets: a repository, or a path on this machine."""
+
+    repository: scalars.ChartRepository = Field(
+        default="https://bitnami.github.io/sealed-secrets",
+        description="Chart repository, or `oci://` folder of a registry, such as a mirror.",
+    )
+    name: scalars.ChartName = Field(default="sealed-secrets", description="Name of the chart.")
+
+
+class SealingKey(Model):
+    """A key pair, as `bin/platform sealing-keys` makes it."""
+
+    certificate: scalars.SealingCertificate = Field(
+        description="Certificate, PEM, with which anybody can seal. It is no secret."
+    )
+    private_key: scalars.PrivateKey = Field(description="Its RSA private key, PEM.")
+
+    def violations(self) -> Iterator[Violation]:
+        private_key = self.private_key.get_secret_value()
+        if private_key.strip() == KEY_WITHOUT_PRIVATE_PART.strip():
+            return
+        try:
+            belongs = sealing_key.belongs_to(private_key, self.certificate)
+        except ValueError as error:
+            yield Violation(("privateKey",), "an RSA private key", f"a secret that {error}")
+            return
+        if not belongs:
+            yield Violation(
+                ("privateKey",), "the private key of the certificate", "another private key"
+            )
+
+
+class SealedSecrets(Model):
+    """Sealed Secrets: secrets lie in Git, encrypted, and its controller decrypts them in the
+    cluster."""
+
+    namespace: scalars.OwnNamespace = Field(
+        default="sealed-secrets", description="Namespace of the controller and its keys."
+    )
+    chart: SealedSecretsChart = Field(description="Helm chart.")
+    keys: Annotated[ListOf[SealingKey], Field(min_length=1)] = Field(
+        description="Key pairs. `bin/platform seal` uses the newest certificate; what any of them "
+        "has sealed can be read. Their order has no effect."
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        public_keys = [sealing_key.public_key(key.certificate) for key in self.keys]
+        for index, public_key in enumerate(public_keys):
+            first = public_keys.index(public_key)
+            # The same item twice is a violation already.
+            if self.keys[first] != self.keys[index]:
+                yield Violation(
+                    ("keys", index, "certificate"),
+                    "each key pair once",
+                    f"a certificate of the same key as in keys[{first}]",
+                )
 
 
 class GithubApp(Model):
@@ -1172,6 +1232,28 @@ class AppOfApps(Model):
     )
 
 
+class Snapshots(Model):
+    """Snapshots of the volumes, taken by `bin/platform volumes snapshot`, which a workflow runs."""
+
+    every_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=24, description="Hours from one snapshot of a volume to the next one."
+    )
+    keep: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=7,
+        description="Newest snapshots of each volume that are kept; those of a volume that is gone "
+        "are kept for ever.",
+    )
+
+
+class Volumes(Model):
+    """The volumes of the applications' claims. Whose claim a volume is, is kept in tags on it, and
+    in a new cluster the claims get their volumes back."""
+
+    snapshots: Snapshots | None = Field(
+        default=None, description="Snapshots to take. Default: none."
+    )
+
+
 class DigitalOcean(Model):
     """The DigitalOcean account."""
 
@@ -1211,6 +1293,9 @@ class Adopt(Model):
     mark: str | None = Field(
         default=None, description="Mark of the cluster for a state that has none yet."
     )
+    volumes: Mapping[scalars.Uuid, str] | None = Field(
+        default=None, description="Claims (`NAMESPACE/NAME`) by the volumes that they get."
+    )
 
 
 class Settings(Model):
@@ -1247,6 +1332,12 @@ class Settings(Model):
     pull_requests: PullRequests | None = Field(
         default=None, description="Environments of pull requests."
     )
+    sealed_secrets: SealedSecrets | None = Field(
+        default=None, description="Secrets in Git, encrypted, with keys that the stack owns."
+    )
+    volumes: Volumes | None = Field(
+        default=None, description="Volumes that come back, and their snapshots. Default: neither."
+    )
     adopt: Adopt | None = Field(default=None, description="Existing resources to import.")
     _encrypted: Paths = PrivateAttr(default=frozenset())
 
@@ -1255,6 +1346,12 @@ class Settings(Model):
         """Paths, in the stack file's spelling, of the encrypted values that have no secret type and
         go into chart values or Applications. They become secret outputs."""
         return self._encrypted
+
+    @property
+    def charts(self) -> Mapping[str, Chart]:
+        """The charts that the stack installs, by the key of their section."""
+        sealed = {"sealedSecrets": self.sealed_secrets.chart} if self.sealed_secrets else {}
+        return {"argocd": self.argocd.chart, **sealed}
 
     def with_encrypted(self, paths: Paths) -> Self:
         """These settings with the `encrypted` paths."""

@@ -82,7 +82,8 @@ class Report:
         elif kind == "missing":
             yield self._finding(path, "nothing", self._expected(path), self._example(path))
         elif kind == RULE_VIOLATION:
-            got = "a URL that may hold a secret" if context["hidden"] else self._got(path)
+            kind = "URL" if "://" in str(self._value(path)) else "text"
+            got = f"a {kind} that may hold a secret" if context["hidden"] else self._got(path)
             yield self._finding(path, got, self._expected(path), self._example(path))
         elif kind != "too_short" or not self._value(path):
             # A list with invalid items counts as too short, but the items have their own errors.

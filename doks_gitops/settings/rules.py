@@ -33,7 +33,9 @@ from doks_gitops.settings.model import (
     Registry,
     Repository,
     ResourceKind,
+    SealedSecrets,
     Source,
+    Volumes,
 )
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
@@ -63,6 +65,8 @@ class ValidSections:
     app_of_apps: AppOfApps | None = None
     github: GitHub | None = None
     pull_requests: PullRequests | None = None
+    sealed_secrets: SealedSecrets | None = None
+    volumes: Volumes | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
@@ -82,6 +86,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     yield from _same_application_twice(sections)
     yield from _same_repository_twice(sections)
     yield from _templates_of_another_type(sections)
+    if sections.sealed_secrets is not None:
+        yield from _namespace_of_keys(sections.sealed_secrets.namespace, sections)
     if sections.github is not None:
         yield from _github(sections.github, sections)
     if sections.pull_requests is not None:
@@ -92,6 +98,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
     if sections.argocd is not None:
         yield from _unsigned_webhooks(sections.argocd)
+    if sections.cluster is not None and sections.volumes is not None:
+        yield from _destroyed_volumes(sections.cluster)
 
 
 def between_stacks(
@@ -171,6 +179,19 @@ def _second_owner_on_github(github: GitHub, others: Mapping[str, StackFile]) -> 
                     got=f"the same as in {name}",
                     expected="one stack at most that owns it",
                 )
+
+
+def _namespace_of_keys(namespace: str, sections: ValidSections) -> Iterator[Violation]:
+    """Who may deploy to the namespace of the keys can read all secrets."""
+    at = ("sealedSecrets", "namespace")
+    if sections.argocd is not None and sections.argocd.namespace == namespace:
+        yield Violation(at, "a namespace of its own", f'"{namespace}", the namespace of Argo CD')
+    elif sections.project is not None and permits_namespace(sections.project.namespaces, namespace):
+        yield Violation(
+            at,
+            "a namespace that the project does not deploy to",
+            f'"{namespace}", in which the applications could read the keys',
+        )
 
 
 def _unsigned_webhooks(argocd: Argocd) -> Iterator[Violation]:
@@ -317,6 +338,16 @@ def _own_address(firewall: ControlPlaneFirewall) -> Iterator[Violation]:
         )
 
 
+def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
+    if cluster.protect and cluster.destroy_associated_resources:
+        yield Violation(
+            at=("cluster", "destroyAssociatedResources"),
+            got="true, with volumes and protect: true",
+            expected="false: the volumes of a protected cluster are not destroyed with it",
+            example="false",
+        )
+
+
 def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Violation]:
     if not argocd.high_availability:
         return
@@ -400,7 +431,9 @@ def _source(at: Path, source: Source, sections: ValidSections) -> Iterator[Viola
             expected="the chart's version, such as 1.2.3; only an oci:// repository has digests",
         )
     project = sections.project
-    if project is not None and not permits_source(project.source_repos, repository.url):
+    if project is not None and not permits_source(
+        (*project.source_repos, repository.url), repository.url
+    ):
         yield Violation(
             at=(*at, "repository"),
             got=f'"{name}" ({repository.url}), which the project excludes',
@@ -539,12 +572,19 @@ def permits_namespace(patterns: tuple[str, ...], namespace: str) -> bool:
 
 
 def permits_source(patterns: tuple[str, ...], url: str) -> bool:
-    """Whether Argo CD lets an application of a project that names `url` use it, whatever else the
-    `patterns` in the project's `sourceRepos` exclude: `IsSourcePermitted` in
+    """Whether Argo CD lets an application of a project with these `patterns` in `sourceRepos` use
+    the repository: `IsSourcePermitted` in
     https://github.com/argoproj/argo-cd/blob/master/pkg/apis/application/v1alpha1/app_project_types.go
     """
     excluded = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    return not any(_matches(_normal(pattern), _normal(url)) for pattern in excluded)
+    if any(_matches(_normal(pattern), _normal(url)) for pattern in excluded):
+        return False
+    return bool(excluded) or any(
+        pattern == "*"
+        or _normal(pattern) == _normal(url)
+        or _matches(_normal(pattern), _normal(url))
+        for pattern in patterns
+    )
 
 
 def _normal(url: str) -> str:

@@ -27,7 +27,7 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from components.names import CLUSTER_NAMESPACES
-from doks_gitops.settings import cron
+from doks_gitops.settings import cron, sealing_key
 
 RULE_VIOLATION = "rule_violation"
 """Type of the pydantic error for a text that violates its `Rule`."""
@@ -909,6 +909,15 @@ PrivateKey = Annotated[
         "a private key in PEM form without a passphrase: -----BEGIN ... PRIVATE KEY----- to "
         "-----END ... PRIVATE KEY-----, line ends kept",
         _is_private_key,
+    ),
+]
+SealingCertificate = Annotated[
+    str,
+    Rule(
+        f"one certificate in PEM form of an RSA key of at least {sealing_key.SMALLEST} bits, as "
+        "`bin/platform sealing-keys` makes it",
+        sealing_key.is_certificate,
+        is_sensitive=lambda text: "PRIVATE KEY" in text,
     ),
 ]
 AdminPassword = Annotated[

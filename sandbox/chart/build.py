@@ -78,10 +78,29 @@ def build_chart(manifests: Path, version: str, out: Path) -> Path:
     files["values.schema.json"] = _json(_schema(values))
     files["Chart.yaml"] = _json(_chart(version, _app_version(objects, manifests)))
     package = out / f"{NAME}-{version}.tgz"
-    out.mkdir(parents=True, exist_ok=True)
+    _write(package, {f"{NAME}/{name}": data for name, data in files.items()})
+    return package
+
+
+def package_chart(folder: Path, out: Path) -> Path:
+    """Package the chart in `folder` as `<out>/<name>-<version>.tgz`, unless that exists."""
+    chart = yaml.safe_load((folder / "Chart.yaml").read_text())
+    package = out / f"{chart['name']}-{chart['version']}.tgz"
+    if not package.exists():
+        files = {
+            f"{chart['name']}/{path.relative_to(folder)}": path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
+        _write(package, files)
+    return package
+
+
+def _write(package: Path, files: dict[str, bytes]) -> None:
+    package.parent.mkdir(parents=True, exist_ok=True)
     unfinished = package.with_suffix(".unfinished")
-    unfinished.write_bytes(_archive({f"{NAME}/{name}": data for name, data in files.items()}))
-    return unfinished.replace(package)
+    unfinished.write_bytes(_archive(files))
+    unfinished.replace(package)
 
 
 def _chart(version: str, app_version: str) -> Object:

@@ -92,7 +92,7 @@ class Api:
         return items
 
     async def apply(self, path: str, body: Object, *, manager: str) -> Object:
-        """Server-side apply; takes over fields that other managers own (`force`)."""
+        """Server-side apply; also sets fields that other managers own (`force`)."""
         return await self.call(
             "PATCH",
             path,

@@ -1,4 +1,4 @@
-"""Runs the pods of Argo CD in one cluster as processes on this machine."""
+"""Runs the pods of Argo CD and of Sealed Secrets in one cluster as processes on this machine."""
 
 import asyncio
 import hashlib
@@ -36,7 +36,7 @@ _SERVICES = (Role.REDIS, Role.REPO_SERVER, Role.SERVER)
 
 
 class Kubelet:
-    """Runs the pods that have a role in Argo CD (`role_of`), in every namespace.
+    """Runs the pods that have a role (`role_of`), in every namespace.
 
     A pod's process starts when the pod is scheduled, starts again when it ends, and is stopped when
     the pod is deleted. The pod is ready when its process is. `plane` must have been started.
@@ -84,6 +84,7 @@ class Kubelet:
             server=self._plane.server,
             ca_file=self._plane.certificates.ca_file,
             bin_dir=self._tools.bin_dir,
+            path=self._tools.path,
             pods=pods,
             logs=logs,
             sockets=_short_folder(self._plane.folder),
@@ -145,12 +146,15 @@ class Kubelet:
             await self._forward(pod)
         elif role is Role.APPLICATIONSET_CONTROLLER:
             await self._relay(namespace, role)
-        ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
+        services = None
+        if role is not Role.SEALED_SECRETS:
+            ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
+            services = Services(redis=ports[Role.REDIS], repo_server=ports[Role.REPO_SERVER])
         return PodRun(
             pod,
             role,
             self._host,
-            Services(redis=ports[Role.REDIS], repo_server=ports[Role.REPO_SERVER]),
+            services,
             ip=self._address(pod["metadata"]["uid"]),
         )
 

@@ -1,8 +1,9 @@
-"""Runs one pod of Argo CD as a process, restarts it, and reports its status to the API."""
+"""Runs one pod as a process, restarts it, and reports its status to the API."""
 
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Host:
     server: str
     ca_file: Path
     bin_dir: Path
+    path: Callable[[str], Path]
+    """Finds a program of the sandbox that is not in `bin_dir`, or raises KeyError."""
     pods: Path
     """Folder that contains the pods' folders."""
     logs: Path
@@ -49,7 +52,7 @@ class PodRun(ProcessOwner):
         pod: Object,
         role: Role,
         host: Host,
-        services: Services,
+        services: Services | None,
         *,
         ip: str,
     ) -> None:
@@ -173,6 +176,8 @@ class PodRun(ProcessOwner):
             socket=self._host.sockets / self.uid,
             kubeconfig=await self._kubeconfig(),
             services=self._services,
+            namespace=self.namespace,
+            path=self._host.path,
         )
         return program_of(role, containers.arguments(container, env), env, context)
 

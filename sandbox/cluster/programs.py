@@ -1,4 +1,4 @@
-"""The command line, environment and health check of each role of Argo CD, run as a process.
+"""The command line, environment and health check of each role, run as a process.
 
 Of the container's arguments and environment only those have effect that can't make the process run
 another program, read or write other files, or listen to anything but loopback.
@@ -64,6 +64,17 @@ _ARGUMENT = re.compile(
 
 
 _SERVING = (Role.SERVER, Role.REPO_SERVER, Role.APPLICATIONSET_CONTROLLER)
+_SEALED_SECRETS_ARGUMENT = re.compile(
+    r"""--(
+    accept-deprecated-v1-data | additional-namespaces | all-namespaces | key-cutoff-time
+    | key-order-priority | key-prefix | key-renew-period | key-ttl | kubeclient-(burst|qps)
+    | label-selector | log-(format|info-stdout|level) | max-unseal-retries
+    | metrics-omit-secret-labels | privatekey-(annotations|labels) | rate-limit(-burst)?
+    | skip-recreate | update-status | watch-for-secrets
+    )""",
+    re.VERBOSE,
+)
+"""As `_ARGUMENT`, for the controller of Sealed Secrets."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,11 @@ class PodContext:
     """Path for a socket. It must have less than 108 bytes, so it is outside `folder`."""
     kubeconfig: Path | None
     """Kubeconfig of the pod's service account; None if the pod has no token."""
-    services: Services
+    services: Services | None
+    """None for a pod that is none of Argo CD's."""
+    namespace: str
+    path: Callable[[str], Path]
+    """Finds a program that is not in `bin_dir`, or raises KeyError."""
 
 
 def program_of(
@@ -117,7 +132,10 @@ def program_of(
         argv: list[str | Path] = [context.bin_dir / "argocd", "admin", "redis-initial-password"]
         return Program(argv, env, port=None, tls=False, healthy=_always)
     port, metrics = free_port(), free_port()
-    chosen = _harmless(args)
+    if role is Role.SEALED_SECRETS:
+        return _sealed_secrets(args, env, context, port, metrics)
+    chosen = _harmless(args, _ARGUMENT)
+    assert context.services is not None
     fixed, health_url = _arguments(role, port, metrics, context.services)
     tls = role is Role.SERVER and not _is_insecure(chosen, env)
     if role is Role.SERVER:
@@ -131,13 +149,31 @@ def program_of(
     )
 
 
-def _harmless(args: Sequence[str]) -> list[str]:
-    """The arguments that have effect. A word without dashes is the value of the word before it."""
+def _sealed_secrets(
+    args: Sequence[str], env: dict[str, str], context: PodContext, port: int, metrics: int
+) -> Program:
+    try:
+        program = context.path(Role.SEALED_SECRETS.value)
+    except KeyError:
+        raise NotConfigured("the controller is not built yet: bin/sandbox up builds it") from None
+    listen = ["--listen-addr", f"{LOOPBACK}:{port}"]
+    listen += ["--listen-metrics-addr", f"{LOOPBACK}:{metrics}"]
+    return Program(
+        [program, *listen, *_harmless(args, _SEALED_SECRETS_ARGUMENT)],
+        {**env, "POD_NAMESPACE": context.namespace},
+        port=None,
+        tls=False,
+        healthy=health_check(f"http://{LOOPBACK}:{port}/readyz"),
+    )
+
+
+def _harmless(args: Sequence[str], allowed: re.Pattern[str]) -> list[str]:
+    """The `allowed` arguments. A word without dashes is the value of the word before it."""
     words: list[str] = []
     kept = False
     for word in args:
         if word.startswith("-"):
-            kept = _ARGUMENT.fullmatch(word.partition("=")[0]) is not None
+            kept = allowed.fullmatch(word.partition("=")[0]) is not None
         if kept:
             words.append(word)
     return words

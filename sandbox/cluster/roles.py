@@ -1,5 +1,5 @@
-"""Finds the pods that run as processes: those of Argo CD that an administrator wrote, recognized by
-their first container."""
+"""Finds the pods that run as processes, by their labels or their first container: those of Argo CD
+and of Sealed Secrets that an administrator wrote."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,8 @@ from sandbox.cluster.api import Object
 
 
 class Role(StrEnum):
-    """The role of a pod in Argo CD. Except for Redis, the value is the program's name.
+    """The role of a pod in Argo CD, or as the controller of Sealed Secrets. Except for Redis, the
+    value is the program's name.
 
     Dex is missing: the sandbox has no Dex, so its pods are left to kwok and there is no single
     sign-on.
@@ -23,10 +24,12 @@ class Role(StrEnum):
     APPLICATIONSET_CONTROLLER = "argocd-applicationset-controller"
     NOTIFICATIONS = "argocd-notifications"
     REDIS = "redis"
+    SEALED_SECRETS = "sealed-secrets-controller"
     REDIS_PASSWORD = "argocd admin redis-initial-password"  # noqa: S105
 
 
-_PROGRAMS = [role.value for role in Role if role not in (Role.REDIS, Role.REDIS_PASSWORD)]
+_OTHERS = (Role.REDIS, Role.REDIS_PASSWORD, Role.SEALED_SECRETS)
+_PROGRAMS = [role.value for role in Role if role not in _OTHERS]
 _PASSWORD_WORDS = ["admin", "redis-initial-password"]
 _REDIS_NAMES = ["argocd-redis", "argocd-redis-ha-haproxy"]
 """Label app.kubernetes.io/name of the pods through which Argo CD reaches Redis. With Redis HA that
@@ -34,6 +37,9 @@ is HAProxy in front of three servers: here one server replaces HAProxy, and the 
 kwok."""
 _REDIS_HA_APPS = ["redis-ha-haproxy"]
 """Label `app` of the same pods in the chart's dependency redis-ha."""
+_SEALED_SECRETS = "sealed-secrets"
+"""Label app.kubernetes.io/name of the pod of Sealed Secrets' controller."""
+_NAMES = [*_REDIS_NAMES, _SEALED_SECRETS]
 
 WRITTEN_BY = "sandbox.doks-gitops/written-by"
 """Annotation of a pod: who wrote its workload's template, or the pod itself. The API server sets it
@@ -53,7 +59,7 @@ NOT_A_PROCESS: dict[str, Any] = {
         f'(.metadata.annotations["{WRITTEN_BY}"] == "{ADMINISTRATOR}") and ('
         f'({_WORDS} | (.[0] // "") | sub("^.*/"; "") | IN({_jq(_PROGRAMS)}))'
         f" or ({_WORDS} | .[1:3] == {json.dumps(_PASSWORD_WORDS)})"
-        f' or (.metadata.labels["app.kubernetes.io/name"] | IN({_jq(_REDIS_NAMES)}))'
+        f' or (.metadata.labels["app.kubernetes.io/name"] | IN({_jq(_NAMES)}))'
         f" or (.metadata.labels.app | IN({_jq(_REDIS_HA_APPS)}))"
         ") | tostring"
     ),
@@ -74,7 +80,7 @@ def runs_redis_password(container: Object) -> bool:
 
 
 def role_of(pod: Object) -> Role | None:
-    """The pod's role in Argo CD; None for a pod that is left to kwok."""
+    """The pod's role; None for a pod that is left to kwok."""
     if (pod["metadata"].get("annotations") or {}).get(WRITTEN_BY) != ADMINISTRATOR:
         return None
     container = pod["spec"]["containers"][0]
@@ -83,6 +89,8 @@ def role_of(pod: Object) -> Role | None:
         return Role.REDIS_PASSWORD
     if labels.get("app.kubernetes.io/name") in _REDIS_NAMES or labels.get("app") in _REDIS_HA_APPS:
         return Role.REDIS
+    if labels.get("app.kubernetes.io/name") == _SEALED_SECRETS:
+        return Role.SEALED_SECRETS
     words = words_of(container)
     program = PurePosixPath(words[0]).name if words else ""
     return Role(program) if program in _PROGRAMS else None

@@ -30,6 +30,8 @@ MODULES = (
     "rotated_token",
     "lost_state",
     "lost_cluster",
+    "lost_secrets",
+    "lost_volumes",
     "lost_region",
     "second_pool",
     "new_region",

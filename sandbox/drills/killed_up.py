@@ -143,14 +143,17 @@ class _Rehearsal:
             return False
         return True
 
-    def kill_in_turn(self, there: _Config, back: _Config, count: int, required: list[str]) -> int:
+    def kill_in_turn(self, there: _Config, back: _Config, count: int, required: list[str]) -> None:
         """Kill `count` updates to the two configs in turn, the first half of them at `required`
-        moments among others, and recover each. Returns how many things happen in the two updates.
-        """
+        moments among others, and recover each."""
+        if not count:
+            return
         context = self._context
         runs = self.undisturbed(there), self.holdings(), self.undisturbed(back), self.holdings()
         there_run, there_holdings, back_run, back_holdings = runs
         there_moments = moments.spread(there_run.happenings, (count + 1) // 2, required)
+        happenings = len(there_run.happenings) + len(back_run.happenings)
+        context.say(f"{happenings} things happen in an update and its reverse")
         targets = (
             _Target(there, there_holdings, there_moments),
             _Target(back, back_holdings, moments.spread(back_run.happenings, count // 2, [])),
@@ -162,7 +165,6 @@ class _Rehearsal:
                 self.clear()
                 self.undisturbed(target.config)
         context.unchanged()
-        return len(there_run.happenings) + len(back_run.happenings)
 
     def _record(self, ended: float, healthy: float) -> None:
         context = self._context
@@ -225,16 +227,10 @@ def run(context: Context) -> None:
         rehearsal.prepare()
         first = rehearsal.undisturbed(rehearsal.first)
         first_holdings = rehearsal.holdings()
-        changes = rehearsal.kill_in_turn(
-            rehearsal.changed, rehearsal.first, updates, [_UPGRADE_BEGINS]
-        )
-        context.say(
-            f"{len(first.happenings)} things happen in a first deployment, and {changes} in an"
-            " update and its reverse"
-        )
-        if replacements:
-            rehearsal.kill_in_turn(rehearsal.replaced, rehearsal.first, replacements, [])
-        included = [_PROVISIONING, _HELM_WORKS]
+        context.say(f"{len(first.happenings)} things happen in a first deployment")
+        rehearsal.kill_in_turn(rehearsal.changed, rehearsal.first, updates, [_UPGRADE_BEGINS])
+        rehearsal.kill_in_turn(rehearsal.replaced, rehearsal.first, replacements, [])
+        included = [_PROVISIONING, _HELM_WORKS] if total else []
         for moment in moments.spread(first.happenings, total - updates, included):
             rehearsal.clear()
             rehearsal.kill(rehearsal.first, moment, first_holdings)

@@ -8,6 +8,7 @@ from sandbox.github.host import GitHub
 from sandbox.github.operations import Operation
 from sandbox.github.routes import (
     actions,
+    checks,
     environments,
     hooks,
     issues,
@@ -30,6 +31,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *issues.OPERATIONS,
     *pulls.OPERATIONS,
     *statuses.OPERATIONS,
+    *checks.OPERATIONS,
 )
 """The emulated operations."""
 

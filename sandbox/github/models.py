@@ -6,6 +6,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Level = Literal["read", "write"]
+Conclusion = Literal[
+    "action_required", "cancelled", "failure", "neutral", "success", "skipped", "timed_out"
+]
 Role = Literal["read", "triage", "write", "maintain", "admin"]
 
 ROLES: tuple[Role, ...] = ("read", "triage", "write", "maintain", "admin")
@@ -224,6 +227,17 @@ class Status(Record):
     created_at: datetime
 
 
+class CheckRun(Record):
+    id: int
+    commit: str
+    name: str
+    status: Literal["queued", "in_progress", "completed"]
+    conclusion: Conclusion | None
+    title: str | None
+    summary: str | None
+    created_at: datetime
+
+
 class Repository(Record):
     """The data of a repository on GitHub, besides its Git data."""
 
@@ -237,6 +251,7 @@ class Repository(Record):
     issues: list[Issue] = Field(default_factory=list)
     comments: list[Comment] = Field(default_factory=list)
     statuses: list[Status] = Field(default_factory=list)
+    check_runs: list[CheckRun] = Field(default_factory=list)
 
 
 class GitHubData(Record):

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.emulator import BodyT, read_body
+from sandbox.git import GitError
 from sandbox.github.errors import ApiError, not_found
 from sandbox.github.host import GitHub
 from sandbox.github.models import Environment, Hook, Issue, Repository, Token, User
@@ -65,6 +66,19 @@ class Call:
         """The issue or pull request in the path."""
         number = self.path["number"]
         return first(issue for issue in self.repository.issues if issue.number == number)
+
+    async def require_commit(self, commit: str) -> None:
+        """Ends the request with 422 if the repository does not have the commit."""
+        git = self.github.git
+        try:
+            await git.git(
+                f"--git-dir={git.path(self.repository.name)}",
+                "cat-file",
+                "-e",
+                f"{commit}^{{commit}}",
+            )
+        except GitError:
+            raise ApiError(422, f"No commit found for SHA: {commit}") from None
 
     async def body(self, model: type[BodyT]) -> BodyT:
         """The body. Ends the request with 400 if it is not JSON, 422 if it does not fit `model`."""

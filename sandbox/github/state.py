@@ -27,6 +27,8 @@ OWNER = "sandbox"
 _FIRST_ID = 1000
 _ROLE_IDS: Mapping[int, Role] = {2: "maintain", 4: "write", 5: "admin"}
 """The roles by their IDs in a ruleset's bypass list."""
+_PASSED = ("success", "neutral", "skipped")
+"""Conclusions that are enough for a required check."""
 
 
 def now() -> datetime:
@@ -112,13 +114,18 @@ class GitHubState(State[GitHubData]):
     # Rulesets
 
     def passed_checks(self, repository: Repository, commit: str) -> list[str]:
-        """The checks whose latest status of the commit is success."""
+        """The checks whose latest status of the commit is success, and the latest runs that did
+        not fail."""
         latest = {
             status.context: status.state
             for status in repository.statuses
             if status.commit == commit
         }
-        return [context for context, state in latest.items() if state == "success"]
+        runs = {run.name: run.conclusion for run in repository.check_runs if run.commit == commit}
+        return [
+            *(context for context, state in latest.items() if state == "success"),
+            *(name for name, conclusion in runs.items() if conclusion in _PASSED),
+        ]
 
     def may_bypass(self, ruleset: Ruleset, login: str, modes: set[str]) -> bool:
         """Whether the user may bypass the ruleset, with one of these bypass modes."""

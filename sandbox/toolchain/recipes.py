@@ -306,8 +306,41 @@ PULUMI_GITHUB = Recipe(
     stamps={"main.version": metadata.version("pulumi_github")},
 )
 
+SEALED_SECRETS = Recipe(
+    name="sealed-secrets",
+    # The name in its go.mod; the one beside it says where the module is.
+    module="github.com/bitnami/sealed-secrets",
+    binaries=(
+        Binary(
+            "sealed-secrets-controller",
+            "github.com/bitnami/sealed-secrets/cmd/controller",
+            question=None,
+        ),
+    ),
+    # Outside of a container, only the edited program finds its cluster.
+    suitable=lambda installed, pinned: False,
+    # Alone, as beside tools that were downloaded.
+    seconds=150,
+    stamps={"main.VERSION": "{v}"},
+    files=("helm/sealed-secrets/**/*",),
+    edits=(
+        Edit(
+            "pkg/controller/main.go",
+            "rest.InClusterConfig()",
+            'clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))',
+        ),
+        Edit(
+            "pkg/controller/main.go",
+            '"k8s.io/client-go/rest"',
+            '"k8s.io/client-go/tools/clientcmd"',
+        ),
+    ),
+)
+
 RECIPES = (KUSTOMIZE, ETCD, KWOK, HELM, ARGOCD, PULUMI, KUBERNETES)
 """The tools of every sandbox, in build order: small ones first, so that the compiler has work while
 the large ones are downloaded."""
-FOR_TESTS = (PULUMI_YAML, PULUMI_GITHUB)
+FOR_STACKS = (PULUMI_GITHUB, SEALED_SECRETS)
+"""The tools that only some stacks need. They are not on PATH."""
+FOR_TESTS = (PULUMI_YAML, *FOR_STACKS)
 """The tools that only tests, or only some stacks, need."""

@@ -13,9 +13,11 @@ from sandbox.toolchain.artifacts import Artifacts, key
 from sandbox.toolchain.recipes import (
     ARGOCD,
     ARGOCD_ROLES,
+    FOR_STACKS,
     KWOK,
     PULUMI_GITHUB,
     RECIPES,
+    SEALED_SECRETS,
     VERIFY_WRAPPER,
     Recipe,
 )
@@ -55,11 +57,16 @@ class Tools:
     kwok_stages: tuple[Path, ...]
 
     def path(self, name: str) -> Path:
-        """The link to that tool. Raises KeyError if the sandbox has no such tool."""
+        """The link to that tool, or the program of `FOR_STACKS` of that name, also if it was built
+        later. Raises KeyError if the sandbox has no such tool."""
         path = self.bin_dir / name
-        if not path.is_symlink():
-            raise KeyError(name)
-        return path
+        if path.is_symlink():
+            return path
+        for recipe in FOR_STACKS:
+            programs = Artifacts.of(recipe, _store()).programs()
+            if programs and (programs / name).is_file():
+                return programs / name
+        raise KeyError(name)
 
     @property
     def github_provider(self) -> Path | None:
@@ -84,7 +91,7 @@ def ensure(
     """
     git = machine.git()
     redis, redis_version = machine.redis()
-    store = Store(paths.cache_dir() / "tools")
+    store = _store()
     with ThreadPoolExecutor(len(recipes)) as pool:
         names = [recipe.name for recipe in recipes]
         installed = dict(zip(names, pool.map(machine.find, recipes), strict=True))
@@ -109,8 +116,9 @@ def ensure(
     tools.sort(key=lambda tool: tool.name)
     if prepared:
         console.print(origins(tools), highlight=False, soft_wrap=True)
-    # Not the plugin: the engine warns of one that it finds on PATH.
-    files = {tool.name: tool.file for tool in tools if tool.name != GITHUB_PROVIDER}
+    # The engine warns of a plugin that it finds on PATH.
+    unlinked = {binary.name for recipe in FOR_STACKS for binary in recipe.binaries}
+    files = {tool.name: tool.file for tool in tools if tool.name not in unlinked}
     files |= dict.fromkeys(ARGOCD_ROLES, files["argocd"])
     wrapper = artifacts[ARGOCD.name].files / VERIFY_WRAPPER
     files[wrapper.name] = wrapper
@@ -125,6 +133,15 @@ def ensure(
             if file.name != "kustomization.yaml"
         ),
     )
+
+
+def sealed_secrets_chart() -> Path:
+    """The folder of the chart of Sealed Secrets. `ensure` must have had its recipe."""
+    return Artifacts.of(SEALED_SECRETS, _store()).files / "helm" / "sealed-secrets"
+
+
+def _store() -> Store:
+    return Store(paths.cache_dir() / "tools")
 
 
 def _prepare(

@@ -1,7 +1,6 @@
 """`bin/platform diff` with Argo CD's own repo-server."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,80 +15,10 @@ from doks_gitops.diff.environment import Declared, Environment
 from doks_gitops.diff.render import Renderer, Rendering
 from doks_gitops.diff.repo_server import Options
 from doks_gitops.diff.revisions import Revisions, checked_out
-from sandbox.toolchain import recipes
-from tests.contract.built_tools import binary
+from doks_gitops.settings import Repository
+from tests.contract.diff_fixtures import DATA, URL, Commit, Files, files_in, git, stack_file
 
-DATA = Path(__file__).parents[1] / "data"
-INSTALLED = shutil.which
-URL = "https://git.example.com/team/microservices-demo.git"
-STACK = """\
-config:
-  doks-gitops:cluster:
-    name: microservices-demo-NAME
-    region: nyc1
-    version: "1.34"
-    nodePools: [{name: default, size: s-2vcpu-4gb, count: 1}]
-  doks-gitops:repositories: {monorepo: {url: "URL"}}
-  doks-gitops:argocd: {chart: {version: 10.1.1}}
-"""
-
-
-def stack_file(name: str, more: str) -> str:
-    return STACK.replace("NAME", name).replace("URL", URL) + more
-
-
-Files = dict[str, str | None]
-Commit = Callable[[Files], str]
-
-
-@pytest.fixture(autouse=True)
-def tools(monkeypatch: pytest.MonkeyPatch) -> None:
-    programs = {
-        "argocd": recipes.ARGOCD, "helm": recipes.HELM, "kustomize": recipes.KUSTOMIZE
-    }  # fmt: skip
-    paths = {name: str(binary(recipe, name)) for name, recipe in programs.items()}
-    monkeypatch.setattr(shutil, "which", lambda name: paths.get(name) or INSTALLED(name))
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    folder = tmp_path / "clone"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch=main")
-    git(folder, "config", "user.name", "a")
-    git(folder, "config", "user.email", "a@example.com")
-    return folder
-
-
-@pytest.fixture
-def commit(clone: Path) -> Commit:
-    def write(files: Files) -> str:
-        for name, text in files.items():
-            path = clone / name
-            if text is None:
-                path.unlink()
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-        git(clone, "add", "--all")
-        git(clone, "commit", "--quiet", "--message", "change")
-        return git(clone, "rev-parse", "HEAD").strip()
-
-    return write
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *words], check=True, capture_output=True, text=True
-    ).stdout
-
-
-def files_in(folder: Path) -> Files:
-    return {
-        str(path.relative_to(folder)): path.read_text()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+pytest_plugins = ["tests.contract.diff_fixtures"]
 
 
 def diff(clone: Path, *options: str) -> tuple[int, list[dict[str, Any]]]:
@@ -147,6 +76,43 @@ def test_app_of_apps_and_its_applicationsets_are_followed_to_the_remote_base(
     assert {change["operation"] for change in application["changes"]} == {"rename"}
 
 
+def test_project_that_changes_is_checked_against_what_did_not(clone: Path, commit: Commit) -> None:
+    application = {
+        "project": "shop",
+        "source": {"repoURL": URL, "targetRevision": "main", "path": "app"},
+        "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop"},
+    }
+    project: dict[str, Any] = {
+        "sourceRepos": ["*"],
+        "destinations": [{"server": "*", "namespace": "*"}],
+    }
+
+    def bootstrap() -> str:
+        declared = [("AppProject", project), ("Application", application)]
+        return yaml.safe_dump_all(
+            {
+                "apiVersion": "argoproj.io/v1alpha1",
+                "kind": kind,
+                "metadata": {"name": "shop", "namespace": "argocd"},
+                "spec": spec,
+            }
+            for kind, spec in declared
+        )
+
+    path = "argocd/dev/bootstrap/shop.yaml"
+    stack = stack_file("dev", "  doks-gitops:appOfApps: {}\n")
+    config_map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"
+    commit({"Pulumi.dev.yaml": stack, path: bootstrap(), "app/a.yaml": config_map})
+    git(clone, "switch", "--quiet", "--create", "change")
+    project["namespaceResourceBlacklist"] = [{"group": "", "kind": "ConfigMap"}]
+    commit({path: bootstrap()})
+    code, [result] = diff(clone, "--stack", "dev")
+    assert code == 1
+    [finding] = result["findings"]
+    assert (finding["application"], finding["mandatory"]) == ("shop", True)
+    assert "ConfigMap shop/a: the project shop does not allow the kind" in finding["message"]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -172,6 +138,33 @@ def test_application_that_can_not_be_rendered_is_told_and_fails(
     assert message in result["applications"][0]["error"]
 
 
+def test_other_repository_that_can_not_be_read_is_told_and_fails_only_if_its_source_changed(
+    clone: Path, commit: Commit
+) -> None:
+    def stack(revision: str) -> Files:
+        return {
+            "Pulumi.dev.yaml": stack_file(
+                "dev", f"  doks-gitops:appOfApps: {{repository: platform, revision: {revision}}}\n"
+            ).replace(
+                "repositories: {", "repositories: {platform: {url: 'https://git.test/a.git'}, "
+            )
+        }
+
+    commit(stack("main"))
+    git(clone, "remote", "add", "origin", URL)
+    git(clone, "switch", "--quiet", "--create", "change")
+    commit({"README.md": "text"})
+    code, [result] = diff(clone, "--stack", "dev", "--offline")
+    assert (code, result["applications"]) == (0, [])
+    [note] = result["notes"]
+    assert note.startswith("dev-root was not rendered")
+    assert "--credentials" in note
+    commit(stack("next"))
+    code, [result] = diff(clone, "--stack", "dev", "--offline")
+    assert code == 1
+    assert "can't be read" in result["applications"][0]["error"]
+
+
 @pytest.fixture
 def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]:
     stack: list[Any] = []
@@ -182,7 +175,12 @@ def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]
         commit(files)
         declared = Declared("dev-app", {"source": {"repoURL": URL, **source}}, "Pulumi.dev.yaml")
         env = Environment(
-            "dev", "dev", options or Options("1.34.0"), frozenset({URL}), {"dev-app": declared}, {}
+            "dev",
+            "dev",
+            options or Options("1.34.0"),
+            (Repository(url=URL),),
+            {"dev-app": declared},
+            {},
         )
         context = checked_out(clone, "main", "HEAD")
         revisions: Revisions = context.__enter__()

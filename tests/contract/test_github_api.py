@@ -320,3 +320,21 @@ def test_an_unreadable_state_file_is_named_with_the_next_command(tmp_path: Path)
     path.write_text("{}")
     with pytest.raises(StateUnreadable, match="bin/sandbox reset"):
         GitHubState.load(path)
+
+
+def test_a_check_is_that_of_its_latest_run_and_only_of_a_commit_that_exists(gh: Emulator) -> None:
+    commit = gh.commit(file="1")
+    gh.push()
+    token = gh.token_of("u", permissions={"checks": "write"})
+    repository = Repository(f"{OWNER}/shop", token, gh.api_url)
+    repository.check(commit, "preview", "Something would fail", "first", passed=False)
+    repository.check(commit, "preview", "Nothing would fail", "second", passed=True)
+    answer = gh.call("GET", f"{REPO}/commits/{commit}/check-runs", status=200)
+    [run] = answer["check_runs"]
+    assert (answer["total_count"], run["status"], run["conclusion"]) == (1, "completed", "success")
+    assert run["output"] == {"title": "Nothing would fail", "summary": "second"}
+    path, body = f"{REPO}/check-runs", {"name": "preview", "head_sha": commit}
+    gh.call("POST", path, {**body, "head_sha": "0" * 40}, status=422)
+    gh.call("POST", path, {**body, "status": "completed"}, status=422)
+    long = {"title": "a", "summary": "x" * 65_536}
+    gh.call("POST", path, {**body, "conclusion": "success", "output": long}, status=422)

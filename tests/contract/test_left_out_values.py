@@ -40,9 +40,9 @@ def test_last_tag_and_label_and_the_surge_upgrade_are_taken_away_by_the_commands
             return client.clusters()
 
     [before] = read()
-    found = lacking()
-    assert {difference.path[-1] for difference in found} == {"surgeUpgrade", "labels", "tags"}
-    for command in {difference.command for difference in found}:
+    missing = lacking()
+    assert {difference.path[-1] for difference in missing} == {"surgeUpgrade", "labels", "tags"}
+    for command in {difference.command for difference in missing}:
         assert command is not None
         subprocess.run(
             ["sh", "-c", command], check=True, env={**os.environ, "DIGITALOCEAN_TOKEN": do.token}

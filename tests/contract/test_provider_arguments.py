@@ -9,19 +9,17 @@ from typing import Any
 
 import pulumi_digitalocean
 import pytest
-import yaml
 from pydantic.alias_generators import to_snake
 
-from sandbox.paths import REPOSITORY
+from sandbox.plugins.common import Failure
 from sandbox.plugins.digitalocean import resource
 from sandbox.plugins.digitalocean.provider import DigitalOceanProvider
 from tests.contract.bridged_plugin import Created, Plugin
 from tests.contract.digitalocean_api import Emulator, until
 from tests.contract.digitalocean_plugin import CLUSTER, REGISTRY, cluster_inputs
+from tests.provider_facts import arguments_of_a_cluster
 
-TABLE: dict[str, dict[str, Any]] = yaml.safe_load(
-    (REPOSITORY / "tests" / "data" / "provider_arguments.yaml").read_text()
-)
+TABLE = arguments_of_a_cluster()
 ARGUMENTS = [*inspect.signature(pulumi_digitalocean.KubernetesClusterArgs).parameters]
 
 
@@ -52,6 +50,8 @@ def operation(plugin: Plugin, cluster: Created, inputs: Mapping[str, Any], argum
 
 
 def applied(plugin: Plugin, cluster: Created, inputs: Mapping[str, Any], how: str) -> Created:
+    if how == "none":
+        return cluster
     if how == "replace":
         plugin.delete(cluster)
         return plugin.create(CLUSTER, inputs)
@@ -88,8 +88,8 @@ def has(do: Emulator, cluster: Created, field: str, value: Any) -> bool:
 def test_an_argument_is_set_changed_and_taken_away_as_the_real_provider_does(
     plugin: Plugin, do: Emulator, argument: str
 ) -> None:
-    row = TABLE[argument]
     name = to_camel(argument)
+    what = TABLE[argument]
     plugin.create(REGISTRY, {"name": "team", "subscriptionTierSlug": "basic"})
     do.in_server(lambda: do.account.default_vpc("nyc1"))
     vpc = do.in_server(lambda: do.account.add_vpc("a", "nyc1")).id
@@ -100,32 +100,45 @@ def test_an_argument_is_set_changed_and_taken_away_as_the_real_provider_does(
     def resolved(value: Any) -> Any:
         return ids.get(value, value) if isinstance(value, str) else value
 
+    def change(to: Any) -> str:
+        if what["changes"] == "upgrades":
+            return "update" if to == what["to"] else "replace"
+        return {"replaces": "replace", "updates": "update"}[what["changes"]]
+
+    first, second = resolved(what["from"]), resolved(what["to"])
     without = cluster_inputs(
-        **{key: resolved(value) for key, value in row.get("beside", {}).items()}
+        **{key: resolved(value) for key, value in what.get("beside", {}).items()}
     )
     if argument == "name":
         del without["name"]
-    values, unsent = [resolved(value) for value in row["values"]], row.get("unsent", [])
-    required = row["removed"] == "required"
+    required = what.get("removed") == "required"
     if required:
-        without[name] = values[0]
+        without[name] = first
     cluster = plugin.create(CLUSTER, without)
-    set_and_changed = values[1:] if required else [*values, values[0]][: 2 * len(values) - 1]
-    for value in set_and_changed:
+    in_account = first if required else what.get("default")
+    refused = what.get("back") == "refused"
+    for value in (first, second) if refused else (first, second, first):
         inputs = {**without, name: value}
-        assert operation(plugin, cluster, inputs, argument) == row["change"]
-        cluster = applied(plugin, cluster, inputs, row["change"])
-        field = row.get("api", argument)
-        if field is not None and value not in unsent:
-            until(lambda: has(do, cluster, field, in_api(value)), bool)  # noqa: B023 (called at once)
+        expected = "none" if value == in_account else change(value)
+        assert operation(plugin, cluster, inputs, argument) == expected
+        cluster = applied(plugin, cluster, inputs, expected)
+        if value or "empty" not in what:
+            in_account = value
+        field = what.get("field", argument)
+        if field is not None:
+            until(lambda: has(do, cluster, field, in_api(in_account)), bool)  # noqa: B023 (called at once)
         # An upgrade goes on after the request is answered: the state has the new version only then.
         cluster = plugin.refresh(cluster)
-        after = "update" if value in unsent else "none"
+        after = "none" if value == in_account else "update"
         assert operation(plugin, cluster, inputs, argument) == after
+    if refused:
+        with pytest.raises(Failure):
+            plugin.update(cluster, {**without, name: first})
     if required:
         return
-    assert operation(plugin, cluster, without, argument) == row["removed"]
-    if row["removed"] != "none":
-        cluster = applied(plugin, cluster, without, row["removed"])
-        after = "update" if None in unsent else "none"
-        assert operation(plugin, cluster, without, argument) == after
+    stays = what.get("removed") == "stays" or in_account == what.get("default")
+    expected = "none" if stays else change(None)
+    assert operation(plugin, cluster, without, argument) == expected
+    cluster = applied(plugin, cluster, without, expected)
+    after = "none" if stays or "empty" not in what else "update"
+    assert operation(plugin, cluster, without, argument) == after

@@ -56,7 +56,7 @@ def test_only_what_has_the_name_and_the_mark_of_the_rehearsal_is_deleted(
     }
     for name, tags in others.items():
         other = do.running_cluster(name=name, tags=tags)
-        do.in_server(partial(do.account.add_volume, other["id"], "kept", 1))
+        do.in_server(partial(do.account.provide_volume, other["id"], f"kept-{name}", 1))
     own = do.running_cluster(name=NAME, tags=[MARK])
     do.in_server(lambda: do.account.add_load_balancer(own["id"], "lb", "192.0.2.1"))
     rehearsed = Rehearsed(client, NAME)
@@ -80,7 +80,7 @@ def test_what_the_lost_cluster_has_made_is_left_and_told(
 ) -> None:
     monkeypatch.setattr(account, "_PATIENCE_SECONDS", 0.5)
     own = do.running_cluster(name=NAME, tags=[MARK])
-    volume = do.in_server(lambda: do.account.add_volume(own["id"], "data", 1))
+    volume = do.in_server(lambda: do.account.provide_volume(own["id"], "data", 1))
     do.pydo().kubernetes.delete_cluster(own["id"])
     until(lambda: names(do), lambda left: not left)
     with pytest.raises(LeftOver, match=rf"the volume data \({volume.id}\)"):
@@ -121,12 +121,16 @@ def branches(rehearsal: Rehearsal) -> str:
 
 
 def test_rehearsal_times_each_step_and_ends_when_nothing_is_left(
-    do: Emulator, rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch
+    do: Emulator,
+    rehearsal: Rehearsal,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Pulumi, the recovery and the cluster's Applications are played; the account is not."""
     do.running_cluster(name="production", tags=["environment:prod"])
 
     def deploy(*_: object, **__: object) -> None:
+        print("Updating (dev)", flush=True)
         do.running_cluster(name=NAME, tags=[MARK])
 
     def destroy(_: object) -> None:
@@ -157,6 +161,7 @@ def test_rehearsal_times_each_step_and_ends_when_nothing_is_left(
     assert names(do) == ["production"]
     assert NAME not in branches(rehearsal)
     assert rehearsal.tree.git("log", "--format=%H") == before
+    assert not capfd.readouterr().out, "standard output is for the result alone"
 
 
 def breaks_after_the_cluster(

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import KUBERNETES
-from doks_gitops.stack import PulumiError, Stack, StackNotFound
+from doks_gitops.recovery.observed import revision, without_resources
+from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound
 from tests.contract import pulumi_stack
 
 PROGRAM = """
@@ -92,3 +94,62 @@ def test_a_stack_is_created_without_becoming_the_current_one(
     assert other.config() == {}
     stacks = json.loads(real.run("stack", "ls", "--json").output)
     assert {entry["name"]: entry["current"] for entry in stacks} == {"dev": True, "other": False}
+
+
+CONDITION = """
+import pulumi
+from doks_gitops import condition
+condition.wait(dry_run=pulumi.runtime.is_dry_run())
+"""
+
+
+@pytest.mark.parametrize("name", ["dev", "empty"])
+def test_a_condition_is_checked_under_the_lock_before_anything_is_written(
+    real: pulumi_stack.Stack, name: str
+) -> None:
+    stack = Stack(name, real.folder)
+    if name == "empty":
+        stack.create()
+    else:
+        real.program(PROGRAM % "one")
+        stack.up(policy_pack=PACK)
+    before, history = stack.export(), stack.last_run()
+    checked = []
+
+    def check() -> None:
+        checked.append(revision(stack.export()))
+        with pytest.raises(StackLocked):
+            stack.import_state(before)
+        raise PlatformError("another run has changed it")
+
+    real.program(CONDITION + PROGRAM % "two")
+    with pytest.raises(PlatformError, match="another run has changed it"):
+        stack.up(policy_pack=PACK, preview=True, refresh=True, check=check)
+    assert checked == [revision(before)]
+    after = stack.export()["deployment"].get("resources") or []
+    assert [entry for entry in after if entry["type"] == "pulumi:providers:kubernetes"] == [
+        entry
+        for entry in before["deployment"].get("resources") or []
+        if entry["type"] == "pulumi:providers:kubernetes"
+    ]
+    assert stack.last_run() != history
+    stack.up(policy_pack=PACK, preview=True, refresh=True, check=lambda: None)
+    assert stack.outputs() == {"password": "hush"}
+
+
+def test_the_revision_of_a_state_is_kept_by_an_import_and_changed_by_a_run(
+    real: pulumi_stack.Stack, stack: Stack
+) -> None:
+    real.program(PROGRAM % "one")
+    stack.up(policy_pack=PACK)
+    export, last = stack.export(), stack.last_run()
+    [provider] = [
+        entry["urn"] for entry in export["deployment"]["resources"] if KUBERNETES in entry["urn"]
+    ]
+    edited = without_resources(export, (provider,))
+    stack.import_state(edited)
+    assert revision(stack.export()) == revision(edited) != revision(export)
+    assert stack.last_run() == last
+    stack.up(policy_pack=PACK)
+    assert revision(stack.export()) not in (revision(edited), revision(export))
+    assert stack.last_run() != last

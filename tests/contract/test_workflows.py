@@ -162,13 +162,15 @@ def test_prod_comes_after_staging_and_staging_after_dev() -> None:
     ]
 
 
-def test_all_tests_run_once_on_a_change() -> None:
+def test_all_tests_run_once_on_a_change_and_those_that_take_long_each_week() -> None:
     jobs = loaded(ROOT / ".github" / "workflows" / "checks.yml")["jobs"]
     groups = jobs["e2e"]["strategy"]["matrix"]["files"]
     files = [str(file.relative_to(ROOT)) for file in (ROOT / "tests" / "e2e").glob("test_*.py")]
     assert sorted(" ".join(groups).split()) == sorted(files)
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     assert {"bin/test static", "bin/test unit contract"} <= set(commands)
+    weekly = loaded(ROOT / ".github" / "workflows" / "drill.yml")["jobs"]["weekly"]
+    assert weekly["steps"][-1]["run"] == "bin/test weekly"
 
 
 def test_required_check_passes_only_if_every_other_job_did() -> None:
@@ -199,7 +201,7 @@ def test_every_step_is_a_command_of_the_repository_that_takes_these_arguments(
         assert words[1:] in ([], ["--program"])
         return
     if words[0] == "bin/test":
-        parts = {"static", "tools", "unit", "contract", "e2e"}
+        parts = {"static", "tools", "unit", "contract", "e2e", "weekly"}
         assert parts >= set(words[1:]) or words[-1] == "$FILES"
         return
     done = subprocess.run(

@@ -22,7 +22,7 @@ spec:
     metadata: {labels: {app: {{ .Release.Name }}}}
     spec: {containers: [{name: shop, image: "nginx:1.29"}]}
 """
-WRONG = "a-password-that-is-wrong"
+OTHER_PASSWORD = "a-password-that-is-wrong"
 REPLICAS = {"helm": 1, "registry": 2, "artifact": 1, "values": 3}
 """The replicas that each application gets by its own values, by its name."""
 
@@ -59,7 +59,7 @@ def charts(
     assert private["password"] not in output
     write_stack(sandbox, private)
     set_password(sandbox, "credentialTemplates.team", private["password"])
-    set_password(sandbox, "repositories.registry", WRONG)
+    set_password(sandbox, "repositories.registry", OTHER_PASSWORD)
     set_password(sandbox, "repositories.artifact", private["password"])
     return private
 
@@ -124,7 +124,7 @@ def test_wrong_password_is_told_in_words_and_keeps_no_other_application_from_bei
     refusal = "registry in dev: the repository refuses Argo CD's user or password"
     until("the refusal is told", lambda: refusal in sandbox(*status))
     assert not sandbox.is_healthy("dev-registry")
-    assert WRONG not in sandbox(*status)
+    assert OTHER_PASSWORD not in sandbox(*status)
 
 
 def test_charts_of_private_repositories_are_synced_with_values_from_git(
@@ -143,5 +143,5 @@ def test_passwords_are_in_no_state_and_no_stack_file(
     files = [*(sandbox.home / "state").rglob("*"), *(sandbox.home / "project").glob("Pulumi.*")]
     texts = [file.read_bytes() for file in files if file.is_file()]
     assert any(b"credentials-team" in text for text in texts)
-    for password in (charts["password"], WRONG):
+    for password in (charts["password"], OTHER_PASSWORD):
         assert not any(password.encode() in text for text in texts)

@@ -204,6 +204,7 @@ def set_up(clone: Path) -> None:
     (clone / ".venv" / ".installed").write_text(installed.replace(str(REPOSITORY), str(clone)))
 
 
+@pytest.mark.weekly
 def test_a_platform_made_by_hand_is_adopted_and_no_pod_of_it_restarts(
     reader: Reader, tmp_path: Path
 ) -> None:
@@ -255,6 +256,7 @@ def test_costs_are_those_of_the_page_to_the_cent(reader: Reader) -> None:
     assert "\n".join(step.shown) in output
 
 
+@pytest.mark.weekly
 def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
     config = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
     pinned = config["doks-gitops:argocd"]["chart"]["version"]

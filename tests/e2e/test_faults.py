@@ -181,6 +181,7 @@ def test_nodes_are_waited_for_as_long_as_there_is_no_capacity(sandbox: Sandbox) 
     assert nodes() == ["running", "running"]
 
 
+@pytest.mark.weekly
 def test_an_upgrade_that_failed_half_way_and_was_taken_back_is_recovered(
     sandbox: Sandbox,
 ) -> None:

@@ -37,9 +37,11 @@ kind: PersistentVolumeClaim
 metadata: {name: demo, annotations: {argocd.argoproj.io/sync-wave: "-1"}}
 spec:
   accessModes: [ReadWriteOnce]
+  storageClassName: missing
   resources: {requests: {storage: 1Gi}}
 """
-"""A claim that stays unbound. The sync waits for it before it goes on to the next wave."""
+"""A claim that stays unbound, because its StorageClass does not exist. The sync waits for it before
+it goes on to the next wave."""
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,7 @@ def test_a_new_name_and_another_order_of_the_pools_are_changes_in_place(team: Te
         team.sandbox("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
 
 
+@pytest.mark.weekly
 def test_a_pool_that_pulumi_does_not_know_is_named_until_it_is_gone(team: Team) -> None:
     change(team, lambda config: config["cluster"]["nodePools"].append(POOL | {"name": "burst"}))
     daemon, engine = session.start(Home(team.sandbox.home), None, Console(quiet=True))

@@ -59,7 +59,7 @@ def test_the_networks_of_the_three_clusters_overlap_neither_each_other_nor_their
     ]
     networks = [IPv4Network(text) for text in ranges]
     assert len(networks) == 7
-    assert not any(one.overlaps(other) for one, other in combinations(networks, 2))
+    assert not any(network.overlaps(other) for network, other in combinations(networks, 2))
 
 
 def test_argo_cds_six_deployments_are_ready_in_each_cluster(sandbox: Sandbox) -> None:

@@ -75,8 +75,10 @@ def is_well(sandbox: Sandbox) -> bool:
     ("key", "value", "vpcs"),
     [
         ("region", "fra1", []),
-        ("nodePools[0].size", "s-4vcpu-8gb", []),
-        ("vpc.ipRange", "10.77.0.0/20", ["microservices-demo-dev"]),
+        pytest.param("nodePools[0].size", "s-4vcpu-8gb", [], marks=pytest.mark.weekly),
+        pytest.param(
+            "vpc.ipRange", "10.77.0.0/20", ["microservices-demo-dev"], marks=pytest.mark.weekly
+        ),
     ],
 )
 def test_one_up_replaces_the_cluster_and_everything_in_it(

@@ -18,6 +18,8 @@ from tests.e2e.box import Sandbox, until
 EVENTS = {"PULUMI_DEBUG_COMMANDS": "true"}
 """Lets Pulumi accept `--event-log`."""
 WEBHOOK_SECRET = "a-webhook-secret-of-this-test"
+SEALED = "a-value-that-was-sealed-by-this-test"
+SEAL = "bin/platform seal --stack dev --name db --namespace shop --from-file password=-"
 PLAIN_KEYS = ("token", "password", "rawConfig", "argocdServerAdminPassword", "githubSecret")
 """The names of secrets in the state, at any depth."""
 
@@ -104,6 +106,13 @@ def run(sandbox: Sandbox) -> tuple[dict[str, str], dict[str, bytes]]:
     set_secret = "pulumi config set --stack dev --secret --path doks-gitops:argocd.webhookSecret"
     sandbox.shell(f'printf %s "$SECRET" | {set_secret}', SECRET=WEBHOOK_SECRET)
     with arguments() as lines:
+        # What imports and exports keys writes them where it is told to, and nowhere else.
+        for keys in ("new", "export --file keys.pem", "renew", "import --file keys.pem"):
+            command = f"bin/platform sealing-keys {keys} --stack dev"
+            places[command] = sandbox.shell(f"{command} 2>&1").encode()
+        places["seal"] = sandbox.shell(f'printf %s "$SECRET" | {SEAL} 2>&1', SECRET=SEALED).encode()
+        # Builds the controller.
+        places["start"] = sandbox("run", "true").encode()
         for name, command in {
             "up": f"pulumi up {stack} --yes --diff --event-log events-up.json",
             "preview": f"pulumi preview {stack} --diff --event-log events-preview.json",
@@ -147,6 +156,12 @@ def known_secrets(sandbox: Sandbox) -> dict[str, str]:
         "Git token": json.loads((sandbox.home / "git" / "monorepo.access.json").read_text())[
             "token"
         ],
+        "sealed value": SEALED,
+        # A line in the middle, which every form of the key has.
+        **{
+            f"sealing key {number}": key.splitlines()[5]
+            for number, key in enumerate(sealing_keys(sandbox))
+        },
         "admin password": sandbox.shell(
             "pulumi stack output --stack dev --show-secrets argocdAdminPassword"
         ).strip(),
@@ -155,6 +170,11 @@ def known_secrets(sandbox: Sandbox) -> dict[str, str]:
         if value not in secrets.values():
             secrets[f"{key} of the state ({number})"] = value
     return secrets
+
+
+def sealing_keys(sandbox: Sandbox) -> list[str]:
+    section = sandbox.shell("pulumi config get --stack dev doks-gitops:sealedSecrets")
+    return [key["privateKey"] for key in json.loads(section)["keys"]]
 
 
 def test_no_secret_is_in_clear_anywhere(run: tuple[dict[str, str], dict[str, bytes]]) -> None:
@@ -168,6 +188,7 @@ def test_all_kinds_of_secrets_were_looked_for(
     secrets, _ = run
     kinds = {name.partition(" of the state")[0] for name in secrets}
     assert kinds >= {"token", "rawConfig", "argocdServerAdminPassword", "webhook secret"}
+    assert kinds >= {"sealed value", "sealing key 0", "sealing key 1"}
     assert all(len(secret) > 12 for secret in secrets.values())
 
 
@@ -177,6 +198,8 @@ def test_the_places_are_those_where_a_secret_would_show(
     _, places = run
     assert any(name.startswith("argv") and "helm" in name for name in places)
     assert any(name.startswith("argv") and "pulumi" in name for name in places)
+    assert b"kind: SealedSecret" in places["seal"]
+    assert any(name.startswith("argv") and "sealed-secrets-controller" in name for name in places)
     assert b"dev-microservices-demo" in places["preview --json"] + places["outputs"]
     assert any(name.startswith("history of monorepo") for name in places)
     assert {"up", "preview", "refresh", "destroy"} <= {

@@ -42,7 +42,9 @@ def serve() -> Iterator[FakeApi]:
         def respond(self) -> None:
             api.requests.append((self.path, self.headers["Authorization"]))
             if length := int(self.headers.get("Content-Length") or 0):
-                api.bodies.append(json.loads(self.rfile.read(length)))
+                content = self.rfile.read(length)
+                binary = "grpc" in (self.headers["Content-Type"] or "")
+                api.bodies.append(content if binary else json.loads(content))
             status, body, headers = api.take(self.path)
             text = body if isinstance(body, str | bytes) else json.dumps(body)
             content = text.encode() if isinstance(text, str) else text

@@ -39,6 +39,7 @@ from components.github import GitHubDeliveryArgs, Webhook
 from components.project import GitOpsProjectArgs, ResourceKind
 from components.pull_requests import PullRequestEnvironmentsArgs
 from components.registry import ContainerRegistryArgs
+from components.sealed_secrets import SealedSecretsArgs
 from doks_gitops import arguments
 from doks_gitops.account import Account, Version
 from doks_gitops.settings import cluster_options, github, model, schema
@@ -95,7 +96,7 @@ ROOTS = (
         ControlPlaneFirewall,
         ("own_address", "own_address_unchecked"),
     ),
-    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark")),
+    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes")),
     Pair(
         model.Argocd,
         ArgoCdArgs,
@@ -114,6 +115,8 @@ ROOTS = (
     ),
     # The settings have the public repository as default; a component has none.
     Pair(model.Chart, ChartSource, differing=("repository",)),
+    Pair(model.SealedSecretsChart, ChartSource, differing=("repository", "name")),
+    Pair(model.SealedSecrets, SealedSecretsArgs, (), ("cluster_id", "timeout")),
     Pair(model.Repository, Repository),
     Pair(model.CredentialTemplate, CredentialTemplate),
     Pair(model.Admin, Admin, (), ("adopt",)),
@@ -202,6 +205,8 @@ def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -
         model.DigitalOcean,
         model.Vpc,
         model.AppOfApps,
+        model.Volumes,
+        model.Snapshots,
     }
 
 

@@ -12,6 +12,7 @@ from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError, network, parse
 from doks_gitops.settings.defaults import NETWORKS
 from tests.unit.stackfiles import CLUSTER, parsed
+from tests.unit.test_account_replacement import RUNNING
 
 UUID = "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01"
 OTHER = "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a02"
@@ -23,19 +24,7 @@ TEAM = Account(
     registries=("team",),
     vpcs=(Vpc(UUID, "shared", "nyc1", "10.116.0.0/20", default=True),),
 )
-OVERLAY = RunningCluster(
-    id="id-1",
-    name="demo",
-    region="nyc1",
-    version=Version.parse("1.34.1-do.0"),
-    ha=False,
-    state="running",
-    registry_enabled=True,
-    default_pool="default",
-    pools={"default": RunningPool("pool-1", "s-2vcpu-4gb", 3)},
-    cluster_subnet="10.244.0.0/16",
-    service_subnet="10.245.0.0/16",
-)
+OVERLAY = replace(RUNNING, vpc=None, cluster_subnet="10.244.0.0/16", service_subnet="10.245.0.0/16")
 NATIVE = replace(OVERLAY, cluster_subnet="172.20.0.0/16", service_subnet="172.21.0.0/20")
 NEIGHBOUR = replace(NATIVE, id="id-2", name="other")
 DEFAULTS = {"pods": "172.20.0.0/16", "services": "172.21.0.0/20"}

@@ -6,7 +6,6 @@ from typing import Any
 
 import pulumi_digitalocean
 import pytest
-import yaml
 
 from components.cluster import Autoscaler, ControlPlaneFirewall, Features, Network, NodePool, Sso
 from doks_gitops.account import options
@@ -14,8 +13,9 @@ from doks_gitops.settings import SettingsError, parse, schema
 from doks_gitops.settings.base import Sets
 from doks_gitops.settings.model import NOT_SET, Cluster
 from doks_gitops.settings.model import NodePool as NodePoolSettings
+from tests.provider_facts import arguments_of_a_cluster
 from tests.unit.mocked import run
-from tests.unit.stackfiles import CLUSTER, ROOT, parsed
+from tests.unit.stackfiles import CLUSTER, parsed
 from tests.unit.test_cluster import POOL, program
 
 ADDRESSES = ["1.1.1.0/24", "8.8.8.8"]
@@ -185,14 +185,13 @@ def test_each_argument_of_the_provider_is_set_by_one_key_or_has_a_reason() -> No
 
 
 def test_the_reference_says_of_each_key_what_the_provider_does() -> None:
-    provider = yaml.safe_load((ROOT / "tests/data/provider_arguments.yaml").read_text())
+    provider = arguments_of_a_cluster()
     for key, setting in schema.fields(Cluster).items():
         for argument in setting.sets.arguments if setting.sets else ():
             assert setting.sets is not None
-            replaces = "cluster" if provider[argument]["change"] == "replace" else ""
+            replaces = "cluster" if provider[argument]["changes"] == "replaces" else ""
             assert setting.sets.replaces == replaces, key
             # The program always sends a key that has a default.
-            if setting.default is None and setting.sets.stays:
-                assert provider[argument]["removed"] == "none", key
-            elif setting.default is None:
-                assert provider[argument]["removed"] != "none", key
+            if setting.default is None:
+                stays = provider[argument].get("removed") == "stays"
+                assert bool(setting.sets.stays) == stays, key

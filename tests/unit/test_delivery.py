@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from doks_gitops import markdown
+from doks_gitops.account import NOT_IN_STATE
 from doks_gitops.ci import report
 from doks_gitops.ci.export import Export
 from doks_gitops.ci.picture import svg
@@ -337,6 +338,42 @@ def test_only_the_tokens_own_comment_is_rewritten(
     assert repository(api).comment(7, "preview", "new") == "comment 2"
 
 
+@pytest.fixture
+def pull_request(platform_repository: FakeApi) -> FakeApi:
+    """A repository with pull request 7, without comments."""
+    api, path = platform_repository, "/repos/team/demo/issues/7/comments"
+    api.answer("/user", (200, {"login": "bot"}))
+    api.answer(path, (200, []), (201, {"html_url": "the comment"}))
+    api.answer("/repos/team/demo/check-runs", (201, {"html_url": "the check"}))
+    return api
+
+
+@pytest.mark.parametrize(
+    ("words", "conclusion"),
+    [
+        (["diff.md", "--passed"], "success"),
+        (["diff.md"], "failure"),
+        (["diff.md", "missing.md", "--passed"], "failure"),
+    ],
+)
+def test_check_passes_only_if_that_is_said_and_nothing_is_missing(
+    bin_platform: BinPlatform,
+    pull_request: FakeApi,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    conclusion: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "diff.md").write_text("the text")
+    code, _, errors = bin_platform("comment", "7", *words, "--check", "3f2a91c")
+    assert (code, errors.split("\n")[-2]) == (0, "the check")
+    comment, check = pull_request.bodies
+    assert (check["name"], check["head_sha"]) == ("preview", "3f2a91c")
+    assert (check["status"], check["conclusion"]) == ("completed", conclusion)
+    assert check["output"]["summary"] in comment["body"]
+
+
 def test_pull_request_or_issue_of_someone_else_is_never_taken_for_the_drift_issue(
     api: FakeApi,
 ) -> None:
@@ -402,7 +439,8 @@ def test_stack_that_cannot_be_compared_is_a_failure_and_neither_drift_nor_its_en
     pulumi.prints("", exit_code=1)
     code, output, _ = bin_platform("drift", "--stack", "dev", "--issue")
     assert code == 1
-    assert "### No drift" in output
+    assert "### ❌ dev could not be compared\n" in output
+    assert "No drift" not in output
     assert issues.bodies == [], "the issue stays as it is"
 
 
@@ -414,6 +452,35 @@ def test_drift_is_told_in_the_issue_that_is_open(
     code, _, _ = bin_platform("drift", "--stack", "dev", "--issue")
     assert code == 0
     assert [body["title"] for body in issues.bodies] == ["Drift in dev"]
+
+
+def test_stacks_that_cannot_be_compared_are_named_beside_those_that_can(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, issues: FakeApi
+) -> None:
+    (pulumi.folder / "preview").write_text(json.dumps(preview_json()))
+    pulumi.script(
+        f"""[ "$2 $3" = 'stack history' ] && {{ echo '[]'; exit; }}
+        case "$*" in *prod*) exit 1 ;; esac; cat '{pulumi.folder}/preview'"""
+    )
+    code, output, _ = bin_platform("drift", "--stack", "dev", "--stack", "prod", "--issue")
+    assert code == 1
+    assert "### No drift; prod could not be compared\n" in output
+    assert issues.bodies == [], "the issue stays as it is"
+
+
+def test_a_node_pool_that_the_state_lacks_is_drift(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, issues: FakeApi
+) -> None:
+    warning = f"warning: {NOT_IN_STATE} the node pool burst (id)."
+    diagnostic = {"severity": "warning", "urn": URN, "message": warning}
+    pulumi.prints(preview_json() | {"diagnostics": [diagnostic]})
+    code, output, _ = bin_platform("drift", "--stack", "dev", "--issue")
+    assert code == 0
+    assert "no changes, **1 not in the state**" in output
+    [issue] = issues.bodies
+    assert issue["title"] == "Drift in dev"
+    assert "the node pool burst" in issue["body"]
+    assert "up --refresh" not in issue["body"], "that does not remove it"
 
 
 @pytest.fixture

@@ -63,8 +63,8 @@ def test_cluster_is_selected_by_the_facts_that_the_stack_gives_it(tmp_path: Path
         return {"clusters": {"selector": {"matchLabels": {"environment": environment}}}}
 
     template = {"metadata": {"name": "{{metadata.labels.region}}-{{name}}"}}
-    found = generate(tmp_path, clusters("dev"), clusters("prod"), template=template)
-    assert names(found) == ["nyc1-in-cluster"]
+    generated = generate(tmp_path, clusters("dev"), clusters("prod"), template=template)
+    assert names(generated) == ["nyc1-in-cluster"]
 
 
 def test_matrix_combines_and_the_second_generator_sees_the_first(tmp_path: Path) -> None:
@@ -79,16 +79,16 @@ def test_merge_joins_the_parameters_by_their_keys(tmp_path: Path) -> None:
     base = {"list": {"elements": [{"name": "a", "size": "s"}, {"name": "b", "size": "s"}]}}
     override = {"list": {"elements": [{"name": "b", "size": "l"}, {"name": "c", "size": "x"}]}}
     merge = {"merge": {"mergeKeys": ["name"], "generators": [base, override]}}
-    found = generate(tmp_path, merge, template={"metadata": {"name": "{{name}}-{{size}}"}})
-    assert names(found) == ["a-s", "b-l"]
+    generated = generate(tmp_path, merge, template={"metadata": {"name": "{{name}}-{{size}}"}})
+    assert names(generated) == ["a-s", "b-l"]
 
 
 def test_empty_fields_of_a_generators_own_template_do_not_override(tmp_path: Path) -> None:
     own = {"metadata": {}, "spec": {"project": "", "source": {"path": "own"}}}
-    [found] = generate(
+    [application] = generate(
         tmp_path, {"list": {"elements": [{"path.basename": "a"}], "template": own}}
     ).applications
-    assert (found.spec["project"], found.spec["source"]["path"]) == ("dev", "own")
+    assert (application.spec["project"], application.spec["source"]["path"]) == ("dev", "own")
 
 
 @pytest.mark.parametrize(

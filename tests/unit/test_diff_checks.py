@@ -135,8 +135,8 @@ def test_deleted_application_deletes_its_data_although_it_does_not_prune() -> No
 def test_project_that_excludes_namespaces_allows_the_others() -> None:
     destinations = [{"server": "*", "namespace": "!kube-system"}]
     project = {**PROJECT, "destinations": destinations}
-    assert messages(checks.forbidden(change(None, item("Pod")), application(), project)) == []
-    outside = change(None, item("Pod", metadata={"namespace": "kube-system"}))
+    assert messages(checks.forbidden(item("Pod"), application(), project)) == []
+    outside = item("Pod", metadata={"namespace": "kube-system"})
     assert messages(checks.forbidden(outside, application(), project)) != []
 
 
@@ -150,20 +150,49 @@ def test_project_that_excludes_namespaces_allows_the_others() -> None:
     ],
 )
 def test_what_the_project_forbids_is_told(new: dict[str, Any], words: str) -> None:
-    [message] = messages(checks.forbidden(change(None, new), application(), PROJECT))
+    [message] = messages(checks.forbidden(new, application(), PROJECT))
     assert words in message
 
 
 @pytest.mark.parametrize("new", [item("Namespace", name="shop-prod"), item("Pod")])
 def test_what_the_project_allows_is_no_finding(new: dict[str, Any]) -> None:
-    assert messages(checks.forbidden(change(None, new), application(), PROJECT)) == []
+    assert messages(checks.forbidden(new, application(), PROJECT)) == []
+
+
+@pytest.mark.parametrize(
+    ("patterns", "allowed"),
+    [
+        (["*"], True),
+        (["https://git.test/team/*"], True),
+        (["https://git.test/*"], False),
+        (["https://git.test/TEAM/shop"], True),
+        (["*", "!https://git.test/team/*"], False),
+        (["!https://git.test/other"], True),
+        ([], False),
+    ],
+)
+def test_repository_that_the_project_does_not_allow_is_told(
+    patterns: list[str], allowed: bool
+) -> None:
+    source = {"repoURL": "https://git.test/team/shop.git", "path": "."}
+    declared = Declared("prod-shop", {"project": "prod", "source": source}, "Pulumi.prod.yaml")
+    found = messages(checks.forbidden_sources(declared, {"sourceRepos": patterns}))
+    assert (found == []) == allowed
+
+
+def test_project_that_is_not_there_is_told() -> None:
+    assert messages(checks.missing_project(application(), {"prod": {}}, {})) == []
+    [deleted] = checks.missing_project(application(), {}, {"prod": {}})
+    assert (deleted.mandatory, "is deleted" in deleted.message) == (True, True)
+    [elsewhere] = checks.missing_project(application(), {}, {})
+    assert not elsewhere.mandatory
 
 
 def test_object_that_its_schema_refuses_is_told_with_the_field() -> None:
     new = item("Service", spec={"ports": [{"port": "http"}], "prots": []})
-    found = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
-    assert any("spec.ports.0.port" in message for message in found)
-    assert any("'prots' was unexpected" in message for message in found)
+    findings = messages(schemas.invalid(change(None, new), application(), KUBERNETES))
+    assert any("spec.ports.0.port" in message for message in findings)
+    assert any("'prots' was unexpected" in message for message in findings)
     valid = item("Service", spec={"ports": [{"port": 80}]})
     assert messages(schemas.invalid(change(None, valid), application(), KUBERNETES)) == []
 
@@ -193,10 +222,11 @@ CRD = item(
 
 
 def test_custom_resource_is_checked_against_its_definition() -> None:
-    new = change(None, item("Shop", "shop.test/v1", size="large"))
+    shop = item("Shop", "shop.test/v1", size="large")
+    new = change(None, shop)
     [message] = messages(schemas.invalid(new, application(), KUBERNETES, [CRD]))
     assert "'large' is not of type 'integer'" in message
-    [forbidden] = messages(checks.forbidden(new, application(), PROJECT, [CRD]))
+    [forbidden] = messages(checks.forbidden(shop, application(), PROJECT, [CRD]))
     assert "does not allow the kind shop.test/Shop" in forbidden
     assert messages(schemas.unknown_kind(new, application(), KUBERNETES, [CRD])) == []
     [unknown] = schemas.unknown_kind(new, application(), KUBERNETES)
@@ -215,6 +245,35 @@ def test_image_that_the_registry_lacks_is_told() -> None:
         assert registry == "team"
         return {"web": ["v1"], "job": ["v1"]}[repository]
 
-    found = messages(checks.missing_images(application(), [pod, job], tags))
-    assert found[1:] == [f"The registry has no {host}/team/web:v2."]
-    assert "a b is no image reference" in found[0]
+    findings = messages(checks.missing_images(application(), [pod, job], tags))
+    assert findings[1:] == [f"The registry has no {host}/team/web:v2."]
+    assert "a b is no image reference" in findings[0]
+
+
+SECRET = item("Secret", stringData={"password": "hush"})
+OF_CHART = {"labels": {"app.kubernetes.io/managed-by": "Helm"}}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_plain_secret_is_told_and_refused_in_a_stack_with_sealed_secrets(sealed: bool) -> None:
+    [finding] = checks.plain_secret(change(None, SECRET), application(), sealed=sealed)
+    assert finding.mandatory is sealed
+    assert "Seal it: bin/platform seal" in finding.message
+    assert "hush" not in finding.message
+    of_chart = item("Secret", data={"password": "aHVzaA=="}, metadata=OF_CHART)
+    [finding] = checks.plain_secret(change(None, of_chart), application(), sealed=sealed)
+    assert not finding.mandatory
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (SECRET, None),
+        (None, item("Secret")),
+        (None, item("Secret", data={"filled-in-later": ""})),
+        (None, item("Secret", "example.com/v1", data={"a": "b"})),
+        (None, item("SealedSecret", "bitnami.com/v1alpha1", spec={"encryptedData": {"a": "b"}})),
+    ],
+)
+def test_what_has_no_value_in_clear_is_no_plain_secret(old: Any, new: Any) -> None:
+    assert not list(checks.plain_secret(change(old, new), application(), sealed=True))

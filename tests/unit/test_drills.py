@@ -1,15 +1,19 @@
 """When a drill passes, and the timeline that it draws."""
 
 import subprocess
+from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 from xml.etree import ElementTree
 
 import pytest
 
-from sandbox.drills import cli
+from sandbox.drills import cli, killed_up
 from sandbox.drills.drill import Drill, Failed, Phase, healthy
+from sandbox.drills.moments import Run
 from sandbox.drills.timeline import svg
 from sandbox.paths import REPOSITORY
+from tests.unit.stackfiles import own_files
 
 HEALTHY = {"sync": "Synced", "health": "Healthy", "revision": "new"}
 SVG = "{http://www.w3.org/2000/svg}"
@@ -57,3 +61,24 @@ def test_limit_is_exceeded_only_by_a_longer_recovery() -> None:
     cli.check_limit(drill, 25, slack=10)
     with pytest.raises(Failed, match="more than 25 s"):
         cli.check_limit(drill, 25.1, slack=10)
+
+
+def test_runs_can_be_killed_in_replacements_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text(own_files()["Pulumi.dev.yaml"])
+    rehearsal = killed_up._Rehearsal
+    for method in ("prepare", "clear", "holdings"):
+        monkeypatch.setattr(rehearsal, method, lambda _: None)
+    complete = Run(("a", "b", "c", "d"), killed=False, exit_code=0, errors="")
+    monkeypatch.setattr(rehearsal, "undisturbed", lambda *_: complete)
+    killed_at: list[str] = []
+
+    def kill(_: object, config: object, moment: str, expected: object) -> bool:
+        killed_at.append(moment)
+        return True
+
+    monkeypatch.setattr(rehearsal, "kill", kill)
+    options = {"moments": 0, "replacements": 4}
+    killed_up.run(MagicMock(options=options, **{"pulumi.project": tmp_path}))
+    assert killed_at == ["a", "a", "d", "d"]

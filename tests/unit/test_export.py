@@ -27,6 +27,8 @@ config:
   doks-gitops:repositories:
     monorepo:
       credentials: {sshPrivateKey: {secure: v1:key}}
+  doks-gitops:sealedSecrets:
+    keys: [{certificate: in clear, privateKey: {secure: v1:sealing}}]
 """
 
 
@@ -119,6 +121,9 @@ def test_every_encrypted_value_is_replaced_by_a_placeholder_that_the_settings_ta
         'doks-gitops:argocd.values.configs.secret.extra["a.b"]': PLACEHOLDER,
         "doks-gitops:repositories.monorepo.credentials.sshPrivateKey": (
             config["doks-gitops:repositories"]["monorepo"]["credentials"]["sshPrivateKey"]
+        ),
+        "doks-gitops:sealedSecrets.keys[0].privateKey": (
+            config["doks-gitops:sealedSecrets"]["keys"][0]["privateKey"]
         ),
     }
     key = placeholders["doks-gitops:repositories.monorepo.credentials.sshPrivateKey"]

@@ -211,6 +211,14 @@ BROKEN = [
             ("APIService", "apiregistration.k8s.io"),
         )
     ),
+    ("project-denies-plain-secrets", replace(PROJECT, config={"required": True})),
+    (
+        "project-denies-plain-secrets",
+        replace(
+            spec(PROJECT, namespaceResourceWhitelist=[{"group": "*", "kind": "*"}]),
+            config={"required": True},
+        ),
+    ),
     ("prod-revision-is-pinned", source("HEAD")),
     ("prod-revision-is-pinned", replace(in_dev(source("HEAD")), environment="prod")),
     ("prod-revision-is-pinned", replace(in_dev(source("HEAD")), environment="[secret]")),
@@ -285,6 +293,16 @@ ALLOWED = [
             cluster_kind("ClusterRole", "rbac.authorization.k8s.io"),
             config={"allowed": ["ClusterRole"]},
         ),
+    ),
+    *(
+        (
+            "project-denies-plain-secrets",
+            replace(spec(PROJECT, **{key: kinds}), config={"required": True}),
+        )
+        for key, kinds in (
+            ("namespaceResourceBlacklist", [{"group": "", "kind": "Secret"}]),
+            ("namespaceResourceWhitelist", [{"group": "bitnami.com", "kind": "SealedSecret"}]),
+        )
     ),
     ("project-has-no-wildcard", spec(PROJECT, sourceRepos=["https://git.example.com/a?b=[c]"])),
     ("project-has-no-wildcard", spec(PROJECT, destinations=[{"server": "https://[::1]"}])),

@@ -1,6 +1,7 @@
 """The plan of a recovery depends on the state, the account and the cluster alone."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from doks_gitops.account import (
     Owner,
     RunningCluster,
     Version,
+    Volume,
+    VolumeSnapshot,
 )
 from doks_gitops.account.model import RunningPool
 from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
@@ -36,11 +39,16 @@ from doks_gitops.recovery.plan import (
     MarkCluster,
     Refused,
     RemoveDeleted,
+    RestoreSnapshot,
     WaitForCluster,
     left_alone,
     plan,
 )
 from doks_gitops.settings import Settings
+from doks_gitops.volumes import Claim, NotAssignable
+from doks_gitops.volumes.cluster import PersistentVolume
+from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
 
 ID, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -69,7 +77,7 @@ UNKNOWN = StackState(STACK, owner=OWNER)
 ABANDON = Consent(abandon_cluster=True)
 MOVED = (Change(("cluster", "region"), "sfo3", "nyc1", "nyc1"),)
 RESIZED = (Change(("cluster", "nodePools", 0, "size"), "s-4vcpu-8gb", *["s-2vcpu-4gb"] * 2),)
-DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed", "7")
+DEPLOYED = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "deployed", "7", "uid")
 
 
 def stack(*, registry: bool = False, **cluster: Any) -> Settings:
@@ -132,7 +140,8 @@ def test_a_stack_that_lost_nothing_is_only_deployed() -> None:
 
 
 def test_what_was_in_a_cluster_that_is_gone_from_the_account_is_deleted_from_the_state() -> None:
-    delete, deploy = plan(observed(clusters=(), cluster_state=None))
+    lock, delete, deploy = plan(observed(clusters=(), cluster_state=None))
+    assert lock == AcquireLock(STACK)
     assert isinstance(delete, DeleteFromState)
     assert delete.urn == PROVIDER
     assert deploy == Deploy()
@@ -166,7 +175,7 @@ def test_a_refusal_in_an_unavailable_region_says_how_to_move_to_another() -> Non
 
 
 def test_a_move_replaces_a_cluster_that_does_not_answer() -> None:
-    delete, deploy = plan(
+    _, delete, deploy = plan(
         observed(settings=stack(region="sfo3"), changes=MOVED, cluster_state=None, consent=ABANDON)
     )
     assert isinstance(delete, DeleteFromState)
@@ -213,7 +222,7 @@ def test_the_pool_that_belongs_to_the_cluster_is_not_adopted_by_itself() -> None
 
 def test_a_pool_that_has_become_the_first_one_changes_places_with_the_former_one() -> None:
     retagged = running(default_pool="burst")
-    [delete, deploy] = plan(observed(clusters=(retagged,)))
+    _, delete, deploy = plan(observed(clusters=(retagged,)))
     assert delete == ForgetPool("n", "burst")
     assert deploy == Deploy({"nodePools": {"default": OTHER}})
     export = {
@@ -307,13 +316,13 @@ def test_a_cluster_is_adopted_in_place_of_a_lost_one_that_the_state_has() -> Non
 
 
 def test_a_namespace_that_waits_for_a_deleted_argocd_is_finalized() -> None:
-    steps = plan(observed(cluster_state=ClusterState(terminating=True)))
-    assert steps == [FinalizeNamespace("argocd"), Deploy()]
+    steps = plan(observed(cluster_state=ClusterState(terminating="uid")))
+    assert steps == [FinalizeNamespace("argocd", "uid"), Deploy()]
 
 
 @pytest.mark.parametrize("status", ["pending-upgrade", "failed"])
 def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: str) -> None:
-    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status, "7")
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v2", 2, status, "7", "uid")
     lock, delete, deploy = plan(observed(cluster_state=revisions(DEPLOYED, incomplete)))
     # A revision that another run is working on has the same status.
     assert lock == AcquireLock(STACK)
@@ -323,14 +332,24 @@ def test_an_incomplete_upgrade_is_repeated_from_the_deployed_revision(status: st
 
 @pytest.mark.parametrize("status", ["pending-install", "failed"])
 def test_an_incomplete_installation_is_repeated(status: str) -> None:
-    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status, "7")
+    incomplete = HelmRevision("sh.helm.release.v1.argocd.v1", 1, status, "7", "uid")
     _, delete, _ = plan(observed(cluster_state=revisions(incomplete)))
     assert delete == DeleteHelmRevisions("argocd", (incomplete,))
 
 
+def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> None:
+    deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
+    found = replace(revisions(), sealed_secrets_history=HelmHistory((deployed,)))
+    sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
+    assert plan(observed(settings=sealed, cluster_state=found))[1:-1] == [
+        DeleteHelmRevisions("sealed-secrets", (deployed,))
+    ]
+    assert plan(observed(cluster_state=found)) == [Deploy()]
+
+
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
-    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7")
-    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7")
+    failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7", "uid")
+    deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7", "uid")
     assert plan(observed(cluster_state=revisions(failed, deployed))) == [Deploy()]
 
 
@@ -483,7 +502,7 @@ def test_the_state_is_read_from_pulumis_export() -> None:
 def test_the_plan_names_what_is_deleted_and_adopted() -> None:
     release = "urn:pulumi:dev::doks-gitops::my:index:Parent$kubernetes:helm.sh/v3:Release::argocd"
     state = replace(STATE, dependents={PROVIDER: (release,)})
-    delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
+    _, delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
     assert str(delete) == (
         "Delete from the state, because the cluster is gone from the account:"
         " kubernetes kubernetes, Release argocd."
@@ -516,7 +535,7 @@ def test_a_lost_cluster_is_deleted_from_a_state_without_a_team_only_if_the_team_
         plan(lost)
     with pytest.raises(Refused):
         plan(replace(lost, consent=Consent(team="x")))
-    delete, deploy = plan(replace(lost, consent=Consent(team=TEAM)))
+    _, delete, deploy = plan(replace(lost, consent=Consent(team=TEAM)))
     assert isinstance(delete, DeleteFromState)
     assert deploy == Deploy()
     # The account is the right one if it has the cluster.
@@ -571,3 +590,128 @@ def test_a_running_cluster_that_does_not_answer_is_abandoned_only_with_consent()
     with pytest.raises(Refused) as refused:
         plan(replace(moved, settings=cleaned))
     assert "billed" not in str(refused.value)
+
+
+# Volumes
+
+VOLUME = "66666666-6666-4666-8666-666666666666"
+CLAIM = Claim("shop", "data-0")
+VOLUMES: dict[str, Any] = {"volumes": {"snapshots": {"keep": 3}}}
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def recorded_tags() -> frozenset[str]:
+    tag = claim_tag(VOLUME, CLAIM)
+    assert tag is not None
+    return frozenset({MARK, tag, storage_tag(Storage(fs_type="xfs")), f"k8s:{ID}"})
+
+
+def volume(**changes: Any) -> Volume:
+    fields = {"id": VOLUME, "name": "pvc-1", "region": "nyc1", "size": 5, "tags": recorded_tags()}
+    return Volume(**{**fields, **changes})
+
+
+def snapshot() -> VolumeSnapshot:
+    taken = NOON - timedelta(hours=5)
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags())
+
+
+def lost(**changes: Any) -> Observed:
+    """The cluster is gone, and the stack brings its volumes back."""
+    settings = parsed(cluster=CLUSTER, registry={"name": "team"}, **VOLUMES)
+    fields = {"settings": settings, "clusters": (), "cluster_state": None, "now": NOON}
+    return observed(**{**fields, **changes})
+
+
+def test_lost_cluster_gets_its_volumes_back_and_the_plan_says_which() -> None:
+    *_, deploy = plan(lost(volumes=(volume(),)))
+    assert deploy == Deploy({"volumes": {VOLUME: "shop/data-0"}})
+    assert str(deploy) == (
+        f"Deploy. Before Argo CD's first sync, the claim shop/data-0 gets the volume {VOLUME}."
+    )
+
+
+def test_stack_without_the_setting_leaves_its_volumes_alone() -> None:
+    *_, deploy = plan(lost(settings=stack(), volumes=(volume(droplets=(7,)),)))
+    assert deploy == Deploy()
+
+
+def test_recovery_goes_on_where_the_last_one_ended_before_anything_was_synced() -> None:
+    new = running(id=OTHER)
+    state = replace(STATE, cluster=OTHER, ids=frozenset({OTHER, POOL, VPC}))
+    fields = {
+        "clusters": (new,),
+        "state": state,
+        "volumes": (volume(),),
+        "cluster_state": ClusterState(),
+    }
+    *_, deploy = plan(lost(**fields))
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["volumes"] == {VOLUME: "shop/data-0"}
+    bound = PersistentVolume(
+        "pvc-1", VOLUME, CLAIM, bound=False, reclaim_policy="Retain", storage=Storage()
+    )
+    *_, deploy = plan(lost(**fields, persistent_volumes=(bound,)))
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["volumes"] == {}
+    *_, deploy = plan(lost(**fields, synced=True))
+    assert isinstance(deploy, Deploy)
+    assert "volumes" not in deploy.adopt
+
+
+def test_volume_of_the_lost_cluster_that_was_never_recorded_is_refused() -> None:
+    young = volume(tags=frozenset({f"k8s:{ID}"}))
+    with pytest.raises(NotAssignable, match="after the last record"):
+        plan(lost(volumes=(young,)))
+    *_, deploy = plan(lost(volumes=(young,), consent=Consent(volumes={VOLUME: CLAIM})))
+    assert deploy == Deploy({"volumes": {VOLUME: "shop/data-0"}})
+    *_, deploy = plan(lost(volumes=(young,), consent=Consent(left_volumes=frozenset({VOLUME}))))
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
+    with pytest.raises(Refused) as refused:
+        plan(lost(snapshots=(snapshot(),)))
+    assert "daily (s), is 5 h 0 min old; what came after it would be lost" in refused.value.problem
+    assert (
+        f"--from-snapshots restores them; bin/platform recover --stack dev --leave-volume {VOLUME}"
+        in str(refused.value.fix)
+    )
+    *_, restore, deploy = plan(lost(snapshots=(snapshot(),), consent=Consent(snapshots=True)))
+    assert isinstance(restore, RestoreSnapshot)
+    assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "nyc1", "s")
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}
+    assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_plan_with_a_snapshot_is_the_same_a_minute_later() -> None:
+    consent = Consent(snapshots=True)
+    later = NOON + timedelta(minutes=1)
+    assert plan(lost(snapshots=(snapshot(),), consent=consent)) == plan(
+        lost(snapshots=(snapshot(),), consent=consent, now=later)
+    )
+
+
+def test_move_to_another_region_is_refused_while_the_volumes_are_in_the_old_one() -> None:
+    settings = parsed(cluster={**CLUSTER, "region": "sfo3"}, registry={"name": "team"}, **VOLUMES)
+    moved = lost(
+        settings=settings,
+        clusters=(running(),),
+        changes=MOVED,
+        consent=ABANDON,
+        volumes=(volume(droplets=(7,)),),
+    )
+    with pytest.raises(NotAssignable, match="is in the region nyc1, and the cluster in sfo3"):
+        plan(moved)
+    left = Consent(abandon_cluster=True, left_volumes=frozenset({VOLUME}))
+    *_, deploy = plan(replace(moved, consent=left))
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_cluster_that_the_deployment_replaces_keeps_its_volumes_until_then() -> None:
+    *_, deploy = plan(
+        lost(clusters=(running(),), changes=RESIZED, cluster_state=revisions(DEPLOYED), synced=True)
+    )
+    assert isinstance(deploy, Deploy)
+    assert "volumes" not in deploy.adopt

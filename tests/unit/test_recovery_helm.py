@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from doks_gitops.recovery.kubernetes import OUTDATED, Cluster, Unreachable
+from doks_gitops.kubernetes import Changed
+from doks_gitops.recovery.kubernetes import OUTDATED, Cluster
 from doks_gitops.recovery.observed import HelmRevision
 
 SECRET = "/api/v1/namespaces/argocd/secrets/sh.helm.release.v1.argocd.v1"
@@ -22,7 +23,7 @@ class Api(Cluster):
     def __init__(self) -> None:
         release = json.dumps({"chart": {"metadata": {"version": "1.2.3"}}}).encode()
         packed = base64.b64encode(base64.b64encode(gzip.compress(release))).decode()
-        self.version, self.release, self.deleted = "7", packed, False
+        self.version, self.uid, self.release, self.deleted = "7", "uid", packed, False
 
     @property
     def chart_version(self) -> str:
@@ -34,8 +35,9 @@ class Api(Cluster):
         if method == "GET":
             return {"data": {"release": self.release}}
         condition = body["preconditions"] if method == "DELETE" else body["metadata"]
-        if condition["resourceVersion"] != self.version:
-            raise Unreachable(f"{method} {path}: 409 Conflict", status=409)
+        same = condition["resourceVersion"] == self.version
+        if not same or condition.get("uid", self.uid) != self.uid:
+            raise Changed(f"{method} {path}: 409 Conflict", status=409)
         if method == "DELETE":
             self.deleted = True
         else:
@@ -43,7 +45,7 @@ class Api(Cluster):
         return {}
 
 
-REVISION = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "pending-upgrade", "7")
+REVISION = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "pending-upgrade", "7", "uid")
 
 
 @pytest.mark.parametrize("act", [Cluster.delete_revision, Cluster.mark_outdated])
@@ -53,9 +55,17 @@ def test_a_record_is_changed_only_as_it_was_observed(
     api = Api()
     # Another run completes it meanwhile.
     api.version = "8"
-    with pytest.raises(Unreachable, match="409"):
+    with pytest.raises(Changed, match="409"):
         act(api, "argocd", REVISION)
     assert (api.deleted, api.chart_version) == (False, "1.2.3")
     api.version = "7"
     act(api, "argocd", REVISION)
     assert api.deleted or api.chart_version == OUTDATED
+
+
+def test_a_record_of_the_same_name_in_a_new_namespace_is_kept() -> None:
+    api = Api()
+    api.uid = "another"
+    with pytest.raises(Changed, match="409"):
+        api.delete_revision("argocd", REVISION)
+    assert not api.deleted

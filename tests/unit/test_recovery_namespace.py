@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from doks_gitops import http
-from doks_gitops.recovery.kubernetes import Cluster, Unreachable
+from doks_gitops.kubernetes import Unreachable
+from doks_gitops.recovery.kubernetes import Cluster
 
 NAMESPACE = "/api/v1/namespaces/argocd"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"
@@ -26,26 +27,33 @@ class Api:
         self.version = 1
         self.refused = False
         self.server_down = False
+        self.uid = "id"
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         match method, path.split("?")[0]:
             case "GET", path if path == NAMESPACE and self.namespace:
-                metadata = {"resourceVersion": str(self.version), "uid": "id"}
+                metadata = {"resourceVersion": str(self.version), "uid": self.uid}
                 # Just after it was read, its controller writes to it.
                 self.version += 1
                 return 200, {"metadata": metadata, "spec": {"finalizers": ["kubernetes"]}}
             case "PUT", path if path == f"{NAMESPACE}/finalize":
                 if body["metadata"].get("resourceVersion", str(self.version)) != str(self.version):
                     return 409, {}
-                assert (body["metadata"]["uid"], body["spec"]["finalizers"]) == ("id", [])
+                if body["metadata"]["uid"] != self.uid:
+                    return 409, {}
+                assert body["spec"]["finalizers"] == []
                 self.namespace = False
                 return 200, {}
             case "GET", path if path == APPLICATIONS:
-                item = {"metadata": {"name": "demo", "finalizers": self.finalizers}}
+                own = f"demo-{self.uid}"
+                metadata = {"name": "demo", "uid": own, "resourceVersion": own}
+                item = {"metadata": metadata | {"finalizers": self.finalizers}}
                 return 200, {"items": [] if self.finalizers is None else [item]}
             case "PATCH", path if path == f"{APPLICATIONS}/demo" and not self.refused:
-                assert body == {"metadata": {"finalizers": None}}
-                self.finalizers = None
+                assert body["metadata"].keys() == {"resourceVersion", "finalizers"}
+                if body["metadata"]["resourceVersion"] != f"demo-{self.uid}":
+                    return 409, {}
+                self.finalizers = body["metadata"]["finalizers"]
                 return 200, {}
             case "GET", "/apis":
                 version = {"groupVersion": "argoproj.io/v1alpha1"}
@@ -60,8 +68,9 @@ class Api:
                 verbs = ["list", "delete", "deletecollection"]
                 kind = {"name": "applications", "namespaced": True, "verbs": verbs}
                 return 200, {"resources": [kind]}
-            case "DELETE", path if path == APPLICATIONS:
-                return 200, {}
+            case "DELETE", path if path == f"{APPLICATIONS}/demo":
+                matches = body["preconditions"] == {"uid": f"demo-{self.uid}"}
+                return (200, {}) if matches else (409, {})
         return 404, {}
 
 
@@ -105,7 +114,7 @@ def cluster(api: Api) -> Iterator[Cluster]:
 def test_a_namespace_is_finalized_while_its_controller_writes_to_it(
     api: Api, cluster: Cluster
 ) -> None:
-    cluster.finalize_namespace("argocd", seconds=5)
+    cluster.finalize_namespace("argocd", "id", seconds=5)
     assert api.finalizers is None
     assert not api.namespace
 
@@ -115,7 +124,7 @@ def test_a_namespace_that_can_not_be_finalized_is_named_with_how_to_see_why(
 ) -> None:
     api.refused = True
     with pytest.raises(Unreachable, match="kubectl describe namespace argocd"):
-        cluster.finalize_namespace("argocd", seconds=0.5)
+        cluster.finalize_namespace("argocd", "id", seconds=0.5)
     assert api.namespace
 
 
@@ -123,5 +132,29 @@ def test_a_namespace_is_finalized_while_the_server_of_an_api_group_is_down(
     api: Api, cluster: Cluster
 ) -> None:
     api.server_down = True
-    cluster.finalize_namespace("argocd", seconds=10)
+    cluster.finalize_namespace("argocd", "id", seconds=10)
     assert not api.namespace
+
+
+@pytest.mark.parametrize("answered", range(11))
+def test_what_another_run_creates_in_the_next_namespace_of_that_name_stays(
+    api: Api, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, answered: int
+) -> None:
+    """Another recovery completes the deletion and creates the namespace again, at any moment."""
+    answer, requests = api.answer, 0
+
+    def answer_after_another_run(method: str, path: str, body: Any) -> tuple[int, Any]:
+        nonlocal requests
+        requests += 1
+        if requests == answered + 1:
+            api.namespace, api.uid = True, "next"
+            api.finalizers = ["resources-finalizer.argocd.argoproj.io"]
+        status, response = answer(method, path, body)
+        assert api.uid == "id" or method == "GET" or status in (404, 409)
+        return status, response
+
+    monkeypatch.setattr(api, "answer", answer_after_another_run)
+    cluster.finalize_namespace("argocd", "id", seconds=5)
+    assert requests > answered
+    assert api.namespace
+    assert api.finalizers

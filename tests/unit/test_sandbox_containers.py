@@ -160,6 +160,8 @@ def program(role: Role, args: list[str], env: dict[str, str], folder: Path) -> P
         socket=folder / "socket",
         kubeconfig=None,
         services=services,
+        namespace="the-namespace",
+        path=lambda name: folder / "later" / name,
     )
     return program_of(role, args, env, context)
 
@@ -200,6 +202,23 @@ def test_only_harmless_arguments_of_the_container_have_effect(tmp_path: Path) ->
     assert argv.count("--address") == argv.count("--port") == 1
 
 
+def test_sealed_secrets_listens_on_loopback_only_and_runs_in_its_own_namespace(
+    tmp_path: Path,
+) -> None:
+    args = ["--update-status", "--key-renew-period", "0", "--listen-addr", ":8080",
+            "--listen-metrics-addr", ":8081", "--log_dir", "/etc"]  # fmt: skip
+    controller = program(Role.SEALED_SECRETS, args, {"SEALED_SECRETS_LISTEN_ADDR": ":1"}, tmp_path)
+
+    name, *argv = controller.argv
+    assert name == tmp_path / "later" / "sealed-secrets-controller"
+    assert argv[-3:] == ["--update-status", "--key-renew-period", "0"]
+    addresses = argv[:-3]
+    assert addresses[::2] == ["--listen-addr", "--listen-metrics-addr"]
+    assert all(str(address).startswith("127.0.0.1:") for address in addresses[1::2])
+    assert controller.env["POD_NAMESPACE"] == "the-namespace"
+    assert "SEALED_SECRETS_LISTEN_ADDR" not in controller.env
+
+
 @pytest.mark.parametrize("password", ["x\nbind 0.0.0.0", "x\r", "x\0", "\x7f"])
 def test_a_redis_password_with_control_characters_is_refused(tmp_path: Path, password: str) -> None:
     with pytest.raises(NotConfigured, match="control characters"):
@@ -221,6 +240,9 @@ def test_a_redis_password_stays_one_quoted_word(tmp_path: Path) -> None:
          Role.REDIS_PASSWORD),
         ({"args": ["--save", ""]}, {"app.kubernetes.io/name": "argocd-redis"}, Role.REDIS),
         ({}, {"app": "redis-ha-haproxy"}, Role.REDIS),
+        ({"command": ["controller"]}, {"app.kubernetes.io/name": "sealed-secrets"},
+         Role.SEALED_SECRETS),
+        ({"command": ["controller"]}, {}, None),
         ({"args": ["--save", ""]}, {"app": "redis-cart"}, None),
         ({"command": ["/shared/argocd-dex", "rundex"]}, {}, None),
         ({"command": ["sh", "-c", "argocd-server"]}, {}, None),

@@ -1,11 +1,14 @@
-"""What a killed `pulumi` leaves on a stack of the sandbox."""
+"""The stacks of the sandbox: what a killed `pulumi` leaves on them, and their sealed secrets."""
 
 import json
 import os
 from pathlib import Path
 
 import pytest
+import yaml
 
+from doks_gitops.sealing import keys
+from doks_gitops.stack import Stack
 from sandbox.engine import Engine
 from sandbox.paths import Home
 
@@ -58,3 +61,20 @@ def test_the_lock_of_a_process_that_no_longer_runs_is_released(
 
     assert engine.release_stale_lock("dev") == released
     assert cancelled == [("cancel", "--stack", "dev", "--yes")] * released
+
+
+def test_a_stack_with_sealed_secrets_has_other_keys_in_the_sandbox(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    added: list[str] = []
+    monkeypatch.setattr(Engine, "run", lambda *_, **__: "")
+    monkeypatch.setattr(keys, "generate", lambda *_: "a new pair")
+    monkeypatch.setattr(keys, "add", lambda stack, pairs: added.extend((stack.name, *pairs)))
+    sealed = {"keys": [{"certificate": "the team's", "privateKey": {"secure": "v1:x"}}]}
+    source = tmp_path / "Pulumi.dev.yaml"
+    for section in ({}, {"doks-gitops:sealedSecrets": sealed}):
+        source.write_text(yaml.safe_dump({"config": section}))
+        engine._config = {"dev": {"values": {}, "secrets": {}}}
+        engine._create_stack("dev", source)
+        assert "the team's" not in Stack("dev", engine.project).file.read_text()
+    assert added == ["dev", "a new pair"]

@@ -10,7 +10,9 @@ child = subprocess.Popen(with_parent_death_signal([sys.executable, "-c", sys.arg
 child.wait()
 """
 CHILD = """\
-import time
+import signal, time
+# A shell starts what it runs in the background with SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print("ready", flush=True)
     time.sleep(600)

@@ -91,12 +91,11 @@ def test_every_command_names_its_stack_and_none_is_selected(pulumi: PulumiComman
     stack.create()
     stack.cancel()
     stack.clear_pending_creates("urn")
-    stack.delete_from_state("urn")
     stack.import_state({})
     stack.up(policy_pack=PACK, refresh=True)
     pulumi.prints({})
     stack.config()
-    assert len(pulumi.calls) == 11, "one command each"
+    assert len(pulumi.calls) == 10, "one command each"
     for call in pulumi.calls:
         words = call.split()
         assert words[0] == "--non-interactive"
@@ -147,3 +146,16 @@ def test_ctrl_c_lets_pulumi_cancel_its_run_before_the_command_ends(pulumi: Pulum
     output, errors = command.communicate(timeout=30)
     assert output == "cancelled\n"
     assert errors.endswith("KeyboardInterrupt\n")
+
+
+def test_the_last_run_is_neither_an_import_nor_one_that_goes_on(pulumi: PulumiCommand) -> None:
+    ended = {"kind": "update", "result": "failed", "startTime": "1"}
+    history = [
+        {"kind": "update", "result": "in-progress", "startTime": "3"},
+        {"kind": "import", "result": "succeeded", "startTime": "2"},
+        ended,
+    ]
+    pulumi.script(f"echo '{json.dumps(history)}'")
+    assert Stack("dev").last_run() == ended
+    pulumi.script("echo '[]'")
+    assert Stack("dev").last_run() is None

@@ -5,8 +5,6 @@ from typing import Any, Literal
 from starlette.responses import Response
 
 from sandbox.emulator import Body
-from sandbox.git import GitError
-from sandbox.github.errors import ApiError
 from sandbox.github.models import Status
 from sandbox.github.operations import Call, Operation, iso
 from sandbox.github.routes import REPOSITORY
@@ -31,13 +29,7 @@ def _describe(status: Status) -> dict[str, Any]:
 
 async def _create(call: Call) -> Response:
     body, repository, commit = await call.body(_CreateBody), call.repository, call.path["commit"]
-    git = call.github.git
-    try:
-        await git.git(
-            f"--git-dir={git.path(repository.name)}", "cat-file", "-e", f"{commit}^{{commit}}"
-        )
-    except GitError:
-        raise ApiError(422, f"No commit found for SHA: {commit}") from None
+    await call.require_commit(commit)
     with call.state.changing():
         status = Status(
             id=call.state.new_id(),

@@ -1,0 +1,124 @@
+"""The state, and then the cluster with the keys of its sealed secrets, are gone after two renewals
+of the keys."""
+
+import base64
+import json
+import secrets
+import tempfile
+from pathlib import Path
+
+from sandbox.drills.drill import DEV, NAMESPACE, Context, Drill
+
+KEY_PAIRS = 3
+"""The first one, and two renewals."""
+SCOPES = ("strict", "namespace-wide")
+KEYS_NAMESPACE = "sealed-secrets"
+OVERLAY = Path("kustomize") / DEV
+
+
+def run(context: Context) -> None:
+    context.bring_up()
+    stack_file = context.pulumi.project / f"Pulumi.{DEV}.yaml"
+    before = stack_file.read_bytes()
+    with context.clone() as clone:
+        kustomization = clone / OVERLAY / "kustomization.yaml"
+        without = kustomization.read_text()
+        values = _seal(context, clone / OVERLAY)
+        # With the controller, which is built at the first time.
+        context.sandbox("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
+        files = "".join(f"  - {name}.yaml\n" for name in values)
+        kustomization.write_text(without.replace("resources:\n", f"resources:\n{files}", 1))
+        _push(context, clone, "Add sealed secrets")
+        context.until("every secret is readable", lambda: _read(context) == values)
+
+        _lose_state(context)
+        _lose_cluster(context)
+        context.until("every secret is readable", lambda: _read(context) == values)
+        context.seconds = context.elapsed
+        context.say(f"{len(values)} of {len(values)} secrets are readable")
+        context.check(len(_key_names(context)) == KEY_PAIRS, "the controller has made a key")
+        context.unchanged()
+
+        # The next drill finds the stack as this one did.
+        kustomization.write_text(without)
+        _push(context, clone, "Remove sealed secrets")
+    context.until("the secrets are removed", lambda: not _read(context))
+    stack_file.write_bytes(before)
+    context.command("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
+
+
+def _seal(context: Context, overlay: Path) -> dict[str, str]:
+    """Makes the key pairs, and with each one a sealed secret of each scope in the overlay. Returns
+    the secrets by their names."""
+    values: dict[str, str] = {}
+    for number in range(KEY_PAIRS):
+        context.command(
+            "bin/platform", "sealing-keys", "renew" if number else "new", "--stack", DEV
+        )
+        for scope in SCOPES:
+            name = f"secret-{number}-{scope}"
+            values[name] = secrets.token_urlsafe(24)
+            # The value is in no clone and on no command line.
+            with tempfile.NamedTemporaryFile("w") as file:
+                file.write(values[name])
+                file.flush()
+                context.command(
+                    "bin/platform", "seal", "--stack", DEV, "--name", name, "--scope", scope,
+                    "--namespace", NAMESPACE, "--from-file", f"value={file.name}",
+                    "--output", str(overlay / f"{name}.yaml"),
+                )  # fmt: skip
+    return values
+
+
+def _push(context: Context, clone: Path, message: str) -> None:
+    context.git(clone, "add", ".")
+    context.git(clone, "commit", "--quiet", "--message", message)
+    context.git(clone, "push", "--quiet")
+
+
+def _lose_state(context: Context) -> None:
+    pods, keys = _all_pods(context), _key_names(context)
+    stacks = context.home.root / "state" / ".pulumi" / "stacks" / "doks-gitops"
+    for file in stacks.glob(f"{DEV}.json*"):
+        file.unlink()
+    context.lose(f"the state of the stack {DEV}")
+    context.command("bin/platform", "recover", "--stack", DEV, "--new-state", "--yes")
+    context.check(_all_pods(context) == pods, "workloads were restarted")
+    context.check(_key_names(context) == keys, "the keys in the cluster are other ones")
+
+
+def _lose_cluster(context: Context) -> None:
+    cluster = context.the_cluster()
+    context.api("DELETE", f"/v2/kubernetes/clusters/{cluster['id']}")
+    context.until("the cluster is deleted", lambda: context.cluster() is None)
+    context.lose(f"the cluster {cluster['name']} with its keys")
+    context.recover("bin/platform", "recover", "--stack", DEV, "--yes")
+
+
+def _read(context: Context) -> dict[str, str]:
+    """The secrets that the controller has unsealed."""
+    output = context.kubectl("-n", NAMESPACE, "get", "secrets", "-o", "json")
+    return {
+        secret["metadata"]["name"]: base64.b64decode(secret["data"]["value"]).decode()
+        for secret in json.loads(output)["items"]
+        if secret["metadata"]["name"].startswith("secret-")
+    }
+
+
+def _key_names(context: Context) -> list[str]:
+    label = "sealedsecrets.bitnami.com/sealed-secrets-key=active"
+    names = context.kubectl("-n", KEYS_NAMESPACE, "get", "secrets", "-l", label, "-o", "name")
+    return sorted(names.split())
+
+
+def _all_pods(context: Context) -> set[str]:
+    controller = context.kubectl("-n", KEYS_NAMESPACE, "get", "pods", "-o", "name")
+    return {*context.pods(), *controller.split()}
+
+
+DRILL = Drill(
+    "lost-secrets",
+    "Every sealed secret is readable again after the loss of the state and of the cluster.",
+    run,
+    limit=50,
+)

@@ -1,0 +1,51 @@
+"""A deployment goes on only if the command that has started it says so."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from doks_gitops import condition
+from doks_gitops.errors import PlatformError
+from doks_gitops.policy.preview import PACK
+from doks_gitops.stack import Stack
+from tests.unit.pulumi_command import PulumiCommand
+
+
+def refuse() -> None:
+    raise PlatformError("changed")
+
+
+def fail() -> None:
+    raise ValueError
+
+
+def test_a_program_goes_on_if_the_condition_holds_or_if_there_is_none() -> None:
+    with condition.answering(lambda: None) as holding:
+        condition.wait(holding.env, dry_run=False)
+    assert holding.refusal is None
+    condition.wait({}, dry_run=False)
+
+
+@pytest.mark.parametrize("check", [refuse, fail])
+def test_a_program_stops_if_the_condition_does_not_hold_or_fails(
+    check: Callable[[], None],
+) -> None:
+    with condition.answering(check) as refused:
+        with pytest.raises(PlatformError, match="has not allowed it"):
+            condition.wait(refused.env, dry_run=False)
+        # A preview changes nothing, and Pulumi may not hold the lock.
+        condition.wait(refused.env, dry_run=True)
+    with pytest.raises(PlatformError, match="has not allowed it"):
+        condition.wait(refused.env, dry_run=False)
+
+
+def test_a_deployment_fails_with_the_words_of_the_condition(pulumi: PulumiCommand) -> None:
+    program = "from doks_gitops.condition import wait; wait(dry_run=False)"
+    pulumi.script(f"exec {sys.executable} -P -c '{program}'")
+    stack = Stack("dev")
+    with pytest.raises(PlatformError, match=r"^changed$"):
+        stack.up(policy_pack=PACK, check=refuse)
+    stack.up(policy_pack=PACK, check=lambda: None)
