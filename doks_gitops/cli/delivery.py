@@ -125,9 +125,9 @@ def deploy(
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
     target.up(policy_pack=PACK)
-    record_after(target)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
+    record_after(target)
 
 
 @app.command(
