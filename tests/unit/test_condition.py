@@ -50,7 +50,11 @@ def test_a_program_does_not_wait_for_ever_while_it_holds_the_lock(
 ) -> None:
     monkeypatch.setattr(condition, "_PATIENCE", 0.1)
     released = threading.Event()
-    with condition.answering(released.wait) as hanging:
+
+    def hang() -> None:
+        released.wait()
+
+    with condition.answering(hang) as hanging:
         with pytest.raises(PlatformError, match=f"unset {condition.VARIABLE}"):
             condition.wait(hanging.env, dry_run=False)
         released.set()
