@@ -21,7 +21,7 @@ from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
 from components.sealed_secrets import SealedSecrets
-from doks_gitops import account, arguments, condition, settings
+from doks_gitops import account, arguments, condition, settings, volumes
 
 
 async def platform() -> None:
@@ -55,6 +55,10 @@ async def platform() -> None:
     )
     account.refuse_unexpected(stack, team, cluster.cluster_id)
     registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
+    # What waits for the endpoint, as Argo CD does, also waits for the volumes of a new cluster.
+    registry_endpoint = volumes.bring_back(
+        stack, team, cluster.cluster_id, cluster.kubeconfig, registry_endpoint
+    )
     kubernetes = pulumi_kubernetes.Provider(
         "kubernetes",
         kubeconfig=cluster.kubeconfig,

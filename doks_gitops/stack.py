@@ -42,7 +42,8 @@ from pulumi.automation import (
 
 from doks_gitops import condition
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings import stackfile
+from doks_gitops.settings import Settings, parse, stackfile
+from doks_gitops.settings.load import decoded, read_all
 from doks_gitops.settings.model import NAMESPACE
 
 INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
@@ -106,6 +107,16 @@ class Stack:
         """Returns the stack's configuration by full key, secrets in clear; objects are JSON."""
         values = self._workspace.get_all_config(self.name)
         return {key: value.value for key, value in values.items()}
+
+    def settings(self) -> Settings:
+        """Returns the settings that the program would have now. Raises `SettingsError`."""
+        return parse(
+            # Without the organization that the stack may be in.
+            self.name.rpartition("/")[2],
+            {key: decoded(key, value) for key, value in self.config().items()},
+            read_all(self.folder),
+            environ=os.environ,
+        )
 
     def config_value(self, key: str) -> str:
         """Returns one value of the stack's configuration, a secret in clear."""

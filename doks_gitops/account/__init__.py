@@ -10,7 +10,14 @@ from doks_gitops.account.client import AccountError, DigitalOceanClient
 from doks_gitops.account.integration import allow_pulls, provider_allows_pulls
 from doks_gitops.account.linter import lint
 from doks_gitops.account.marks import new_mark
-from doks_gitops.account.model import Account, Prices, RunningCluster, Vpc
+from doks_gitops.account.model import (
+    Account,
+    Prices,
+    RunningCluster,
+    Volume,
+    VolumeSnapshot,
+    Vpc,
+)
 from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state, with_mark
 from doks_gitops.account.pools import NOT_IN_STATE, first_pool, unknown_pool_text, unknown_pools
 from doks_gitops.account.read import read, read_prices, with_networks
@@ -35,6 +42,8 @@ __all__ = [
     "Prices",
     "RunningCluster",
     "Version",
+    "Volume",
+    "VolumeSnapshot",
     "Vpc",
     "allow_pulls",
     "check",

@@ -18,7 +18,13 @@ from pydantic import BaseModel, ValidationError
 from doks_gitops import http
 from doks_gitops.account import responses
 from doks_gitops.account.marks import mark_in
-from doks_gitops.account.model import RunningCluster, RunningPool, Vpc
+from doks_gitops.account.model import (
+    RunningCluster,
+    RunningPool,
+    Volume,
+    VolumeSnapshot,
+    Vpc,
+)
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
@@ -64,7 +70,8 @@ class DigitalOceanClient:
                 "pulumi config set digitalocean:apiEndpoint https://api.digitalocean.com",
             )
         self._url = api_url.rstrip("/")
-        # Each POST may be repeated: one sets a state, the other starts the linter again.
+        # Each POST may be repeated: most set a state, one starts the linter again, a second volume
+        # of the same name is refused, and a second snapshot is deleted when it is too old.
         self._session = http.Session(token, methods=("POST",))
 
     @classmethod
@@ -176,6 +183,89 @@ class DigitalOceanClient:
             for resource in page.resources
             if not tags.isdisjoint(resource.all_tags)
         )
+
+    def volumes(self) -> tuple[Volume, ...]:
+        """The account's block storage volumes. Scopes: block_storage:read, tag:read."""
+        return tuple(
+            _volume(volume)
+            for page in self._pages("/v2/volumes", "block_storage:read", responses.VolumesPage)
+            for volume in page.volumes
+        )
+
+    def create_volume(
+        self, name: str, region: str, snapshot: VolumeSnapshot, tags: Collection[str]
+    ) -> Volume:
+        """Create a volume from a snapshot. Scopes: block_storage:create, tag:create."""
+        path, scope = "/v2/volumes", "block_storage:create, tag:create"
+        body = {
+            "name": name,
+            "region": region,
+            "size_gigabytes": snapshot.disk,
+            "snapshot_id": snapshot.id,
+            "tags": sorted(tags),
+        }
+        response = self._request("POST", path, scope, body)
+        return _volume(self._parsed(path, response, responses.VolumeResponse, 201).volume)
+
+    def snapshots(self) -> tuple[VolumeSnapshot, ...]:
+        """The snapshots of the account's volumes, also of those that are gone. Scopes:
+        snapshot:read, tag:read."""
+        path = "/v2/snapshots"
+        return tuple(
+            _snapshot(snapshot)
+            for page in self._pages(
+                path, "snapshot:read", responses.SnapshotsPage, "resource_type=volume&"
+            )
+            for snapshot in page.snapshots
+        )
+
+    def create_snapshot(self, volume: str, name: str, tags: Collection[str]) -> VolumeSnapshot:
+        """Take a snapshot of the volume. Scopes: block_storage_snapshot:create, tag:create."""
+        path, scope = f"/v2/volumes/{volume}/snapshots", "block_storage_snapshot:create, tag:create"
+        response = self._request("POST", path, scope, {"name": name, "tags": sorted(tags)})
+        return _snapshot(self._parsed(path, response, responses.SnapshotResponse, 201).snapshot)
+
+    def delete_snapshot(self, snapshot: str) -> None:
+        """Delete a snapshot of a volume; one that is gone already is no error. Scope:
+        block_storage_snapshot:delete."""
+        path = f"/v2/volumes/snapshots/{snapshot}"
+        response = self._request("DELETE", path, "block_storage_snapshot:delete")
+        if response.status_code >= 300 and response.status_code != 404:
+            raise AccountError(
+                f"DigitalOcean does not delete the snapshot {snapshot}"
+                f" ({response.status_code} at {self._url}{path}).",
+                f"Look at the snapshot: doctl compute snapshot get {snapshot}",
+            )
+
+    def tag_volumes(self, tag: str, volumes: Collection[str]) -> None:
+        """Give the volumes a tag, which is created if it does not exist. Scope: tag:create.
+
+        https://docs.digitalocean.com/reference/api/reference/tags/
+        """
+        path, body = f"/v2/tags/{tag}/resources", _volume_resources(volumes)
+        response = self._request("POST", path, "tag:create", body)
+        if response.status_code == 404:
+            # That it exists by now is no error.
+            self._request("POST", "/v2/tags", "tag:create", {"name": tag})
+            response = self._request("POST", path, "tag:create", body)
+        self._require_tagged(response, path, volumes)
+
+    def untag_volumes(self, tag: str, volumes: Collection[str]) -> None:
+        """Take a tag from the volumes. Scope: tag:delete."""
+        path = f"/v2/tags/{tag}/resources"
+        response = self._request("DELETE", path, "tag:delete", _volume_resources(volumes))
+        if response.status_code != 404:
+            self._require_tagged(response, path, volumes)
+
+    def _require_tagged(
+        self, response: requests.Response, path: str, volumes: Collection[str]
+    ) -> None:
+        if response.status_code >= 300:
+            raise AccountError(
+                f"DigitalOcean does not change the tags of the volumes {', '.join(volumes)}"
+                f" ({response.status_code} at {self._url}{path}).",
+                "Look at them: doctl compute volume list",
+            )
 
     def vpcs(self) -> tuple[Vpc, ...]:
         """The account's VPCs. Scope: vpc:read."""
@@ -303,11 +393,11 @@ class DigitalOceanClient:
                 f"Look at the cluster: doctl kubernetes cluster get {cluster.id}",
             )
 
-    def _pages(self, path: str, scope: str, model: type[_Page]) -> Iterator[_Page]:
+    def _pages(self, path: str, scope: str, model: type[_Page], query: str = "") -> Iterator[_Page]:
         # Page numbers are built here; following `links.next` could send the token to another host.
         number, last = 1, False
         while not last:
-            page = self._get(f"{path}?page={number}&per_page={PER_PAGE}", scope, model)
+            page = self._get(f"{path}?{query}page={number}&per_page={PER_PAGE}", scope, model)
             yield page
             number, last = number + 1, page.is_last
 
@@ -383,6 +473,34 @@ def _pool(pool: responses.NodePool) -> RunningPool:
         options=pool.options,
         tags=responses.own_tags(pool.tags),
     )
+
+
+def _volume(volume: responses.Volume) -> Volume:
+    return Volume(
+        id=volume.id,
+        name=volume.name,
+        region=volume.region.slug,
+        size=volume.size_gigabytes,
+        droplets=tuple(volume.droplet_ids),
+        tags=frozenset(tag.lower() for tag in volume.tags),
+    )
+
+
+def _snapshot(snapshot: responses.Snapshot) -> VolumeSnapshot:
+    return VolumeSnapshot(
+        id=snapshot.id,
+        name=snapshot.name,
+        volume=snapshot.resource_id,
+        regions=tuple(snapshot.regions),
+        created=snapshot.created_at,
+        disk=snapshot.min_disk_size,
+        size=snapshot.size_gigabytes,
+        tags=frozenset(tag.lower() for tag in snapshot.tags),
+    )
+
+
+def _volume_resources(volumes: Collection[str]) -> dict[str, object]:
+    return {"resources": [{"resource_id": id, "resource_type": "volume"} for id in volumes]}
 
 
 def _limit_end(response: requests.Response) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 
 from semver import Version
@@ -102,6 +103,39 @@ class Vpc:
     ip_range: str
     default: bool
     """Whether it is its region's default. DigitalOcean never deletes that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A block storage volume (https://docs.digitalocean.com/reference/api/reference/block-storage/)."""
+
+    id: str
+    name: str
+    region: str
+    size: int
+    """GiB."""
+    droplets: tuple[int, ...] = ()
+    """IDs of the Droplets that it is attached to."""
+    tags: frozenset[str] = frozenset()
+    """In lower case: DigitalOcean ignores the case of tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSnapshot:
+    """A snapshot of a volume (https://docs.digitalocean.com/reference/api/reference/snapshots/)."""
+
+    id: str
+    name: str
+    volume: str
+    """ID of the volume, which may be gone."""
+    regions: tuple[str, ...]
+    created: datetime
+    disk: int = 1
+    """GiB of the volume, the least that a volume made of it must have."""
+    size: Decimal = Decimal()
+    """GiB that are billed."""
+    tags: frozenset[str] = frozenset()
+    """In lower case."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ https://docs.digitalocean.com/reference/api/
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -216,7 +217,7 @@ class MadeByCluster(BaseModel):
     id: str
     name: str
     tag: str = ""
-    tags: list[str] = []
+    tags: Tags = []
 
     @property
     def all_tags(self) -> frozenset[str]:
@@ -231,12 +232,41 @@ class LoadBalancersPage(Page):
         return self.load_balancers
 
 
+class Volume(MadeByCluster):
+    region: Slug = Slug(slug="")
+    size_gigabytes: int = 0
+    droplet_ids: Annotated[list[int], BeforeValidator(lambda ids: ids or [])] = []
+
+
 class VolumesPage(Page):
-    volumes: list[MadeByCluster]
+    volumes: list[Volume]
 
     @property
-    def resources(self) -> list[MadeByCluster]:
+    def resources(self) -> list[Volume]:
         return self.volumes
+
+
+class VolumeResponse(BaseModel):
+    volume: Volume
+
+
+class Snapshot(BaseModel):
+    id: str
+    name: str
+    resource_id: str
+    regions: list[str] = []
+    min_disk_size: int = 0
+    size_gigabytes: Decimal = Decimal()
+    created_at: datetime
+    tags: Tags = []
+
+
+class SnapshotsPage(Page):
+    snapshots: list[Snapshot]
+
+
+class SnapshotResponse(BaseModel):
+    snapshot: Snapshot
 
 
 class Size(BaseModel):

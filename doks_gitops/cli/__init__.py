@@ -7,7 +7,17 @@ import sys
 import typer
 from rich.console import Console
 
-from doks_gitops.cli import costs, delivery, diff, gitops, recovery, rehearsal, schema, sealing
+from doks_gitops.cli import (
+    costs,
+    delivery,
+    diff,
+    gitops,
+    recovery,
+    rehearsal,
+    schema,
+    sealing,
+    volumes,
+)
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer(
@@ -31,6 +41,7 @@ app.add_typer(gitops.app)
 app.add_typer(sealing.app)
 app.add_typer(rehearsal.app)
 app.add_typer(costs.app)
+app.add_typer(volumes.app, name="volumes")
 app.add_typer(schema.app)
 
 

@@ -14,6 +14,7 @@ import typer
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.cli.output import publish
+from doks_gitops.cli.volumes import record_after
 from doks_gitops.environments import ENVIRONMENTS
 from doks_gitops.errors import PlatformError
 
@@ -126,6 +127,7 @@ def deploy(
     target.up(policy_pack=PACK)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
+    record_after(target)
 
 
 @app.command(

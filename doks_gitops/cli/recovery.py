@@ -10,6 +10,7 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.cli.volumes import decided, record_after
 
 app = typer.Typer()
 
@@ -48,6 +49,29 @@ def recover(
             help="The stack's DigitalOcean team, for a state that does not keep it yet.",
         ),
     ] = None,
+    volumes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--volume",
+            metavar="VOLUME=NAMESPACE/CLAIM",
+            help="Give the volume of this ID to the claim; may be repeated.",
+        ),
+    ] = None,
+    left_volumes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--leave-volume",
+            metavar="VOLUME",
+            help="Do not bring back the volume of this ID, nor its snapshots; may be repeated.",
+        ),
+    ] = None,
+    from_snapshots: Annotated[
+        bool,
+        typer.Option(
+            "--from-snapshots",
+            help="Restore the newest snapshots of volumes that are gone.",
+        ),
+    ] = False,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     cwd: options.Folder = Path(),
@@ -72,5 +96,15 @@ def recover(
         if not yes:
             typer.confirm(question, abort=True)
 
-    consent = Consent(new_state=new_state, abandon_cluster=abandon_cluster, team=team)
-    Recovery(Stack(stack, cwd), None if dry_run else approve, consent).run(cancel=cancel)
+    consent = Consent(
+        new_state=new_state,
+        abandon_cluster=abandon_cluster,
+        team=team,
+        volumes=decided(volumes or ()),
+        left_volumes=frozenset(left_volumes or ()),
+        snapshots=from_snapshots,
+    )
+    target = Stack(stack, cwd)
+    settings = Recovery(target, None if dry_run else approve, consent).run(cancel=cancel)
+    if settings is not None:
+        record_after(target, settings)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from doks_gitops.account import Prices
+from doks_gitops.account import Prices, Volume, VolumeSnapshot
 from doks_gitops.settings import Cluster, Finding, Registry, SettingsError
 from doks_gitops.settings.errors import closest, key_of, stack_file
 from doks_gitops.settings.model import NAMESPACE
@@ -19,8 +19,16 @@ LOAD_BALANCER = Decimal(12)
 """US dollars per month for one node of a regional load balancer, its size at first.
 https://docs.digitalocean.com/products/networking/load-balancers/details/pricing/"""
 
+VOLUME = Decimal("0.10")
+"""US dollars per month for a GiB of a volume.
+https://docs.digitalocean.com/products/volumes/details/pricing/"""
+
+SNAPSHOT = Decimal("0.06")
+"""US dollars per month for a GiB of a volume's snapshot.
+https://docs.digitalocean.com/products/snapshots/details/pricing/"""
+
 NOT_INCLUDED = (
-    "load balancers and volumes that applications create",
+    "load balancers that applications create, and volumes of stacks without `volumes`",
     "traffic and stored images beyond the included amounts",
     "taxes",
 )
@@ -52,8 +60,16 @@ class Bill:
         return sum((line.most for line in self.lines), Decimal())
 
 
-def of_stack(stack: str, cluster: Cluster, prices: Prices, *, exposed: bool = False) -> Bill:
-    """The bill of the cluster, and of Argo CD's load balancer if it is `exposed` by one.
+def of_stack(
+    stack: str,
+    cluster: Cluster,
+    prices: Prices,
+    *,
+    exposed: bool = False,
+    volumes: Sequence[Line] = (),
+) -> Bill:
+    """The bill of the cluster, of Argo CD's load balancer if it is `exposed` by one, and of the
+    `volumes`.
 
     Raises `SettingsError` for sizes that the account does not have.
     """
@@ -77,7 +93,25 @@ def of_stack(stack: str, cluster: Cluster, prices: Prices, *, exposed: bool = Fa
     )
     if exposed:
         lines.append(Line("load balancer", "Argo CD's, one node", LOAD_BALANCER, LOAD_BALANCER))
-    return Bill(f"{stack}: {cluster.name}, {cluster.region}", tuple(lines))
+    return Bill(f"{stack}: {cluster.name}, {cluster.region}", (*lines, *volumes))
+
+
+def of_volumes(
+    volumes: Collection[Volume], snapshots: Collection[VolumeSnapshot], keep: int | None
+) -> list[Line]:
+    """The items of a stack's volumes and of their snapshots, of which `keep` are kept of each
+    volume. At most, each snapshot is as large as its volume."""
+    size, billed = sum(volume.size for volume in volumes), sum(x.size for x in snapshots)
+    price = size * VOLUME
+    details = f"{len(volumes)}, {size} GiB at {VOLUME} for a GiB"
+    lines = [Line("volumes", details, price, price)] if volumes else []
+    if volumes or snapshots:
+        most = max(Decimal(billed), Decimal(size * (keep or 0)))
+        details = f"{len(snapshots)}, {billed:.2f} GiB at {SNAPSHOT} for a GiB" + (
+            f"; {keep} of each volume are kept" if keep is not None else ""
+        )
+        lines.append(Line("snapshots", details, billed * SNAPSHOT, most * SNAPSHOT))
+    return lines
 
 
 def of_registry(name: str, owner: tuple[str, Registry] | None, prices: Prices) -> Bill:

@@ -20,6 +20,7 @@ from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
+from doks_gitops.volumes.stacks import StackVolumes, volumes_section
 
 
 class CostsError(PlatformError):
@@ -44,11 +45,33 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
         registries.setdefault(credentials, registry.name)
         service = StackFile(text).text(f"{NAMESPACE}:argocd", "values", "server", "service", "type")
         exposed = service == "LoadBalancer"
-        stack_bills.append(bill.of_stack(stack, cluster, prices[credentials], exposed=exposed))
+        stack_bills.append(
+            bill.of_stack(
+                stack,
+                cluster,
+                prices[credentials],
+                exposed=exposed,
+                volumes=_volumes(stack, folder, credentials),
+            )
+        )
     return stack_bills + [
         bill.of_registry(name, _owner(folder, name), prices[credentials])
         for credentials, name in registries.items()
     ]
+
+
+def _volumes(stack: str, folder: Path, credentials: tuple[str, str]) -> list[bill.Line]:
+    """The items of the volumes that are recorded for the stack, if it has `volumes`. Then needs the
+    scopes `block_storage:read`, `snapshot:read` and `tag:read` too."""
+    cluster, settings = volumes_section(stack, folder)
+    if settings is None:
+        return []
+    with account.DigitalOceanClient(*credentials) as client:
+        known = StackVolumes(stack, cluster, settings, client, cluster_token="")
+        volumes = [volume for volume in client.volumes() if known.owns(volume)]
+        snapshots = [snapshot for snapshot in client.snapshots() if known.owns(snapshot)]
+    keep = settings.snapshots.keep if settings.snapshots else None
+    return bill.of_volumes(volumes, snapshots, keep)
 
 
 def _read(folder: Path, stack: str) -> str:

@@ -53,7 +53,7 @@ class Options:
     kube_version: str
     """Version of the cluster, as 1.34.0."""
     api_versions: tuple[str, ...] = ()
-    """What `.Capabilities.APIVersions` of a chart has."""
+    """What `.Capabilities.APIVersions` of a chart has besides Kubernetes' own APIs."""
     tracking_method: str = "annotation"
     """`application.resourceTrackingMethod` of argocd-cm."""
     label_key: str = "app.kubernetes.io/instance"
@@ -164,7 +164,9 @@ class RepoServer:
         programs = home / "bin"
         programs.mkdir()
         # The binary runs as the process that it is named after.
-        (programs / "argocd-repo-server").symlink_to(program("argocd"))
+        # Git asks `argocd` for credentials.
+        for name in ("argocd-repo-server", "argocd"):
+            (programs / name).symlink_to(program("argocd"))
         for name in ("helm", "kustomize"):
             (programs / name).symlink_to(program(name))
         _script(programs / "git", self._git())
@@ -230,6 +232,8 @@ class RepoServer:
             "TMPDIR": str(home),
             "ARGOCD_GPG_ENABLED": "false",
             "ARGOCD_EXEC_TIMEOUT": f"{RENDER_TIMEOUT}s",
+            # By default it is the same for all repo-servers of the machine.
+            "ARGOCD_ASK_PASS_SOCK": str(home / "ask-pass.sock"),
             "REDIS_RETRY_COUNT": "0",
             # Failures are counted in the cache, and without one they would hide the error.
             "ARGOCD_PAUSE_GEN_AFTER_FAILED_ATTEMPTS": "0",

@@ -8,17 +8,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
-import requests
-
 from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
-from doks_gitops import http
-from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import Api, Changed, Unreachable
 from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
 
 FINALIZED = ("applications", "applicationsets", "appprojects")
@@ -29,27 +25,8 @@ OUTDATED = "0.0.0"
 """A chart version that no stack file has."""
 
 
-class Unreachable(PlatformError):
-    """The cluster's API can't be reached, or refused a request."""
-
-    def __init__(self, problem: str, fix: str | None = None, *, status: int | None = None) -> None:
-        super().__init__(problem, fix)
-        self.status = status
-        """HTTP status of the response; None without one."""
-
-
-class Changed(Unreachable):
-    """What was observed has changed since then."""
-
-
-class Cluster:
+class Cluster(Api):
     """A cluster's API. Every method raises `Unreachable`."""
-
-    def __init__(self, endpoint: str, authority: str, token: str) -> None:
-        """`authority`: PEM file of the API's certificate authority; empty: the system's."""
-        self._endpoint = endpoint
-        # A merge patch may be repeated: it sets a state.
-        self._session = http.Session(token, methods=("PATCH",), authority=authority or None)
 
     def state(self, namespace: str, sealed_secrets: str | None = None) -> ClusterState:
         """Returns the state of Argo CD's namespace, and the releases in it and in the namespace
@@ -185,28 +162,6 @@ class Cluster:
         for resource in self._list(collection):
             yield f"{collection}/{resource['metadata']['name']}", resource["metadata"]
 
-    def _list(self, path: str) -> list[Any]:
-        response = self._call("GET", path, missing=True)
-        return list(response["items"]) if response else []
-
-    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
-        """Returns the response's body; None for a 404 where `missing` is allowed."""
-        url = self._endpoint + path
-        media_type = "application/merge-patch+json" if method == "PATCH" else "application/json"
-        headers = {"Content-Type": media_type}
-        try:
-            response = self._session.request(method, url, headers=headers, json=body)
-        except requests.RequestException as error:
-            raise Unreachable(f"{method} {url}: {http.reason(error)}") from error
-        if response.status_code == 404 and missing:
-            return None
-        if not response.ok:
-            status = response.status_code
-            kind = Changed if status == 409 else Unreachable
-            raise kind(f"{method} {url}: {status} {response.reason}", status=status)
-        json_body = "json" in response.headers.get("Content-Type", "")
-        return response.json() if json_body else response.text
-
 
 def _revision(metadata: Mapping[str, Any]) -> HelmRevision:
     labels = metadata["labels"]
@@ -221,12 +176,3 @@ def _revision(metadata: Mapping[str, Any]) -> HelmRevision:
 
 def _terminating(metadata: Mapping[str, Any]) -> str | None:
     return str(metadata["uid"]) if "deletionTimestamp" in metadata else None
-
-
-@contextmanager
-def connect(endpoint: str, authority: bytes, token: str) -> Iterator[Cluster]:
-    """Open the API of a cluster. `authority`: the certificate authority, PEM."""
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(authority)
-        file.flush()
-        yield Cluster(endpoint, file.name, token)

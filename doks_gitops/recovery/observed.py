@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from doks_gitops.account import Account, Change, Owner, RunningCluster
+from doks_gitops.account import (
+    Account,
+    Change,
+    Owner,
+    RunningCluster,
+    Volume,
+    VolumeSnapshot,
+)
 from doks_gitops.settings import Settings
+from doks_gitops.volumes import Claim
+from doks_gitops.volumes.cluster import PersistentVolume
 
 STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
@@ -264,6 +275,12 @@ class Consent:
     """Delete a cluster that runs but does not answer."""
     team: str | None = None
     """UUID of the stack's team, for a state that does not keep it yet."""
+    volumes: Mapping[str, Claim] = field(default_factory=dict)
+    """Claims by the IDs of the volumes that they get."""
+    left_volumes: frozenset[str] = frozenset()
+    """IDs of volumes that are not brought back."""
+    snapshots: bool = False
+    """Restore snapshots of volumes that are gone, with the loss of what came after them."""
 
 
 @dataclass(frozen=True)
@@ -294,6 +311,15 @@ class Observed:
     mark: str = ""
     """The cluster's mark in a state that keeps none yet."""
     consent: Consent = Consent()
+    volumes: tuple[Volume, ...] = ()
+    """The account's, if the stack brings volumes back."""
+    snapshots: tuple[VolumeSnapshot, ...] = ()
+    """The account's, likewise."""
+    persistent_volumes: tuple[PersistentVolume, ...] = ()
+    """Those in the cluster, likewise."""
+    synced: bool = False
+    """Whether Argo CD has Applications, so that something may have been synced."""
+    now: datetime = field(default_factory=partial(datetime.now, UTC))
 
 
 def clusters_of(account: Account, name: str, state: StackState) -> tuple[RunningCluster, ...]:

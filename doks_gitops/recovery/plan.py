@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.names import ADMIN_SECRET, RELEASE_NAME, SEALED_SECRETS_RELEASE
 from doks_gitops.account import (
     RunningCluster,
+    VolumeSnapshot,
     check_team,
     first_pool,
     other_state,
@@ -28,6 +29,10 @@ from doks_gitops.recovery.observed import (
 )
 from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
+from doks_gitops.volumes import Claim, Wishes, assign
+from doks_gitops.volumes.assignment import Holdings
+from doks_gitops.volumes.snapshots import age_of
+from doks_gitops.volumes.tags import STORAGE
 
 
 class Refused(PlatformError):
@@ -179,6 +184,24 @@ class DeleteHelmRevisions:
 
 
 @dataclass(frozen=True)
+class RestoreSnapshot:
+    """Create the volume of a claim anew, from a snapshot: the volume itself is gone."""
+
+    claim: Claim
+    snapshot: VolumeSnapshot
+    region: str
+    tags: tuple[str, ...]
+    """Tags of the new volume, besides that of the claim."""
+    age: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return (
+            f"Create a volume for the claim {self.claim} from the snapshot {self.snapshot.name}"
+            f" ({self.snapshot.id}), which is {self.age} old: what came after it is lost."
+        )
+
+
+@dataclass(frozen=True)
 class Deploy:
     """Deploy the stack. `adopt`: existing resources for the state, see `settings.model.Adopt`."""
 
@@ -193,7 +216,14 @@ class Deploy:
             "registry": "the registry",
         }
         adopted = ", ".join(label for key, label in labels.items() if key in self.adopt)
-        return f"Deploy, and adopt {adopted}." if adopted else "Deploy."
+        text = f"Deploy, and adopt {adopted}." if adopted else "Deploy."
+        volumes = self.adopt.get("volumes")
+        if isinstance(volumes, dict) and volumes:
+            text += " Before Argo CD's first sync, " + ", ".join(
+                f"the claim {claim} gets the volume {volume}" for volume, claim in volumes.items()
+            )
+            text += "."
+        return text
 
 
 StateEdit = DeleteFromState | RemoveDeleted | ForgetPool
@@ -204,6 +234,7 @@ Step = (
     | StateEdit
     | FinalizeNamespace
     | DeleteHelmRevisions
+    | RestoreSnapshot
     | Deploy
 )
 
@@ -222,10 +253,11 @@ def plan(observed: Observed) -> list[Step]:
     - It answers: repair what a killed run or a deleted Argo CD left. If another pool has become the
       first one, move it into the cluster's resource, and adopt the former one.
 
-    Whatever an interrupted replacement has deleted is removed from the state first.
+    Whatever an interrupted replacement has deleted is removed from the state first. A cluster in
+    which nothing has been synced yet gets the volumes of the stack's claims back.
     """
     _check_team(observed)
-    steps = _steps(observed)
+    steps = _with_volumes(observed, _steps(observed))
     if observed.deleted:
         steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
     state = observed.state
@@ -281,6 +313,65 @@ def _steps(observed: Observed) -> list[Step]:
         if state.owner is None:
             adopted["mark"] = mark
     return [*steps, *deletions, *_repair(observed), Deploy(adopted)]
+
+
+def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
+    """The steps, with the volumes of a cluster in which nothing has been synced yet."""
+    *before, deploy = steps
+    settings, state = observed.settings, observed.state
+    assert isinstance(deploy, Deploy)
+    replaced = bool(observed.changes)
+    in_use = observed.synced if not replaced else observed.cluster_state is not None
+    if settings.volumes is None or in_use:
+        # If the deployment replaces the cluster, it brings them back itself.
+        return steps
+    stays = bool(observed.clusters) and not replaced
+    cluster = observed.clusters[0].id if stays else None
+    mark = (state.owner.mark if state.owner else observed.mark).lower()
+    consent, bound = observed.consent, observed.persistent_volumes if stays else ()
+    holdings = Holdings(
+        observed.volumes,
+        settings.cluster.region,
+        mark,
+        observed.snapshots,
+        observed.account_clusters - {cluster, state.cluster},
+        lost=state.cluster if state.cluster != cluster else None,
+        bound=frozenset(volume.volume for volume in bound),
+        bound_claims=frozenset(volume.claim for volume in bound if volume.claim),
+    )
+    wishes = Wishes(
+        consent.volumes, consent.left_volumes, consent.snapshots, former_states=consent.new_state
+    )
+    assignment = assign(holdings, wishes, settings.stack)
+    restores = [
+        RestoreSnapshot(
+            claim,
+            snapshot,
+            settings.cluster.region,
+            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith(STORAGE))),
+            age_of(snapshot.created, observed.now),
+        )
+        for claim, snapshot in sorted(assignment.snapshots.items())
+    ]
+    if restores and not consent.snapshots:
+        raise _snapshots_only(settings.stack, restores)
+    volumes = {volume.id: str(claim) for claim, volume in assignment.volumes.items()}
+    return [*before, *restores, Deploy({**deploy.adopt, "volumes": volumes})]
+
+
+def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
+    lines = [
+        f"The volume of the claim {restore.claim} is gone from the account. Its newest snapshot,"
+        f" {restore.snapshot.name} ({restore.snapshot.id}), is {restore.age} old; what came after"
+        " it would be lost."
+        for restore in restores
+    ]
+    recover = f"bin/platform recover --stack {stack}"
+    leave = " ".join(f"--leave-volume {restore.snapshot.volume}" for restore in restores)
+    return Refused(
+        "\n".join([*lines, "Nothing was changed."]),
+        f"{recover} --from-snapshots restores them; {recover} {leave} lets the claims begin empty",
+    )
 
 
 def _check_team(observed: Observed) -> None:

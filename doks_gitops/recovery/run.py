@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from doks_gitops import account
+from doks_gitops import account, volumes
 from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import ApiT, Changed, Unreachable, connect
 from doks_gitops.policy.preview import PACK
 from doks_gitops.recovery import kubernetes
 from doks_gitops.recovery.observed import (
@@ -34,14 +35,15 @@ from doks_gitops.recovery.plan import (
     ForgetPool,
     MarkCluster,
     RemoveDeleted,
+    RestoreSnapshot,
     StateEdit,
     Step,
     WaitForCluster,
     left_alone,
     plan,
 )
-from doks_gitops.settings import Settings, parse
-from doks_gitops.settings.load import ADOPT, decoded, read_all
+from doks_gitops.settings import Settings
+from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.stack import Stack, StackNotFound
@@ -76,9 +78,14 @@ class Recovery:
         self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
         self._revision: object = None
         """The `revision` of the state that the next step acts on."""
+        self._restored: dict[str, str] = {}
+        """Claims by the IDs of the volumes that were made for them."""
 
-    def run(self, *, cancel: bool = False) -> None:
-        """Raises `PlatformError`. `cancel`: first release the lock that a killed run left."""
+    def run(self, *, cancel: bool = False) -> Settings | None:
+        """Returns the settings that were deployed; None if nothing was. Raises `PlatformError`.
+
+        `cancel`: first release the lock that a killed run left.
+        """
         try:
             if cancel and self._approved("Cancel the run that holds the stack's lock"):
                 self._stack.cancel()
@@ -87,7 +94,7 @@ class Recovery:
             if not self._consent.new_state:
                 raise self._no_state() from None
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
-                return
+                return None
             if self._stack.create():
                 _report("Pulumi changed the stack file. It was restored.")
             settings, export = self._settings_and_export()
@@ -99,7 +106,7 @@ class Recovery:
             for text in left_alone(observed):
                 _report(text)
             if not self._approved("Carry out the plan"):
-                return
+                return None
             if len(steps) == 1:
                 # The deployment is the only step. It checks the state while it has the lock.
                 break
@@ -116,6 +123,7 @@ class Recovery:
         for number, step in enumerate(steps[taken:], taken + 1):
             self._report_step(number, steps)
             self._take(step, observed)
+        return observed.settings
 
     @staticmethod
     def _report_step(number: int, steps: Sequence[Step]) -> None:
@@ -161,20 +169,10 @@ class Recovery:
 
     def _settings_and_export(self) -> tuple[Settings, dict[str, Any]]:
         with ThreadPoolExecutor() as threads:
-            settings = threads.submit(self._settings)
+            settings = threads.submit(self._stack.settings)
             export = self._stack.export()
         self._revision = revision(export)
         return settings.result(), export
-
-    def _settings(self) -> Settings:
-        config = self._stack.config()
-        return parse(
-            # Without the organization that the stack may be in.
-            self._stack.name.rpartition("/")[2],
-            {key: decoded(key, value) for key, value in config.items()},
-            read_all(self._stack.folder),
-            environ=os.environ,
-        )
 
     def _observe(self, settings: Settings, export: Mapping[str, Any]) -> Observed:
         name, region = settings.cluster.name, settings.cluster.region
@@ -202,10 +200,11 @@ class Recovery:
             team=team.team,
             mark=self._mark,
             consent=self._consent,
+            now=datetime.now(UTC),
         )
-        if len(clusters) != 1 or clusters[0].state == "provisioning":
-            return observed
-        return replace(observed, cluster_state=self._cluster_state(observed))
+        if len(clusters) == 1 and clusters[0].state != "provisioning":
+            observed = replace(observed, cluster_state=self._cluster_state(observed))
+        return observed if settings.volumes is None else _with_volumes(observed)
 
     @staticmethod
     def _cluster_state(observed: Observed) -> ClusterState | None:
@@ -214,7 +213,7 @@ class Recovery:
         try:
             with _connect(observed) as cluster:
                 return cluster.state(settings.argocd.namespace, sealed)
-        except (kubernetes.Unreachable, account.AccountError) as error:
+        except (Unreachable, account.AccountError) as error:
             _report(f"The cluster does not answer: {error.problem}")
             return None
 
@@ -240,9 +239,15 @@ class Recovery:
                             api.mark_outdated(namespace, outdated)
                         for helm_revision in revisions:
                             api.delete_revision(namespace, helm_revision)
-                except kubernetes.Changed as changed:
+                except Changed as changed:
                     raise self._changed(changed.problem) from changed
+            case RestoreSnapshot(claim, snapshot, region, tags):
+                with _account(observed.settings) as client:
+                    volume = volumes.restored(client, snapshot, claim, region, tags)
+                self._restored[volume.id] = str(claim)
             case Deploy(adopt):
+                if isinstance(planned := adopt.get("volumes"), dict):
+                    adopt = {**adopt, "volumes": {**planned, **self._restored}}
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
                 self._stack.up(
                     policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
@@ -283,11 +288,31 @@ class Recovery:
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:
+    return _opened(observed, kubernetes.Cluster)
+
+
+def _opened(observed: Observed, api: type[ApiT]) -> AbstractContextManager[ApiT]:
     [cluster] = observed.clusters
     with _account(observed.settings) as client:
         authority = client.certificate_authority(cluster.id)
     token = observed.settings.digitalocean.kubernetes_token.get_secret_value()
-    return kubernetes.connect(cluster.endpoint, authority, token)
+    return connect(api, cluster.endpoint, authority, token)
+
+
+def _with_volumes(observed: Observed) -> Observed:
+    """Returns `observed` with what the plan needs to bring the volumes back."""
+    if observed.cluster_state is not None:
+        with _opened(observed, volumes.Cluster) as cluster:
+            observed = replace(
+                observed,
+                synced=cluster.has_applications(),
+                persistent_volumes=cluster.persistent_volumes(),
+            )
+    if observed.synced and not observed.changes:
+        return observed
+    with _account(observed.settings) as client, ThreadPoolExecutor() as threads:
+        existing, snapshots = threads.submit(client.volumes), threads.submit(client.snapshots)
+        return replace(observed, volumes=existing.result(), snapshots=snapshots.result())
 
 
 def _wait(settings: Settings, cluster_id: str) -> None:

@@ -31,6 +31,7 @@ from doks_gitops.settings.model import (
     Repository,
     SealedSecrets,
     Settings,
+    Volumes,
 )
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.report import ACCOUNT, RESERVED, Report
@@ -297,6 +298,7 @@ def _valid_sections(raw: Mapping[str, object]) -> rules.ValidSections:
         github=_if_valid(GitHub, raw.get(GITHUB)),
         pull_requests=_if_valid(PullRequests, raw.get("pullRequests")),
         sealed_secrets=_if_valid(SealedSecrets, raw.get("sealedSecrets")),
+        volumes=_if_valid(Volumes, raw.get("volumes")),
         repositories=_valid_entries(Repository, repositories),
         applications=_valid_entries(Application, raw.get("applications")),
         credential_templates=_valid_entries(CredentialTemplate, raw.get("credentialTemplates")),

@@ -1232,6 +1232,28 @@ class AppOfApps(Model):
     )
 
 
+class Snapshots(Model):
+    """Snapshots of the volumes, taken by `bin/platform volumes snapshot`, which a workflow runs."""
+
+    every_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=24, description="Hours from one snapshot of a volume to the next one."
+    )
+    keep: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=7,
+        description="Newest snapshots of each volume that are kept; those of a volume that is gone "
+        "are kept for ever.",
+    )
+
+
+class Volumes(Model):
+    """The volumes of the applications' claims. Whose claim a volume is, is kept in tags on it, and
+    in a new cluster the claims get their volumes back."""
+
+    snapshots: Snapshots | None = Field(
+        default=None, description="Snapshots to take. Default: none."
+    )
+
+
 class DigitalOcean(Model):
     """The DigitalOcean account."""
 
@@ -1271,6 +1293,9 @@ class Adopt(Model):
     mark: str | None = Field(
         default=None, description="Mark of the cluster for a state that has none yet."
     )
+    volumes: Mapping[scalars.Uuid, str] | None = Field(
+        default=None, description="Claims (`NAMESPACE/NAME`) by the volumes that they get."
+    )
 
 
 class Settings(Model):
@@ -1309,6 +1334,9 @@ class Settings(Model):
     )
     sealed_secrets: SealedSecrets | None = Field(
         default=None, description="Secrets in Git, encrypted, with keys that the stack owns."
+    )
+    volumes: Volumes | None = Field(
+        default=None, description="Volumes that come back, and their snapshots. Default: neither."
     )
     adopt: Adopt | None = Field(default=None, description="Existing resources to import.")
     _encrypted: Paths = PrivateAttr(default=frozenset())

@@ -35,6 +35,7 @@ from doks_gitops.settings.model import (
     ResourceKind,
     SealedSecrets,
     Source,
+    Volumes,
 )
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
@@ -65,6 +66,7 @@ class ValidSections:
     github: GitHub | None = None
     pull_requests: PullRequests | None = None
     sealed_secrets: SealedSecrets | None = None
+    volumes: Volumes | None = None
     repositories: dict[str, Repository] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     credential_templates: dict[str, CredentialTemplate] = field(default_factory=dict)
@@ -96,6 +98,8 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _too_few_nodes(sections.cluster, sections.argocd)
     if sections.argocd is not None:
         yield from _unsigned_webhooks(sections.argocd)
+    if sections.cluster is not None and sections.volumes is not None:
+        yield from _destroyed_volumes(sections.cluster)
 
 
 def between_stacks(
@@ -331,6 +335,16 @@ def _own_address(firewall: ControlPlaneFirewall) -> Iterator[Violation]:
             got=f"{', '.join(firewall.allowed_addresses)}; this machine has the address {own}",
             expected="a list with the address of this machine, which could not reach the cluster "
             "otherwise",
+        )
+
+
+def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
+    if cluster.protect and cluster.destroy_associated_resources:
+        yield Violation(
+            at=("cluster", "destroyAssociatedResources"),
+            got="true, with volumes and protect: true",
+            expected="false: the volumes of a protected cluster are not destroyed with it",
+            example="false",
         )
 
 

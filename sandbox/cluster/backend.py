@@ -11,7 +11,7 @@ from typing import Protocol
 
 import psutil
 
-from sandbox.cluster import cloud, images
+from sandbox.cluster import cloud, images, volumes
 from sandbox.cluster.api import Api
 from sandbox.cluster.cloud import CloudController
 from sandbox.cluster.controlplane import ControlPlane
@@ -22,6 +22,7 @@ from sandbox.cluster.refusal import refuse_statefulsets
 from sandbox.cluster.relay import Relay
 from sandbox.cluster.roles import Role
 from sandbox.cluster.tools import ClusterTools
+from sandbox.cluster.volumes import VolumeDriver
 from sandbox.digitalocean.backend import ClusterAccess, ClusterFaults, ClusterSpec, NodeSpec
 from sandbox.paths import remove_tree
 from sandbox.processes import ProcessFailed
@@ -54,6 +55,7 @@ class _Cluster:
     nodes: NodePlan
     cloud: CloudController | None
     images: ImagePuller | None
+    volumes: VolumeDriver | None
     refuses_statefulsets: bool | None = None
     """None: unknown, since an earlier daemon may have set it."""
 
@@ -63,11 +65,13 @@ class _Cluster:
             await self.cloud.stop()
         if self.images is not None:
             await self.images.stop()
+        if self.volumes is not None:
+            await self.volumes.stop()
         await self.kubelet.stop()
         await self.plane.stop()
 
 
-class Account(cloud.Account, images.Account, Protocol):
+class Account(cloud.Account, images.Account, volumes.Account, Protocol):
     """What the clusters need of their account."""
 
 
@@ -75,9 +79,9 @@ class Clusters:
     """A `sandbox.digitalocean.backend.ClusterBackend` that runs real control planes.
 
     Each cluster has a folder in `folder`, named by its ID. `authenticate_url` returns the URL that
-    answers the TokenReviews of the cluster with that ID. `account` has the load balancers and the
-    registry; without it, Services of type LoadBalancer and pods with images of the registry stay
-    pending.
+    answers the TokenReviews of the cluster with that ID. `account` has the load balancers, the
+    registry and the volumes; without it, Services of type LoadBalancer, pods with images of the
+    registry and claims of volumes stay pending.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Clusters:
             kubelet = Kubelet(plane, self._tools, cluster_subnet=spec.cluster_subnet)
             cloud = CloudController(spec.id, self._account) if self._account else None
             images = ImagePuller(spec.id, self._account) if self._account else None
+            driver = VolumeDriver(spec.id, spec.region, self._account) if self._account else None
             async with AsyncExitStack() as undo:
                 await plane.start()
                 undo.push_async_callback(plane.stop)
@@ -113,14 +118,18 @@ class Clusters:
                 undo.push_async_callback(kubelet.stop)
                 port = await asyncio.to_thread(plane.ports.choose, "entrance")
                 entrance = Relay(port, lambda: plane.port)
+                if driver is not None:
+                    await driver.install(plane.api)
                 await entrance.start()
                 undo.pop_all()
             if cloud is not None:
                 cloud.start(plane.api)
             if images is not None:
                 images.start(plane.api)
+            if driver is not None:
+                driver.start(plane.api)
             nodes = NodePlan(spec.cluster_subnet)
-            cluster = _Cluster(plane, entrance, kubelet, nodes, cloud, images)
+            cluster = _Cluster(plane, entrance, kubelet, nodes, cloud, images, driver)
             self._clusters[spec.id] = cluster
         return ClusterAccess(
             endpoint=f"https://127.0.0.1:{cluster.entrance.port}",

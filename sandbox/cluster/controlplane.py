@@ -34,6 +34,7 @@ _CONTROLLERS = (
     "job-controller",
     "namespace-controller",
     "node-lifecycle-controller",
+    "persistentvolume-binder-controller",
     "persistentvolume-protection-controller",
     "persistentvolumeclaim-protection-controller",
     "pod-garbage-collector-controller",
@@ -46,9 +47,9 @@ _CONTROLLERS = (
     "statefulset-controller",
     "ttl-after-finished-controller",
 )
-"""The controllers that are useful without machines. Of those for volumes, only the ones that let
-claims be deleted. Left out: the others for volumes, autoscaling by metrics (see
-`stages.AUTOSCALER`), certificate requests, and cloud resources."""
+"""The controllers that are useful without machines. Left out: those that attach and expand volumes
+(see `volumes.VolumeDriver`), autoscaling by metrics (see `stages.AUTOSCALER`), certificate
+requests, and cloud resources."""
 
 
 def _admission() -> dict[str, Any]:

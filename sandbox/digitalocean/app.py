@@ -20,6 +20,8 @@ from sandbox.digitalocean.routes import (
     node_pools,
     registries,
     sizes,
+    tags,
+    volumes,
     vpcs,
 )
 from sandbox.digitalocean.state import AccountState
@@ -32,6 +34,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *associated_resources.OPERATIONS,
     *registries.OPERATIONS,
     *sizes.OPERATIONS,
+    *tags.OPERATIONS,
+    *volumes.OPERATIONS,
     *vpcs.OPERATIONS,
 )
 """The emulated operations."""

@@ -149,6 +149,7 @@ class Clusters:
                 cluster.upgrading_to = None
                 cluster.status = self._status(cluster)
                 cluster.updated_at = self._account.clock.now()
+        self._account.detach_missing_droplets()
 
     def _status(self, cluster: Cluster) -> ClusterStatus:
         if self._account.faults.is_active("cluster-degraded", cluster.name):
@@ -187,6 +188,7 @@ class Clusters:
             data.credentials = [
                 credential for credential in data.credentials if credential.cluster_id != cluster.id
             ]
+        self._account.detach_missing_droplets()
 
     def _fail(self, cluster: Cluster, error: Exception) -> None:
         message = str(error) or type(error).__name__

@@ -196,11 +196,32 @@ class LoadBalancer(Model):
 
 
 class Volume(Model):
+    """A block storage volume. Its files are in a folder: see `state.AccountState.volume_folder`."""
+
     id: str
     name: str
     region: str
     size_gigabytes: int
-    cluster_id: str
+    description: str = ""
+    filesystem_type: str = ""
+    filesystem_label: str = ""
+    droplet_ids: list[int] = Field(default_factory=list)
+    """The Droplet that it is attached to, if any."""
+    tags: list[str] = Field(default_factory=list)
+    created_at: datetime
+
+
+class VolumeSnapshot(Model):
+    """A copy of a volume's files at one moment, in a folder of its own."""
+
+    id: str
+    name: str
+    region: str
+    resource_id: str
+    """ID of the volume, which may be gone."""
+    min_disk_size: int
+    size_gigabytes: float
+    tags: list[str] = Field(default_factory=list)
     created_at: datetime
 
 
@@ -227,5 +248,8 @@ class AccountData(Model):
     subscription: Subscription | None = None
     load_balancers: dict[str, LoadBalancer] = Field(default_factory=dict)
     volumes: dict[str, Volume] = Field(default_factory=dict)
+    volume_snapshots: dict[str, VolumeSnapshot] = Field(default_factory=dict)
+    tags: list[str] = Field(default_factory=list)
+    """Those made by themselves; a tag also exists while a resource has it."""
     droplets: int = 0
     """Number of Droplets that were ever created, from which the next ID is derived."""

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 import secrets
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from sandbox.digitalocean.clock import Clock
 from sandbox.digitalocean.journal import Journal
 from sandbox.digitalocean.models import (
     AccountData,
+    Cluster,
     Credential,
     LoadBalancer,
     NatGateway,
@@ -21,10 +23,12 @@ from sandbox.digitalocean.models import (
     RepositoryTag,
     Token,
     Volume,
+    VolumeSnapshot,
     Vpc,
 )
 from sandbox.emulator import State, read_state, sha256
 from sandbox.faults import Faults
+from sandbox.paths import remove_tree
 
 ACCESS_CLUSTER = "kubernetes:access_cluster"
 CREDENTIAL_LIFETIME = timedelta(days=7)
@@ -321,19 +325,154 @@ class AccountState(State[AccountData]):
             data.load_balancers[load_balancer.id] = load_balancer
         return load_balancer
 
-    def add_volume(self, cluster_id: str, name: str, size_gigabytes: int) -> Volume:
-        """Add the volume of a PersistentVolumeClaim in the cluster."""
+    # Volumes, and the copies of their files
+
+    def volume_folder(self, volume_id: str) -> Path:
+        """The folder that stands for the volume's file system."""
+        return self._path.parent / "volumes" / volume_id
+
+    def snapshot_folder(self, snapshot_id: str) -> Path:
+        """The folder with the snapshot's copy of the files."""
+        return self._path.parent / "volume-snapshots" / snapshot_id
+
+    def add_volume(
+        self,
+        name: str,
+        region: str,
+        size_gigabytes: int,
+        *,
+        tags: Sequence[str] = (),
+        description: str = "",
+        filesystem_type: str = "",
+        filesystem_label: str = "",
+        snapshot: VolumeSnapshot | None = None,
+    ) -> Volume:
+        """Add a volume: an empty one, or one with the files of `snapshot`."""
         volume = Volume(
             id=str(uuid4()),
             name=name,
-            region=self.data.clusters[cluster_id].region,
+            region=region,
             size_gigabytes=size_gigabytes,
-            cluster_id=cluster_id,
+            description=description,
+            filesystem_type=filesystem_type,
+            filesystem_label=filesystem_label,
+            tags=list(dict.fromkeys(tags)),
             created_at=self.clock.now(),
         )
+        folder = self.volume_folder(volume.id)
+        if snapshot is not None:
+            shutil.copytree(self.snapshot_folder(snapshot.id), folder, symlinks=True)
+        else:
+            folder.mkdir(mode=0o700, parents=True)
         with self.changing() as data:
             data.volumes[volume.id] = volume
         return volume
+
+    def remove_volume(self, volume_id: str) -> None:
+        """Remove the volume with its files; does nothing if it does not exist. Its snapshots
+        stay."""
+        with self.changing() as data:
+            data.volumes.pop(volume_id, None)
+        remove_tree(self.volume_folder(volume_id))
+
+    def snapshot_volume(
+        self, volume: Volume, name: str, tags: Sequence[str] = ()
+    ) -> VolumeSnapshot:
+        """Copy the volume's files as they are now."""
+        snapshot = VolumeSnapshot(
+            id=str(uuid4()),
+            name=name,
+            region=volume.region,
+            resource_id=volume.id,
+            min_disk_size=volume.size_gigabytes,
+            size_gigabytes=0,
+            tags=list(dict.fromkeys(tags)),
+            created_at=self.clock.now(),
+        )
+        source, copy = self.volume_folder(volume.id), self.snapshot_folder(snapshot.id)
+        shutil.copytree(source, copy, symlinks=True)
+        used = sum(file.stat().st_size for file in copy.rglob("*") if file.is_file())
+        snapshot.size_gigabytes = round(used / 2**30, 2)
+        with self.changing() as data:
+            data.volume_snapshots[snapshot.id] = snapshot
+        return snapshot
+
+    def remove_volume_snapshot(self, snapshot_id: str) -> None:
+        """Remove the snapshot with its files; does nothing if it does not exist."""
+        with self.changing() as data:
+            data.volume_snapshots.pop(snapshot_id, None)
+        remove_tree(self.snapshot_folder(snapshot_id))
+
+    def associated_volumes(self, cluster_id: str) -> list[Volume]:
+        """The volumes that the cluster has made, or has had attached to its nodes."""
+        tag = f"k8s:{cluster_id}"
+        return [volume for volume in self.data.volumes.values() if tag in volume.tags]
+
+    def droplets_of(self, cluster: Cluster) -> dict[int, str]:
+        """The names of the cluster's nodes by the IDs of their Droplets."""
+        return {
+            int(node.droplet_id): node.name for pool in cluster.node_pools for node in pool.nodes
+        }
+
+    def detach_missing_droplets(self) -> None:
+        """Detach the volumes of Droplets that do not exist any more."""
+        droplets = {
+            droplet
+            for cluster in self.data.clusters.values()
+            for droplet in self.droplets_of(cluster)
+        }
+        for volume in self.data.volumes.values():
+            if not droplets.issuperset(volume.droplet_ids):
+                with self.changing():
+                    volume.droplet_ids = [id for id in volume.droplet_ids if id in droplets]
+
+    # What the volume driver of a cluster asks for
+
+    def provide_volume(self, cluster_id: str, name: str, size_gigabytes: int) -> Volume:
+        """The volume of that name in the cluster's region, made with the cluster's tag if there is
+        none yet, so that a request may be repeated."""
+        region = self.data.clusters[cluster_id].region
+        for volume in self.data.volumes.values():
+            if (volume.name, volume.region) == (name, region):
+                return volume
+        return self.add_volume(
+            name,
+            region,
+            size_gigabytes,
+            tags=[f"k8s:{cluster_id}"],
+            description="Created by DigitalOcean CSI driver",
+        )
+
+    def attach_to_node(self, cluster_id: str, volume_id: str, node: str) -> str | None:
+        """Attach the volume to a node of the cluster, and tag it as the cluster's. Returns why that
+        is not possible."""
+        cluster, volume = self.data.clusters[cluster_id], self.data.volumes.get(volume_id)
+        if volume is None:
+            return f'volume "{volume_id}" not found'
+        if volume.region != cluster.region:
+            return f'volume "{volume_id}" is in region {volume.region}'
+        by_name = {name: droplet for droplet, name in self.droplets_of(cluster).items()}
+        if (droplet := by_name.get(node)) is None:
+            return f'node "{node}" has no Droplet'
+        if volume.droplet_ids not in ([], [droplet]):
+            return (
+                f'volume "{volume_id}" is attached to the wrong droplet ({volume.droplet_ids[0]}),'
+                " detach the volume to fix it"
+            )
+        tag = f"k8s:{cluster_id}"
+        if volume.droplet_ids != [droplet] or tag not in volume.tags:
+            with self.changing():
+                volume.droplet_ids = [droplet]
+                volume.tags = [*dict.fromkeys([*volume.tags, tag])]
+        return None
+
+    def detach_from_cluster(self, cluster_id: str, volume_id: str) -> None:
+        """Detach the volume if it is attached to a node of the cluster."""
+        volume = self.data.volumes.get(volume_id)
+        droplets = self.droplets_of(self.data.clusters[cluster_id])
+        if volume is not None and volume.droplet_ids and droplets.keys() >= {*volume.droplet_ids}:
+            with self.changing():
+                volume.droplet_ids = []
 
     def remove_load_balancer(self, load_balancer_id: str) -> None:
         """Remove the load balancer; does nothing if it does not exist."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.digitalocean.catalogue import TIERS, VERSION_FEATURES, Tier
+from sandbox.digitalocean.catalogue import REGIONS, TIERS, VERSION_FEATURES, Tier
 from sandbox.digitalocean.models import (
     Cluster,
     LoadBalancer,
@@ -13,6 +13,7 @@ from sandbox.digitalocean.models import (
     Repository,
     Subscription,
     Volume,
+    VolumeSnapshot,
     Vpc,
 )
 
@@ -91,10 +92,18 @@ def load_balancer_view(load_balancer: LoadBalancer) -> dict[str, Any]:
     }
 
 
-def volume_view(volume: Volume) -> dict[str, Any]:
-    return volume.model_dump(mode="json", exclude={"cluster_id", "region"}) | {
-        "region": {"slug": volume.region},
-        "tags": [f"k8s:{volume.cluster_id}"],
+def volume_view(volume: Volume, *, with_tags: bool = True) -> dict[str, Any]:
+    return volume.model_dump(mode="json") | {
+        "tags": volume.tags if with_tags else [],
+        "region": {"slug": volume.region, "name": REGIONS[volume.region]},
+    }
+
+
+def volume_snapshot_view(snapshot: VolumeSnapshot, *, with_tags: bool = True) -> dict[str, Any]:
+    return snapshot.model_dump(mode="json", exclude={"region"}) | {
+        "tags": snapshot.tags if with_tags else None,
+        "regions": [snapshot.region],
+        "resource_type": "volume",
     }
 
 

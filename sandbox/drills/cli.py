@@ -31,6 +31,7 @@ MODULES = (
     "lost_state",
     "lost_cluster",
     "lost_secrets",
+    "lost_volumes",
     "lost_region",
     "second_pool",
     "new_region",

@@ -58,12 +58,23 @@ class LoadBalancer:
 
 
 @dataclass
+class Volume:
+    id: str
+    name: str
+    size_gigabytes: int
+    node: str | None = None
+    """The node that it is attached to."""
+
+
+@dataclass
 class Account:
-    """What a cluster needs of its account: TokenReviews, load balancers and images."""
+    """What a cluster needs of its account: TokenReviews, load balancers, images and volumes."""
 
     tokens: set[str] = field(default_factory=set)
     images: set[str] = field(default_factory=set)
     load_balancers: dict[str, LoadBalancer] = field(default_factory=dict)
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    """By their IDs."""
 
     def add_load_balancer(self, cluster_id: str, name: str, ip: str) -> LoadBalancer:
         load_balancer = LoadBalancer(str(uuid4()), name)
@@ -75,6 +86,22 @@ class Account:
 
     def remove_load_balancer(self, load_balancer_id: str) -> None:
         self.load_balancers.pop(load_balancer_id, None)
+
+    def provide_volume(self, cluster_id: str, name: str, size_gigabytes: int) -> Volume:
+        """The volume of that name: the driver may ask twice."""
+        known = next((volume for volume in self.volumes.values() if volume.name == name), None)
+        volume = known or Volume(str(uuid4()), name, size_gigabytes)
+        return self.volumes.setdefault(volume.id, volume)
+
+    def attach_to_node(self, cluster_id: str, volume_id: str, node: str) -> str | None:
+        self.volumes[volume_id].node = node
+        return None
+
+    def detach_from_cluster(self, cluster_id: str, volume_id: str) -> None:
+        self.volumes[volume_id].node = None
+
+    def remove_volume(self, volume_id: str) -> None:
+        self.volumes.pop(volume_id, None)
 
     async def authenticate(self, request: Request) -> JSONResponse:
         review = await request.json()

@@ -171,6 +171,124 @@ async def test_a_claim_can_be_deleted_and_an_autoscaler_is_ready(cluster: Runnin
     await until(deleted)
 
 
+def stateful_set(name: str) -> Object:
+    """A StatefulSet with a claim `data-NAME-0` of the default StorageClass."""
+    template = pod_template(name)
+    template["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1500Mi"}},
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": name,
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template,
+            "volumeClaimTemplates": [claim],
+        },
+    }
+
+
+async def test_a_claim_gets_a_volume_that_is_attached_to_its_pods_node_and_deleted_with_it(
+    cluster: Running,
+) -> None:
+    claims = f"{DEFAULT}/persistentvolumeclaims"
+    await cluster.api.call("POST", f"{APPS}/statefulsets", stateful_set("store"))
+
+    async def attached() -> bool:
+        pod = await cluster.api.get(f"{DEFAULT}/pods/store-0") or {"spec": {}}
+        node = pod["spec"].get("nodeName")
+        return node in {volume.node for volume in cluster.account.volumes.values()} - {None}
+
+    await until(attached)
+    [volume] = cluster.account.volumes.values()
+    claim = await cluster.api.get(f"{claims}/data-store-0") or {}
+    name = f"pvc-{claim['metadata']['uid']}"
+    assert (volume.name, volume.size_gigabytes) == (name, 2)
+    persistent = await cluster.api.get(f"/api/v1/persistentvolumes/{name}") or {}
+    assert persistent["spec"]["csi"] == {
+        "driver": "dobs.csi.digitalocean.com",
+        "volumeHandle": volume.id,
+        "fsType": "ext4",
+    }
+    assert persistent["spec"]["storageClassName"] == "do-block-storage"
+    assert persistent["status"]["phase"] == "Bound"
+
+    await cluster.api.delete(f"{APPS}/statefulsets/store")
+
+    async def detached() -> bool:
+        return volume.node is None
+
+    await until(detached)
+    assert await cluster.api.get(f"{claims}/data-store-0") is not None
+
+    async def deleted() -> bool:
+        return not cluster.account.volumes
+
+    await cluster.api.delete(f"{claims}/data-store-0")
+    await until(deleted)
+
+
+async def test_a_volume_that_is_to_be_retained_outlives_its_claim(cluster: Running) -> None:
+    claims = f"{DEFAULT}/persistentvolumeclaims"
+    claim = {
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "kept"},
+        "spec": {
+            "storageClassName": "do-block-storage-retain",
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    await cluster.api.call("POST", claims, claim)
+
+    async def phase(expected: str) -> bool:
+        volumes = await cluster.api.items("/api/v1/persistentvolumes")
+        return [volume["status"]["phase"] for volume in volumes] == [expected]
+
+    await until(lambda: phase("Bound"))
+    await cluster.api.delete(f"{claims}/kept")
+    await until(lambda: phase("Released"))
+    assert len(cluster.account.volumes) == 1
+    [volume] = await cluster.api.items("/api/v1/persistentvolumes")
+    await cluster.api.delete(f"/api/v1/persistentvolumes/{volume['metadata']['name']}")
+    cluster.account.volumes.clear()
+
+
+async def test_a_claim_binds_to_the_volume_that_was_reserved_for_it(cluster: Running) -> None:
+    """As a recovery does it: the volume comes first, the claim of the StatefulSet later."""
+    volume = cluster.account.provide_volume(SPEC.id, "survivor", 5)
+    persistent = {
+        "kind": "PersistentVolume",
+        "metadata": {"name": "survivor"},
+        "spec": {
+            "capacity": {"storage": "5Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "do-block-storage",
+            "claimRef": {"namespace": "default", "name": "data-old-0"},
+            "csi": {"driver": "dobs.csi.digitalocean.com", "volumeHandle": volume.id},
+        },
+    }
+    await cluster.api.call("POST", "/api/v1/persistentvolumes", persistent)
+    await cluster.api.call("POST", f"{APPS}/statefulsets", stateful_set("old"))
+
+    async def attached() -> bool:
+        return volume.node is not None
+
+    await until(attached)
+    claim = await cluster.api.get(f"{DEFAULT}/persistentvolumeclaims/data-old-0") or {}
+    assert claim["spec"]["volumeName"] == "survivor"
+    assert list(cluster.account.volumes) == [volume.id], "no other volume was made for the claim"
+
+
 async def test_a_service_has_a_load_balancer_until_it_is_deleted(cluster: Running) -> None:
     body = {
         "apiVersion": "v1",

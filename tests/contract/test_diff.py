@@ -157,7 +157,7 @@ def test_other_repository_that_can_not_be_read_is_told_and_fails_only_if_its_sou
     code, [result] = diff(clone, "--stack", "dev", "--offline")
     assert (code, result["applications"]) == (0, [])
     [note] = result["notes"]
-    assert note.startswith("dev-root was not rendered")
+    assert note.startswith("platform-bootstrap was not rendered")
     assert "--credentials" in note
     commit(stack("next"))
     code, [result] = diff(clone, "--stack", "dev", "--offline")

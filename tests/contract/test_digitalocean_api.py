@@ -268,7 +268,7 @@ def test_deleting_a_cluster_keeps_its_load_balancers_and_volumes(do: Emulator) -
     balancer = do.in_server(
         lambda: do.account.add_load_balancer(cluster["id"], "ingress", "203.0.113.7")
     )
-    volume = do.in_server(lambda: do.account.add_volume(cluster["id"], "pvc-1", 10))
+    volume = do.in_server(lambda: do.account.provide_volume(cluster["id"], "pvc-1", 10))
     associated = do.pydo().kubernetes.list_associated_resources(cluster["id"])
     assert associated == {
         "load_balancers": [{"id": balancer.id, "name": "ingress"}],
@@ -291,8 +291,8 @@ def test_deleting_a_cluster_keeps_its_load_balancers_and_volumes(do: Emulator) -
 
 def test_a_cluster_can_be_deleted_with_selected_resources(do: Emulator) -> None:
     cluster = do.running_cluster()
-    kept = do.in_server(lambda: do.account.add_volume(cluster["id"], "kept", 1))
-    deleted = do.in_server(lambda: do.account.add_volume(cluster["id"], "deleted", 1))
+    kept = do.in_server(lambda: do.account.provide_volume(cluster["id"], "kept", 1))
+    deleted = do.in_server(lambda: do.account.provide_volume(cluster["id"], "deleted", 1))
     kubernetes = do.pydo().kubernetes
     response = kubernetes.destroy_associated_resources_selective(
         cluster["id"], body={"volumes": [deleted.id, "another"]}
@@ -307,8 +307,8 @@ def test_a_cluster_can_be_deleted_with_selected_resources(do: Emulator) -> None:
 
 def test_a_cluster_can_be_deleted_with_all_its_resources(do: Emulator) -> None:
     cluster, other = do.running_cluster(), do.running_cluster(name="other")
-    do.in_server(lambda: do.account.add_volume(cluster["id"], "own", 1))
-    do.in_server(lambda: do.account.add_volume(other["id"], "other", 1))
+    do.in_server(lambda: do.account.provide_volume(cluster["id"], "own", 1))
+    do.in_server(lambda: do.account.provide_volume(other["id"], "other", 1))
     do.pydo().kubernetes.destroy_associated_resources_dangerous(cluster["id"])
     do.until_deleted(cluster["id"])
     assert [volume["name"] for volume in do.pydo().volumes.list()["volumes"]] == ["other"]

@@ -56,7 +56,7 @@ def test_only_what_has_the_name_and_the_mark_of_the_rehearsal_is_deleted(
     }
     for name, tags in others.items():
         other = do.running_cluster(name=name, tags=tags)
-        do.in_server(partial(do.account.add_volume, other["id"], "kept", 1))
+        do.in_server(partial(do.account.provide_volume, other["id"], f"kept-{name}", 1))
     own = do.running_cluster(name=NAME, tags=[MARK])
     do.in_server(lambda: do.account.add_load_balancer(own["id"], "lb", "192.0.2.1"))
     rehearsed = Rehearsed(client, NAME)
@@ -80,7 +80,7 @@ def test_what_the_lost_cluster_has_made_is_left_and_told(
 ) -> None:
     monkeypatch.setattr(account, "_PATIENCE_SECONDS", 0.5)
     own = do.running_cluster(name=NAME, tags=[MARK])
-    volume = do.in_server(lambda: do.account.add_volume(own["id"], "data", 1))
+    volume = do.in_server(lambda: do.account.provide_volume(own["id"], "data", 1))
     do.pydo().kubernetes.delete_cluster(own["id"])
     until(lambda: names(do), lambda left: not left)
     with pytest.raises(LeftOver, match=rf"the volume data \({volume.id}\)"):

@@ -37,9 +37,11 @@ kind: PersistentVolumeClaim
 metadata: {name: demo, annotations: {argocd.argoproj.io/sync-wave: "-1"}}
 spec:
   accessModes: [ReadWriteOnce]
+  storageClassName: missing
   resources: {requests: {storage: 1Gi}}
 """
-"""A claim that stays unbound. The sync waits for it before it goes on to the next wave."""
+"""A claim that stays unbound, because its StorageClass does not exist. The sync waits for it before
+it goes on to the next wave."""
 
 
 @pytest.fixture(scope="module")

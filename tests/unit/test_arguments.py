@@ -96,7 +96,7 @@ ROOTS = (
         ControlPlaneFirewall,
         ("own_address", "own_address_unchecked"),
     ),
-    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark")),
+    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes")),
     Pair(
         model.Argocd,
         ArgoCdArgs,
@@ -107,7 +107,7 @@ ROOTS = (
             "cluster_id",
             "kube_context",
             "timeout",
-            "restart_for_webhook_secret",
+            "application_set_webhooks",
             "managed_by_git",
             "cluster_labels",
             "cluster_annotations",
@@ -205,6 +205,8 @@ def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -
         model.DigitalOcean,
         model.Vpc,
         model.AppOfApps,
+        model.Volumes,
+        model.Snapshots,
     }
 
 

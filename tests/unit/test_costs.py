@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from doks_gitops import account
-from doks_gitops.account import Prices
+from doks_gitops.account import Prices, Volume, VolumeSnapshot
 from doks_gitops.costs import bill
 from doks_gitops.costs.stacks import bills
 from doks_gitops.settings import SettingsError
@@ -194,3 +195,31 @@ def test_table_and_json_have_the_same_content(project: Path, bin_platform: BinPl
     assert last.endswith(" 261.00 to 405.00")
     assert estimate["notIncluded"][0] in table[-1]
     assert max(map(len, table[:-1])) <= 80
+
+
+def test_volumes_and_their_snapshots_cost_what_the_account_has_and_what_may_become_of_it() -> None:
+    tags = frozenset({"doks-gitops-owner:doks-gitops:dev:a"})
+    volumes = [Volume(str(size), "pvc", "nyc1", size, tags=tags) for size in (5, 20)]
+    taken = datetime(2026, 1, 31, tzinfo=UTC)
+    snapshots = [VolumeSnapshot("s", "s", "5", ("nyc1",), taken, size=Decimal("1.5"), tags=tags)]
+    volume_line, snapshot_line = bill.of_volumes(volumes, snapshots, keep=7)
+    assert volume_line.least == volume_line.most == Decimal("2.50")
+    assert (snapshot_line.least, snapshot_line.most) == (Decimal("0.09"), Decimal("10.50"))
+    assert bill.of_volumes([], [], None) == []
+
+
+def test_only_the_volumes_of_the_stack_are_on_its_bill(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def volume(id: str, stack: str) -> Volume:
+        mark = f"doks-gitops-owner:doks-gitops:{stack}:a"
+        return Volume(id, "pvc", "nyc1", 10, tags=frozenset({mark}))
+
+    volumes = (volume("1", "dev"), volume("2", "prod"))
+    monkeypatch.setattr(account.DigitalOceanClient, "volumes", lambda _: volumes)
+    monkeypatch.setattr(account.DigitalOceanClient, "snapshots", lambda _: ())
+    write(project, "dev", volumes={})
+    dev, staging, _ = bills(["dev", "staging"], project)
+    [line] = [line for line in dev.lines if line.what == "volumes"]
+    assert (line.details, line.least) == ("1, 10 GiB at 0.10 for a GiB", Decimal("1.00"))
+    assert "volumes" not in {line.what for line in staging.lines}

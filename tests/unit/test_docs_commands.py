@@ -2,7 +2,9 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -20,17 +22,19 @@ SECTIONS = {
 
 
 def options() -> dict[str, set[str]]:
-    """The long options of each command of `bin/platform`."""
+    """The long options of each command of `bin/platform`, with those of its own commands."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
-    return {
-        name: {
-            max(parameter.opts, key=len)
-            for parameter in command.params
-            if parameter.param_type_name == "option"
-        }
-        for name, command in group.commands.items()
-    }
+    return {name: set(options_of(command)) for name, command in group.commands.items()}
+
+
+def options_of(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            yield max(parameter.opts, key=len)
+    if isinstance(command, TyperGroup):
+        for inner in command.commands.values():
+            yield from options_of(inner)
 
 
 def test_every_command_has_a_section() -> None:

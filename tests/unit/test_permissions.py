@@ -26,7 +26,16 @@ def test_every_request_is_documented_with_the_scopes_that_it_needs() -> None:
 
 def test_the_scopes_of_each_use_are_those_of_its_requests() -> None:
     all_scopes = frozenset().union(*permissions.requests().values())
-    uses = ("preview", "up", "a registry", "a VPC", "isolated nodes", "costs", "rehearse")
+    clusters = (
+        "preview",
+        "up",
+        "a registry",
+        "a VPC",
+        "isolated nodes",
+        "costs",
+        "costs of volumes",
+    )
+    uses = (*clusters, "volumes", "snapshots", "record", "snapshot", "restore", "rehearse")
     assert all_scopes == permissions.scopes(*uses)
 
 

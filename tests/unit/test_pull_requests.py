@@ -140,6 +140,13 @@ def test_a_new_webhook_secret_restarts_what_reads_it_only_once(
     assert annotations(platform(monkeypatch, config=STACK)) == annotations(result)
 
 
+def test_the_controller_starts_when_it_can_read_the_secret_of_webhooks(result: Run) -> None:
+    [variable] = result.one("Release").inputs["values"]["applicationSet"]["extraEnv"]
+    reference = variable["valueFrom"]["secretKeyRef"]
+    # Not optional: the container waits for the key.
+    assert reference == {"name": "argocd-secret", "key": "server.secretkey"}
+
+
 def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run) -> None:
     project = spec(result, "AppProject", "project")
     assert project["sourceRepos"] == ["https://git.example.com/team/monorepo"]

@@ -1,6 +1,7 @@
 """The plan of a recovery depends on the state, the account and the cluster alone."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from doks_gitops.account import (
     Owner,
     RunningCluster,
     Version,
+    Volume,
+    VolumeSnapshot,
 )
 from doks_gitops.account.model import RunningPool
 from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
@@ -36,11 +39,15 @@ from doks_gitops.recovery.plan import (
     MarkCluster,
     Refused,
     RemoveDeleted,
+    RestoreSnapshot,
     WaitForCluster,
     left_alone,
     plan,
 )
 from doks_gitops.settings import Settings
+from doks_gitops.volumes import Claim, NotAssignable
+from doks_gitops.volumes.cluster import PersistentVolume
+from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
 
@@ -583,3 +590,128 @@ def test_a_running_cluster_that_does_not_answer_is_abandoned_only_with_consent()
     with pytest.raises(Refused) as refused:
         plan(replace(moved, settings=cleaned))
     assert "billed" not in str(refused.value)
+
+
+# Volumes
+
+VOLUME = "66666666-6666-4666-8666-666666666666"
+CLAIM = Claim("shop", "data-0")
+VOLUMES: dict[str, Any] = {"volumes": {"snapshots": {"keep": 3}}}
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def recorded_tags() -> frozenset[str]:
+    tag = claim_tag(VOLUME, CLAIM)
+    assert tag is not None
+    return frozenset({MARK, tag, storage_tag(Storage(fs_type="xfs")), f"k8s:{ID}"})
+
+
+def volume(**changes: Any) -> Volume:
+    fields = {"id": VOLUME, "name": "pvc-1", "region": "nyc1", "size": 5, "tags": recorded_tags()}
+    return Volume(**{**fields, **changes})
+
+
+def snapshot() -> VolumeSnapshot:
+    taken = NOON - timedelta(hours=5)
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags())
+
+
+def lost(**changes: Any) -> Observed:
+    """The cluster is gone, and the stack brings its volumes back."""
+    settings = parsed(cluster=CLUSTER, registry={"name": "team"}, **VOLUMES)
+    fields = {"settings": settings, "clusters": (), "cluster_state": None, "now": NOON}
+    return observed(**{**fields, **changes})
+
+
+def test_lost_cluster_gets_its_volumes_back_and_the_plan_says_which() -> None:
+    *_, deploy = plan(lost(volumes=(volume(),)))
+    assert deploy == Deploy({"volumes": {VOLUME: "shop/data-0"}})
+    assert str(deploy) == (
+        f"Deploy. Before Argo CD's first sync, the claim shop/data-0 gets the volume {VOLUME}."
+    )
+
+
+def test_stack_without_the_setting_leaves_its_volumes_alone() -> None:
+    *_, deploy = plan(lost(settings=stack(), volumes=(volume(droplets=(7,)),)))
+    assert deploy == Deploy()
+
+
+def test_recovery_goes_on_where_the_last_one_ended_before_anything_was_synced() -> None:
+    new = running(id=OTHER)
+    state = replace(STATE, cluster=OTHER, ids=frozenset({OTHER, POOL, VPC}))
+    fields = {
+        "clusters": (new,),
+        "state": state,
+        "volumes": (volume(),),
+        "cluster_state": ClusterState(),
+    }
+    *_, deploy = plan(lost(**fields))
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["volumes"] == {VOLUME: "shop/data-0"}
+    bound = PersistentVolume(
+        "pvc-1", VOLUME, CLAIM, bound=False, reclaim_policy="Retain", storage=Storage()
+    )
+    *_, deploy = plan(lost(**fields, persistent_volumes=(bound,)))
+    assert isinstance(deploy, Deploy)
+    assert deploy.adopt["volumes"] == {}
+    *_, deploy = plan(lost(**fields, synced=True))
+    assert isinstance(deploy, Deploy)
+    assert "volumes" not in deploy.adopt
+
+
+def test_volume_of_the_lost_cluster_that_was_never_recorded_is_refused() -> None:
+    young = volume(tags=frozenset({f"k8s:{ID}"}))
+    with pytest.raises(NotAssignable, match="after the last record"):
+        plan(lost(volumes=(young,)))
+    *_, deploy = plan(lost(volumes=(young,), consent=Consent(volumes={VOLUME: CLAIM})))
+    assert deploy == Deploy({"volumes": {VOLUME: "shop/data-0"}})
+    *_, deploy = plan(lost(volumes=(young,), consent=Consent(left_volumes=frozenset({VOLUME}))))
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
+    with pytest.raises(Refused) as refused:
+        plan(lost(snapshots=(snapshot(),)))
+    assert "daily (s), is 5 h 0 min old; what came after it would be lost" in refused.value.problem
+    assert (
+        f"--from-snapshots restores them; bin/platform recover --stack dev --leave-volume {VOLUME}"
+        in str(refused.value.fix)
+    )
+    *_, restore, deploy = plan(lost(snapshots=(snapshot(),), consent=Consent(snapshots=True)))
+    assert isinstance(restore, RestoreSnapshot)
+    assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "nyc1", "s")
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}
+    assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_plan_with_a_snapshot_is_the_same_a_minute_later() -> None:
+    consent = Consent(snapshots=True)
+    later = NOON + timedelta(minutes=1)
+    assert plan(lost(snapshots=(snapshot(),), consent=consent)) == plan(
+        lost(snapshots=(snapshot(),), consent=consent, now=later)
+    )
+
+
+def test_move_to_another_region_is_refused_while_the_volumes_are_in_the_old_one() -> None:
+    settings = parsed(cluster={**CLUSTER, "region": "sfo3"}, registry={"name": "team"}, **VOLUMES)
+    moved = lost(
+        settings=settings,
+        clusters=(running(),),
+        changes=MOVED,
+        consent=ABANDON,
+        volumes=(volume(droplets=(7,)),),
+    )
+    with pytest.raises(NotAssignable, match="is in the region nyc1, and the cluster in sfo3"):
+        plan(moved)
+    left = Consent(abandon_cluster=True, left_volumes=frozenset({VOLUME}))
+    *_, deploy = plan(replace(moved, consent=left))
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_cluster_that_the_deployment_replaces_keeps_its_volumes_until_then() -> None:
+    *_, deploy = plan(
+        lost(clusters=(running(),), changes=RESIZED, cluster_state=revisions(DEPLOYED), synced=True)
+    )
+    assert isinstance(deploy, Deploy)
+    assert "volumes" not in deploy.adopt

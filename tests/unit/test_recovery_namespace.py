@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from doks_gitops import http
-from doks_gitops.recovery.kubernetes import Cluster, Unreachable
+from doks_gitops.kubernetes import Unreachable
+from doks_gitops.recovery.kubernetes import Cluster
 
 NAMESPACE = "/api/v1/namespaces/argocd"
 APPLICATIONS = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications"

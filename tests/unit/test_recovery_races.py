@@ -12,7 +12,8 @@ import pytest
 
 from doks_gitops import account
 from doks_gitops.errors import PlatformError
-from doks_gitops.recovery import kubernetes, run
+from doks_gitops.kubernetes import Changed
+from doks_gitops.recovery import run
 from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.stack import Stack
@@ -136,7 +137,7 @@ class Api:
 
     def _compare(self, revision: HelmRevision) -> None:
         if self._world.revisions.get(revision.secret) != revision:
-            raise kubernetes.Changed(f"409 {revision.secret}", status=409)
+            raise Changed(f"409 {revision.secret}", status=409)
 
 
 def interrupted_upgrade() -> World:
@@ -178,7 +179,7 @@ def recover(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], None]:
         monkeypatch.setattr(run, "_connect", connect)
         monkeypatch.setattr(account, "read", read)
         monkeypatch.setattr(account, "replacing_changes", lambda *_: ())
-        monkeypatch.setattr(Recovery, "_settings", lambda _: parsed(cluster=CLUSTER))
+        monkeypatch.setattr(Stack, "settings", lambda _: parsed(cluster=CLUSTER))
         Recovery(Backend(world), lambda _: None).run()
 
     return recover

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import typer
@@ -235,3 +237,53 @@ def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
     imported = json.loads((pulumi.folder / "imported").read_text())
     assert imported == {"version": 3, "deployment": {"resources": [kept]}}
     assert pulumi.calls[-1] == UP
+
+
+def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster is gone, and with it one of its two volumes, of which there is a snapshot."""
+    kept, gone, new = (str(UUID(int=number)) for number in (1, 2, 3))
+    mark = "doks-gitops-owner:doks-gitops:dev:a"
+
+    def tags(volume: str, claim: str) -> frozenset[str]:
+        return frozenset({mark, f"doks-gitops-claim:{volume}:shop:{claim}"})
+
+    survivor = account.Volume(kept, "pvc-1", "nyc1", 5, tags=tags(kept, "kept"))
+    taken = datetime(2026, 1, 31, tzinfo=UTC)
+    snapshot = account.VolumeSnapshot("s", "daily", gone, ("nyc1",), taken, tags=tags(gone, "gone"))
+    tagged: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(account.DigitalOceanClient, "volumes", lambda _: (survivor,))
+    monkeypatch.setattr(account.DigitalOceanClient, "snapshots", lambda _: (snapshot,))
+    monkeypatch.setattr(
+        account.DigitalOceanClient,
+        "create_volume",
+        lambda _, name, region, snapshot, tags: account.Volume(new, name, region, 5),
+    )
+    monkeypatch.setattr(
+        account.DigitalOceanClient, "tag_volumes", lambda _, *args: tagged.append(args)
+    )
+    monkeypatch.setattr("doks_gitops.cli.recovery.record_after", lambda *_: None)
+    owner = {"output": {"team": "", "mark": mark}}
+    stash = {"type": "pulumi:index:Stash", "urn": "u", "id": "1", "outputs": owner}
+    state = json.dumps({"deployment": {"resources": [stash]}})
+    config = json.loads((pulumi.folder / "config").read_text())
+    config["doks-gitops:volumes"] = {"value": "{}", "secret": False}
+    (pulumi.folder / "config").write_text(json.dumps(config))
+    pulumi.script(
+        f"""case "$2 $3" in
+          config*) cat '{pulumi.folder}/config' ;;
+          'stack export') echo '{state}' ;;
+          up*) printenv DOKS_GITOPS_ADOPT >'{pulumi.folder}/adopt' ;;
+        esac"""
+    )
+    code, _, errors = bin_platform("recover", "--stack", "dev", "--yes")
+    assert code == 1
+    assert "Its newest snapshot, daily (s), is" in errors
+    assert not [call for call in pulumi.calls if " up " in call]
+    code, output, errors = bin_platform("recover", "--stack", "dev", "--yes", "--from-snapshots")
+    assert code == 0, errors
+    assert f"the claim shop/kept gets the volume {kept}" in output
+    assert tagged == [(f"doks-gitops-claim:{new}:shop:gone", [new])]
+    adopted = json.loads((pulumi.folder / "adopt").read_text())
+    assert adopted == {"volumes": {kept: "shop/kept", new: "shop/gone"}}

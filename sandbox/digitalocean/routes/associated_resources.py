@@ -1,19 +1,19 @@
-"""Load balancers and volumes of clusters, and the deletion of clusters together with them.
+"""Load balancers of clusters, and the deletion of clusters together with what they have made.
 
 docs.digitalocean.com/reference/api/reference/kubernetes (destroy_with_associated_resources),
-.../load-balancers, .../block-storage
+.../load-balancers
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from starlette.responses import JSONResponse, Response
 
 from sandbox.digitalocean.errors import not_found
-from sandbox.digitalocean.models import AccountData
+from sandbox.digitalocean.models import LoadBalancer, Volume, VolumeSnapshot
 from sandbox.digitalocean.operations import Body, Call, Operation
 from sandbox.digitalocean.routes.kubernetes import cluster_of, start_deletion
-from sandbox.digitalocean.views import load_balancer_view, volume_view
+from sandbox.digitalocean.state import AccountState
+from sandbox.digitalocean.views import load_balancer_view
 from sandbox.emulator import no_content
 
 
@@ -23,18 +23,23 @@ class Selection(Body):
     volume_snapshots: Sequence[str] = ()
 
 
-def _associated(data: AccountData, cluster_id: str) -> dict[str, list[dict[str, str]]]:
+def _associated(account: AccountState, cluster_id: str) -> dict[str, list[dict[str, str]]]:
+    data, volumes = account.data, account.associated_volumes(cluster_id)
+    balancers = [x for x in data.load_balancers.values() if x.cluster_id == cluster_id]
+    snapshots = [
+        snapshot
+        for snapshot in data.volume_snapshots.values()
+        if snapshot.resource_id in {volume.id for volume in volumes}
+    ]
+    kinds: dict[str, Sequence[LoadBalancer | Volume | VolumeSnapshot]] = {
+        "load_balancers": balancers,
+        "volumes": volumes,
+        "volume_snapshots": snapshots,
+    }
     return {
-        kind: [
-            {"id": resource.id, "name": resource.name}
-            for resource in resources
-            if resource.cluster_id == cluster_id
-        ]
-        for kind, resources in (
-            ("load_balancers", data.load_balancers.values()),
-            ("volumes", data.volumes.values()),
-        )
-    } | {"volume_snapshots": []}
+        kind: [{"id": resource.id, "name": resource.name} for resource in resources]
+        for kind, resources in kinds.items()
+    }
 
 
 def _ids(resources: list[dict[str, str]]) -> tuple[str, ...]:
@@ -43,22 +48,23 @@ def _ids(resources: list[dict[str, str]]) -> tuple[str, ...]:
 
 def _destroy(call: Call, selection: Selection) -> Response:
     cluster = cluster_of(call)
-    with call.account.changing() as data:
-        for load_balancer_id in selection.load_balancers:
-            del data.load_balancers[load_balancer_id]
-        for volume_id in selection.volumes:
-            del data.volumes[volume_id]
+    for load_balancer_id in selection.load_balancers:
+        call.account.remove_load_balancer(load_balancer_id)
+    for snapshot_id in selection.volume_snapshots:
+        call.account.remove_volume_snapshot(snapshot_id)
+    for volume_id in selection.volumes:
+        call.account.remove_volume(volume_id)
     start_deletion(call, cluster)
     return no_content()
 
 
 async def list_associated(call: Call) -> Response:
-    return JSONResponse(_associated(call.account.data, cluster_of(call).id))
+    return JSONResponse(_associated(call.account, cluster_of(call).id))
 
 
 async def destroy_selective(call: Call) -> Response:
     selection = await call.body(Selection)
-    associated = _associated(call.account.data, cluster_of(call).id)
+    associated = _associated(call.account, cluster_of(call).id)
     for kind, resources in associated.items():
         for unknown in set(getattr(selection, kind)) - set(_ids(resources)):
             raise not_found(f"{unknown} is not one of the {kind} of this cluster")
@@ -66,30 +72,21 @@ async def destroy_selective(call: Call) -> Response:
 
 
 async def destroy_dangerous(call: Call) -> Response:
-    associated = _associated(call.account.data, cluster_of(call).id)
+    associated = _associated(call.account, cluster_of(call).id)
     ids = {kind: _ids(resources) for kind, resources in associated.items()}
     return _destroy(call, Selection(**ids))
 
 
-def _operations(
-    kind: str, view: Callable[[Any], dict[str, Any]], scope: str
-) -> tuple[Operation, Operation]:
-    """The operations that list and delete resources of that kind."""
+async def list_load_balancers(call: Call) -> Response:
+    balancers = call.account.data.load_balancers.values()
+    return call.page("load_balancers", [load_balancer_view(balancer) for balancer in balancers])
 
-    async def list_all(call: Call) -> Response:
-        resources = getattr(call.account.data, kind).values()
-        return call.page(kind, [view(resource) for resource in resources])
 
-    async def delete(call: Call) -> Response:
-        with call.account.changing() as data:
-            if getattr(data, kind).pop(call.path["id"], None) is None:
-                raise not_found()
-        return no_content()
-
-    return (
-        Operation("GET", f"/{kind}", list_all, (f"{scope}:read",)),
-        Operation("DELETE", f"/{kind}/{{id}}", delete, (f"{scope}:delete",)),
-    )
+async def delete_load_balancer(call: Call) -> Response:
+    if call.path["id"] not in call.account.data.load_balancers:
+        raise not_found()
+    call.account.remove_load_balancer(call.path["id"])
+    return no_content()
 
 
 _DESTROY = "/kubernetes/clusters/{cluster_id}/destroy_with_associated_resources"
@@ -98,6 +95,6 @@ OPERATIONS = (
     Operation("GET", _DESTROY, list_associated, ("kubernetes:read",)),
     Operation("DELETE", f"{_DESTROY}/selective", destroy_selective, ("kubernetes:delete",)),
     Operation("DELETE", f"{_DESTROY}/dangerous", destroy_dangerous, ("kubernetes:delete",)),
-    *_operations("load_balancers", load_balancer_view, "load_balancer"),
-    *_operations("volumes", volume_view, "block_storage"),
+    Operation("GET", "/load_balancers", list_load_balancers, ("load_balancer:read",)),
+    Operation("DELETE", "/load_balancers/{id}", delete_load_balancer, ("load_balancer:delete",)),
 )

@@ -1,0 +1,25 @@
+"""Volumes of claims, which outlive the cluster that has made them.
+
+Which volume was whose claim is known to the cluster's API alone, and lost with it. So it is kept in
+tags on the volume itself (`tags`), and no third place has to outlive cluster, state and repository.
+From there the claims of a new cluster get their volumes back before Argo CD's first sync.
+"""
+
+from doks_gitops.volumes.assignment import NotAssignable, Wishes, assign
+from doks_gitops.volumes.bring_back import bring_back
+from doks_gitops.volumes.cluster import Cluster
+from doks_gitops.volumes.record import Recorded, record
+from doks_gitops.volumes.snapshots import restored
+from doks_gitops.volumes.tags import Claim
+
+__all__ = [
+    "Claim",
+    "Cluster",
+    "NotAssignable",
+    "Recorded",
+    "Wishes",
+    "assign",
+    "bring_back",
+    "record",
+    "restored",
+]

@@ -1,0 +1,188 @@
+"""Which volume a claim gets in a new cluster, as a pure function of the account."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from doks_gitops.account import Volume, VolumeSnapshot
+from doks_gitops.account.marks import mark_in, same_stack
+from doks_gitops.errors import PlatformError
+from doks_gitops.volumes.tags import Claim, claims_in, clusters_in
+
+
+class NotAssignable(PlatformError):
+    """A volume can't be brought back without a decision of the user."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user has decided."""
+
+    claims: Mapping[str, Claim] = field(default_factory=dict)
+    """Claims by the IDs of the volumes that they get."""
+    left: frozenset[str] = frozenset()
+    """IDs of volumes, of snapshots, or of the volumes of snapshots that are not brought back."""
+    snapshots: bool = False
+    """Restore the newest snapshot of a volume that is gone."""
+    former_states: bool = False
+    """Take the volumes of any state of the stack: its own is new."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What the account and the new cluster have."""
+
+    volumes: Collection[Volume]
+    region: str
+    """The new cluster's."""
+    mark: str
+    """The mark of the stack's state."""
+    snapshots: Collection[VolumeSnapshot] = ()
+    clusters: frozenset[str] = frozenset()
+    """IDs of the account's other clusters."""
+    lost: str | None = None
+    """ID of the cluster that is gone, if it is known."""
+    bound: frozenset[str] = frozenset()
+    """IDs of the volumes that the cluster has already."""
+    bound_claims: frozenset[Claim] = frozenset()
+    """The claims of these."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The volume of each claim, and the snapshot of each claim whose volume is gone."""
+
+    volumes: Mapping[Claim, Volume] = field(default_factory=dict)
+    snapshots: Mapping[Claim, VolumeSnapshot] = field(default_factory=dict)
+
+
+def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
+    """The volumes and snapshots that the recorded claims get. Raises `NotAssignable` with
+    everything that has to be decided first. Others' volumes are passed over."""
+    if not any(volume.tags for volume in holdings.volumes) and any(
+        volume.name.startswith("pvc-") for volume in holdings.volumes
+    ):
+        raise NotAssignable(
+            "None of the account's volumes has a tag, although DigitalOcean tags those of clusters:"
+            " the token may lack the scope tag:read. Nothing was changed.",
+            "add the scope tag:read to the token: docs/permissions.md",
+        )
+    problems: list[tuple[str, str]] = []
+    candidates: defaultdict[Claim, list[Volume]] = defaultdict(list)
+    for volume in sorted(holdings.volumes, key=lambda volume: volume.id):
+        if volume.id in wishes.left | holdings.bound:
+            continue
+        claim, reason = _claim_of(volume, holdings, wishes)
+        if claim is None and reason is None:
+            continue
+        reason = reason or _unusable(volume, holdings)
+        if reason is not None:
+            problems.append((f"The volume {_name(volume)} {reason}.", volume.id))
+        elif claim is not None and claim not in holdings.bound_claims:
+            candidates[claim].append(volume)
+    for unknown in sorted(wishes.claims.keys() - {volume.id for volume in holdings.volumes}):
+        problems.append((f"The account has no volume {unknown}.", unknown))
+    volumes: dict[Claim, Volume] = {}
+    for claim, own in sorted(candidates.items()):
+        # An explicit word outweighs what was recorded.
+        chosen = [volume for volume in own if volume.id in wishes.claims] or own
+        if len(chosen) > 1:
+            names = " and ".join(_name(volume) for volume in chosen)
+            problems.append((f"The claim {claim} had several volumes: {names}.", chosen[0].id))
+        volumes[claim] = chosen[0]
+    snapshots = dict(_snapshots(holdings, wishes, volumes.keys()))
+    for claim, snapshot in snapshots.items():
+        if holdings.region not in snapshot.regions:
+            problems.append(
+                (
+                    f"The volume of the claim {claim} is gone, and its snapshot {snapshot.name} is"
+                    f" in {', '.join(snapshot.regions)}, not in {holdings.region}.",
+                    snapshot.volume,
+                )
+            )
+    if problems:
+        texts, ids = zip(*problems, strict=True)
+        leave = " ".join(f"--leave-volume {volume_id}" for volume_id in dict.fromkeys(ids))
+        raise NotAssignable(
+            "\n".join(texts),
+            f"decide for each of them: bin/platform recover --stack {stack} --volume"
+            f" VOLUME=NAMESPACE/CLAIM gives it to a claim; bin/platform recover --stack {stack}"
+            f" {leave} leaves it in the account as it is",
+        )
+    return Assignment(volumes, snapshots)
+
+
+def _claim_of(
+    volume: Volume, holdings: Holdings, wishes: Wishes
+) -> tuple[Claim | None, str | None]:
+    """The claim that the volume is for, or what is wrong with it; neither if it is not the
+    stack's."""
+    mark = mark_in(volume.tags)
+    if (claim := wishes.claims.get(volume.id)) is not None:
+        if mark is not None and not same_stack(mark, holdings.mark):
+            return None, f"belongs to another owner: {mark}"
+        return claim, None
+    if mark is None and holdings.lost is not None and holdings.lost in clusters_in(volume.tags):
+        return (
+            None,
+            f"was made by the lost cluster after the last record of the claims ({_size(volume)})",
+        )
+    if not _is_own(mark, holdings, wishes):
+        if mark is not None and same_stack(mark, holdings.mark) and claims_in(volume.tags):
+            return None, f"was recorded by another state of the stack, {mark}: --new-state takes it"
+        return None, None
+    match claims_in(volume.tags):
+        case []:
+            # Its claim has got another volume since.
+            return None, None
+        case [(recorded, claim)] if recorded == volume.id:
+            return claim, None
+        case [(recorded, claim)]:
+            return None, f"was created anew: the one of the claim {claim} was {recorded}"
+        case claims:
+            names = " and ".join(str(claim) for _, claim in claims)
+            return None, f"is recorded for several claims: {names}"
+
+
+def _unusable(volume: Volume, holdings: Holdings) -> str | None:
+    """Why the new cluster can't use the volume."""
+    if volume.region != holdings.region:
+        return f"is in the region {volume.region}, and the cluster in {holdings.region}"
+    if others := sorted(clusters_in(volume.tags) & holdings.clusters):
+        return f"is used by another cluster: {', '.join(others)}"
+    if volume.droplets:
+        return f"is still attached to the Droplet {', '.join(map(str, volume.droplets))}"
+    return None
+
+
+def _snapshots(
+    holdings: Holdings, wishes: Wishes, claims: Collection[Claim]
+) -> Iterator[tuple[Claim, VolumeSnapshot]]:
+    """The newest snapshot of each recorded claim that has no volume any more."""
+    existing = {volume.id for volume in holdings.volumes} | wishes.left
+    known = {*claims, *holdings.bound_claims}
+    for snapshot in sorted(holdings.snapshots, key=lambda snapshot: snapshot.created, reverse=True):
+        if snapshot.volume in existing or snapshot.id in wishes.left:
+            continue
+        if _is_own(mark_in(snapshot.tags), holdings, wishes):
+            for _, claim in claims_in(snapshot.tags):
+                if claim not in known:
+                    known.add(claim)
+                    yield claim, snapshot
+
+
+def _is_own(mark: str | None, holdings: Holdings, wishes: Wishes) -> bool:
+    if mark is None:
+        return False
+    own = holdings.mark.lower()
+    return mark == own or (wishes.former_states and same_stack(mark, own))
+
+
+def _name(volume: Volume) -> str:
+    return f"{volume.name} ({volume.id})"
+
+
+def _size(volume: Volume) -> str:
+    return f"{volume.size} GiB"

@@ -1,0 +1,98 @@
+"""Brings the volumes back into a new cluster, in the program's own run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import pulumi
+
+from doks_gitops.account import Account, AccountError, DigitalOceanClient, Volume
+from doks_gitops.kubernetes import Unreachable
+from doks_gitops.settings import Settings
+from doks_gitops.volumes import cluster as volumes_cluster
+from doks_gitops.volumes.assignment import Holdings, NotAssignable, Wishes, assign
+from doks_gitops.volumes.tags import Claim
+
+DETACH_SECONDS = 120
+"""How long the Droplets of a deleted cluster may keep their volumes."""
+_PAUSE_SECONDS = 2
+
+
+def bring_back(
+    settings: Settings,
+    account: Account,
+    cluster_id: pulumi.Output[str],
+    kubeconfig: pulumi.Output[str],
+    registry_endpoint: pulumi.Output[str],
+) -> pulumi.Output[str]:
+    """Returns `registry_endpoint`, resolved after the claims of a new cluster have their volumes.
+
+    New is a cluster in which Argo CD has no Application yet: what waits for the returned endpoint,
+    as Argo CD does, syncs nothing before. Only for a stack with `volumes`. The volumes are those
+    that `bin/platform recover` has planned (`adopt.volumes`), or without a plan all that are
+    recorded for the stack; then the endpoint raises `AccountError` if something has to be decided.
+    Needs the scopes `block_storage:read` and `tag:read`, without a plan also `snapshot:read`.
+    """
+    if settings.volumes is None or pulumi.runtime.is_dry_run():
+        return registry_endpoint
+
+    def reserve(values: list[str]) -> str:
+        endpoint, own_id, config = values
+        token = settings.digitalocean.kubernetes_token.get_secret_value()
+        try:
+            with volumes_cluster.of_kubeconfig(config, token) as cluster:
+                if not cluster.has_applications():
+                    for claim, volume in _assigned(settings, account, own_id, cluster).items():
+                        cluster.reserve(volume, claim)
+                        pulumi.log.info(f"The claim {claim} gets the volume {volume.name}.")
+        except (NotAssignable, Unreachable) as error:
+            raise AccountError(error.problem, error.fix) from None
+        return endpoint
+
+    # The kubeconfig makes it a secret.
+    return pulumi.Output.unsecret(
+        pulumi.Output.all(registry_endpoint, cluster_id, kubeconfig).apply(reserve)
+    )
+
+
+def _assigned(
+    settings: Settings, account: Account, own_id: str, cluster: volumes_cluster.Cluster
+) -> Mapping[Claim, Volume]:
+    token = settings.digitalocean.token.get_secret_value()
+    with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+        if settings.adopt is not None and settings.adopt.volumes is not None:
+            planned, existing = settings.adopt.volumes, {x.id: x for x in client.volumes()}
+            if missing := sorted(planned.keys() - existing.keys()):
+                raise AccountError(
+                    f"The account has no volume {' and '.join(missing)} any more.",
+                    f"bin/platform recover --stack {settings.stack}",
+                )
+            return {Claim.parse(claim): existing[id] for id, claim in planned.items()}
+        persistent = cluster.persistent_volumes()
+        snapshots, deadline = client.snapshots(), time.monotonic() + DETACH_SECONDS
+        while True:
+            holdings = Holdings(
+                client.volumes(),
+                settings.cluster.region,
+                account.mark,
+                snapshots,
+                # Of those that were read before this run, one may be the cluster that it replaces.
+                frozenset(known.id for known in client.clusters()) - {own_id},
+                bound=frozenset(volume.volume for volume in persistent),
+                bound_claims=frozenset(volume.claim for volume in persistent if volume.claim),
+            )
+            attached = any(
+                volume.droplets and account.mark in volume.tags for volume in holdings.volumes
+            )
+            if not attached or time.monotonic() > deadline:
+                break
+            time.sleep(_PAUSE_SECONDS)
+    assignment = assign(holdings, Wishes(), settings.stack)
+    if assignment.snapshots:
+        gone = ", ".join(map(str, assignment.snapshots))
+        raise AccountError(
+            f"The volumes of these claims are gone, but they have snapshots: {gone}.",
+            f"bin/platform recover --stack {settings.stack}",
+        )
+    return assignment.volumes

@@ -1,0 +1,71 @@
+"""The recorded volumes of a stack and their snapshots, in the account alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from doks_gitops.settings.model import Snapshots
+from doks_gitops.volumes.snapshots import age_of, due, surplus
+from doks_gitops.volumes.stacks import StackVolumes
+from doks_gitops.volumes.tags import claims_in, recorded
+
+
+def listing(stack: StackVolumes) -> list[dict[str, Any]]:
+    """One row for each recorded volume and for each volume that only has snapshots left."""
+    snapshots = [x for x in stack.client.snapshots() if stack.owns(x)]
+    volumes = {x.id: x for x in stack.client.volumes() if stack.owns(x)}
+    gone = {x.volume: x for x in snapshots if x.volume not in volumes}
+    now, rows = datetime.now(UTC), []
+    for id in sorted({*volumes, *gone}):
+        own = sorted((x for x in snapshots if x.volume == id), key=lambda x: x.created)
+        volume = volumes.get(id)
+        tags = volume.tags if volume else gone[id].tags
+        rows.append(
+            {
+                "stack": stack.stack,
+                "claim": ", ".join(str(claim) for _, claim in claims_in(tags)),
+                "volume": id,
+                "gibibytes": volume.size if volume else None,
+                "region": volume.region if volume else ", ".join(gone[id].regions),
+                "state": "gone" if volume is None else "attached" if volume.droplets else "free",
+                "snapshots": [
+                    {"id": x.id, "name": x.name, "age": age_of(x.created, now)} for x in own
+                ],
+            }
+        )
+    return rows
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows for a terminal."""
+    lines = []
+    for row in rows:
+        size = f"{row['gibibytes']} GiB, " if row["gibibytes"] else ""
+        claim = row["claim"] or "no claim"
+        lines.append(
+            f"{row['stack']}  {claim}  {row['volume']}  {size}{row['region']}, {row['state']}"
+        )
+        lines += [f"    {x['id']}  {x['name']}, {x['age']} old" for x in row["snapshots"]]
+    return "\n".join(lines) or "No volumes are recorded."
+
+
+def take(stack: StackVolumes, settings: Snapshots, *, at_once: bool = False) -> Iterator[str]:
+    """Take the snapshots that are due (`at_once`: of all volumes), then delete those beyond the
+    number; yields what was done. Raises `AccountError`.
+
+    Needs the scopes `block_storage:read`, `snapshot:read`, `block_storage_snapshot:create`,
+    `block_storage_snapshot:delete`, `tag:read` and `tag:create`.
+    """
+    client, now = stack.client, datetime.now(UTC)
+    volumes = [x for x in client.volumes() if stack.owns(x) and claims_in(x.tags)]
+    snapshots = [x for x in client.snapshots() if stack.owns(x)]
+    for volume in volumes if at_once else due(volumes, snapshots, settings.every_hours, now):
+        name = f"{volume.name}-{now:%Y%m%d-%H%M%S}"
+        snapshots.append(client.create_snapshot(volume.id, name, recorded(volume.tags)))
+        claims = ", ".join(str(claim) for _, claim in claims_in(volume.tags))
+        yield f"{claims}: snapshot {name}"
+    for snapshot in surplus(volumes, snapshots, settings.keep):
+        client.delete_snapshot(snapshot.id)
+        yield f"deleted the snapshot {snapshot.name}"

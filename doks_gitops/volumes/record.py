@@ -1,0 +1,103 @@
+"""Records in the account whose claim each volume of a cluster is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from doks_gitops.account import DigitalOceanClient, Volume
+from doks_gitops.account.marks import mark_in, same_stack
+from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
+from doks_gitops.volumes.tags import (
+    CLAIM,
+    Claim,
+    claim_tag,
+    claims_in,
+    recorded,
+    storage_tag,
+)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a record has found and changed."""
+
+    claims: dict[Claim, Volume]
+    """The volumes that are recorded now."""
+    changed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What could not be recorded."""
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """The tags of one volume to add and to remove."""
+
+    added: frozenset[str]
+    removed: frozenset[str]
+
+
+def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: bool) -> Recorded:
+    """Tag the volume of each bound claim with the claim, its storage and the owner's `mark`.
+
+    With `retain`, the volumes outlive their claims from now on. A volume whose claim is gone keeps
+    the tags that it has. Needs the scopes `block_storage:read`, `tag:read` and `tag:create`, and
+    `tag:delete` if a tag is wrong by now. Raises `AccountError` and `Unreachable`.
+    """
+    persistent = [volume for volume in cluster.persistent_volumes() if volume.bound]
+    existing = {volume.id: volume for volume in client.volumes()}
+    claims: dict[Claim, Volume] = {}
+    changed: list[str] = []
+    problems: list[str] = []
+    added: defaultdict[str, list[str]] = defaultdict(list)
+    removed: defaultdict[str, list[str]] = defaultdict(list)
+    for bound in persistent:
+        assert bound.claim is not None
+        if retain and bound.reclaim_policy != RETAIN:
+            cluster.retain(bound)
+            changed.append(f"The volume of the claim {bound.claim} outlives the claim from now on.")
+        tags = _tags_of(bound, existing.get(bound.volume), mark.lower())
+        if isinstance(tags, str):
+            problems.append(f"The claim {bound.claim} is not recorded: {tags}.")
+            continue
+        claims[bound.claim] = existing[bound.volume]
+        for tag in tags.added:
+            added[tag].append(bound.volume)
+        for tag in tags.removed:
+            removed[tag].append(bound.volume)
+        if tags.added or tags.removed:
+            changed.append(f"The volume {bound.volume} is recorded for the claim {bound.claim}.")
+    for former in existing.values():
+        if former.id in {volume.volume for volume in persistent} or not _is_of(mark, former):
+            continue
+        for _, claim in claims_in(former.tags):
+            former_tag = claim_tag(former.id, claim)
+            if claim in claims and former_tag is not None and former_tag in former.tags:
+                removed[former_tag].append(former.id)
+                changed.append(f"The volume {former.id} is the claim {claim}'s no longer.")
+    for tag, volumes in removed.items():
+        client.untag_volumes(tag, volumes)
+    # The claims last: a volume with a claim has all its tags.
+    for tag in sorted(added, key=lambda tag: tag.startswith(CLAIM)):
+        client.tag_volumes(tag, added[tag])
+    return Recorded(claims, tuple(changed), tuple(problems))
+
+
+def _tags_of(bound: PersistentVolume, volume: Volume | None, mark: str) -> _Tags | str:
+    """The tags to add and to remove, or why the volume can't be tagged."""
+    assert bound.claim is not None
+    if volume is None:
+        return f"the account has no volume {bound.volume}"
+    claim = claim_tag(volume.id, bound.claim)
+    if claim is None:
+        return f"a tag would be too long for its name; its volume is {volume.id}"
+    if (owner := mark_in(volume.tags)) is not None and not _is_of(mark, volume):
+        return f"its volume {volume.id} belongs to another owner: {owner}"
+    wanted = frozenset({mark, claim, storage_tag(bound.storage)})
+    return _Tags(wanted - volume.tags, recorded(volume.tags) - wanted)
+
+
+def _is_of(mark: str, volume: Volume) -> bool:
+    """Whether a state of the mark's stack owns the volume."""
+    owner = mark_in(volume.tags) or ""
+    return same_stack(owner, mark)

@@ -1,0 +1,77 @@
+"""Snapshots of the volumes: which are due, which are too many, and volumes made from one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from doks_gitops.account import DigitalOceanClient, Volume, VolumeSnapshot
+from doks_gitops.volumes.tags import CLAIM, Claim, claim_tag
+
+TOLERANCE = timedelta(minutes=10)
+"""How much earlier than due a snapshot may be taken: a workflow does not start to the minute."""
+
+
+def due(
+    volumes: Collection[Volume], snapshots: Collection[VolumeSnapshot], hours: int, now: datetime
+) -> list[Volume]:
+    """The volumes whose newest recorded snapshot is at least that many hours old."""
+    newest: dict[str, datetime] = {}
+    for snapshot in filter(is_recorded, snapshots):
+        newest[snapshot.volume] = max(
+            snapshot.created, newest.get(snapshot.volume, snapshot.created)
+        )
+    latest = now - timedelta(hours=hours) + TOLERANCE
+    return [x for x in volumes if x.id not in newest or newest[x.id] <= latest]
+
+
+def surplus(
+    volumes: Collection[Volume], snapshots: Collection[VolumeSnapshot], keep: int
+) -> list[VolumeSnapshot]:
+    """The recorded snapshots beyond the `keep` newest ones of each volume that still exists. Those
+    that somebody has taken by hand are not counted, and neither are those of a volume that is gone:
+    they are all that is left of it."""
+    of_volume: defaultdict[str, list[VolumeSnapshot]] = defaultdict(list)
+    existing = {volume.id for volume in volumes}
+    for snapshot in filter(is_recorded, snapshots):
+        if snapshot.volume in existing:
+            of_volume[snapshot.volume].append(snapshot)
+    return [
+        old
+        for group in of_volume.values()
+        for old in sorted(group, key=lambda snapshot: snapshot.created, reverse=True)[keep:]
+    ]
+
+
+def is_recorded(snapshot: VolumeSnapshot) -> bool:
+    """Whether it has the tags that `bin/platform volumes snapshot` gives."""
+    return any(tag.startswith(CLAIM) for tag in snapshot.tags)
+
+
+def restored(
+    client: DigitalOceanClient,
+    snapshot: VolumeSnapshot,
+    claim: Claim,
+    region: str,
+    tags: Sequence[str],
+) -> Volume:
+    """Create a volume from the snapshot, and record that it is the claim's. Raises `AccountError`.
+
+    If the second step fails, the volume is one of the stack without a claim, of which the next run
+    says so.
+    """
+    volume = client.create_volume(f"pvc-{uuid4()}", region, snapshot, tags)
+    if (tag := claim_tag(volume.id, claim)) is not None:
+        client.tag_volumes(tag, [volume.id])
+    return volume
+
+
+def age_of(created: datetime, now: datetime) -> str:
+    """The age in its two largest units, such as `5 h 3 min`."""
+    minutes = max(0, int((now - created).total_seconds() // 60))
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {rest} min" if hours else f"{rest} min"

@@ -1,0 +1,116 @@
+"""The cluster and the account of a stack, for the commands about its volumes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from doks_gitops import kubernetes
+from doks_gitops.account import DigitalOceanClient, RunningCluster, Volume, VolumeSnapshot
+from doks_gitops.account.marks import beginning, mark_in, same_stack
+from doks_gitops.errors import PlatformError
+from doks_gitops.settings import Settings, stackfile
+from doks_gitops.settings.errors import stack_file
+from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
+from doks_gitops.settings.model import NAMESPACE, Cluster, Volumes
+from doks_gitops.settings.offline import sections
+from doks_gitops.volumes import cluster as volumes_cluster
+from doks_gitops.volumes.record import Recorded, record
+
+
+class VolumesError(PlatformError):
+    """The volumes of a stack can't be read or changed."""
+
+
+@dataclass(frozen=True)
+class StackVolumes:
+    """The volumes of one stack, whose cluster may be gone."""
+
+    stack: str
+    cluster: Cluster
+    settings: Volumes
+    client: DigitalOceanClient
+    cluster_token: str
+
+    def owns(self, resource: Volume | VolumeSnapshot) -> bool:
+        """Whether a state of this stack has recorded it."""
+        return self._is_own(mark_in(resource.tags))
+
+    def running(self) -> RunningCluster:
+        """The stack's cluster. Raises `VolumesError`."""
+        clusters = [x for x in self.client.clusters() if self._is_own(x.mark)]
+        if len(clusters) == 1 and clusters[0].endpoint:
+            return clusters[0]
+        ids = " and ".join(cluster.id for cluster in clusters)
+        raise VolumesError(
+            f"The account has {f'the clusters {ids}' if ids else 'no cluster'} with a tag of the"
+            f" stack {self.stack}, and it takes one that runs. Nothing was changed.",
+            f"bin/platform recover --stack {self.stack}",
+        )
+
+    def _is_own(self, mark: str | None) -> bool:
+        own = beginning(NAMESPACE, self.stack)
+        return mark is not None and same_stack(mark, own)
+
+    @contextmanager
+    def opened(self, running: RunningCluster) -> Iterator[volumes_cluster.Cluster]:
+        """The API of the stack's cluster."""
+        authority = self.client.certificate_authority(running.id)
+        with kubernetes.connect(
+            volumes_cluster.Cluster, running.endpoint, authority, self.cluster_token
+        ) as cluster:
+            yield cluster
+
+    def record(self) -> Recorded:
+        """Record the claims of the running cluster."""
+        running = self.running()
+        assert running.mark is not None
+        with self.opened(running) as cluster:
+            return record(self.client, cluster, running.mark, retain=self.cluster.protect)
+
+
+def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:
+    """The sections `cluster` and `volumes` of the stack file. Raises `PlatformError`."""
+    path = folder / stack_file(stack)
+    try:
+        text = stackfile.read(path)
+    except (OSError, ValueError) as error:
+        raise VolumesError(
+            f"{path} can't be read: {error}.", "Run this in the project's folder, or with -C FOLDER"
+        ) from None
+    result = sections(stack, text, {"cluster": Cluster}, optional={"volumes": Volumes})
+    return result["cluster"], result["volumes"]
+
+
+@contextmanager
+def of_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
+    """The volumes of a stack, with the tokens of the environment, so that no state and no
+    passphrase is needed. None if the stack file has no `volumes`. Raises `PlatformError`."""
+    name = stack.rpartition("/")[2]
+    cluster, settings = volumes_section(name, folder)
+    if settings is None:
+        yield None
+        return
+    tokens = (
+        os.environ[name]
+        for key in ("clusterToken", "token")
+        for name in ENVIRONMENT_VARIABLES[key]
+        if os.environ.get(name)
+    )
+    with DigitalOceanClient.from_environment() as client:
+        yield StackVolumes(name, cluster, settings, client, next(tokens))
+
+
+@contextmanager
+def of_settings(settings: Settings) -> Iterator[StackVolumes | None]:
+    """As `of_environment`, with the tokens of the stack."""
+    if settings.volumes is None:
+        yield None
+        return
+    account = settings.digitalocean
+    with DigitalOceanClient(account.token.get_secret_value(), account.api_endpoint) as client:
+        token = account.kubernetes_token.get_secret_value()
+        yield StackVolumes(settings.stack, settings.cluster, settings.volumes, client, token)

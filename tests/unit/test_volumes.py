@@ -1,0 +1,246 @@
+"""Whose claim a volume is, and which volume a claim gets in a new cluster."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from doks_gitops.account import Volume, VolumeSnapshot
+from doks_gitops.volumes import Claim, NotAssignable, Wishes, assign
+from doks_gitops.volumes.assignment import Holdings
+from doks_gitops.volumes.snapshots import age_of, due, surplus
+from doks_gitops.volumes.tags import (
+    Storage,
+    claim_tag,
+    claims_in,
+    clusters_in,
+    recorded,
+    storage_in,
+    storage_tag,
+)
+
+ID, OTHER_ID = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+MARK = "doks-gitops-owner:doks-gitops:dev:a"
+FORMER_MARK = "doks-gitops-owner:doks-gitops:dev:b"
+FOREIGN_MARK = "doks-gitops-owner:doks-gitops:prod:a"
+CLAIM = Claim("shop", "data-postgres-0")
+LOST, RUNNING = "id-of-the-lost-cluster", "id-of-another-cluster"
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def tags(volume: str = ID, claim: Claim = CLAIM, mark: str = MARK) -> frozenset[str]:
+    tag = claim_tag(volume, claim)
+    assert tag is not None
+    return frozenset({mark, tag, storage_tag(Storage()), f"k8s:{LOST}"})
+
+
+def volume(id: str = ID, **changes: Any) -> Volume:
+    return Volume(**{"id": id, "name": f"pvc-{id}", "region": "nyc1", "size": 5,
+                     "tags": tags(id), **changes})  # fmt: skip
+
+
+def snapshot(id: str = "s", hours: int = 5, **changes: Any) -> VolumeSnapshot:
+    return VolumeSnapshot(**{
+        "id": id, "name": f"name-of-{id}", "volume": ID, "regions": ("nyc1",),
+        "created": NOON - timedelta(hours=hours), "tags": tags(), **changes,
+    })  # fmt: skip
+
+
+def holdings(*volumes: Volume, **changes: Any) -> Holdings:
+    return Holdings(**{"volumes": volumes, "region": "nyc1", "mark": MARK, "lost": LOST,
+                       "clusters": frozenset({RUNNING}), **changes})  # fmt: skip
+
+
+# Tags
+
+
+@pytest.mark.parametrize("claim", [CLAIM, Claim("shop", "a.b-c.d"), Claim("n" * 63, "c" * 100)])
+def test_claim_is_read_back_from_the_tag_of_its_volume(claim: Claim) -> None:
+    tag = claim_tag(ID, claim)
+    assert tag is not None
+    assert set(tag) <= set("abcdefghijklmnopqrstuvwxyz0123456789:-_")
+    assert claims_in({tag, "team:shop", f"k8s:{LOST}"}) == [(ID, claim)]
+
+
+def test_claim_whose_name_does_not_fit_into_a_tag_has_none() -> None:
+    assert claim_tag(ID, Claim("n" * 63, "c" * 253)) is None
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [Storage(), Storage("fast.example.com", "xfs", "Block", "ReadWriteOncePod"), Storage("")],
+)
+def test_storage_is_read_back_from_its_tag(storage: Storage) -> None:
+    assert storage_in({storage_tag(storage)}) == storage
+
+
+def test_untagged_volume_is_mounted_as_the_default_class_does() -> None:
+    assert storage_in(()) == Storage("do-block-storage", "ext4", "Filesystem", "ReadWriteOnce")
+
+
+def test_only_the_programs_own_tags_are_recorded_ones() -> None:
+    assert recorded(tags() | {"team:shop"}) == tags() - {f"k8s:{LOST}"}
+    assert clusters_in(tags()) == {LOST}
+
+
+@pytest.mark.parametrize("text", ["shop", "shop/", "/data", "Shop/data", "shop/da_ta", "a/b/c"])
+def test_text_that_names_no_claim_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="NAMESPACE/CLAIM"):
+        Claim.parse(text)
+
+
+# Assignment
+
+
+def test_claim_gets_the_volume_that_was_recorded_for_it() -> None:
+    other = volume(OTHER_ID, tags=tags(OTHER_ID, Claim("shop", "other")))
+    assignment = assign(holdings(volume(), other), Wishes(), "dev")
+    assert assignment.volumes == {CLAIM: volume(), Claim("shop", "other"): other}
+    assert assignment.snapshots == {}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        volume(tags=frozenset({"team:shop"})),
+        volume(tags=tags(mark=FOREIGN_MARK)),
+        volume(tags=frozenset({MARK})),
+    ],
+    ids=["unmarked", "of another stack", "of no claim any more"],
+)
+def test_what_the_stack_has_not_recorded_is_passed_over(foreign: Volume) -> None:
+    assert assign(holdings(foreign), Wishes(), "dev").volumes == {}
+
+
+def test_new_state_takes_the_volumes_of_the_former_one_but_of_no_other_stack() -> None:
+    wishes = Wishes(former_states=True)
+    former, foreign = volume(tags=tags(mark=FORMER_MARK)), volume(tags=tags(mark=FOREIGN_MARK))
+    assert assign(holdings(former), wishes, "dev").volumes == {CLAIM: former}
+    assert assign(holdings(foreign), wishes, "dev").volumes == {}
+
+
+UNUSABLE = {
+    "was recorded by another state of the stack": [volume(tags=tags(mark=FORMER_MARK))],
+    "is still attached to the Droplet 7": [volume(droplets=(7,))],
+    "is in the region fra1": [volume(region="fra1")],
+    f"was created anew: the one of the claim {CLAIM} was {OTHER_ID}": [volume(tags=tags(OTHER_ID))],
+    "is recorded for several claims: shop/data-postgres-0 and shop/other": [
+        volume(tags=tags() | tags(claim=Claim("shop", "other")))
+    ],
+    f"The claim {CLAIM} had several volumes": [volume(), volume(OTHER_ID)],
+    f"is used by another cluster: {RUNNING}": [volume(tags=tags() | {f"k8s:{RUNNING}"})],
+    "was made by the lost cluster after the last record of the claims (5 GiB)": [
+        volume(tags=frozenset({f"k8s:{LOST}"}))
+    ],
+}
+
+
+@pytest.mark.parametrize("problem", UNUSABLE)
+def test_volume_that_can_not_be_given_back_safely_is_refused_with_the_next_command(
+    problem: str,
+) -> None:
+    with pytest.raises(NotAssignable) as refused:
+        assign(holdings(*UNUSABLE[problem]), Wishes(), "dev")
+    assert problem in refused.value.problem
+    assert refused.value.fix is not None
+    assert "--volume VOLUME=NAMESPACE/CLAIM" in refused.value.fix
+    assert f"recover --stack dev --leave-volume {ID}" in refused.value.fix
+
+
+def test_all_problems_are_told_at_once() -> None:
+    attached, moved = volume(droplets=(7,)), volume(OTHER_ID, region="fra1")
+    with pytest.raises(NotAssignable) as refused:
+        assign(holdings(attached, moved), Wishes(), "dev")
+    assert len(refused.value.problem.splitlines()) == 2
+    assert f"--leave-volume {ID} --leave-volume {OTHER_ID}" in str(refused.value.fix)
+
+
+@pytest.mark.parametrize("problem", UNUSABLE)
+def test_volume_is_left_as_it_is_when_the_user_says_so(problem: str) -> None:
+    volumes = UNUSABLE[problem]
+    wishes = Wishes(left=frozenset({volumes[0].id}))
+    assert volumes[0] not in assign(holdings(*volumes), wishes, "dev").volumes.values()
+
+
+def test_unrecorded_volume_goes_to_the_claim_that_the_user_names() -> None:
+    young = volume(tags=frozenset({f"k8s:{LOST}"}))
+    wishes = Wishes({ID: CLAIM})
+    assert assign(holdings(young), wishes, "dev").volumes == {CLAIM: young}
+    ambiguous = holdings(volume(), volume(OTHER_ID))
+    assert assign(ambiguous, wishes, "dev").volumes == {CLAIM: volume()}
+
+
+@pytest.mark.parametrize(
+    ("named", "problem"),
+    [
+        (volume(tags=tags(mark=FOREIGN_MARK)), f"belongs to another owner: {FOREIGN_MARK}"),
+        (volume(region="fra1"), "is in the region fra1"),
+        (volume(droplets=(7,)), "is still attached"),
+        (volume(OTHER_ID, tags=frozenset({"team:shop"})), f"The account has no volume {ID}"),
+    ],
+)
+def test_named_volume_must_be_usable_too(named: Volume, problem: str) -> None:
+    with pytest.raises(NotAssignable, match=problem):
+        assign(holdings(named), Wishes({ID: CLAIM}), "dev")
+
+
+def test_what_the_cluster_has_already_is_not_given_twice() -> None:
+    bound = {"bound": frozenset({ID}), "bound_claims": frozenset({CLAIM})}
+    assert assign(holdings(volume(droplets=(7,)), **bound), Wishes(), "dev").volumes == {}
+    assert assign(holdings(volume(OTHER_ID), **bound), Wishes(), "dev").volumes == {}
+
+
+def test_newest_snapshot_replaces_a_volume_that_is_gone() -> None:
+    snapshots = (snapshot("old", 30), snapshot("new", 5), snapshot("by-hand", 1, tags=frozenset()))
+    assignment = assign(holdings(snapshots=snapshots), Wishes(), "dev")
+    assert assignment.snapshots == {CLAIM: snapshots[1]}
+    for present in (holdings(volume(), snapshots=snapshots),
+                    holdings(volume(OTHER_ID), snapshots=snapshots)):  # fmt: skip
+        assert assign(present, Wishes(), "dev").snapshots == {}
+    left = Wishes(left=frozenset({ID}))
+    assert assign(holdings(snapshots=snapshots), left, "dev").snapshots == {}
+
+
+def test_snapshots_of_others_and_of_other_regions_restore_nothing() -> None:
+    foreign = snapshot(tags=tags(mark=FOREIGN_MARK))
+    assert assign(holdings(snapshots=(foreign,)), Wishes(), "dev").snapshots == {}
+    with pytest.raises(NotAssignable, match="its snapshot name-of-s is in fra1, not in nyc1"):
+        assign(holdings(snapshots=(snapshot(regions=("fra1",)),)), Wishes(), "dev")
+
+
+# Snapshots
+
+
+def test_snapshot_is_due_when_the_newest_one_is_old_enough() -> None:
+    snapshots = [snapshot("old", 30), snapshot("new", 5), snapshot("x", 0, tags=frozenset())]
+    assert due([volume()], snapshots, 6, NOON) == []
+    assert due([volume()], snapshots, 5, NOON) == [volume()]
+    assert due([volume()], snapshots, 5, NOON - timedelta(minutes=5)) == [volume()]
+    assert due([volume(OTHER_ID)], snapshots, 6, NOON) == [volume(OTHER_ID)]
+
+
+def test_only_the_newest_snapshots_of_a_volume_are_kept() -> None:
+    snapshots = [snapshot(str(hours), hours) for hours in (3, 1, 4, 2)]
+    by_hand = snapshot("by-hand", 100, tags=frozenset())
+    assert {x.id for x in surplus([volume()], [*snapshots, by_hand], 2)} == {"3", "4"}
+    assert surplus([], snapshots, 1) == [], "those of a volume that is gone are all that is left"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"), [(0, "0 min"), (59, "59 min"), (303, "5 h 3 min"), (3000, "2 d 2 h")]
+)
+def test_age_is_told_in_two_units(minutes: int, text: str) -> None:
+    assert age_of(NOON - timedelta(minutes=minutes), NOON) == text
+
+
+def test_volume_of_a_claim_that_got_another_one_is_not_given_back() -> None:
+    former = replace(volume(OTHER_ID), tags=tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)})
+    assert assign(holdings(volume(), former), Wishes(), "dev").volumes == {CLAIM: volume()}
+
+
+def test_token_that_does_not_see_tags_is_refused_before_claims_begin_empty() -> None:
+    with pytest.raises(NotAssignable, match="the token may lack the scope tag:read"):
+        assign(holdings(volume(tags=frozenset())), Wishes(), "dev")
+    other = volume(OTHER_ID, name="made-by-hand", tags=frozenset())
+    assert assign(holdings(other), Wishes(), "dev") == assign(holdings(), Wishes(), "dev")
