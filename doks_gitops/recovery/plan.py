@@ -113,6 +113,8 @@ class RemoveDeleted:
     urns: tuple[str, ...]
     clusters: frozenset[str] = frozenset()
     """IDs of the account's clusters."""
+    pools: frozenset[str] = frozenset()
+    """IDs of their node pools."""
 
     def __str__(self) -> str:
         return (
@@ -121,7 +123,7 @@ class RemoveDeleted:
         )
 
     def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
-        return remove_deleted(export, self.clusters)[0]
+        return remove_deleted(export, self.clusters, self.pools)[0]
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,8 @@ def plan(observed: Observed) -> list[Step]:
     _check_team(observed)
     steps = _with_volumes(observed, _steps(observed))
     if observed.deleted:
-        steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
+        removal = RemoveDeleted(observed.deleted, observed.account_clusters, observed.account_pools)
+        steps.insert(0, removal)
     state = observed.state
     unlocked = MarkCluster | DeleteHelmRevisions | StateEdit
     if state.pending_creates or any(isinstance(step, unlocked) for step in steps):

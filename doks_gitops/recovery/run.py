@@ -181,7 +181,10 @@ class Recovery:
         api_url, vpcs = settings.digitalocean.api_endpoint, settings.cluster.creates_vpc
         team = account.read(token, api_url, vpcs=vpcs)
         account_clusters = frozenset(cluster.id for cluster in team.clusters)
-        export, deleted = remove_deleted(export, account_clusters)
+        account_pools = frozenset(
+            pool.id for cluster in team.clusters for pool in cluster.pools.values()
+        )
+        export, deleted = remove_deleted(export, account_clusters, account_pools)
         state = StackState.from_export(export)
         clusters = clusters_of(team, name, state)
         vpc = team.vpc_named(name)
@@ -197,6 +200,7 @@ class Recovery:
             else (),
             deleted=deleted,
             account_clusters=account_clusters,
+            account_pools=account_pools,
             team=team.team,
             mark=self._mark,
             consent=self._consent,

@@ -19,6 +19,7 @@ from doks_gitops.account import (
 from doks_gitops.account.model import RunningPool
 from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
 from doks_gitops.recovery.observed import (
+    NODE_POOL,
     ClusterState,
     Consent,
     HelmHistory,
@@ -405,7 +406,7 @@ def kubernetes(id: str, cluster: str, **fields: Any) -> dict[str, Any]:
 
 def removed(*resources: dict[str, Any], clusters: tuple[str, ...] = ()) -> tuple[str, ...]:
     export = {"version": 3, "deployment": {"resources": list(resources), "manifest": {}}}
-    kept, urns = remove_deleted(export, clusters)
+    kept, urns = remove_deleted(export, clusters, ())
     assert kept["version"] == 3
     assert kept["deployment"]["manifest"] == {}
     assert [*kept["deployment"]["resources"]] == [
@@ -450,9 +451,29 @@ def test_an_interrupted_replacement_in_a_living_cluster_is_left_to_pulumi() -> N
     )
 
 
+def test_what_an_interrupted_replacement_has_deleted_in_a_living_cluster_is_removed_alone() -> None:
+    """Pulumi would delete it once more, which the providers refuse."""
+    inside = {"provider": f"{PROVIDER}::x"}
+    resources = [
+        resource("cluster", type=CLUSTER_TYPE),
+        resource("gone", "cluster", type=NODE_POOL),
+        resource("pool", "cluster", type=NODE_POOL),
+        kubernetes("x", ID),
+        resource("namespace", **inside),
+        resource("release", "namespace", pendingReplacement=True, **inside),
+        resource("protection", "namespace", "release", "gone", "pool"),
+    ]
+    export = {"deployment": {"resources": resources}}
+    kept, urns = remove_deleted(export, (ID,), ("pool",))
+    assert urns == ("release", "gone")
+    *others, protection = kept["deployment"]["resources"]
+    assert [item["urn"] for item in others] == ["cluster", "pool", PROVIDER, "namespace"]
+    assert protection["dependencies"] == ["namespace", "pool"]
+
+
 def test_a_state_without_a_replacement_is_left_as_it_is() -> None:
     assert removed(resource("cluster"), kubernetes("x", ID), resource("a", PROVIDER)) == ()
-    assert remove_deleted({"deployment": None}, ())[1] == ()
+    assert remove_deleted({"deployment": None}, (), ())[1] == ()
 
 
 def test_two_clusters_of_one_name_are_refused() -> None:
