@@ -23,6 +23,7 @@ from doks_gitops.volumes.cluster import PersistentVolume
 
 STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+RELEASE = "kubernetes:helm.sh/v3:Release"
 NODE_POOL = "digitalocean:index/kubernetesNodePool:KubernetesNodePool"
 VPC = "digitalocean:index/vpc:Vpc"
 REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
@@ -49,6 +50,8 @@ class StackState:
     """IDs of all resources; of an object in a cluster it is namespace/name."""
     node_pools: Mapping[str, str] = field(default_factory=dict)
     """URNs of the node pools, without the first one, by the pool's ID."""
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """URNs of the Helm releases, by namespace/name."""
     pending_creates: tuple[str, ...] = ()
     """URNs of the resources that a killed run was creating."""
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -76,6 +79,11 @@ class StackState:
                 resource["id"]: resource["urn"]
                 for resource in resources
                 if resource["type"] == NODE_POOL
+            },
+            releases={
+                resource["id"]: resource["urn"]
+                for resource in resources
+                if resource["type"] == RELEASE and resource.get("id")
             },
             pending_creates=tuple(
                 operation["resource"]["urn"]

@@ -19,6 +19,7 @@ from doks_gitops.account import (
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
+    ClusterState,
     HelmHistory,
     HelmRevision,
     Observed,
@@ -146,6 +147,20 @@ class ForgetPool:
 
 
 @dataclass(frozen=True)
+class ForgetRelease:
+    """Remove the resource of a Helm release that is uninstalled, in whole or in part, before the
+    cluster is replaced: Helm would refuse to uninstall it once more."""
+
+    urn: str
+
+    def __str__(self) -> str:
+        return f"Remove {_names((self.urn,))} from the state: it is uninstalled already."
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without(export, self.urn)
+
+
+@dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
@@ -228,7 +243,7 @@ class Deploy:
         return text
 
 
-StateEdit = DeleteFromState | RemoveDeleted | ForgetPool
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease
 Step = (
     AcquireLock
     | WaitForCluster
@@ -454,7 +469,13 @@ def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:
             f" '{observed.state.cluster_urn}', then {recover}",
         )
     if observed.cluster_state is not None:
-        return _repair(observed)
+        forgotten: list[Step] = [
+            ForgetRelease(urn)
+            for namespace, release, history in _releases(observed, observed.cluster_state)
+            if (urn := observed.state.releases.get(f"{namespace}/{release}"))
+            and not {*history.revisions} - {*history.incomplete}
+        ]
+        return [*forgotten, *_repair(observed)]
     region = observed.settings.cluster.region
     if cluster.region == region:
         raise _unreachable(observed, cluster)
@@ -506,11 +527,19 @@ def _repair(observed: Observed) -> list[Step]:
         return []
     if cluster_state.terminating:
         return [FinalizeNamespace(namespace, cluster_state.terminating)]
-    releases = [(namespace, RELEASE_NAME, cluster_state.helm_history)]
+    releases = _releases(observed, cluster_state)
+    return [step for release in releases for step in _repair_release(*release, observed.state)]
+
+
+def _releases(
+    observed: Observed, cluster_state: ClusterState
+) -> list[tuple[str, str, HelmHistory]]:
+    """Namespace, name and history of the stack's Helm releases."""
+    releases = [(observed.settings.argocd.namespace, RELEASE_NAME, cluster_state.helm_history)]
     if (sealed := observed.settings.sealed_secrets) is not None:
         history = cluster_state.sealed_secrets_history
         releases.append((sealed.namespace, SEALED_SECRETS_RELEASE, history))
-    return [step for release in releases for step in _repair_release(*release, observed.state)]
+    return releases
 
 
 def _repair_release(

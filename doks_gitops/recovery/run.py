@@ -33,6 +33,7 @@ from doks_gitops.recovery.plan import (
     Deploy,
     FinalizeNamespace,
     ForgetPool,
+    ForgetRelease,
     MarkCluster,
     RemoveDeleted,
     RestoreSnapshot,
@@ -231,7 +232,7 @@ class Recovery:
             case MarkCluster(cluster):
                 with _account(observed.settings) as client:
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState() | RemoveDeleted() | ForgetPool():
+            case DeleteFromState() | RemoveDeleted() | ForgetPool() | ForgetRelease():
                 self._edit_state(step)
             case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:

@@ -37,6 +37,7 @@ from doks_gitops.recovery.plan import (
     Deploy,
     FinalizeNamespace,
     ForgetPool,
+    ForgetRelease,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -371,6 +372,20 @@ def test_a_replacement_in_the_same_region_deletes_nothing_from_the_state() -> No
         plan(protected)
 
 
+@pytest.mark.parametrize("status", ["uninstalling", "deployed", None])
+def test_a_release_that_is_uninstalled_is_removed_from_the_state_before_a_replacement(
+    status: str | None,
+) -> None:
+    """Helm refuses to uninstall it once more, which Pulumi would try."""
+    state = replace(STATE, releases={"argocd/argocd": "release"})
+    left = [replace(DEPLOYED, status=status)] if status else []
+    steps = plan(observed(changes=RESIZED, state=state, cluster_state=revisions(*left)))
+    assert (ForgetRelease("release") in steps) == (status != "deployed")
+    export = {"deployment": {"resources": [resource("release"), resource("a", "release")]}}
+    [kept] = ForgetRelease("release").edited(export)["deployment"]["resources"]
+    assert (kept["urn"], kept["dependencies"]) == ("a", [])
+
+
 def test_nothing_is_adopted_from_a_cluster_that_is_replaced() -> None:
     state = replace(STATE, ids=frozenset({ID}))
     cluster_state = replace(ClusterState(), admin_password=True)
@@ -514,6 +529,7 @@ def test_the_state_is_read_from_pulumis_export() -> None:
     assert state == replace(
         STATE,
         ids=STATE.ids | {"x"},
+        releases={"argocd/argocd": "r"},
         pending_creates=("created",),
         dependents={CLUSTER_URN: (PROVIDER, "s", "r"), PROVIDER: ("s", "r")},
     )
