@@ -175,9 +175,9 @@ class ArgoCdArgs:
     refuses those of the other Git hosts that have no secret in `values`. None without a user
     `admin`: it accepts them unsigned, and whoever can reach it can make it look for new commits.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/webhook/"""
-    restart_for_webhook_secret: bool = False
-    """A new `webhook_secret` restarts the ApplicationSet controller, which reads it only when it
-    starts. For ApplicationSets that wait for webhooks."""
+    application_set_webhooks: bool = False
+    """The ApplicationSet controller gets webhooks. It reads their secret only when it starts, so a
+    new `webhook_secret` restarts it, and it starts only after Argo CD's server has started once."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values, merged deeply over this component's (`components.chart_values.merge`)."""
     cluster_id: pulumi.Input[str] | None = None
@@ -292,7 +292,7 @@ class ArgoCd(pulumi.ComponentResource):
             ),
             webhook_checksum=(
                 webhook_secret.apply(lambda known: checksum(known, identity))
-                if webhook_secret is not None and args.restart_for_webhook_secret
+                if webhook_secret is not None and args.application_set_webhooks
                 else None
             ),
             git_submodules=args.git_submodules,

@@ -38,8 +38,8 @@ class ArgoCdOptions:
     """Nobody signs with it: Argo CD refuses the webhooks of all Git hosts without a secret of their
     own. None: it accepts theirs unsigned."""
     webhook_checksum: pulumi.Input[str] | None = None
-    """Changes with `webhook_secret`. The ApplicationSet controller restarts with it. None: it keeps
-    the secret that it has read when it started."""
+    """Changes with `webhook_secret`. The ApplicationSet controller restarts with it, and starts
+    only after Argo CD's server. None: it keeps the secret that it has read when it started."""
     git_submodules: bool = True
     """Argo CD fetches the submodules of Git repositories."""
     separate_secret: bool = False
@@ -68,7 +68,12 @@ def chart_values(options: ArgoCdOptions) -> dict[str, Any]:
             **({"secret": secret} if secret else {}),
         },
         **(
-            {"applicationSet": {"podAnnotations": {_CHECKSUM: options.webhook_checksum}}}
+            {
+                "applicationSet": {
+                    "podAnnotations": {_CHECKSUM: options.webhook_checksum},
+                    "extraEnv": [_AFTER_SERVER],
+                }
+            }
             if options.webhook_checksum is not None
             else {}
         ),
@@ -94,6 +99,13 @@ def secret_data(options: ArgoCdOptions) -> dict[str, pulumi.Input[str]]:
 
 
 _CHECKSUM = "checksum/webhook-secret"
+_AFTER_SERVER = {
+    "name": "STARTS_AFTER_SERVER",
+    "valueFrom": {"secretKeyRef": {"name": "argocd-secret", "key": "server.secretkey"}},
+}
+"""A container starts only when the keys that it refers to exist. Argo CD's server creates this one
+when it starts for the first time; an ApplicationSet controller that starts before that serves no
+webhooks until it is restarted ("failed to create webhook handler" in its log)."""
 
 _WITHOUT_SUBMODULES = {
     "reposerver.enable.git.submodule": "false",

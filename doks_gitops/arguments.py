@@ -153,7 +153,7 @@ def argocd_args(
             Admin,
             adopt=settings.adopt is not None and settings.adopt.admin_password,
         ),
-        restart_for_webhook_secret=settings.pull_requests is not None,
+        application_set_webhooks=settings.pull_requests is not None,
         managed_by_git=argocd.managed_by == "git",
         cluster_labels=cluster_labels(settings),
         cluster_annotations={"registry-endpoint": registry_endpoint},

@@ -62,6 +62,11 @@ class Call:
     def flag(self, name: str) -> bool:
         return self.request.query_params.get(name, "").lower() in ("1", "true")
 
+    def allows(self, scope: str) -> bool:
+        """Whether the token has a scope that the operation itself does not need."""
+        token = self.account.find_token(bearer_token(self.request.headers["authorization"]))
+        return token is not None and token.allows(scope)
+
     def page(self, key: str, items: Sequence[Any]) -> JSONResponse:
         return JSONResponse(page_of(self.request, key, items))
 

@@ -92,14 +92,16 @@ def load_balancer_view(load_balancer: LoadBalancer) -> dict[str, Any]:
     }
 
 
-def volume_view(volume: Volume) -> dict[str, Any]:
+def volume_view(volume: Volume, *, with_tags: bool = True) -> dict[str, Any]:
     return volume.model_dump(mode="json") | {
+        "tags": volume.tags if with_tags else [],
         "region": {"slug": volume.region, "name": REGIONS[volume.region]},
     }
 
 
-def volume_snapshot_view(snapshot: VolumeSnapshot) -> dict[str, Any]:
+def volume_snapshot_view(snapshot: VolumeSnapshot, *, with_tags: bool = True) -> dict[str, Any]:
     return snapshot.model_dump(mode="json", exclude={"region"}) | {
+        "tags": snapshot.tags if with_tags else None,
         "regions": [snapshot.region],
         "resource_type": "volume",
     }

@@ -78,7 +78,7 @@ def _rehearse(context: Context, clone: Path) -> None:
 
     before = context.the_cluster()
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
-    context.until("the cluster is deleted", lambda: context.cluster() is None)
+    context.until("the cluster is deleted", lambda: not _attached(context))
     context.api("DELETE", f"/v2/volumes/{volumes[_DELETED]}")
     refusal = context.command(*_RECOVER, fails=True)
     context.check(
@@ -121,6 +121,12 @@ def _bound(context: Context) -> dict[str, str]:
     return {names[claim]: volume for claim, volume in claims.items() if claim in names}
 
 
+def _attached(context: Context) -> bool:
+    """Whether a volume is attached to a node, of a cluster that may be being deleted."""
+    volumes = context.api("GET", "/v2/volumes").json()["volumes"]
+    return any(volume["droplet_ids"] for volume in volumes)
+
+
 def _folder(context: Context, volume: str) -> Path:
     return context.home.root / "volumes" / volume
 
@@ -144,13 +150,12 @@ def _snapshots(context: Context, volume: str) -> list[str]:
 def _clear(context: Context) -> None:
     """Delete the claims, the volumes and the snapshots, so that later drills begin without."""
     with suppress(Failed):
-        context.until("the workloads are gone", lambda: not context.pods("-l", "app=ledger"))
+        context.until("the workloads are gone", lambda: not _attached(context))
         context.kubectl("delete", "persistentvolumeclaims", "--all", "-n", NAMESPACE)
         context.kubectl("delete", "persistentvolumes", "--all")
     for snapshot in context.api("GET", "/v2/snapshots").json()["snapshots"]:
         context.api("DELETE", f"/v2/volumes/snapshots/{snapshot['id']}")
-    free = [x for x in context.api("GET", "/v2/volumes").json()["volumes"] if not x["droplet_ids"]]
-    for volume in free:
+    for volume in context.api("GET", "/v2/volumes").json()["volumes"]:
         context.api("DELETE", f"/v2/volumes/{volume['id']}")
 
 

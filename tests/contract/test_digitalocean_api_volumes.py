@@ -165,3 +165,12 @@ def test_volumes_and_their_snapshots_are_destroyed_with_the_cluster_only_if_that
         if not destroyed:
             do.pydo().volumes.delete(volume.id)
             do.pydo().volume_snapshots.delete_by_id(snapshot["id"])
+
+
+def test_tags_are_shown_only_to_a_token_that_may_read_them(do: Emulator) -> None:
+    volume = created(do, tags=["claim"])
+    body = {"name": "daily", "tags": ["claim"]}
+    do.pydo().volume_snapshots.create(volume["id"], body=body)
+    blind = do.pydo(do.token_with("block_storage:read", "snapshot:read"))
+    assert blind.volumes.list()["volumes"][0]["tags"] == []
+    assert blind.snapshots.list()["snapshots"][0]["tags"] is None

@@ -107,7 +107,7 @@ ROOTS = (
             "cluster_id",
             "kube_context",
             "timeout",
-            "restart_for_webhook_secret",
+            "application_set_webhooks",
             "managed_by_git",
             "cluster_labels",
             "cluster_annotations",

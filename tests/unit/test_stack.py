@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -146,3 +147,16 @@ def test_ctrl_c_lets_pulumi_cancel_its_run_before_the_command_ends(pulumi: Pulum
     output, errors = command.communicate(timeout=30)
     assert output == "cancelled\n"
     assert errors.endswith("KeyboardInterrupt\n")
+
+
+def test_the_last_run_is_neither_an_import_nor_one_that_goes_on(pulumi: PulumiCommand) -> None:
+    ended = {"kind": "update", "result": "failed", "startTime": "1"}
+    history = [
+        {"kind": "update", "result": "in-progress", "startTime": "3"},
+        {"kind": "import", "result": "succeeded", "startTime": "2"},
+        ended,
+    ]
+    pulumi.script(f"echo '{json.dumps(history)}'")
+    assert Stack("dev").last_run() == ended
+    pulumi.script("echo '[]'")
+    assert Stack("dev").last_run() is None

@@ -103,7 +103,7 @@ def test_claim_gets_the_volume_that_was_recorded_for_it() -> None:
 @pytest.mark.parametrize(
     "foreign",
     [
-        volume(tags=frozenset()),
+        volume(tags=frozenset({"team:shop"})),
         volume(tags=tags(mark=FOREIGN_MARK)),
         volume(tags=frozenset({MARK})),
     ],
@@ -177,7 +177,7 @@ def test_unrecorded_volume_goes_to_the_claim_that_the_user_names() -> None:
         (volume(tags=tags(mark=FOREIGN_MARK)), f"belongs to another owner: {FOREIGN_MARK}"),
         (volume(region="fra1"), "is in the region fra1"),
         (volume(droplets=(7,)), "is still attached"),
-        (volume(OTHER_ID, tags=frozenset()), f"The account has no volume {ID}"),
+        (volume(OTHER_ID, tags=frozenset({"team:shop"})), f"The account has no volume {ID}"),
     ],
 )
 def test_named_volume_must_be_usable_too(named: Volume, problem: str) -> None:
@@ -237,3 +237,10 @@ def test_age_is_told_in_two_units(minutes: int, text: str) -> None:
 def test_volume_of_a_claim_that_got_another_one_is_not_given_back() -> None:
     former = replace(volume(OTHER_ID), tags=tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)})
     assert assign(holdings(volume(), former), Wishes(), "dev").volumes == {CLAIM: volume()}
+
+
+def test_token_that_does_not_see_tags_is_refused_before_claims_begin_empty() -> None:
+    with pytest.raises(NotAssignable, match="the token may lack the scope tag:read"):
+        assign(holdings(volume(tags=frozenset())), Wishes(), "dev")
+    other = volume(OTHER_ID, name="made-by-hand", tags=frozenset())
+    assert assign(holdings(other), Wishes(), "dev") == assign(holdings(), Wishes(), "dev")

@@ -62,7 +62,7 @@ async def list_volumes(call: Call) -> Response:
     return call.page(
         "volumes",
         [
-            volume_view(volume)
+            volume_view(volume, with_tags=call.allows("tag:read"))
             for volume in call.account.data.volumes.values()
             if name in (None, volume.name) and region in (None, volume.region)
         ],
@@ -187,7 +187,9 @@ def _newest_first(call: Call) -> list[VolumeSnapshot]:
 
 
 def _page(call: Call, snapshots: list[VolumeSnapshot]) -> Response:
-    return call.page("snapshots", [volume_snapshot_view(snapshot) for snapshot in snapshots])
+    with_tags = call.allows("tag:read")
+    views = [volume_snapshot_view(snapshot, with_tags=with_tags) for snapshot in snapshots]
+    return call.page("snapshots", views)
 
 
 async def get_snapshot(call: Call) -> Response:

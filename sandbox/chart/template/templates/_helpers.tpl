@@ -57,6 +57,9 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- with $values.resources -}}
 {{- $_ := set $main "resources" . -}}
 {{- end -}}
+{{- with $values.extraEnv -}}
+{{- $_ := set $main "env" (concat (default list $main.env) .) -}}
+{{- end -}}
 {{- range $main.env -}}
 {{- if eq .name "ARGOCD_CONTROLLER_REPLICAS" -}}
 {{- $_ := set . "value" (toString $values.replicas) -}}

@@ -1,0 +1,135 @@
+"""`bin/platform volumes`: with stack files and the tokens of the environment, without a state."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.fake_api import FakeApi, serve
+from tests.unit.pulumi_command import PulumiCommand
+from tests.unit.stackfiles import CLUSTER
+from tests.unit.test_account import cluster
+from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, ID, MARK, OTHER_ID, tags
+from tests.unit.test_volumes_cluster import volume
+
+BinPlatform = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with the stack dev, which brings its volumes back, and prod, which does not."""
+    for stack, sections in (("dev", {"volumes": {"snapshots": {"keep": 1}}}), ("prod", {})):
+        config = {"cluster": CLUSTER, **sections}
+        content = {"config": {f"doks-gitops:{key}": value for key, value in config.items()}}
+        (tmp_path / f"Pulumi.{stack}.yaml").write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+    """The account and the cluster of dev, in which one claim is bound."""
+    with serve() as fake:
+        for name in ("DIGITALOCEAN_ACCESS_TOKEN", "DIGITALOCEAN_CLUSTER_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("DIGITALOCEAN_TOKEN", "dop_v1_token")
+        monkeypatch.setenv("DIGITALOCEAN_API_URL", fake.url)
+        running = cluster("demo") | {"endpoint": fake.url, "tags": [MARK]}
+        other = cluster("other") | {"endpoint": fake.url, "tags": [FOREIGN_MARK]}
+        fake.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": [running, other]}))
+        authority = {"certificate_authority_data": base64.b64encode(b"").decode()}
+        fake.answer("/v2/kubernetes/clusters/id-of-demo/credentials", (200, authority))
+        fake.answer("/v2/volumes", (200, {"volumes": [volume(ID, {"k8s:id-of-demo"})]}))
+        fake.answer("/v2/snapshots", (200, {"snapshots": []}))
+        persistent = {
+            "metadata": {"name": "pvc-1"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "do-block-storage",
+                "persistentVolumeReclaimPolicy": "Delete",
+                "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
+                "csi": {"driver": "dobs.csi.digitalocean.com", "volumeHandle": ID},
+            },
+            "status": {"phase": "Bound"},
+        }
+        fake.answer(
+            "/api/v1/persistentvolumes",
+            (200, {"items": [persistent]}),
+            Content_Type="application/json",
+        )
+        for tag in tags(ID):
+            fake.answer(f"/v2/tags/{tag}/resources", (204, ""))
+        yield fake
+
+
+def test_claims_of_the_cluster_with_the_mark_of_the_stack_are_recorded(
+    bin_platform: BinPlatform, api: FakeApi, pulumi: PulumiCommand
+) -> None:
+    code, output, errors = bin_platform("volumes", "record", "--stack", "dev", "--stack", "prod")
+    assert code == 0, errors
+    assert "dev: 1 volume recorded." in errors
+    assert "prod: no volumes are recorded" in output
+    tagged = {path for path, _ in api.requests if path.startswith("/v2/tags/")}
+    assert tagged == {f"/v2/tags/{tag}/resources" for tag in tags(ID) if "k8s" not in tag}
+    assert pulumi.calls == [], "no state and no passphrase is needed"
+
+
+def test_record_fails_for_a_claim_whose_volume_is_not_in_the_account(
+    bin_platform: BinPlatform, api: FakeApi
+) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": []}))
+    code, _, errors = bin_platform("volumes", "record", "--stack", "dev")
+    assert code == 1
+    assert f"The claim {CLAIM} is not recorded: the account has no volume {ID}" in errors
+
+
+@pytest.mark.parametrize("marks", [[], [FOREIGN_MARK], [MARK, MARK]])
+def test_record_is_refused_without_one_cluster_of_the_stack(
+    bin_platform: BinPlatform, api: FakeApi, marks: list[str]
+) -> None:
+    clusters = [cluster("demo") | {"endpoint": api.url, "tags": [mark]} for mark in marks]
+    api.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": clusters}))
+    code, _, errors = bin_platform("volumes", "record", "--stack", "dev")
+    assert code == 1
+    assert "it takes one that runs. Nothing was changed." in errors
+    assert "next:  bin/platform recover --stack dev" in errors
+    assert api.bodies == []
+
+
+def test_list_shows_what_is_left_also_when_the_volume_or_the_cluster_is_gone(
+    bin_platform: BinPlatform, api: FakeApi
+) -> None:
+    snapshot: dict[str, Any] = {
+        "id": "s", "name": "daily", "resource_id": OTHER_ID, "regions": ["nyc1"],
+        "created_at": "2026-01-31T12:00:00Z", "tags": sorted(tags(OTHER_ID)),
+    }  # fmt: skip
+    foreign = volume("foreign", tags("foreign", mark=FOREIGN_MARK))
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(ID)), foreign]}))
+    api.answer("/v2/snapshots", (200, {"snapshots": [snapshot]}))
+    api.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": []}))
+    code, output, _ = bin_platform("volumes", "list", "--stack", "dev")
+    assert code == 0
+    first, second, third = output.splitlines()
+    assert first == f"dev  {CLAIM}  {ID}  5 GiB, nyc1, free"
+    assert second == f"dev  {CLAIM}  {OTHER_ID}  nyc1, gone"
+    assert third.startswith("    s  daily, ")
+
+
+def test_snapshots_are_taken_only_if_the_stack_file_says_so(
+    bin_platform: BinPlatform, api: FakeApi
+) -> None:
+    code, output, _ = bin_platform("volumes", "snapshot", "--stack", "prod")
+    assert (code, output) == (0, "prod: the stack file has no `volumes.snapshots`.\n")
+    assert api.requests == []
+
+
+def test_claim_that_can_not_be_one_is_wrong_usage(bin_platform: BinPlatform) -> None:
+    code, _, errors = bin_platform("recover", "--stack", "dev", "--yes", "--volume", f"{ID}=data")
+    assert code == 2
+    assert "'data' is not NAMESPACE/CLAIM" in errors
+    code, _, errors = bin_platform("volumes", "restore", "s", "--stack", "dev")
+    assert code == 2
+    assert "Add --yes" in errors
