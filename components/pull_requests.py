@@ -387,11 +387,12 @@ def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> 
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # Until the namespace and its limits are there, and for the next commit.
+                # The namespace and its limits come first. 24 s at most: until its last retry has
+                # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": -1,
+                    "limit": 4,
                     "refresh": True,
-                    "backoff": {"duration": "2s", "factor": 2, "maxDuration": "1m"},
+                    "backoff": {"duration": "2s", "factor": 2, "maxDuration": "10s"},
                 },
             },
         },

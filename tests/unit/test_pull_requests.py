@@ -91,6 +91,15 @@ def test_the_environment_follows_the_branch_and_never_a_commit(result: Run) -> N
     assert template["spec"]["project"] == "dev-pull-requests"
 
 
+def test_a_sync_that_fails_ends_soon_for_only_then_its_application_can_be_deleted(
+    result: Run,
+) -> None:
+    for name in ("limits-set", "applications-set"):
+        policy = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]
+        assert 0 < policy["retry"]["limit"] * 10 <= 40
+        assert policy["retry"]["backoff"]["maxDuration"] == "10s"
+
+
 def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
     result: Run,
 ) -> None:
