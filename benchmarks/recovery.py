@@ -4,7 +4,7 @@ from pathlib import Path
 
 from benchmarks.bench import DEV, Bench, Result
 from benchmarks.cost import empty_project
-from sandbox.drills import lost_argocd, lost_cluster, lost_volumes
+from sandbox.drills import lost_argocd, lost_cluster, lost_secrets, lost_volumes
 from sandbox.drills.drill import PULUMI, Phase
 from sandbox.drills.timeline import write
 
@@ -16,7 +16,12 @@ CLUSTER = 60.0
 def measure(bench: Bench, picture: Path) -> list[Result]:
     rows: dict[str, list[Phase]] = {}
     results = []
-    for drill in (lost_cluster.DRILL, lost_volumes.DRILL, lost_argocd.DRILL):
+    for drill in (
+        lost_cluster.DRILL,
+        lost_secrets.DRILL,
+        lost_volumes.DRILL,
+        lost_argocd.DRILL,
+    ):
         context = bench.context
         drill.run(context)
         seconds = context.seconds

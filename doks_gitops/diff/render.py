@@ -18,6 +18,7 @@ from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
 from doks_gitops.diff.revisions import RevisionError, Revisions, Side
+from doks_gitops.diff.schemas import served_apis
 from doks_gitops.diff.sources import Tree
 
 SAFE_BUILD_OPTIONS = frozenset({"--enable-helm", "--load-restrictor=LoadRestrictionsRootOnly"})
@@ -72,6 +73,7 @@ class Renderer:
         the repositories of a stack are read, by its name; default: as anybody may."""
         self._revisions, self._clone_urls = revisions, tuple(clone_urls)
         self._credentials = credentials
+        self._hint = "" if credentials else " (If the repository is private, pass --credentials.)"
         self._threads = ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2))
         self._cache: dict[str, Future[list[dict[str, Any]]]] = {}
         self._servers = {
@@ -227,8 +229,8 @@ class Renderer:
             objects = [item for future in futures for item in future.result()]
         except RenderError as error:
             problem = error.problem
-            if not self._credentials and not all(map(self._is_clone, urls)):
-                problem += " (If a repository is private, pass --credentials.)"
+            if not all(map(self._is_clone, urls)):
+                problem += self._hint
             return Rendered(application, error=problem, foreign=foreign)
         return Rendered(application, tuple(objects), foreign=foreign)
 
@@ -289,7 +291,7 @@ class Renderer:
                 "applicationSource": source,
                 "kustomizeOptions": {"buildOptions": options.build_options},
                 "kubeVersion": options.kube_version,
-                "apiVersions": list(options.api_versions),
+                "apiVersions": [*served_apis(options.kube_version), *options.api_versions],
                 "trackingMethod": options.tracking_method,
                 "helmOptions": {"valuesFileSchemes": ["https", "http"]},
                 "hasMultipleSources": "sources" in application.spec,
@@ -317,7 +319,10 @@ class Renderer:
             return self._revisions.resolve(revision, side)
         if source.get("chart") or url.startswith("oci://") or access.fields(url):
             return revision
-        return self._servers[side].commit(url, revision)
+        try:
+            return self._servers[side].commit(url, revision)
+        except RenderError as error:
+            raise RenderError(f"{error.problem}{self._hint}") from None
 
     def _is_clone(self, url: str) -> bool:
         return any(is_same(url, known) for known in self._clone_urls)

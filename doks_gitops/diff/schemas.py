@@ -1,9 +1,10 @@
-"""Checks objects against the schemas of Kubernetes, and of the CRDs that are among the objects."""
+"""The schemas of Kubernetes, and of the CRDs that are among the objects; what they refuse."""
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from referencing import Registry, Resource
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.objects import Change, Object
+
+_STABLE = re.compile(r"v[0-9]+")
+"""Versions of APIs that clusters serve by default."""
 
 
 def invalid(
@@ -77,21 +81,44 @@ def _custom(item: Object, known: Sequence[Object]) -> Draft202012Validator | Non
 
 
 @functools.cache
+def served_apis(kube_version: str) -> tuple[str, ...]:
+    """The stable APIs of Kubernetes as Argo CD gives them to charts: each version of a group, and
+    each kind in it that can be listed.
+
+    https://helm.sh/docs/chart_template_guide/builtin_objects/
+    """
+    contents = schemas.schema_contents(f"{_folder(kube_version)}/_definitions.json", kube_version)
+    kinds = {
+        ("/".join(filter(None, (entry["group"], entry["version"]))), entry["kind"])
+        for definition in contents["$defs"].values()
+        for entry in definition.get("x-kubernetes-group-version-kind") or ()
+        if _STABLE.fullmatch(entry["version"])
+    }
+    listed = {(group, kind) for group, kind in kinds if (group, f"{kind}List") in kinds}
+    return tuple(sorted({name for group, kind in listed for name in (group, f"{group}/{kind}")}))
+
+
+@functools.cache
 def _registry(schema_folder: str, kube_version: str) -> Registry[Any]:
     contents = schemas.schema_contents(f"{schema_folder}/_definitions.json", kube_version)
     return Resource.from_contents(contents) @ Registry()
 
 
 @functools.cache
-def _built_in(kube_version: str, group_version: str, kind: str) -> Draft202012Validator | None:
-    """The schema of a kind in the newest version that is not newer than the cluster's."""
+def _folder(kube_version: str) -> str:
+    """The schemas of the newest version that is not newer than the cluster's."""
     newest = schemas.Version(schemas.major_minor(kube_version))
     versions = [
         version
         for version in schemas.all_versions()
         if schemas.Version(schemas.major_minor(version)) <= newest
     ]
-    folder = f"kubernetes-json-schema/v{versions[-1]}-local-strict"
+    return f"kubernetes-json-schema/v{versions[-1]}-local-strict"
+
+
+@functools.cache
+def _built_in(kube_version: str, group_version: str, kind: str) -> Draft202012Validator | None:
+    folder = _folder(kube_version)
     group, _, version = group_version.rpartition("/")
     prefix = f"{group.partition('.')[0]}-" if group else ""
     try:

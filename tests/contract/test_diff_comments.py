@@ -132,7 +132,7 @@ def test_code_of_a_fork_is_not_run(
     assert code == 1
     assert "| `dev` | 1 of 1 changed | no changes | ❌ can't be rendered |\n" in text
     assert "| `prod` | none of 1 changed | no changes | ✅ passed |\n" in text
-    assert "exec" in text
+    assert "external plugins disabled" in text
     assert not ran.exists()
     assert "hunter2" not in text
 

@@ -323,7 +323,7 @@ def test_an_unreadable_state_file_is_named_with_the_next_command(tmp_path: Path)
 
 
 def test_a_check_is_that_of_its_latest_run_and_only_of_a_commit_that_exists(gh: Emulator) -> None:
-    commit = gh.commit(file="1")
+    commit = gh.commit(file="2")
     gh.push()
     token = gh.token_of("u", permissions={"checks": "write"})
     repository = Repository(f"{OWNER}/shop", token, gh.api_url)

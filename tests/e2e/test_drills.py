@@ -25,7 +25,7 @@ def test_everything_that_can_be_lost_comes_back(tmp_path_factory: pytest.TempPat
     )  # fmt: skip
     results = json.loads(results_file.read_text())
     assert [result["name"] for result in results] == losses, output
-    assert len(results) == 10
+    assert len(results) == 11
     assert all(result["passed"] for result in results)
     assert all(result["seconds"] for result in results)
     assert "<svg" in picture.read_text()

@@ -277,3 +277,10 @@ def test_a_plain_secret_is_told_and_refused_in_a_stack_with_sealed_secrets(seale
 )
 def test_what_has_no_value_in_clear_is_no_plain_secret(old: Any, new: Any) -> None:
     assert not list(checks.plain_secret(change(old, new), application(), sealed=True))
+
+
+def test_charts_see_the_stable_apis_that_a_cluster_lists() -> None:
+    apis = schemas.served_apis(KUBERNETES)
+    assert {"v1", "v1/Pod", "batch/v1", "batch/v1/CronJob", "apps/v1/Deployment"} <= {*apis}
+    assert {"v1/PodList", "v1/Binding", "v1/DeleteOptions"}.isdisjoint(apis)
+    assert not any("alpha" in name or "beta" in name for name in apis)

@@ -69,3 +69,24 @@ def test_a_record_of_the_same_name_in_a_new_namespace_is_kept() -> None:
     with pytest.raises(Changed, match="409"):
         api.delete_revision("argocd", REVISION)
     assert not api.deleted
+
+
+def test_the_record_of_sealed_secrets_is_read_without_argo_cd(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = {"version": "1", "status": "deployed"}
+    metadata = {
+        "name": "sh.helm.release.v1.sealed-secrets.v1", "labels": labels, "resourceVersion": "7",
+        "uid": "1",
+    }  # fmt: skip
+
+    def call(_: Cluster, method: str, path: str, body: Any = None, *, missing: bool = False) -> Any:
+        if path.startswith("/api/v1/namespaces/keys/secrets?") and "sealed-secrets" in path:
+            return {"items": [{"metadata": metadata}]}
+        return None
+
+    monkeypatch.setattr(Cluster, "_call", call)
+    cluster = Cluster("https://cluster.test", "", "token")
+    [revision] = cluster.state("argocd", "keys").sealed_secrets_history.revisions
+    assert (revision.secret, revision.status) == (metadata["name"], "deployed")
+    assert not cluster.state("argocd").sealed_secrets_history.revisions
