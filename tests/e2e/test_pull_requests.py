@@ -1,6 +1,6 @@
 """A pull request with the label has an environment of its own, within its limits, and no other has.
 
-Argo CD is told by webhook: by itself it would look for pull requests once an hour.
+Argo CD is told by webhook: by itself it would look for pull requests every ten minutes.
 """
 
 import json
