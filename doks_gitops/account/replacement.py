@@ -170,9 +170,9 @@ def _replaced_text(settings: Settings, replaced: Replacement) -> str:
     )
     if settings.volumes is not None:
         volumes += (
-            " Recorded volumes that stay are given back to their claims if they are in"
-            f" {settings.cluster.region}; if one is not, the update ends before Argo CD is"
-            " installed, and names it."
+            " Recorded volumes that stay, as with volumes.retain: true, are given back to their"
+            f" claims if they are in {settings.cluster.region}; if one is not, the update ends"
+            " before Argo CD is installed, and names it."
         )
     return (
         f"This update replaces the cluster {cluster.name} ({cluster.id}): {changes}, which"

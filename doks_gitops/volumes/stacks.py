@@ -68,8 +68,9 @@ class StackVolumes:
         """Record the claims of the running cluster."""
         running = self.running()
         assert running.mark is not None
+        retain = self.cluster.protect if self.settings.retain is None else self.settings.retain
         with self.opened(running) as cluster:
-            return record(self.client, cluster, running.mark, retain=self.cluster.protect)
+            return record(self.client, cluster, running.mark, retain=retain)
 
 
 def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:
