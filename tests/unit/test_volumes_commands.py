@@ -99,6 +99,20 @@ def test_record_is_refused_without_one_cluster_of_the_stack(
     assert api.bodies == []
 
 
+@pytest.mark.parametrize("command", ["record", "snapshot", "list"])
+def test_stack_that_fails_does_not_stop_the_later_ones(
+    bin_platform: BinPlatform, api: FakeApi, command: str
+) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(ID))]}))
+    taken = {"id": "s", "name": "s", "resource_id": ID, "created_at": "2026-01-31T12:00:00Z"}
+    api.answer(f"/v2/volumes/{ID}/snapshots", (201, {"snapshot": taken}))
+    code, output, errors = bin_platform("volumes", command, "--stack", "absent", "--stack", "dev")
+    assert code == 1
+    assert "absent: Pulumi.absent.yaml can't be read" in errors
+    done = {"record": "dev: 1 volume recorded.", "snapshot": "dev: shop/", "list": "dev  shop/"}
+    assert done[command] in output + errors
+
+
 def test_list_shows_what_is_left_also_when_the_volume_or_the_cluster_is_gone(
     bin_platform: BinPlatform, api: FakeApi
 ) -> None:
