@@ -193,14 +193,15 @@ class DigitalOceanClient:
         )
 
     def create_volume(
-        self, name: str, region: str, snapshot: VolumeSnapshot, tags: Collection[str]
+        self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Collection[str]
     ) -> Volume:
-        """Create a volume from a snapshot. Scopes: block_storage:create, tag:create."""
+        """Create a volume of `size` GiB from a snapshot. Scopes: block_storage:create,
+        tag:create."""
         path, scope = "/v2/volumes", "block_storage:create, tag:create"
         body = {
             "name": name,
             "region": region,
-            "size_gigabytes": snapshot.disk,
+            "size_gigabytes": size,
             "snapshot_id": snapshot.id,
             "tags": sorted(tags),
         }

@@ -196,8 +196,8 @@ class RestoreSnapshot:
 
     def __str__(self) -> str:
         return (
-            f"Create a volume for the claim {self.claim} from the snapshot {self.snapshot.name}"
-            f" ({self.snapshot.id}), which is {self.age} old: what came after it is lost."
+            f"Create a volume of {self.snapshot.disk} GiB for the claim {self.claim} from the"
+            f" snapshot {self.snapshot.name} ({self.snapshot.id}), which is {self.age} old: what came after it is lost."
         )
 
 

@@ -44,7 +44,8 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
     the tags that it has. Needs the scopes `block_storage:read`, `tag:read` and `tag:create`, and
     `tag:delete` if a tag is wrong by now. Raises `AccountError` and `Unreachable`.
     """
-    persistent = [volume for volume in cluster.persistent_volumes() if volume.bound]
+    present = cluster.persistent_volumes()
+    persistent = [volume for volume in present if volume.bound]
     existing = {volume.id: volume for volume in client.volumes()}
     claims: dict[Claim, Volume] = {}
     changed: list[str] = []
@@ -67,6 +68,15 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
             removed[tag].append(bound.volume)
         if tags.added or tags.removed:
             changed.append(f"The volume {bound.volume} is recorded for the claim {bound.claim}.")
+    for reserved in present:
+        if reserved.claim is None or reserved.bound or reserved.claim not in claims:
+            continue
+        if reserved.size < cluster.requested(reserved.claim):
+            problems.append(
+                f"The claim {reserved.claim} requests more than the {reserved.size} GiB of the"
+                f" volume {reserved.volume}, which is reserved for it. So Kubernetes gave it"
+                f" another one, which was empty: {claims[reserved.claim].id}."
+            )
     for former in existing.values():
         if former.id in {volume.volume for volume in persistent} or not _is_of(mark, former):
             continue

@@ -53,7 +53,8 @@ def restore(
             f" now, {current.volume}, stays in the account."
         )
         tags = [running.mark, storage_tag(current.storage)]
-        volume = restored(stack.client, snapshot, claim, running.region, tags)
+        size = cluster.requested(claim)
+        volume = restored(stack.client, snapshot, claim, running.region, tags, size)
         report(f"The volume {volume.name} ({volume.id}) is made of the snapshot {snapshot.name}.")
         if current.reclaim_policy != RETAIN:
             cluster.retain(current)

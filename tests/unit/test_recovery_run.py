@@ -258,7 +258,7 @@ def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
     monkeypatch.setattr(
         account.DigitalOceanClient,
         "create_volume",
-        lambda _, name, region, snapshot, tags: account.Volume(new, name, region, 5),
+        lambda _, name, region, snapshot, size, tags: account.Volume(new, name, region, 5),
     )
     monkeypatch.setattr(
         account.DigitalOceanClient, "tag_volumes", lambda _, *args: tagged.append(args)

@@ -43,7 +43,7 @@ def volume(id: str = ID, **changes: Any) -> Volume:
 def snapshot(id: str = "s", hours: int = 5, **changes: Any) -> VolumeSnapshot:
     return VolumeSnapshot(**{
         "id": id, "name": f"name-of-{id}", "volume": ID, "regions": ("nyc1",),
-        "created": NOON - timedelta(hours=hours), "tags": tags(), **changes,
+        "created": NOON - timedelta(hours=hours), "tags": tags(), "disk": 5, **changes,
     })  # fmt: skip
 
 
@@ -218,6 +218,13 @@ def test_snapshot_is_due_when_the_newest_one_is_old_enough() -> None:
     assert due([volume()], snapshots, 5, NOON) == [volume()]
     assert due([volume()], snapshots, 5, NOON - timedelta(minutes=5)) == [volume()]
     assert due([volume(OTHER_ID)], snapshots, 6, NOON) == [volume(OTHER_ID)]
+
+
+def test_snapshot_is_due_when_the_volume_has_grown() -> None:
+    """A claim binds to no volume that is smaller than its request."""
+    snapshots = [snapshot("new", 1, disk=5), snapshot("old", 2, disk=10)]
+    assert due([volume(size=10)], snapshots, 6, NOON) == [volume(size=10)]
+    assert due([volume(size=5)], snapshots, 6, NOON) == []
 
 
 def test_only_the_newest_snapshots_of_a_volume_are_kept() -> None:

@@ -12,7 +12,7 @@ import yaml
 from doks_gitops import http, settings
 from doks_gitops.account import Account, AccountError, DigitalOceanClient, Volume
 from doks_gitops.volumes import Claim, Cluster, bring_back, record
-from doks_gitops.volumes.cluster import DRIVER, PersistentVolume
+from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
 from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.mocked import OutputValue, run
@@ -49,7 +49,8 @@ class FakeAccount:
 
 
 class FakeCluster:
-    def __init__(self, *persistent: PersistentVolume) -> None:
+    def __init__(self, *persistent: PersistentVolume, requests: int = 0) -> None:
+        self._requests = requests
         self.retained: list[str] = []
         self._persistent = persistent
 
@@ -58,6 +59,9 @@ class FakeCluster:
 
     def retain(self, volume: PersistentVolume) -> None:
         self.retained.append(volume.name)
+
+    def requested(self, _: Claim) -> int:
+        return self._requests
 
     @property
     def api(self) -> Cluster:
@@ -128,6 +132,25 @@ def test_volume_that_can_not_be_recorded_is_told_and_not_touched(
     assert problem in recorded.problems[0]
     assert recorded.claims == {}
     assert account.tags[volume.id] == set(volume.tags)
+
+
+def test_claim_that_outgrew_its_reserved_volume_is_told() -> None:
+    """Kubernetes passes a volume over that is smaller than the request, and makes an empty one."""
+    reserved = replace(BOUND, name="pvc-2", volume=OTHER_ID, bound=False, size=5)
+    account, cluster = FakeAccount(NEW), FakeCluster(BOUND, reserved, requests=10)
+    recorded = record(account.client, cluster.api, MARK, retain=False)
+    assert f"requests more than the 5 GiB of the volume {OTHER_ID}" in recorded.problems[0]
+    cluster = FakeCluster(BOUND, reserved, requests=5)
+    assert record(account.client, cluster.api, MARK, retain=False).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("quantity", "size"),
+    [("5Gi", 5), ("5G", 5), ("5120Mi", 5), ("5121Mi", 6), ("5368709120", 5), ("1e9", 1),
+     ("1Ti", 1024), ("1k", 1), ("1.5Gi", 2), ("0", 0)],
+)  # fmt: skip
+def test_size_of_a_claim_is_rounded_up_to_whole_gibibytes(quantity: str, size: int) -> None:
+    assert gibibytes(quantity) == size
 
 
 # A new cluster
