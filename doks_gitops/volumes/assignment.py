@@ -42,8 +42,8 @@ class Holdings:
     snapshots: Collection[VolumeSnapshot] = ()
     clusters: frozenset[str] = frozenset()
     """IDs of the account's other clusters."""
-    lost: str | None = None
-    """ID of the cluster that is gone, if it is known."""
+    lost: frozenset[str | None] = frozenset()
+    """IDs of clusters that are gone and may have been the stack's; None is passed over."""
     bound: frozenset[str] = frozenset()
     """IDs of the volumes that the cluster has already."""
     bound_claims: frozenset[Claim] = frozenset()
@@ -124,10 +124,10 @@ def _claim_of(
         if mark is not None and not same_stack(mark, holdings.mark):
             return None, f"belongs to another owner: {mark}"
         return claim, None
-    if mark is None and holdings.lost is not None and holdings.lost in clusters_in(volume.tags):
-        return (
-            None,
-            f"was made by the lost cluster after the last record of the claims ({_size(volume)})",
+    if mark is None and (makers := sorted(clusters_in(volume.tags) & holdings.lost)):
+        return None, (
+            f"was made by the lost cluster {makers[0]} after the last record of the claims"
+            f" ({_size(volume)})"
         )
     if not _is_own(mark, holdings, wishes):
         if mark is not None and same_stack(mark, holdings.mark) and claims_in(volume.tags):

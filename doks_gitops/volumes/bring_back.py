@@ -79,6 +79,7 @@ def _assigned(
                 snapshots,
                 # Of those that were read before this run, one may be the cluster that it replaces.
                 frozenset(known.id for known in client.clusters()) - {own_id},
+                lost=frozenset(x.id for x in account.clusters if x.mark == account.mark) - {own_id},
                 bound=frozenset(volume.volume for volume in persistent),
                 bound_claims=frozenset(volume.claim for volume in persistent if volume.claim),
             )

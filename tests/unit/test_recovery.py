@@ -669,6 +669,19 @@ def test_volume_of_the_lost_cluster_that_was_never_recorded_is_refused() -> None
     assert deploy == Deploy({"volumes": {}})
 
 
+def test_new_state_refuses_what_any_cluster_that_is_gone_has_left_unrecorded() -> None:
+    """It does not know which cluster it had."""
+    young = volume(tags=frozenset({f"k8s:{OTHER}"}))
+    fields = {"volumes": (young,), "state": StackState()}
+    *_, deploy = plan(lost(**fields))
+    assert deploy == Deploy({"volumes": {}})
+    new_state = {**fields, "consent": Consent(new_state=True)}
+    with pytest.raises(NotAssignable, match=f"made by the lost cluster {OTHER} after"):
+        plan(lost(**new_state))
+    *_, deploy = plan(lost(**new_state, account_clusters=frozenset({OTHER})))
+    assert deploy == Deploy({"volumes": {}})
+
+
 def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     with pytest.raises(Refused) as refused:
         plan(lost(snapshots=(snapshot(),)))

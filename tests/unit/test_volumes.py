@@ -48,8 +48,9 @@ def snapshot(id: str = "s", hours: int = 5, **changes: Any) -> VolumeSnapshot:
 
 
 def holdings(*volumes: Volume, **changes: Any) -> Holdings:
-    return Holdings(**{"volumes": volumes, "region": "nyc1", "mark": MARK, "lost": LOST,
-                       "clusters": frozenset({RUNNING}), **changes})  # fmt: skip
+    return Holdings(**{"volumes": volumes, "region": "nyc1", "mark": MARK,
+                       "lost": frozenset({LOST, None}), "clusters": frozenset({RUNNING}),
+                       **changes})  # fmt: skip
 
 
 # Tags
@@ -130,7 +131,7 @@ UNUSABLE = {
     ],
     f"The claim {CLAIM} had several volumes": [volume(), volume(OTHER_ID)],
     f"is used by another cluster: {RUNNING}": [volume(tags=tags() | {f"k8s:{RUNNING}"})],
-    "was made by the lost cluster after the last record of the claims (5 GiB)": [
+    f"was made by the lost cluster {LOST} after the last record of the claims (5 GiB)": [
         volume(tags=frozenset({f"k8s:{LOST}"}))
     ],
 }

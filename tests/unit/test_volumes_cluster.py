@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from doks_gitops import http, settings
-from doks_gitops.account import Account, AccountError, DigitalOceanClient, Volume
+from doks_gitops.account import (
+    Account,
+    AccountError,
+    DigitalOceanClient,
+    RunningCluster,
+    Version,
+    Volume,
+)
 from doks_gitops.volumes import Claim, Cluster, bring_back, record
 from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
 from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
@@ -182,7 +189,12 @@ def volume(id: str, own_tags: Collection[str], **changes: Any) -> dict[str, Any]
 
 
 def restored(
-    api: FakeApi, *, preview: bool = False, adopt: Mapping[str, str] | None = None, **sections: Any
+    api: FakeApi,
+    *,
+    preview: bool = False,
+    adopt: Mapping[str, str] | None = None,
+    clusters: tuple[RunningCluster, ...] = (),
+    **sections: Any,
 ) -> OutputValue:
     """The registry's endpoint in a run of a stack that brings its volumes back."""
     stack = parsed(**{"volumes": {"snapshots": {"keep": 3}}, **sections})
@@ -192,7 +204,7 @@ def restored(
     )
     cluster = {"server": api.url, "certificate-authority-data": base64.b64encode(b"").decode()}
     kubeconfig = yaml.safe_dump({"clusters": [{"name": "c", "cluster": cluster}]})
-    team = Account((), (), (), (), (), mark=MARK)
+    team = Account((), (), (), clusters, (), mark=MARK)
 
     def program() -> dict[str, Any]:
         cluster_id, endpoint = (pulumi.Output.from_input(x) for x in ("id-of-new", ENDPOINT))
@@ -231,7 +243,7 @@ def test_no_volume_is_touched(api: FakeApi, case: str) -> None:
         (200, {"items": [{}]} if case == "synced" else {"items": []}),
         Content_Type="application/json",
     )
-    sections = {"volumes": None} if case == "no volumes" else {}
+    sections: dict[str, Any] = {"volumes": None} if case == "no volumes" else {}
     assert restored(api, preview=case == "preview", **sections).value == ENDPOINT
     assert api.bodies == []
     assert all(path.startswith(APPLICATIONS) for path, _ in api.requests)
@@ -242,6 +254,17 @@ def test_run_ends_before_argocd_is_installed_if_something_has_to_be_decided(api:
     with pytest.raises(AccountError, match="was created anew"):
         restored(api)
     assert api.bodies == []
+
+
+def test_run_ends_if_the_cluster_that_it_replaces_has_left_an_unrecorded_volume(
+    api: FakeApi,
+) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, {"k8s:id-of-old"})]}))
+    old = RunningCluster("id-of-old", "demo", "nyc1", Version(1, 34, 1), False, "running", True, "",
+                         mark=MARK)  # fmt: skip
+    with pytest.raises(AccountError, match="made by the lost cluster id-of-old after"):
+        restored(api, clusters=(old,))
+    assert restored(api, clusters=(replace(old, mark=FOREIGN_MARK),)).value == ENDPOINT
 
 
 def test_run_ends_if_only_snapshots_are_left(api: FakeApi) -> None:
