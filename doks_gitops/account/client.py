@@ -185,12 +185,24 @@ class DigitalOceanClient:
         )
 
     def volumes(self) -> tuple[Volume, ...]:
-        """The account's block storage volumes. Scopes: block_storage:read, tag:read."""
-        return tuple(
+        """The account's block storage volumes. Scopes: block_storage:read, tag:read.
+
+        Without tag:read, the API leaves the tags out. So it is refused if no volume of a cluster
+        has any: each would seem to be nobody's.
+        """
+        volumes = tuple(
             _volume(volume)
             for page in self._pages("/v2/volumes", "block_storage:read", responses.VolumesPage)
             for volume in page.volumes
         )
+        made_by_clusters = any(volume.name.startswith("pvc-") for volume in volumes)
+        if made_by_clusters and not any(volume.tags for volume in volumes):
+            raise AccountError(
+                "None of the account's volumes has a tag, although DigitalOcean tags those of"
+                " clusters: the token may lack the scope tag:read. Nothing was changed.",
+                "add the scope tag:read to the token: docs/permissions.md",
+            )
+        return volumes
 
     def create_volume(
         self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Collection[str]

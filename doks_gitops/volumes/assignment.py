@@ -61,14 +61,6 @@ class Assignment:
 def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
     """The volumes and snapshots that the recorded claims get. Raises `NotAssignable` with
     everything that has to be decided first. Others' volumes are passed over."""
-    if not any(volume.tags for volume in holdings.volumes) and any(
-        volume.name.startswith("pvc-") for volume in holdings.volumes
-    ):
-        raise NotAssignable(
-            "None of the account's volumes has a tag, although DigitalOcean tags those of clusters:"
-            " the token may lack the scope tag:read. Nothing was changed.",
-            "add the scope tag:read to the token: docs/permissions.md",
-        )
     problems: list[tuple[str, str]] = []
     candidates: defaultdict[Claim, list[Volume]] = defaultdict(list)
     for volume in sorted(holdings.volumes, key=lambda volume: volume.id):

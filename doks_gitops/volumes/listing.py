@@ -61,6 +61,8 @@ def take(stack: StackVolumes, settings: Snapshots, *, at_once: bool = False) -> 
     client, now = stack.client, datetime.now(UTC)
     volumes = [x for x in client.volumes() if stack.owns(x) and claims_in(x.tags)]
     snapshots = [x for x in client.snapshots() if stack.owns(x)]
+    if not volumes:
+        yield "0 volumes are recorded"
     for volume in volumes if at_once else due(volumes, snapshots, settings.every_hours, now):
         name = f"{volume.name}-{now:%Y%m%d-%H%M%S}"
         snapshots.append(client.create_snapshot(volume.id, name, recorded(volume.tags)))

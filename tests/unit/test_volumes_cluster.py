@@ -267,6 +267,15 @@ def test_run_ends_if_the_cluster_that_it_replaces_has_left_an_unrecorded_volume(
     assert restored(api, clusters=(replace(old, mark=FOREIGN_MARK),)).value == ENDPOINT
 
 
+def test_token_that_does_not_see_tags_is_refused_before_claims_begin_empty(api: FakeApi) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, ())]}))
+    with pytest.raises(AccountError, match="the token may lack the scope tag:read"):
+        restored(api)
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, (), name="made-by-hand")]}))
+    assert restored(api).value == ENDPOINT
+    assert api.bodies == []
+
+
 def test_run_ends_if_only_snapshots_are_left(api: FakeApi) -> None:
     snapshot = {"id": "s", "name": "daily", "resource_id": ID, "regions": ["nyc1"],
                 "created_at": "2026-01-31T12:00:00Z", "tags": sorted(tags())}  # fmt: skip

@@ -140,6 +140,23 @@ def test_snapshots_are_taken_only_if_the_stack_file_says_so(
     assert api.requests == []
 
 
+@pytest.mark.parametrize("command", ["record", "snapshot", "list"])
+def test_token_that_does_not_see_tags_is_refused(
+    bin_platform: BinPlatform, api: FakeApi, command: str
+) -> None:
+    """To it, nothing would be recorded, and nothing would be due."""
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, ())]}))
+    code, _, errors = bin_platform("volumes", command, "--stack", "dev")
+    assert code == 1
+    assert "the token may lack the scope tag:read" in errors
+    assert api.bodies == []
+
+
+def test_stack_without_recorded_volumes_is_told(bin_platform: BinPlatform, api: FakeApi) -> None:
+    code, output, _ = bin_platform("volumes", "snapshot", "--stack", "dev")
+    assert (code, output) == (0, "dev: 0 volumes are recorded\n")
+
+
 def test_claim_that_can_not_be_one_is_wrong_usage(bin_platform: BinPlatform) -> None:
     code, _, errors = bin_platform("recover", "--stack", "dev", "--yes", "--volume", f"{ID}=data")
     assert code == 2
