@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from doks_gitops.volumes import Claim
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
@@ -150,6 +151,30 @@ def test_token_that_does_not_see_tags_is_refused(
     assert code == 1
     assert "the token may lack the scope tag:read" in errors
     assert api.bodies == []
+
+
+def test_volume_that_is_refused_a_snapshot_does_not_stop_the_others(
+    bin_platform: BinPlatform, api: FakeApi
+) -> None:
+    other = volume(OTHER_ID, tags(OTHER_ID, Claim("shop", "other")))
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(ID)), other]}))
+    surplus = [
+        {"id": f"s{day}", "name": f"s{day}", "resource_id": ID, "regions": ["nyc1"],
+         "created_at": f"2026-01-{day}T12:00:00Z", "tags": sorted(tags(ID))}
+        for day in (10, 11)
+    ]  # fmt: skip
+    api.answer("/v2/snapshots", (200, {"snapshots": surplus}))
+    api.answer(f"/v2/volumes/{ID}/snapshots", (422, {"message": "no"}))
+    taken = {"id": "s", "name": "s", "resource_id": OTHER_ID, "created_at": "2026-01-31T12:00:00Z"}
+    api.answer(f"/v2/volumes/{OTHER_ID}/snapshots", (201, {"snapshot": taken}))
+    api.answer("/v2/volumes/snapshots/s10", (422, {}), (204, ""))
+    code, output, errors = bin_platform("volumes", "snapshot", "--stack", "dev", "--now")
+    assert code == 1
+    assert f"{CLAIM}: DigitalOcean does not take a snapshot of the volume {ID} (422 at" in errors
+    assert "DigitalOcean does not delete the snapshot s10 (422 at" in errors
+    assert "dev: shop/other: snapshot pvc-" in output
+    code, output, _ = bin_platform("volumes", "snapshot", "--stack", "dev")
+    assert "dev: deleted the snapshot s10" in output
 
 
 def test_stack_without_recorded_volumes_is_told(bin_platform: BinPlatform, api: FakeApi) -> None:
