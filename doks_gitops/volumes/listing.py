@@ -62,7 +62,7 @@ def take(stack: StackVolumes, settings: Snapshots, *, at_once: bool = False) -> 
     """
     client, now = stack.client, datetime.now(UTC)
     failures: list[PlatformError] = []
-    volumes = [x for x in client.volumes() if stack.owns(x) and claims_in(x.tags)]
+    volumes = stack.recorded()
     snapshots = [x for x in client.snapshots() if stack.owns(x)]
     if not volumes:
         yield "0 volumes are recorded"

@@ -13,7 +13,7 @@ from tests.unit.fake_api import FakeApi, serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
 from tests.unit.test_account import cluster
-from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, ID, MARK, OTHER_ID, tags
+from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, FORMER_MARK, ID, MARK, OTHER_ID, tags
 from tests.unit.test_volumes_cluster import volume
 
 BinPlatform = Callable[..., tuple[int, str, str]]
@@ -175,6 +175,31 @@ def test_volume_that_is_refused_a_snapshot_does_not_stop_the_others(
     assert "dev: shop/other: snapshot pvc-" in output
     code, output, _ = bin_platform("volumes", "snapshot", "--stack", "dev")
     assert "dev: deleted the snapshot s10" in output
+
+
+def test_snapshots_of_another_state_of_the_same_stack_are_not_deleted(
+    bin_platform: BinPlatform, api: FakeApi
+) -> None:
+    """Somebody else of the team has a stack of this name, and keeps more snapshots."""
+    foreign = volume(OTHER_ID, tags(OTHER_ID, mark=FORMER_MARK))
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(ID)), foreign]}))
+    surplus = [
+        {"id": f"s{day}", "name": f"s{day}", "resource_id": OTHER_ID, "regions": ["nyc1"],
+         "created_at": f"2026-01-{day}T12:00:00Z", "tags": sorted(tags(OTHER_ID, mark=FORMER_MARK))}
+        for day in (10, 11)
+    ]  # fmt: skip
+    api.answer("/v2/snapshots", (200, {"snapshots": surplus}))
+    taken = {"id": "s", "name": "s", "resource_id": ID, "created_at": "2026-01-31T12:00:00Z"}
+    api.answer(f"/v2/volumes/{ID}/snapshots", (201, {"snapshot": taken}))
+    code, output, errors = bin_platform("volumes", "snapshot", "--stack", "dev")
+    assert code == 0, errors
+    assert [line.partition(" snapshot")[0] for line in output.splitlines()] == [f"dev: {CLAIM}:"]
+    api.answer("/v2/kubernetes/clusters", (200, {"kubernetes_clusters": []}))
+    requests = len(api.bodies)
+    code, _, errors = bin_platform("volumes", "snapshot", "--stack", "dev")
+    assert code == 1
+    assert "The account has no cluster with a tag of the stack dev" in errors
+    assert len(api.bodies) == requests
 
 
 def test_stack_without_recorded_volumes_is_told(bin_platform: BinPlatform, api: FakeApi) -> None:
