@@ -163,7 +163,10 @@ def _replaced_text(settings: Settings, replaced: Replacement) -> str:
         for change in replaced.changes
     )
     volumes = (
-        "All volumes and snapshots of the cluster are deleted too"
+        "The volumes of its claims stay in the account, and the claims of the new cluster get them"
+        " back; all other volumes of a StorageClass that does not retain them are deleted."
+        if settings.volumes is not None
+        else "All volumes and snapshots of the cluster are deleted too"
         " (cluster.destroyAssociatedResources: true)."
         if settings.cluster.destroy_associated_resources
         else "Volumes are deleted too, except those whose StorageClass retains them."

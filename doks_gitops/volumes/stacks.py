@@ -75,12 +75,13 @@ class StackVolumes:
         ) as cluster:
             yield cluster
 
-    def record(self) -> Recorded:
-        """Record the claims of the running cluster."""
-        running = self.running()
+    def record(self, running: RunningCluster | None = None, *, retain: bool = False) -> Recorded:
+        """Record the claims of the running cluster. With `retain`, or in a protected cluster, their
+        volumes outlive them from now on."""
+        running = running or self.running()
         assert running.mark is not None
         with self.opened(running) as cluster:
-            return record(self.client, cluster, running.mark, retain=self.cluster.protect)
+            return record(self.client, cluster, running.mark, retain=retain or self.cluster.protect)
 
 
 def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:

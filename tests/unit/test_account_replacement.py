@@ -10,6 +10,7 @@ from doks_gitops import account
 from doks_gitops.account import Account, RunningCluster, Version, Vpc
 from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError
+from doks_gitops.settings.model import Volumes
 from tests.unit.stackfiles import CLUSTER, parsed
 
 OWN = Vpc("vpc-1", "demo", "nyc1", "10.10.0.0/20", default=False)
@@ -85,9 +86,11 @@ def test_replacement_is_announced_with_its_cause_and_what_is_lost(
 def test_warning_says_whether_volumes_survive(warnings: list[str]) -> None:
     account.warn(stack(region="fra1"), team())
     account.warn(stack(region="fra1", destroyAssociatedResources=True), team())
-    kept, destroyed = warnings
+    account.warn(stack(region="fra1").model_copy(update={"volumes": Volumes()}), team())
+    kept, destroyed, brought_back = warnings
     assert "except those whose StorageClass retains them" in kept
     assert "All volumes and snapshots of the cluster are deleted too" in destroyed
+    assert "the claims of the new cluster get them back" in brought_back
 
 
 def test_vpc_of_its_own_replaces_a_cluster_in_another_vpc() -> None:

@@ -18,12 +18,12 @@ from doks_gitops.account import (
     Version,
     Volume,
 )
-from doks_gitops.volumes import Claim, Cluster, bring_back, record
+from doks_gitops.volumes import Claim, Cluster, bring_back, keep, record
 from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
 from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.mocked import OutputValue, run
-from tests.unit.stackfiles import parsed
+from tests.unit.stackfiles import CLUSTER, parsed
 from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, FORMER_MARK, ID, MARK, OTHER_ID, tags
 
 BOUND = PersistentVolume("pvc-1", ID, CLAIM, bound=True, reclaim_policy="Delete", storage=Storage())
@@ -274,6 +274,58 @@ def test_token_that_does_not_see_tags_is_refused_before_claims_begin_empty(api: 
     api.answer("/v2/volumes", (200, {"volumes": [volume(ID, (), name="made-by-hand")]}))
     assert restored(api).value == ENDPOINT
     assert api.bodies == []
+
+
+def kept(api: FakeApi, **changes: Any) -> None:
+    """Before a run that moves the cluster, with one claim, to another region."""
+    stack = parsed(volumes={"snapshots": {"keep": 3}}, cluster={**CLUSTER, "region": "fra1"})
+    do = stack.digitalocean.model_copy(update={"api_endpoint": api.url})
+    old = RunningCluster("old", "demo", "nyc1", Version(1, 34, 1), False, "running", True, api.url,
+                         mark=MARK)  # fmt: skip
+    bound = {
+        "metadata": {"name": "pvc-1"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "do-block-storage",
+            "persistentVolumeReclaimPolicy": "Delete",
+            "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
+            "csi": {"driver": DRIVER, "volumeHandle": ID},
+        },
+        "status": {"phase": "Bound"},
+    }
+    authority = {"certificate_authority_data": base64.b64encode(b"").decode()}
+    api.answer("/v2/kubernetes/clusters/old/credentials", (200, authority))
+    api.answer(PERSISTENT, (200, {"items": [bound]}), Content_Type="application/json")
+    api.answer(f"{PERSISTENT}/pvc-1", (200, {}), Content_Type="application/json")
+    stack = stack.model_copy(update={"digitalocean": do, **changes})
+    keep(stack, Account((), (), (), (old,), (), mark=MARK))
+
+
+def test_volumes_of_a_cluster_that_is_replaced_outlive_the_claims_that_argocd_deletes(
+    api: FakeApi,
+) -> None:
+    kept(api)
+    assert {"spec": {"persistentVolumeReclaimPolicy": "Retain"}} in api.bodies
+
+
+def test_cluster_is_not_replaced_while_a_claim_can_not_be_recorded(api: FakeApi) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": []}))
+    with pytest.raises(AccountError, match=r"demo is not replaced: .* has no volume"):
+        kept(api)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"volumes": None},
+        {"adopt": settings.model.Adopt(volumes={})},
+        {"cluster": parsed().cluster},
+    ],
+    ids=["stack without volumes", "plan for a cluster that is lost", "nothing is replaced"],
+)
+def test_volumes_of_the_cluster_are_not_touched(api: FakeApi, changes: dict[str, Any]) -> None:
+    kept(api, **changes)
+    assert api.requests == []
 
 
 def test_run_ends_if_only_snapshots_are_left(api: FakeApi) -> None:
