@@ -42,6 +42,8 @@ class PersistentVolume:
     storage: Storage
     size: int = 0
     """GiB."""
+    released: bool = False
+    """Its claim is gone, and it waits for no other one."""
 
 
 class Cluster(Api):
@@ -153,6 +155,7 @@ def _persistent_volume(item: Mapping[str, Any]) -> PersistentVolume:
         spec.get("persistentVolumeReclaimPolicy", RETAIN),
         Storage.of(spec),
         gibibytes(spec.get("capacity", {}).get("storage", "0")),
+        item.get("status", {}).get("phase") in ("Released", "Failed"),
     )
 
 

@@ -69,7 +69,7 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
         if tags.added or tags.removed:
             changed.append(f"The volume {bound.volume} is recorded for the claim {bound.claim}.")
     for reserved in present:
-        if reserved.claim is None or reserved.bound or reserved.claim not in claims:
+        if reserved.claim not in claims or reserved.bound or reserved.released:
             continue
         if reserved.size < cluster.requested(reserved.claim):
             problems.append(
@@ -77,8 +77,10 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
                 f" volume {reserved.volume}, which is reserved for it. So Kubernetes gave it"
                 f" another one, which was empty: {claims[reserved.claim].id}."
             )
+    # One that is reserved for a claim, as for one that is being restored, is no former one.
+    in_use = {volume.volume for volume in present if not volume.released}
     for former in existing.values():
-        if former.id in {volume.volume for volume in persistent} or not _is_of(mark, former):
+        if former.id in in_use or not _is_of(mark, former):
             continue
         for _, claim in claims_in(former.tags):
             former_tag = claim_tag(former.id, claim)

@@ -116,6 +116,18 @@ def test_former_volume_of_a_claim_is_its_no_longer() -> None:
     assert account.tags[OTHER_ID] == tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)}
 
 
+def test_volume_that_is_being_restored_for_a_claim_stays_recorded_for_it() -> None:
+    """The claim still has its former volume."""
+    restored = Volume(OTHER_ID, "pvc-2", "nyc1", 5, tags=tags(OTHER_ID))
+    account = FakeAccount(NEW, restored)
+    reserved = replace(BOUND, name="pvc-2", volume=OTHER_ID, bound=False)
+    record(account.client, FakeCluster(BOUND, reserved).api, MARK, retain=False)
+    assert account.tags[OTHER_ID] == tags(OTHER_ID)
+    released = replace(reserved, released=True)
+    record(account.client, FakeCluster(BOUND, released).api, MARK, retain=False)
+    assert account.tags[OTHER_ID] == tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)}
+
+
 def test_volume_of_a_claim_that_is_gone_keeps_its_record() -> None:
     account = FakeAccount(replace(NEW, tags=tags()))
     released = replace(BOUND, bound=False)
