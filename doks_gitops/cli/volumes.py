@@ -195,11 +195,13 @@ def record_after(stack: Stack, settings: Settings | None = None) -> None:
 
     `settings`: the stack's; without them, they are read if its stack file has `volumes`.
     """
+    from doks_gitops.settings import stackfile
     from doks_gitops.settings.model import NAMESPACE
     from doks_gitops.volumes.stacks import of_settings
 
     if settings is None:
-        if not (stack.file.exists() and f"{NAMESPACE}:volumes" in stack.file.read_text()):
+        text = stack.file.read_text() if stack.file.exists() else ""
+        if f"{NAMESPACE}:volumes" not in stackfile.values(text):
             return
         settings = stack.settings()
     with of_settings(settings) as volumes:
