@@ -207,8 +207,8 @@ class DigitalOceanClient:
     def create_volume(
         self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Collection[str]
     ) -> Volume:
-        """Create a volume of `size` GiB from a snapshot. Scopes: block_storage:create,
-        tag:create."""
+        """Create a volume of `size` GiB from a snapshot. `name`: one that no other volume has.
+        Scopes: block_storage:create, tag:create, block_storage:read."""
         path, scope = "/v2/volumes", "block_storage:create, tag:create"
         body = {
             "name": name,
@@ -218,6 +218,11 @@ class DigitalOceanClient:
             "tags": sorted(tags),
         }
         response = self._request("POST", path, scope, body)
+        if response.status_code == 409:
+            # A repeated request, if the answer to the first one was lost.
+            for volume in self.volumes():
+                if (volume.name, volume.region) == (name, region):
+                    return volume
         self._require_done(
             response,
             f"create a volume of {size} GiB from the snapshot {snapshot.id}",

@@ -129,7 +129,7 @@ def _claim_of(
         case []:
             # Its claim has got another volume since.
             return None, None
-        case [(recorded, claim)] if recorded == volume.id:
+        case [(recorded, claim)] if recorded in (volume.id, volume.name.removeprefix("pvc-")):
             return claim, None
         case [(recorded, claim)]:
             return None, f"was created anew: the one of the claim {claim} was {recorded}"

@@ -12,6 +12,7 @@ from doks_gitops.volumes.tags import (
     CLAIM,
     Claim,
     claim_tag,
+    claim_tags,
     claims_in,
     recorded,
     storage_tag,
@@ -83,9 +84,9 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
         if former.id in in_use or not _is_of(mark, former):
             continue
         for _, claim in claims_in(former.tags):
-            former_tag = claim_tag(former.id, claim)
-            if claim in claims and former_tag is not None and former_tag in former.tags:
-                removed[former_tag].append(former.id)
+            if claim in claims:
+                for former_tag in claim_tags(former.tags, claim):
+                    removed[former_tag].append(former.id)
                 changed.append(f"The volume {former.id} is the claim {claim}'s no longer.")
     for tag, volumes in removed.items():
         client.untag_volumes(tag, volumes)

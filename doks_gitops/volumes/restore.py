@@ -10,7 +10,7 @@ from doks_gitops.account import VolumeSnapshot
 from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
 from doks_gitops.volumes.snapshots import age_of, restored
 from doks_gitops.volumes.stacks import StackVolumes, VolumesError
-from doks_gitops.volumes.tags import Claim, claim_tag, claims_in, storage_tag
+from doks_gitops.volumes.tags import Claim, claim_tags, claims_in, storage_tag
 
 PATIENCE_SECONDS = 300
 """How long the claim may take to come back."""
@@ -64,8 +64,10 @@ def restore(
         for pod in cluster.pods_of(claim):
             cluster.delete_pod(claim.namespace, pod)
         _until_bound(cluster, claim, existing["metadata"]["uid"], volume.name, stack.stack)
-        if (tag := claim_tag(current.volume, claim)) is not None:
-            stack.client.untag_volumes(tag, [current.volume])
+        for former in stack.client.volumes():
+            if former.id == current.volume:
+                for tag in claim_tags(former.tags, claim):
+                    stack.client.untag_volumes(tag, [former.id])
     report(f"The claim {claim} is bound to it. Its former volume is {current.volume}.")
 
 

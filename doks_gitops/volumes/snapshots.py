@@ -63,20 +63,17 @@ def restored(
     tags: Sequence[str],
     size: int = 0,
 ) -> Volume:
-    """Create a volume from the snapshot, and record that it is the claim's. Raises `AccountError`.
+    """Create a volume from the snapshot, recorded as the claim's. Raises `AccountError`.
 
     `size`: GiB that the claim requests, if they are known. Kubernetes binds no smaller volume to
     it, also if that is reserved for the claim.
-
-    If the second step fails, the volume is one of the stack without a claim, of which the next run
-    says so.
     """
-    volume = client.create_volume(
-        f"pvc-{uuid4()}", region, snapshot, max(size, snapshot.disk), tags
+    name = str(uuid4())
+    # In one request with the volume: without it, it would be nobody's after a failure.
+    tag = claim_tag(name, claim)
+    return client.create_volume(
+        f"pvc-{name}", region, snapshot, max(size, snapshot.disk), [*tags, *([tag] if tag else [])]
     )
-    if (tag := claim_tag(volume.id, claim)) is not None:
-        client.tag_volumes(tag, [volume.id])
-    return volume
 
 
 def age_of(created: datetime, now: datetime) -> str:

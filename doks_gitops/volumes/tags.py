@@ -69,7 +69,11 @@ class Storage:
 
 
 def claim_tag(volume: str, claim: Claim) -> str | None:
-    """The tag of the volume with that ID; None if it would be too long."""
+    """The tag of the volume with that ID; None if it would be too long.
+
+    `volume`: of a volume that is still to be created, what follows `pvc-` in its name, which is as
+    unique as the ID in a region. The next record replaces it.
+    """
     tag = f"{CLAIM}{volume}:{_encoded(claim.namespace)}:{_encoded(claim.name)}".lower()
     return tag if len(tag) <= LONGEST else None
 
@@ -81,6 +85,11 @@ def claims_in(tags: Collection[str]) -> list[tuple[str, Claim]]:
         (volume, Claim(_decoded(namespace), _decoded(name)))
         for volume, namespace, name in _fields(tags, CLAIM, 3)
     ]
+
+
+def claim_tags(tags: Collection[str], claim: Claim) -> list[str]:
+    """Those of the tags that name the claim."""
+    return [tag for tag in tags if any(known == claim for _, known in claims_in({tag}))]
 
 
 def storage_tag(storage: Storage) -> str:

@@ -242,6 +242,12 @@ def test_age_is_told_in_two_units(minutes: int, text: str) -> None:
     assert age_of(NOON - timedelta(minutes=minutes), NOON) == text
 
 
+def test_volume_that_was_made_of_a_snapshot_is_known_by_its_name_until_the_next_record() -> None:
+    """Its ID was not known when it was tagged."""
+    new = volume(ID, name=f"pvc-{OTHER_ID}", tags=tags(OTHER_ID))
+    assert assign(holdings(new), Wishes(), "dev").volumes == {CLAIM: new}
+
+
 def test_volume_of_a_claim_that_got_another_one_is_not_given_back() -> None:
     former = replace(volume(OTHER_ID), tags=tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)})
     assert assign(holdings(volume(), former), Wishes(), "dev").volumes == {CLAIM: volume()}

@@ -116,6 +116,13 @@ def test_former_volume_of_a_claim_is_its_no_longer() -> None:
     assert account.tags[OTHER_ID] == tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)}
 
 
+def test_former_volume_that_is_known_by_its_name_alone_is_the_claims_no_longer() -> None:
+    named = frozenset({MARK, str(claim_tag("of-its-name", CLAIM))})
+    account = FakeAccount(NEW, Volume(OTHER_ID, "pvc-of-its-name", "nyc1", 5, tags=named))
+    record(account.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert account.tags[OTHER_ID] == {MARK}
+
+
 def test_volume_that_is_being_restored_for_a_claim_stays_recorded_for_it() -> None:
     """The claim still has its former volume."""
     restored = Volume(OTHER_ID, "pvc-2", "nyc1", 5, tags=tags(OTHER_ID))

@@ -3,12 +3,15 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from doks_gitops.volumes import Claim
+from doks_gitops.account import AccountError, DigitalOceanClient, VolumeSnapshot
+from doks_gitops.volumes import Claim, restored
+from doks_gitops.volumes.tags import claim_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
@@ -200,6 +203,23 @@ def test_snapshots_of_another_state_of_the_same_stack_are_not_deleted(
     assert code == 1
     assert "The account has no cluster with a tag of the stack dev" in errors
     assert len(api.bodies) == requests
+
+
+def test_repeated_creation_of_a_volume_finds_the_one_that_it_has_made(api: FakeApi) -> None:
+    """The answer to the first request was lost."""
+    of = VolumeSnapshot("s", "s", OTHER_ID, ("nyc1",), datetime(2026, 1, 31, tzinfo=UTC))
+    with DigitalOceanClient("token", api.url) as client:
+        api.answer("/v2/volumes", (201, {"volume": volume(ID, tags())}))
+        new = restored(client, of, CLAIM, "nyc1", [MARK])
+        [body] = api.bodies
+        assert claim_tag(body["name"].removeprefix("pvc-"), CLAIM) in body["tags"]
+        assert MARK in body["tags"]
+        existing = volume(ID, tags())
+        api.answer("/v2/volumes", (409, {}), (200, {"volumes": [existing]}))
+        assert client.create_volume(existing["name"], "nyc1", of, 5, []) == new
+        api.answer("/v2/volumes", (409, {}), (200, {"volumes": [existing]}))
+        with pytest.raises(AccountError, match=r"does not create a volume of 5 GiB .* \(409 at"):
+            client.create_volume("pvc-else", "nyc1", of, 5, [])
 
 
 def test_stack_without_recorded_volumes_is_told(bin_platform: BinPlatform, api: FakeApi) -> None:
