@@ -32,7 +32,7 @@ from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.volumes import Claim, Wishes, assign
 from doks_gitops.volumes.assignment import Holdings
 from doks_gitops.volumes.snapshots import age_of
-from doks_gitops.volumes.tags import STORAGE, clusters_in
+from doks_gitops.volumes.tags import STORAGE, USED, clusters_in
 
 
 class Refused(PlatformError):
@@ -349,7 +349,7 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
             claim,
             snapshot,
             settings.cluster.region,
-            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith(STORAGE))),
+            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith((STORAGE, USED)))),
             age_of(snapshot.created, observed.now),
         )
         for claim, snapshot in sorted(assignment.snapshots.items())

@@ -19,11 +19,12 @@ import yaml
 from doks_gitops import kubernetes
 from doks_gitops.account import Volume
 from doks_gitops.kubernetes import Api, Changed, Unreachable
-from doks_gitops.volumes.tags import Claim, Storage, storage_in
+from doks_gitops.volumes.tags import USED, Claim, Storage, storage_in
 
 DRIVER = "dobs.csi.digitalocean.com"
 """DigitalOcean's CSI driver: https://github.com/digitalocean/csi-digitalocean"""
 RETAIN = "Retain"
+_NO_FORMAT = {"com.digitalocean.csi/noformat": "true"}
 _QUANTITY = re.compile(r"([0-9.]+(?:[eE][0-9]+)?)(?:(k|K(?=i)|[MGTPE])(i?))?")
 _VOLUMES = "/api/v1/persistentvolumes"
 
@@ -65,7 +66,9 @@ class Cluster(Api):
     def reserve(self, volume: Volume, claim: Claim, storage: Storage | None = None) -> None:
         """Create the PersistentVolume of `volume` for the claim, which may not exist yet.
 
-        `storage`: default is what the volume's tags tell.
+        `storage`: default is what the volume's tags tell. DigitalOcean's driver never formats a
+        volume that was in use, even if it sees no file system on it:
+        https://github.com/digitalocean/csi-digitalocean/tree/master/examples/kubernetes/pod-single-existing-volume
 
         https://kubernetes.io/docs/concepts/storage/persistent-volumes/#reserving-a-persistentvolume
         """
@@ -93,6 +96,7 @@ class Cluster(Api):
                     "driver": DRIVER,
                     "volumeHandle": volume.id,
                     "fsType": storage.fs_type,
+                    **({"volumeAttributes": _NO_FORMAT} if USED in volume.tags else {}),
                 },
             },
         }

@@ -10,6 +10,7 @@ from doks_gitops.account.marks import mark_in, same_stack
 from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
 from doks_gitops.volumes.tags import (
     CLAIM,
+    USED,
     Claim,
     claim_tag,
     claim_tags,
@@ -106,8 +107,10 @@ def _tags_of(bound: PersistentVolume, volume: Volume | None, mark: str) -> _Tags
         return f"a tag would be too long for its name; its volume is {volume.id}"
     if (owner := mark_in(volume.tags)) is not None and not _is_of(mark, volume):
         return f"its volume {volume.id} belongs to another owner: {owner}"
-    wanted = frozenset({mark, claim, storage_tag(bound.storage)})
-    return _Tags(wanted - volume.tags, recorded(volume.tags) - wanted)
+    wanted = {mark, claim, storage_tag(bound.storage)}
+    if volume.droplets or USED in volume.tags:
+        wanted.add(USED)
+    return _Tags(frozenset(wanted - volume.tags), recorded(volume.tags) - wanted)
 
 
 def _is_of(mark: str, volume: Volume) -> bool:

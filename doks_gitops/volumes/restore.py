@@ -10,7 +10,7 @@ from doks_gitops.account import VolumeSnapshot
 from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
 from doks_gitops.volumes.snapshots import age_of, restored
 from doks_gitops.volumes.stacks import StackVolumes, VolumesError
-from doks_gitops.volumes.tags import Claim, claim_tags, claims_in, storage_tag
+from doks_gitops.volumes.tags import USED, Claim, claim_tags, claims_in, storage_tag
 
 PATIENCE_SECONDS = 300
 """How long the claim may take to come back."""
@@ -52,7 +52,7 @@ def restore(
             f" {snapshot.name})? Its pods start again: {pods}. The volume that it has"
             f" now, {current.volume}, stays in the account."
         )
-        tags = [running.mark, storage_tag(current.storage)]
+        tags = [running.mark, storage_tag(current.storage), *(snapshot.tags & {USED})]
         size = cluster.requested(claim)
         volume = restored(stack.client, snapshot, claim, running.region, tags, size)
         report(f"The volume {volume.name} ({volume.id}) is made of the snapshot {snapshot.name}.")

@@ -17,6 +17,8 @@ CLAIM = "doks-gitops-claim:"
 """Beginning of the tag with the volume's ID, the namespace and the name of its claim."""
 STORAGE = "doks-gitops-storage:"
 """Beginning of the tag with the StorageClass, the file system, and the modes."""
+USED = "doks-gitops-used"
+"""The tag of a volume that was attached to a node, and so has a file system."""
 MADE_BY = "k8s:"
 """Beginning of the tag with the ID of the cluster, set by DigitalOcean."""
 LONGEST = 255
@@ -121,7 +123,7 @@ def clusters_in(tags: Collection[str]) -> frozenset[str]:
 
 def recorded(tags: Collection[str]) -> frozenset[str]:
     """The tags that are the program's own."""
-    return frozenset(tag for tag in tags if tag.startswith((OWNER, CLAIM, STORAGE)))
+    return frozenset(tag for tag in tags if tag.startswith((OWNER, CLAIM, STORAGE, USED)))
 
 
 def _fields(tags: Collection[str], prefix: str, number: int) -> Iterator[list[str]]:

@@ -47,7 +47,7 @@ from doks_gitops.recovery.plan import (
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
-from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
 
@@ -613,7 +613,7 @@ def volume(**changes: Any) -> Volume:
 
 def snapshot() -> VolumeSnapshot:
     taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags())
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
 
 
 def lost(**changes: Any) -> Observed:
@@ -693,7 +693,7 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     *_, restore, deploy = plan(lost(snapshots=(snapshot(),), consent=Consent(snapshots=True)))
     assert isinstance(restore, RestoreSnapshot)
     assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "nyc1", "s")
-    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs")), USED}
     assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
     assert deploy == Deploy({"volumes": {}})
 

@@ -20,7 +20,7 @@ from doks_gitops.account import (
 )
 from doks_gitops.volumes import Claim, Cluster, bring_back, keep, record
 from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
-from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -83,6 +83,15 @@ def test_bound_volume_is_tagged_with_its_claim_its_storage_and_its_owner() -> No
     assert account.tags[ID] == {"k8s:c", MARK, claim_tag(ID, CLAIM), storage_tag(Storage())}
     assert account.order[-1] == claim_tag(ID, CLAIM), "a volume with a claim has all its tags"
     assert cluster.retained == []
+
+
+def test_volume_that_was_attached_once_stays_known_as_used() -> None:
+    account = FakeAccount(replace(NEW, droplets=(7,)))
+    record(account.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert USED in account.tags[ID]
+    detached = FakeAccount(replace(NEW, tags=frozenset(account.tags[ID])))
+    record(detached.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert detached.tags == account.tags
 
 
 def test_second_record_changes_nothing() -> None:
@@ -245,6 +254,13 @@ def test_claim_of_a_new_cluster_gets_its_volume_before_anything_is_synced(api: F
     assert spec["csi"] == {"driver": DRIVER, "volumeHandle": ID, "fsType": "ext4"}
     assert spec["persistentVolumeReclaimPolicy"] == "Retain"
     assert (spec["storageClassName"], spec["capacity"]) == ("do-block-storage", {"storage": "5Gi"})
+
+
+def test_driver_never_formats_a_volume_that_was_in_use(api: FakeApi) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags() | {USED})]}))
+    restored(api)
+    [created] = api.bodies
+    assert created["spec"]["csi"]["volumeAttributes"] == {"com.digitalocean.csi/noformat": "true"}
 
 
 def test_only_the_planned_volumes_are_given_if_there_is_a_plan(api: FakeApi) -> None:

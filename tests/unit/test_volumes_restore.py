@@ -12,7 +12,7 @@ from doks_gitops.volumes import restore as module
 from doks_gitops.volumes.cluster import PersistentVolume
 from doks_gitops.volumes.restore import restore
 from doks_gitops.volumes.stacks import StackVolumes, VolumesError
-from doks_gitops.volumes.tags import Claim, Storage, claim_tag
+from doks_gitops.volumes.tags import USED, Claim, Storage, claim_tag
 from tests.unit.stackfiles import CLUSTER
 from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, ID, MARK, OTHER_ID, snapshot, tags
 
@@ -50,6 +50,7 @@ class World:
     def create_volume(
         self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Any
     ) -> Volume:
+        self.created_tags = frozenset(tags)
         assert claim_tag(name.removeprefix("pvc-"), CLAIM) in tags
         self.events.append(f"volume of {snapshot.id} in {region}, {size} GiB")
         return Volume(OTHER_ID, "pvc-new", region, 5, tags=frozenset(tags))
@@ -169,6 +170,12 @@ def test_what_is_not_certainly_right_is_refused(
 def test_claim_that_nobody_creates_again_is_told_with_its_volume() -> None:
     with pytest.raises(VolumesError, match=r"was not created again .* the volume pvc-new"):
         restored(World(snapshot(), recreates=False))
+
+
+def test_volume_that_is_made_of_a_used_one_is_a_used_one() -> None:
+    world = World(snapshot(tags=tags() | {USED}))
+    restored(world)
+    assert USED in world.created_tags
 
 
 def test_volume_is_never_smaller_than_the_snapshot() -> None:
