@@ -501,7 +501,7 @@ def _unreachable(observed: Observed, cluster: RunningCluster) -> Refused:
         )
     return Refused(
         f"The cluster {cluster.name} ({cluster.id}) is not lost: the account says that it is"
-        f" {cluster.state}, in {cluster.region}. But it does not answer. Nothing was forgotten.",
+        f" {cluster.state}, in {cluster.region}. But it does not answer. Nothing was changed.",
         fix,
     )
 

@@ -132,7 +132,10 @@ def _claim_of(
         case [(recorded, claim)] if recorded in (volume.id, volume.name.removeprefix("pvc-")):
             return claim, None
         case [(recorded, claim)]:
-            return None, f"was created anew: the one of the claim {claim} was {recorded}"
+            return None, (
+                f"has a claim tag with another volume's ID ({claim}, {recorded}): it is probably a"
+                " copy, for example one restored by hand"
+            )
         case claims:
             names = " and ".join(str(claim) for _, claim in claims)
             return None, f"is recorded for several claims: {names}"

@@ -160,7 +160,7 @@ def test_a_first_deployment_deletes_nothing() -> None:
 
 @pytest.mark.parametrize("state", ["running", "degraded", "upgrading", "error"])
 def test_nothing_is_deleted_if_the_cluster_exists_and_does_not_answer(state: str) -> None:
-    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was forgotten"):
+    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was changed"):
         plan(observed(clusters=(running(state=state),), cluster_state=None))
 
 

@@ -125,7 +125,9 @@ UNUSABLE = {
     "was recorded by another state of the stack": [volume(tags=tags(mark=FORMER_MARK))],
     "is still attached to the Droplet 7": [volume(droplets=(7,))],
     "is in the region fra1": [volume(region="fra1")],
-    f"was created anew: the one of the claim {CLAIM} was {OTHER_ID}": [volume(tags=tags(OTHER_ID))],
+    f"has a claim tag with another volume's ID ({CLAIM}, {OTHER_ID}): it is probably a copy": [
+        volume(tags=tags(OTHER_ID))
+    ],
     "is recorded for several claims: shop/data-postgres-0 and shop/other": [
         volume(tags=tags() | tags(claim=Claim("shop", "other")))
     ],

@@ -286,7 +286,7 @@ def test_no_volume_is_touched(api: FakeApi, case: str) -> None:
 
 def test_run_ends_before_argocd_is_installed_if_something_has_to_be_decided(api: FakeApi) -> None:
     api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(OTHER_ID))]}))
-    with pytest.raises(AccountError, match="was created anew"):
+    with pytest.raises(AccountError, match="it is probably a copy"):
         restored(api)
     assert api.bodies == []
 
