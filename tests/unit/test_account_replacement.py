@@ -90,7 +90,9 @@ def test_warning_says_whether_volumes_survive(warnings: list[str]) -> None:
     kept, destroyed, brought_back = warnings
     assert "except those whose StorageClass retains them" in kept
     assert "All volumes and snapshots of the cluster are deleted too" in destroyed
+    assert "get them back" not in kept
     assert "the claims of the new cluster get them back" in brought_back
+    assert "if they are in fra1" in brought_back
 
 
 def test_vpc_of_its_own_replaces_a_cluster_in_another_vpc() -> None:
