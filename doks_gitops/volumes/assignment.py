@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from doks_gitops.account import Volume, VolumeSnapshot
 from doks_gitops.account.marks import mark_in, same_stack
@@ -59,6 +59,10 @@ class Assignment:
 def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
     """The volumes and snapshots that the recorded claims get. Raises `NotAssignable` with
     everything that has to be decided first. Others' volumes are passed over."""
+    # A repeated run knows only the new cluster, but what was recorded tells which one was lost.
+    recorded = (x.tags for x in holdings.volumes if _is_own(mark_in(x.tags), holdings, wishes))
+    lost = holdings.lost.union(*map(clusters_in, recorded)) - holdings.clusters
+    holdings = replace(holdings, lost=lost)
     problems: list[tuple[str, str]] = []
     candidates: defaultdict[Claim, list[Volume]] = defaultdict(list)
     for volume in sorted(holdings.volumes, key=lambda volume: volume.id):

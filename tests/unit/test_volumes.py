@@ -194,6 +194,17 @@ def test_what_the_cluster_has_already_is_not_given_twice() -> None:
     assert assign(holdings(volume(OTHER_ID), **bound), Wishes(), "dev").volumes == {}
 
 
+def test_unrecorded_volume_is_found_by_the_cluster_of_the_recorded_ones() -> None:
+    """A run that goes on after the new cluster was created does not know the lost one."""
+    young = volume(OTHER_ID, tags=frozenset({f"k8s:{LOST}"}))
+    later: dict[str, Any] = {"lost": frozenset()}
+    with pytest.raises(NotAssignable, match=f"made by the lost cluster {LOST}"):
+        assign(holdings(volume(), young, **later), Wishes(), "dev")
+    assert assign(holdings(young, **later), Wishes(), "dev").volumes == {}
+    foreign = volume(tags=tags(mark=FOREIGN_MARK))
+    assert assign(holdings(foreign, young, **later), Wishes(), "dev").volumes == {}
+
+
 def test_newest_snapshot_replaces_a_volume_that_is_gone() -> None:
     snapshots = (snapshot("old", 30), snapshot("new", 5), snapshot("by-hand", 1, tags=frozenset()))
     assignment = assign(holdings(snapshots=snapshots), Wishes(), "dev")
