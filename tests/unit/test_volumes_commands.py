@@ -144,13 +144,13 @@ def test_snapshots_are_taken_only_if_the_stack_file_says_so(
     assert api.requests == []
 
 
-@pytest.mark.parametrize("command", ["record", "snapshot", "list"])
+@pytest.mark.parametrize("command", ["record", "snapshot", "list", "restore s --yes"])
 def test_token_that_does_not_see_tags_is_refused(
     bin_platform: BinPlatform, api: FakeApi, command: str
 ) -> None:
     """To it, nothing would be recorded, and nothing would be due."""
     api.answer("/v2/volumes", (200, {"volumes": [volume(ID, ())]}))
-    code, _, errors = bin_platform("volumes", command, "--stack", "dev")
+    code, _, errors = bin_platform("volumes", *command.split(), "--stack", "dev")
     assert code == 1
     assert "the token may lack the scope tag:read" in errors
     assert api.bodies == []
