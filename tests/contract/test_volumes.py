@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from doks_gitops.account import AccountError, DigitalOceanClient
+from doks_gitops.account import DigitalOceanClient
+from doks_gitops.errors import PlatformError
 from doks_gitops.settings.model import Cluster, Snapshots, Volumes
 from doks_gitops.volumes import Cluster as VolumesCluster
 from doks_gitops.volumes import record, restored
@@ -112,6 +113,6 @@ def test_command_works_with_its_scopes_and_names_the_one_that_is_missing(
     scopes = permissions.scopes(*command.split(", ")) - IN_THE_CLUSTER
     # A tag is removed only if it is wrong.
     for missing in sorted(scopes - {"tag:delete", "block_storage:read"}):
-        with pytest.raises(AccountError, match=missing):
+        with pytest.raises(PlatformError, match=missing):
             COMMANDS[command](do, volume, do.token_with(*(scopes - {missing})))
     COMMANDS[command](do, volume, do.token_with(*scopes))
