@@ -63,8 +63,8 @@ def list_volumes(
 def record(stacks: options.Stacks = None, cwd: options.Folder = Path()) -> None:
     """Record in the account whose claim each volume is, as tags on the volumes.
 
-    Volumes of a protected cluster outlive their claims from then on. Fails if a volume can't be
-    recorded, after it has recorded the others.
+    Volumes of a protected cluster, or with `volumes.retain`, outlive their claims from then on.
+    Fails if a volume can't be recorded, after it has recorded the others.
     """
 
     def run(name: str, stack: StackVolumes | None) -> None:

@@ -76,12 +76,13 @@ class StackVolumes:
             yield cluster
 
     def record(self, running: RunningCluster | None = None, *, retain: bool = False) -> Recorded:
-        """Record the claims of the running cluster. With `retain`, or in a protected cluster, their
-        volumes outlive them from now on."""
+        """Record the claims of the running cluster. With `retain`, or if the stack file says so,
+        their volumes outlive them from now on."""
         running = running or self.running()
         assert running.mark is not None
+        default = self.cluster.protect if self.settings.retain is None else self.settings.retain
         with self.opened(running) as cluster:
-            return record(self.client, cluster, running.mark, retain=retain or self.cluster.protect)
+            return record(self.client, cluster, running.mark, retain=retain or default)
 
 
 def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:

@@ -81,6 +81,31 @@ def test_claims_of_the_cluster_with_the_mark_of_the_stack_are_recorded(
     assert pulumi.calls == [], "no state and no passphrase is needed"
 
 
+@pytest.mark.parametrize(
+    ("protect", "retain", "retained"),
+    [(True, None, True), (False, None, False), (False, True, True), (True, False, False)],
+)
+def test_volumes_are_retained_as_the_cluster_is_protected_unless_the_stack_file_says_otherwise(
+    bin_platform: BinPlatform,
+    api: FakeApi,
+    project: Path,
+    *,
+    protect: bool,
+    retain: bool | None,
+    retained: bool,
+) -> None:
+    volumes = {} if retain is None else {"retain": retain}
+    config = {"cluster": {**CLUSTER, "protect": protect}, "volumes": volumes}
+    content = {"config": {f"doks-gitops:{key}": value for key, value in config.items()}}
+    (project / "Pulumi.dev.yaml").write_text(json.dumps(content))
+    api.answer("/api/v1/persistentvolumes/pvc-1", (200, {}))
+    code, _, errors = bin_platform("volumes", "record", "--stack", "dev")
+    assert code == 0, errors
+    patched = [body for body in api.bodies if "spec" in body]
+    policy = {"spec": {"persistentVolumeReclaimPolicy": "Retain"}}
+    assert patched == ([policy] if retained else [])
+
+
 def test_record_fails_for_a_claim_whose_volume_is_not_in_the_account(
     bin_platform: BinPlatform, api: FakeApi
 ) -> None:
