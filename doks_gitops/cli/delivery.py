@@ -108,7 +108,8 @@ def deploy(
 ) -> None:
     """Run `pulumi up`, unless its preview fails or breaks a mandatory policy.
 
-    Refuses a commit that does not contain the deployed one.
+    Refuses a commit that does not contain the deployed one. A volume that can't be recorded after
+    it is only a warning.
     """
     from doks_gitops.ci import commits
     from doks_gitops.ci.export import export as without_secrets
@@ -130,7 +131,12 @@ def deploy(
     target.up(policy_pack=PACK, check=check)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
-    record_after(target)
+    try:
+        record_after(target)
+    except PlatformError as error:
+        # The stack is deployed: the stacks after it need not wait.
+        fix = "".join(f"\nnext:  {line}" for line in (error.fix or "").splitlines())
+        _report(f"warning: {error.problem}{fix}")
 
 
 @app.command(

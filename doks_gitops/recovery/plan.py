@@ -33,7 +33,7 @@ from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.volumes import Claim, Wishes, assign
 from doks_gitops.volumes.assignment import Holdings
 from doks_gitops.volumes.snapshots import age_of
-from doks_gitops.volumes.tags import STORAGE
+from doks_gitops.volumes.tags import STORAGE, USED, clusters_in
 
 
 class Refused(PlatformError):
@@ -213,8 +213,9 @@ class RestoreSnapshot:
 
     def __str__(self) -> str:
         return (
-            f"Create a volume for the claim {self.claim} from the snapshot {self.snapshot.name}"
-            f" ({self.snapshot.id}), which is {self.age} old: what came after it is lost."
+            f"Create a volume of {self.snapshot.disk} GiB for the claim {self.claim} from the"
+            f" snapshot {self.snapshot.name} ({self.snapshot.id}), which is {self.age} old:"
+            " what came after it is lost."
         )
 
 
@@ -353,7 +354,7 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
         mark,
         observed.snapshots,
         observed.account_clusters - {cluster, state.cluster},
-        lost=state.cluster if state.cluster != cluster else None,
+        lost=_lost_clusters(observed) - {cluster},
         bound=frozenset(volume.volume for volume in bound),
         bound_claims=frozenset(volume.claim for volume in bound if volume.claim),
     )
@@ -364,7 +365,7 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
             claim,
             snapshot,
             settings.cluster.region,
-            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith(STORAGE))),
+            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith((STORAGE, USED)))),
             age_of(snapshot.created, observed.now),
         )
         for claim, snapshot in sorted(assignment.snapshots.items())
@@ -373,6 +374,15 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
         raise _snapshots_only(settings.stack, restores)
     volumes = {volume.id: str(claim) for claim, volume in assignment.volumes.items()}
     return [*before, *restores, Deploy({**deploy.adopt, "volumes": volumes})]
+
+
+def _lost_clusters(observed: Observed) -> frozenset[str | None]:
+    """IDs of the clusters whose volumes may be the stack's, recorded or not. A new state does not
+    know its former cluster: each one that has left volumes and is gone may be it."""
+    if not observed.consent.new_state:
+        return frozenset({observed.state.cluster})
+    makers = (clusters_in(volume.tags) for volume in observed.volumes)
+    return frozenset({observed.state.cluster}).union(*makers) - observed.account_clusters
 
 
 def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
@@ -513,7 +523,7 @@ def _unreachable(observed: Observed, cluster: RunningCluster) -> Refused:
         )
     return Refused(
         f"The cluster {cluster.name} ({cluster.id}) is not lost: the account says that it is"
-        f" {cluster.state}, in {cluster.region}. But it does not answer. Nothing was forgotten.",
+        f" {cluster.state}, in {cluster.region}. But it does not answer. Nothing was changed.",
         fix,
     )
 

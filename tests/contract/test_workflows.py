@@ -141,6 +141,9 @@ def test_each_deployment_leaves_the_export_that_the_previews_read() -> None:
     name = upload["with"]["name"].replace("${{ inputs.stack }}", "dev")
     file = upload["with"]["path"].replace("${{ inputs.stack }}", "dev")
     assert (f"{folder}/{file_name('dev')}", f"{name}.json") == (file, file_name("dev"))
+    # Also if the command fails after it has deployed and written it; before, there is none.
+    assert upload["if"] == "${{ !cancelled() }}"
+    assert upload["with"]["if-no-files-found"] == "warn"
 
 
 def test_fork_gets_no_secret_and_no_environment() -> None:

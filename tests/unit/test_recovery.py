@@ -49,7 +49,7 @@ from doks_gitops.recovery.plan import (
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
-from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
 
@@ -162,7 +162,7 @@ def test_a_first_deployment_deletes_nothing() -> None:
 
 @pytest.mark.parametrize("state", ["running", "degraded", "upgrading", "error"])
 def test_nothing_is_deleted_if_the_cluster_exists_and_does_not_answer(state: str) -> None:
-    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was forgotten"):
+    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was changed"):
         plan(observed(clusters=(running(state=state),), cluster_state=None))
 
 
@@ -650,7 +650,7 @@ def volume(**changes: Any) -> Volume:
 
 def snapshot() -> VolumeSnapshot:
     taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags())
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
 
 
 def lost(**changes: Any) -> Observed:
@@ -706,6 +706,19 @@ def test_volume_of_the_lost_cluster_that_was_never_recorded_is_refused() -> None
     assert deploy == Deploy({"volumes": {}})
 
 
+def test_new_state_refuses_what_any_cluster_that_is_gone_has_left_unrecorded() -> None:
+    """It does not know which cluster it had."""
+    young = volume(tags=frozenset({f"k8s:{OTHER}"}))
+    fields = {"volumes": (young,), "state": StackState()}
+    *_, deploy = plan(lost(**fields))
+    assert deploy == Deploy({"volumes": {}})
+    new_state = {**fields, "consent": Consent(new_state=True)}
+    with pytest.raises(NotAssignable, match=f"made by the lost cluster {OTHER} after"):
+        plan(lost(**new_state))
+    *_, deploy = plan(lost(**new_state, account_clusters=frozenset({OTHER})))
+    assert deploy == Deploy({"volumes": {}})
+
+
 def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     with pytest.raises(Refused) as refused:
         plan(lost(snapshots=(snapshot(),)))
@@ -717,7 +730,7 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     *_, restore, deploy = plan(lost(snapshots=(snapshot(),), consent=Consent(snapshots=True)))
     assert isinstance(restore, RestoreSnapshot)
     assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "nyc1", "s")
-    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs")), USED}
     assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
     assert deploy == Deploy({"volumes": {}})
 
