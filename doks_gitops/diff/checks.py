@@ -185,6 +185,17 @@ def pruned(
         yield Finding(application.name, words, mandatory=False)
 
 
+def unread_deletion(
+    application: Declared, error: str, *, production: bool, allowed: bool
+) -> Finding:
+    """A deleted Application whose objects are unknown, for it can't be rendered. See `pruned`."""
+    refused = production and not allowed
+    hint = f" In prod that needs the label {PRUNE_LABEL} on the pull request." if refused else ""
+    return Finding(
+        application.name, f"What is deleted could not be read: {error}{hint}", mandatory=refused
+    )
+
+
 def forbidden(
     item: Object,
     application: Declared,

@@ -89,7 +89,7 @@ class Comparison:
             for stack, (base, head) in environments.items():
                 print(f"diff of {stack} ...", file=sys.stderr, flush=True)
                 old, new = renderer.both(base, head)
-                results.append(self._result(stack, old, new))
+                results.append(self.result(stack, old, new))
         return results
 
     def with_cluster(self, stack: str, argocd: ArgoCd) -> EnvironmentDiff:
@@ -102,7 +102,7 @@ class Comparison:
             raise RenderError(f"There is no stack file of {stack}.", "Name another one: --stack")
         with self._renderer(self._urls(head), {stack: base} if base else {}) as renderer:
             _, rendering = renderer.both(None, head)
-        return self._result(stack, *live.compared(argocd, rendering))
+        return self.result(stack, *live.compared(argocd, rendering))
 
     def _renderer(self, urls: Collection[str], bases: Mapping[str, Environment]) -> Renderer:
         credentials = {
@@ -132,7 +132,8 @@ class Comparison:
         base, head = (environment.read(stack, side.files / self.project) for side in sides)
         return base, head
 
-    def _result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
+    def result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
+        """What differs between two renderings of the stack."""
         applications: list[ApplicationDiff] = []
         findings: list[Finding] = []
         notes = list(new.notes)
@@ -176,6 +177,10 @@ class Comparison:
         environments = (old.environment, env)
         production = any(is_production(known.name) for known in environments if known is not None)
         version = env.options.kube_version if env is not None else ""
+        if after is None and rendered.error:
+            yield checks.unread_deletion(
+                declared, rendered.error, production=production, allowed=self.prune_allowed
+            )
         for change in diff.changes:
             yield from checks.pruned(
                 change,
