@@ -148,8 +148,10 @@ class Comparison:
                 notes.append(f"{name} was not rendered, nor what it may declare: {reason}")
                 continue
             diff = _application(name, before, after)
-            if diff.changes or diff.error or diff.operation != "update":
+            missing = list(_missing(before, after))
+            if diff.changes or diff.error or missing or diff.operation != "update":
                 applications.append(diff)
+                findings += missing
                 findings += self._findings(diff, before, after, old, new, crds)
             if after is not None:
                 findings += _forbidden(diff, after, old, new, crds)
@@ -236,11 +238,23 @@ def _forbidden(
         yield from checks.forbidden(item, declared, project, crds)
 
 
+def _missing(before: Rendered | None, after: Rendered | None) -> Iterator[Finding]:
+    """What one of both sides lacks, although the change is not to blame."""
+    if after is None:
+        return
+    name = after.declared.name
+    if after.error and after.private:
+        words = f"It was not rendered, nor what it may declare: {after.error}"
+        yield Finding(name, words, mandatory=False)
+    elif before is not None and before.error and not after.error:
+        words = "It could not be rendered before the change, so all that it has is shown as new: "
+        yield Finding(name, words + before.error, mandatory=False)
+
+
 def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:
-    for rendered, where in ((after, ""), (before, "before the change: ")):
-        if rendered is not None and rendered.error and after is not None:
-            return ApplicationDiff(name, error=f"{where}{rendered.error}")
     operation = "create" if before is None else "delete" if after is None else "update"
+    if after is not None and after.error:
+        return ApplicationDiff(name, operation, error=None if after.private else after.error)
     namespaces = [rendered.declared.namespace if rendered else "" for rendered in (before, after)]
     old, new = (rendered.objects if rendered else () for rendered in (before, after))
     return ApplicationDiff(name, operation, tuple(compare(old, new, *namespaces)))

@@ -48,3 +48,30 @@ def test_deleted_application_that_could_not_be_read_may_have_data(
     assert "What is deleted could not be read: no such file" in finding.message
     assert ("allow-prune" in finding.message) == failed
     assert diff.failed == failed
+
+
+def test_repair_of_an_application_that_was_broken_shows_it_as_new_and_passes() -> None:
+    old = rendering(Rendered(declared("shop"), error="no such file"))
+    diff = result(old, rendering(Rendered(declared("shop"), (CLAIM,))))
+    [application] = diff.applications
+    assert [change.operation for change in application.changes] == ["create"]
+    [finding] = diff.findings
+    assert finding.message.endswith("is shown as new: no such file")
+    assert not diff.failed
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_private_source_without_its_credentials_is_told_and_no_failure(existed: bool) -> None:
+    new = Rendered(declared("shop", a=1), error="no access", private=True, foreign=True)
+    old = Rendered(declared("shop", a=2), error="no access", private=True, foreign=True)
+    diff = result(rendering(*([old] if existed else [])), rendering(new))
+    [application] = diff.applications
+    assert (application.name, application.error) == ("shop", None)
+    [finding] = diff.findings
+    assert finding.message == "It was not rendered, nor what it may declare: no access"
+    assert not diff.failed
+
+
+def test_application_that_can_not_be_rendered_fails() -> None:
+    diff = result(rendering(), rendering(Rendered(declared("shop"), error="broken")))
+    assert (diff.applications[0].error, diff.failed) == ("broken", True)
