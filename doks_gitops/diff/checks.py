@@ -185,15 +185,11 @@ def pruned(
         yield Finding(application.name, words, mandatory=False)
 
 
-def unread_deletion(
-    application: Declared, error: str, *, production: bool, allowed: bool
-) -> Finding:
-    """A deleted Application whose objects are unknown, for it can't be rendered. See `pruned`."""
+def unread_deletion(name: str, words: str, *, production: bool, allowed: bool) -> Finding:
+    """A deletion, for sure or perhaps, of objects that could not be read. See `pruned`."""
     refused = production and not allowed
     hint = f" In prod that needs the label {PRUNE_LABEL} on the pull request." if refused else ""
-    return Finding(
-        application.name, f"What is deleted could not be read: {error}{hint}", mandatory=refused
-    )
+    return Finding(name, words + hint, mandatory=refused)
 
 
 def forbidden(

@@ -138,11 +138,14 @@ class Comparison:
         findings: list[Finding] = []
         notes = list(new.notes)
         crds = checks.definitions([item for x in new.applications.values() for item in x.objects])
-        names = [
-            *new.applications,
-            *(name for name in old.applications if name not in new.declared),
-        ]
-        for name in names:
+        unknown = _unknown_children(old, new)
+        findings += self._sets(old, new, unknown)
+        for name, reason in unknown.items():
+            if reason is not None:
+                words = f"It may be deleted. What declared it was not evaluated: {reason}"
+                findings.append(self._unread_deletion(name, words, old, new))
+        gone = (name for name in old.applications if name not in new.declared.keys() | unknown)
+        for name in (*new.applications, *gone):
             before, after = old.applications.get(name), new.applications.get(name)
             if reason := _unread(before, after):
                 notes.append(f"{name} was not rendered, nor what it may declare: {reason}")
@@ -164,6 +167,30 @@ class Comparison:
             len(new.declared),
         )
 
+    def _unread_deletion(self, name: str, words: str, old: Rendering, new: Rendering) -> Finding:
+        production = _is_production(old, new)
+        return checks.unread_deletion(
+            name, words, production=production, allowed=self.prune_allowed
+        )
+
+    def _sets(self, old: Rendering, new: Rendering, unknown: Collection[str]) -> Iterator[Finding]:
+        """ApplicationSets that could not be evaluated at one of both sides."""
+        for name, generated in new.sets.items():
+            before = old.sets.get(name)
+            if generated.error:
+                words = f"It is broken, so its Applications stay as they are: {generated.error}"
+                yield Finding(
+                    name, words, mandatory=before is None or before.error != generated.error
+                )
+            elif before is not None and before.error:
+                words = "It was broken before the change, so its Applications are shown as new: "
+                yield Finding(name, words + before.error, mandatory=False)
+        for name, generated in old.sets.items():
+            reason = generated.error or " ".join(generated.notes)
+            if reason and name not in new.sets and name not in unknown:
+                words = f"It is deleted, and its Applications could not be told: {reason}"
+                yield self._unread_deletion(name, words, old, new)
+
     def _findings(
         self,
         diff: ApplicationDiff,
@@ -176,13 +203,11 @@ class Comparison:
         rendered = after or before
         assert rendered is not None
         declared, env = rendered.declared, new.environment
-        environments = (old.environment, env)
-        production = any(is_production(known.name) for known in environments if known is not None)
+        production = _is_production(old, new)
         version = env.options.kube_version if env is not None else ""
         if after is None and rendered.error:
-            yield checks.unread_deletion(
-                declared, rendered.error, production=production, allowed=self.prune_allowed
-            )
+            words = f"What is deleted could not be read: {rendered.error}"
+            yield self._unread_deletion(declared.name, words, old, new)
         for change in diff.changes:
             yield from checks.pruned(
                 change,
@@ -201,6 +226,38 @@ class Comparison:
         if self.tags is not None:
             changed = [change.new for change in diff.changes if change.new is not None]
             yield from checks.missing_images(declared, changed, self.tags)
+
+
+def _is_production(old: Rendering, new: Rendering) -> bool:
+    environments = (old.environment, new.environment)
+    return any(is_production(env.name) for env in environments if env is not None)
+
+
+def _unknown_children(old: Rendering, new: Rendering) -> dict[str, str | None]:
+    """The Applications and ApplicationSets of base whose parents could not be read at head, so that
+    they may still be there. With the reason, if Argo CD could read the parent: it deletes nothing
+    that belongs to one that it can't read either."""
+    unread = {
+        name: rendered.error if rendered.private else None
+        for name, rendered in new.applications.items()
+        if rendered.error
+    }
+    for name, generated in new.sets.items():
+        before = old.sets.get(name)
+        if generated.error:
+            unread[name] = None
+        elif generated.notes and (before is None or before.notes != generated.notes):
+            unread[name] = " ".join(generated.notes)
+    parents = {name: application.parent for name, application in old.declared.items()}
+    parents |= {name: generated.parent for name, generated in old.sets.items()}
+    unknown: dict[str, str | None] = {}
+    for name in parents.keys() - new.declared.keys() - new.sets.keys():
+        parent = parents[name]
+        while parent in parents and parent not in unread:
+            parent = parents[parent]
+        if parent in unread:
+            unknown[name] = unread[parent]
+    return unknown
 
 
 def _unread(before: Rendered | None, after: Rendered | None) -> str | None:

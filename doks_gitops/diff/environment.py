@@ -36,7 +36,7 @@ class Declared:
     """Its name in Argo CD."""
     spec: Mapping[str, Any]
     parent: str
-    """The stack file, or the Application that has it among its objects."""
+    """The stack file, the Application that has it among its objects, or the ApplicationSet."""
 
     @property
     def sources(self) -> Sequence[Mapping[str, Any]]:

@@ -167,7 +167,8 @@ def connect(url: str, token: str | None) -> ArgoCd:
 def compared(argocd: ArgoCd, head: Rendering) -> tuple[Rendering, Rendering]:
     """What runs, and what would run after a sync of `head`."""
     running = argocd.applications()
-    old, new = (replace(head, applications={}, notes=[]) for _ in range(2))
+    new = replace(head, applications={}, notes=[])
+    old = replace(new, applications={}, notes=[], sets={})
     new.notes += head.notes
     undeclared = sorted(running - head.declared.keys())
     new.notes += [f"The Application {name} runs, and nothing declares it." for name in undeclared]

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from doks_gitops.diff import applicationsets, environment
 from doks_gitops.diff.access import Access
+from doks_gitops.diff.applicationsets import Generated
 from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
@@ -57,6 +58,8 @@ class Rendering:
     """What could not be evaluated."""
     declared: dict[str, Declared] = field(default_factory=dict)
     """All Applications."""
+    sets: dict[str, Generated] = field(default_factory=dict)
+    """All ApplicationSets, as parents are called."""
 
 
 class Renderer:
@@ -202,8 +205,11 @@ class Renderer:
                 if is_kind(item, "AppProject"):
                     rendering.projects[item["metadata"]["name"]] = item.get("spec") or {}
                 elif is_kind(item, "ApplicationSet"):
-                    generated = applicationsets.generate(item, self._context(rendering))
+                    generated = applicationsets.generate(
+                        item, parent.declared.name, self._context(rendering)
+                    )
                     rendering.notes += generated.notes
+                    rendering.sets.setdefault(generated.name, generated)
                     declared |= {child.name: child for child in generated.applications}
             if env is not None:
                 for child in environment.children(parent.declared, parent.objects, env.namespace):

@@ -65,6 +65,11 @@ def _objects(diff: EnvironmentDiff) -> str:
 
 
 def _checks(diff: EnvironmentDiff) -> str:
+    count = len(diff.notes)
+    return _result(diff) + (f", {count} note{'s' * (count > 1)}" if count else "")
+
+
+def _result(diff: EnvironmentDiff) -> str:
     if any(application.error for application in diff.applications):
         return "❌ can't be rendered"
     mandatory = sum(finding.mandatory for finding in diff.findings)

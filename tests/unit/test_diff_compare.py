@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from doks_gitops.diff import report
+from doks_gitops.diff.applicationsets import Generated
 from doks_gitops.diff.compare import Comparison, EnvironmentDiff
 from doks_gitops.diff.environment import Declared, Environment
 from doks_gitops.diff.render import Rendered, Rendering
@@ -14,10 +16,14 @@ from doks_gitops.diff.sources import Tree
 
 SIDE = Side("0" * 40, Path(), Path())
 CLAIM = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}}
+SET = "ApplicationSet apps"
 
 
 def declared(name: str, parent: str = "Pulumi.prod.yaml", **spec: Any) -> Declared:
     return Declared(name, spec, parent)
+
+
+ROOT = declared("root")
 
 
 def rendering(*applications: Rendered, stack: str = "prod") -> Rendering:
@@ -26,6 +32,17 @@ def rendering(*applications: Rendered, stack: str = "prod") -> Rendering:
     for application in applications:
         side.applications[application.declared.name] = application
         side.declared[application.declared.name] = application.declared
+    return side
+
+
+def with_set(side: Rendering, *names: str, **outcome: Any) -> Rendering:
+    """The rendering with the ApplicationSet `apps`, which generates Applications of these names."""
+    children = tuple(declared(name, SET) for name in names)
+    side.sets[SET] = Generated(SET, "root", children, **outcome)
+    side.declared["root"] = ROOT
+    for child in children:
+        side.declared[child.name] = child
+        side.applications[child.name] = Rendered(child, (CLAIM,))
     return side
 
 
@@ -75,3 +92,59 @@ def test_private_source_without_its_credentials_is_told_and_no_failure(existed: 
 def test_application_that_can_not_be_rendered_fails() -> None:
     diff = result(rendering(), rendering(Rendered(declared("shop"), error="broken")))
     assert (diff.applications[0].error, diff.failed) == ("broken", True)
+
+
+def test_broken_applicationset_fails_and_deletes_nothing() -> None:
+    old = with_set(rendering(), "shop")
+    nested = declared("nested", "shop")
+    old.declared["nested"] = nested
+    old.applications["nested"] = Rendered(nested, (CLAIM,))
+    diff = result(old, with_set(rendering(), error="config.json is broken"))
+    assert (diff.applications, diff.failed) == ((), True)
+    [finding] = diff.findings
+    assert finding.application == SET
+    assert "config.json is broken" in finding.message
+
+
+def test_applicationset_that_is_broken_anyway_fails_no_other_change() -> None:
+    diff = result(*(with_set(rendering(), error="config.json is broken") for _ in range(2)))
+    assert (len(diff.findings), diff.failed) == (1, False)
+    diff = result(with_set(rendering(), error="broken"), with_set(rendering(), "shop"))
+    assert (diff.applications[0].operation, diff.failed) == ("create", False)
+    assert "are shown as new" in diff.findings[0].message
+
+
+def test_generator_that_is_not_evaluated_is_a_note_that_the_table_counts() -> None:
+    sides = [with_set(rendering(), "shop", notes=("not evaluated",)) for _ in range(2)]
+    sides[1].notes.append("not evaluated")
+    diff = result(*sides)
+    assert not diff.failed
+    assert "✅ passed, 1 note |" in report.summary([diff])
+
+
+@pytest.mark.parametrize(("allowed", "failed"), [(False, True), (True, False)])
+def test_what_a_generator_may_no_longer_generate_needs_the_label_in_prod(
+    allowed: bool, failed: bool
+) -> None:
+    old, new = with_set(rendering(), "shop"), with_set(rendering(), notes=("not evaluated",))
+    diff = result(old, new, prune_allowed=allowed)
+    [finding] = diff.findings
+    assert (finding.application, diff.failed) == ("shop", failed)
+    assert "may be deleted" in finding.message
+
+
+def test_deleted_applicationset_whose_applications_are_unknown_needs_the_label_in_prod() -> None:
+    new = rendering()
+    new.declared["root"] = ROOT
+    diff = result(with_set(rendering(), error="config.json is broken"), new)
+    [finding] = diff.findings
+    assert (finding.application, diff.failed) == (SET, True)
+    assert not result(with_set(rendering(), error="broken"), new, prune_allowed=True).failed
+
+
+def test_application_that_can_not_be_rendered_deletes_none_of_those_that_it_declared() -> None:
+    child = Rendered(declared("child", "root"), (CLAIM,))
+    old = rendering(Rendered(ROOT), child)
+    diff = result(old, rendering(Rendered(ROOT, error="broken")))
+    assert [(item.name, item.error) for item in diff.applications] == [("root", "broken")]
+    assert diff.findings == ()
