@@ -15,8 +15,11 @@ from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
-DATA = ("Namespace", "PersistentVolumeClaim", "StatefulSet")
-"""Kinds that data is lost with."""
+DATA = (
+    "CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
+    "StatefulSet",
+)  # fmt: skip
+"""Kinds that data is lost with: a CRD takes all its objects with it."""
 
 _FIXED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps", "Deployment"): ("spec.selector",),
