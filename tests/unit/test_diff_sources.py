@@ -84,6 +84,31 @@ def test_what_can_not_be_told_counts_as_affected(
     assert affected("docs/README.md")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../values/$ARGOCD_APP_NAME.yaml", "$ARGOCD_APP_NAME/a.yaml", "${ARGOCD_APP_NAME}.yaml",
+     "../values/*.yaml", "../values/dev?.yaml", "../values/[ab].yaml"],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["valueFiles", "fileParameters"])
+def test_value_file_with_a_variable_or_a_pattern_counts_as_affected(
+    affected: Callable[..., bool], name: str, key: str
+) -> None:
+    names: list[Any] = [name] if key == "valueFiles" else [{"name": "a", "path": name}]
+    assert affected("values/dev.yaml", "charts/web", helm={key: names})
+    assert not affected("values/dev.yaml", "charts/web", helm={"valueFiles": ["$values/a*.yaml"]})
+    outside = {"valueFiles": ["https://git.test/a.yaml?ref=$a"]}
+    assert not affected("values/dev.yaml", "charts/web", helm=outside)
+
+
+@pytest.mark.parametrize("name", [".argocd-source.yaml", ".argocd-source-dev-web.yaml"])
+def test_source_that_a_file_of_argo_cd_changes_counts_as_affected(
+    tmp_path: Path, affected: Callable[..., bool], name: str
+) -> None:
+    (tmp_path / "apps/dev").mkdir(parents=True)
+    (tmp_path / "apps/dev" / name).write_text("helm: {valueFiles: [../../values.yaml]}")
+    assert affected("values.yaml")
+
+
 def test_link_in_the_folder_counts_as_affected(
     tmp_path: Path, affected: Callable[..., bool]
 ) -> None:
