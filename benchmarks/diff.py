@@ -115,7 +115,7 @@ def _clone(folder: Path, applications: dict[str, dict[str, str]]) -> None:
         config = content["config"]
         config["doks-gitops:repositories"] = {"monorepo": {"url": _URL}}
         config["doks-gitops:applications"] = {
-            name: {"revision": "main", "path": path, "namespace": f"demo-{stack}"}
+            name: {"revision": "main", "path": path, "namespace": f"microservices-demo-{stack}"}
             for name, path in paths.items()
         }
         (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(content))

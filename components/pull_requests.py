@@ -201,7 +201,10 @@ class PullRequestEnvironments(pulumi.ComponentResource):
             "quota": (
                 {
                     "paramKind": {"apiVersion": "v1", "kind": "ResourceQuota"},
-                    "matchConstraints": {"resourceRules": _PODS, "namespaceSelector": selected},
+                    "matchConstraints": {
+                        "resourceRules": _LIMITED,
+                        "namespaceSelector": selected,
+                    },
                     # The literals of the Common Expression Language include those of JSON.
                     "variables": [
                         {"name": "limits", "expression": json.dumps(hard(args.quota))},
@@ -220,6 +223,30 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                     ],
                 },
                 {"paramRef": {"name": QUOTA, "parameterNotFoundAction": "Deny"}},
+            ),
+            # Kustomize can put an object of one pull request into the namespace of another one.
+            "owner": (
+                {
+                    "matchConstraints": {
+                        "resourceRules": _EVERYTHING,
+                        "namespaceSelector": selected,
+                    },
+                    "variables": [
+                        {
+                            "name": "application",
+                            "expression": f"object.metadata.?annotations[?'{_TRACKING}']"
+                            ".orValue('').split(':')[0]",
+                        }
+                    ],
+                    "validations": [
+                        {
+                            "expression": "variables.application in"
+                            " ['', request.namespace, request.namespace + '-limits']",
+                            "message": "another pull request has this namespace",
+                        }
+                    ],
+                },
+                {},
             ),
         }
         resources = []
@@ -260,6 +287,27 @@ _WITHOUT_NAMESPACE = {
 _PODS = [
     {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
 ]
+_LIMITED = [
+    *_PODS,
+    {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["services", "persistentvolumeclaims"],
+    },
+]
+"""What the quota limits."""
+_EVERYTHING = [
+    {
+        "apiGroups": ["*"],
+        "apiVersions": ["*"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["*"],
+    }
+]
+_TRACKING = "argocd.argoproj.io/tracking-id"
+"""Annotation of whatever Argo CD applies; it begins with the name of the Application.
+https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/"""
 
 
 def hard(quota: Quota) -> dict[str, str]:

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 
 import pulumi
 
@@ -25,6 +24,8 @@ from doks_gitops.errors import PlatformError
 VARIABLE = "DOKS_GITOPS_CONDITION"
 """Environment variable with the path of the Unix socket at which the program asks."""
 _GRANTED = b"granted"
+_PATIENCE = 300
+"""Seconds that a program waits for the answer, while it keeps everybody else from the stack."""
 
 
 class NotGranted(pulumi.RunError, PlatformError):
@@ -45,7 +46,11 @@ class Condition:
 def answering(check: Callable[[], None]) -> Iterator[Condition]:
     """Answer the program for as long as the context is open. `check` raises `PlatformError` if the
     condition does not hold. It is called in another thread."""
-    with tempfile.TemporaryDirectory() as folder:
+    # Windows has no such server, and `pulumi up` imports this module there, too.
+    from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
+
+    # Not in TMPDIR: a socket's path has at most 104 bytes (unix(7), and macOS).
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         condition = Condition(Path(folder) / "socket")
 
         class Handler(StreamRequestHandler):
@@ -75,9 +80,14 @@ def wait(environ: Mapping[str, str] = os.environ, *, dry_run: bool) -> None:
     answer = b""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PATIENCE)
             connection.connect(path)
             answer = connection.makefile("rb").read()
     except OSError:
-        pass  # The command has ended.
+        pass  # The command has ended, or hangs.
     if answer != _GRANTED:
-        raise NotGranted("The command that started this deployment has not allowed it.")
+        raise NotGranted(
+            "The command that started this deployment has not allowed it, and nothing was changed.",
+            "Run that command again: bin/platform deploy or recover. If you have run pulumi"
+            f" yourself: unset {VARIABLE}",
+        )

@@ -61,6 +61,7 @@ class PullRequest:
     fork: str | None
     """OWNER/NAME of the fork that it comes from; None: from the repository itself. A deleted fork
     is a fork."""
+    created: datetime
 
 
 class Repository:
@@ -305,7 +306,7 @@ def _pull_request(pull: GithubPullRequest) -> PullRequest:
     head = (pull.raw_data["head"].get("repo") or {}).get("full_name")
     fork = None if head == pull.raw_data["base"]["repo"]["full_name"] else head or "(deleted)"
     labels = frozenset(label.name for label in pull.labels)
-    return PullRequest(pull.number, pull.head.ref, pull.head.sha, labels, fork)
+    return PullRequest(pull.number, pull.head.ref, pull.head.sha, labels, fork, pull.created_at)
 
 
 def _message(error: GithubException) -> str:

@@ -229,10 +229,15 @@ class Engine:
 
         A lock whose process still runs on this machine is kept.
         """
-        locks = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*.json"))
-        if not locks or any(map(_is_held, locks)):
+        files = sorted(self._state.glob(f".pulumi/locks/organization/{PROJECT}/{stack}/*"))
+        locks = [file for file in files if file.suffix == ".json"]
+        if not files or any(map(_is_held, locks)):
             return False
-        self.run("cancel", "--stack", stack, "--yes")
+        # Written before they get their names. Pulumi reads them as locks, and fails.
+        for unfinished in set(files) - set(locks):
+            unfinished.unlink(missing_ok=True)
+        if locks:
+            self.run("cancel", "--stack", stack, "--yes")
         return True
 
 

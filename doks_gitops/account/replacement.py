@@ -168,6 +168,12 @@ def _replaced_text(settings: Settings, replaced: Replacement) -> str:
         if settings.cluster.destroy_associated_resources
         else "Volumes are deleted too, except those whose StorageClass retains them."
     )
+    if settings.volumes is not None:
+        volumes += (
+            " Recorded volumes that stay are given back to their claims if they are in"
+            f" {settings.cluster.region}; if one is not, the update ends before Argo CD is"
+            " installed, and names it."
+        )
     return (
         f"This update replaces the cluster {cluster.name} ({cluster.id}): {changes}, which"
         " DigitalOcean can't do in place. Everything in the cluster is deleted: the applications,"

@@ -24,9 +24,11 @@ class CommitError(PlatformError):
 
 
 def deployed(stack: Stack) -> str | None:
-    """The commit of the last deployment, whether that succeeded or not; None if there is none, or
-    if it ran outside of Git. Raises `PulumiError`."""
+    """The commit of the last deployment that has ended, whether that succeeded or not; None if
+    there is none, or if it ran outside of Git. Raises `PulumiError`."""
     for update in stack.history():
+        if update["result"] == "in-progress":
+            continue
         if update["kind"] == "destroy":
             return None
         if update["kind"] == "update":

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,12 +120,14 @@ def deploy(
     from doks_gitops.stack import Stack
 
     target = Stack(stack, cwd)
-    if not allow_older:
-        commits.refuse_older(target)
+    check = None if allow_older else partial(commits.refuse_older, target)
+    if check:
+        check()
     results = of_stacks([stack], cwd, run)
     _publish(results, comment(results, f"Deployment of {stack}"))
     _require_allowed(results, "It was not deployed.")
-    target.up(policy_pack=PACK)
+    # Again, under Pulumi's lock: the preview has taken minutes, in which others may have deployed.
+    target.up(policy_pack=PACK, check=check)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
     record_after(target)

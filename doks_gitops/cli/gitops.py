@@ -13,6 +13,7 @@ from typer.core import TyperCommand
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.environments import ENVIRONMENTS
+from doks_gitops.errors import PlatformError
 
 if TYPE_CHECKING:
     from doks_gitops.promotion.proposal import Proposal
@@ -299,10 +300,18 @@ def review_pull_requests(
     repository = Repository.from_environment()
     check_repository(repository, name)
     with connected(stack, cwd) as cluster:
-        reports = review(
+        result = review(
             repository, cluster, settings, environment=environment, number=number, wait=wait
         )
+    reports = result.reports
     print(*(f"pull request {item.number}: {item.text}\n" for item in reports), sep="\n", end="")
+    if result.errors:
+        raise PlatformError(
+            "Argo CD can't read the pull requests: "
+            + "; ".join(f"{name}: {text}" for name, text in sorted(result.errors.items())),
+            f"If a token has expired, set doks-gitops:pullRequests.token, then: pulumi up --stack"
+            f" {stack}",
+        )
     if wait and not all(item.settled for item in reports):
         raise typer.Exit(1)
 

@@ -5,6 +5,7 @@ https://argo-cd.readthedocs.io/en/stable/developer-guide/api-docs/
 
 from __future__ import annotations
 
+import email
 import json
 import struct
 import warnings
@@ -115,15 +116,11 @@ class ArgoCd:
             headers={"Content-Type": "application/grpc-web+proto", "X-Grpc-Web": "1"},
         )
         frames = dict(_frames(response.content))
-        trailers = dict(
-            line.split(":", 1)
-            for line in frames.get(_TRAILERS, b"").decode().lower().splitlines()
-            if ":" in line
-        )
-        status = response.headers.get("grpc-status") or trailers.get("grpc-status", "none")
-        if status.strip() != "0" or 0 not in frames:
-            reason = response.headers.get("grpc-message") or trailers.get("grpc-message", status)
-            raise ArgoCdError(f"Argo CD at {self._url} can't compare: {unquote(reason.strip())}")
+        trailers = email.message_from_bytes(frames.get(_TRAILERS, b""))
+        status = trailers["grpc-status"] or response.headers.get("grpc-status") or "none"
+        if status != "0" or 0 not in frames:
+            reason = trailers["grpc-message"] or response.headers.get("grpc-message") or status
+            raise ArgoCdError(f"Argo CD at {self._url} can't compare: {unquote(reason)}")
         return frames[0]
 
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:

@@ -25,10 +25,10 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 
 from doks_gitops.diff import messages
+from doks_gitops.diff.no_cache import LOOPBACK, NoCache
 from doks_gitops.errors import PlatformError
 from doks_gitops.variables import no_proxy
 
-LOOPBACK = "127.0.0.1"
 START_TIMEOUT = 30
 """Seconds until the repo-server must answer."""
 RENDER_TIMEOUT = 120
@@ -81,6 +81,7 @@ class RepoServer:
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
+    _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, init=False)
 
     def __enter__(self) -> RepoServer:
         self._folder = tempfile.TemporaryDirectory(prefix="doks-gitops-diff-")
@@ -100,6 +101,7 @@ class RepoServer:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
             self._process = None
+        self._stack.close()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -177,8 +179,7 @@ class RepoServer:
         arguments = [
             "--address", LOOPBACK, "--port", str(port), "--disable-tls", "--client-ca-path", "",
             "--metrics-address", LOOPBACK, "--metrics-port", str(metrics), "--loglevel", "warn",
-            # Nothing listens there. Without a cache, a commit is rendered from its own files.
-            "--redis", f"{LOOPBACK}:1",
+            "--redis", self._stack.enter_context(NoCache()),
         ]  # fmt: skip
         self._log = home / "log"
         with self._log.open("wb") as log:
@@ -234,7 +235,6 @@ class RepoServer:
             "ARGOCD_EXEC_TIMEOUT": f"{RENDER_TIMEOUT}s",
             # By default it is the same for all repo-servers of the machine.
             "ARGOCD_ASK_PASS_SOCK": str(home / "ask-pass.sock"),
-            "REDIS_RETRY_COUNT": "0",
             # Failures are counted in the cache, and without one they would hide the error.
             "ARGOCD_PAUSE_GEN_AFTER_FAILED_ATTEMPTS": "0",
             **({"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(self.objects)} if self.objects else {}),

@@ -6,8 +6,10 @@ A label on GitHub alone decides whether there is an environment
 
 from __future__ import annotations
 
+import re
+import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +45,15 @@ class Labeled:
     """When it got the label."""
     own_commit: str | None
     """The commit of the branch of that name in the repository itself; None if there is none."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a run has done and seen."""
+
+    reports: Sequence[Report]
+    errors: Mapping[str, str]
+    """Why Argo CD makes no new environments, or removes none, by ApplicationSet."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +114,17 @@ def check_repository(repository: Repository, expected: str) -> None:
 
 def labeled(repository: Repository, settings: PullRequests) -> list[Labeled]:
     """The open pull requests with the label, the oldest label first."""
-    found = [
+    pull_requests = [
         Labeled(
             pull_request,
-            repository.labeled_at(pull_request.number, settings.label) or datetime.now(UTC),
+            # A label that was renamed was never set under its present name.
+            repository.labeled_at(pull_request.number, settings.label) or pull_request.created,
             repository.branch_commit(pull_request.branch),
         )
         for pull_request in repository.open_pull_requests()
         if settings.label in pull_request.labels
     ]
-    return sorted(found, key=lambda item: (item.since, item.pull_request.number))
+    return sorted(pull_requests, key=lambda item: (item.since, item.pull_request.number))
 
 
 def refusals(
@@ -125,13 +137,7 @@ def refusals(
     for item in pull_requests:
         pull_request = item.pull_request
         if pull_request.fork is not None and item.own_commit != pull_request.commit:
-            reasons[pull_request.number] = (
-                f"the commit {pull_request.commit[:7]} of the fork {pull_request.fork} is not"
-                " approved. Once you have reviewed it, push it as a branch of this repository, and"
-                " set the label again:\n\n```console\n"
-                f"$ git fetch origin {pull_request.commit}\n"
-                f"$ git push origin {pull_request.commit}:refs/heads/{pull_request.branch}\n```\n"
-            )
+            reasons[pull_request.number] = _unapproved(pull_request, item.own_commit)
         elif now - item.since > timedelta(hours=settings.time_to_live):
             reasons[pull_request.number] = (
                 f"its time to live of {settings.time_to_live} hours is over. Set the label again to"
@@ -147,6 +153,25 @@ def refusals(
     return reasons
 
 
+def _unapproved(pull_request: PullRequest, own_commit: str | None) -> str:
+    commit = pull_request.commit
+    text = f"the commit {commit[:7]} of the fork {pull_request.fork} is not approved. "
+    if own_commit is not None:
+        # Often main: to push the fork's commit to it would merge the pull request.
+        return (
+            f"{text}This repository has another commit in a branch of the same name. If that is an"
+            " earlier approval, delete the branch and set the label again. Otherwise ask for a pull"
+            " request from a branch with a name that this repository does not have."
+        )
+    refspec = shlex.quote(f"{commit}:refs/heads/{pull_request.branch}")
+    return (
+        f"{text}Once you have reviewed it, push it as a new branch of this repository, and set the"
+        " label again:\n\n```console\n"
+        f"$ git fetch origin {commit}\n"
+        f"$ git push origin {refspec}\n```\n"
+    )
+
+
 def review(
     repository: Repository,
     cluster: Cluster,
@@ -156,9 +181,9 @@ def review(
     number: int | None = None,
     wait: float = 0,
     clock: Callable[[], float] = time.monotonic,
-) -> list[Report]:
+) -> Review:
     """Take the label of the pull requests that may not keep it, and tell on each one what its
-    environment is like.
+    environment is like. An environment without a pull request that asks for it is told, too.
 
     `number`: tell only on this one, open or closed. `wait`: seconds to wait until these
     environments are what their pull requests ask for.
@@ -172,11 +197,13 @@ def review(
         for item in with_label
         if item.pull_request.number not in reasons
     }
-    numbers = [number] if number is not None else [*kept, *reasons]
     deadline = clock() + wait
     told: dict[int, str] = {}
     while True:
-        applications = {x.name: x for x in cluster.delivery().applications}
+        delivery = cluster.delivery()
+        applications = {application.name: application for application in delivery.applications}
+        left = _numbers(applications) - {*kept, *reasons}
+        numbers = [number] if number is not None else [*kept, *reasons, *sorted(left)]
         reports = [
             report(key, kept.get(key), reasons.get(key), applications, cluster, settings)
             for key in numbers
@@ -190,8 +217,14 @@ def review(
             write = repository.comment if is_news else repository.update_comment
             write(item.number, f"environment in {environment}", item.text)
         if all(item.settled for item in reports) or clock() >= deadline:
-            return reports
+            return Review(reports, delivery.errors)
         time.sleep(POLL_SECONDS)
+
+
+def _numbers(names: Iterable[str]) -> set[int]:
+    """The pull requests that have an environment, by the names of Applications."""
+    pattern = re.compile(PULL_REQUEST_NAMESPACES.replace("*", r"(\d+)") + "(-limits)?")
+    return {int(match[1]) for match in map(pattern.fullmatch, names) if match}
 
 
 def report(
@@ -208,7 +241,8 @@ def report(
     application = applications.get(name)
     exists = application is not None or f"{name}-limits" in applications
     if reason is not None:
-        return Report(number, f"This pull request has no environment: {reason}", not exists)
+        state = "The environment is being removed" if exists else "There is no environment"
+        return Report(number, f"{state}: {reason}", not exists)
     if kept is None:
         state = "is being removed" if exists else "is gone"
         return Report(number, f"The environment `{name}` {state}.", not exists)

@@ -339,9 +339,7 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
         bound=frozenset(volume.volume for volume in bound),
         bound_claims=frozenset(volume.claim for volume in bound if volume.claim),
     )
-    wishes = Wishes(
-        consent.volumes, consent.left_volumes, consent.snapshots, former_states=consent.new_state
-    )
+    wishes = Wishes(consent.volumes, consent.left_volumes, former_states=consent.new_state)
     assignment = assign(holdings, wishes, settings.stack)
     restores = [
         RestoreSnapshot(

@@ -226,6 +226,9 @@ class Recovery:
                 _wait(observed.settings, cluster.id)
             case MarkCluster(cluster):
                 with _account(observed.settings) as client:
+                    tags = {known.id: {*known.tags} for known in client.clusters()}
+                    if tags.get(cluster.id) != {*cluster.tags}:
+                        raise self._changed(f"the tags of the cluster {cluster.id} are others")
                     client.tag_cluster(cluster, step.tags)
             case DeleteFromState() | RemoveDeleted() | ForgetPool():
                 self._edit_state(step)

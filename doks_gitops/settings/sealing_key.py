@@ -26,6 +26,7 @@ def certificate(pem: str) -> Certificate:
     """The certificate `pem`. Raises ValueError for any other text, for a key that is not RSA, and
     for one of less than `SMALLEST` bits; the message completes "a text that ..."."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     # The library skips what else is in the text, such as a private key.
@@ -33,9 +34,9 @@ def certificate(pem: str) -> Certificate:
         raise ValueError("is not one certificate in PEM form")
     try:
         parsed = x509.load_pem_x509_certificate(pem.encode())
-    except ValueError:
+        key = parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm):
         raise ValueError("is not one certificate in PEM form") from None
-    key = parsed.public_key()
     if not isinstance(key, rsa.RSAPublicKey):
         raise ValueError("is no certificate of an RSA key")
     if key.key_size < SMALLEST:

@@ -24,8 +24,6 @@ class Wishes:
     """Claims by the IDs of the volumes that they get."""
     left: frozenset[str] = frozenset()
     """IDs of volumes, of snapshots, or of the volumes of snapshots that are not brought back."""
-    snapshots: bool = False
-    """Restore the newest snapshot of a volume that is gone."""
     former_states: bool = False
     """Take the volumes of any state of the stack: its own is new."""
 
@@ -127,7 +125,7 @@ def _claim_of(
     if mark is None and holdings.lost is not None and holdings.lost in clusters_in(volume.tags):
         return (
             None,
-            f"was made by the lost cluster after the last record of the claims ({_size(volume)})",
+            f"was made by the lost cluster after the last record of the claims ({volume.size} GiB)",
         )
     if not _is_own(mark, holdings, wishes):
         if mark is not None and same_stack(mark, holdings.mark) and claims_in(volume.tags):
@@ -182,7 +180,3 @@ def _is_own(mark: str | None, holdings: Holdings, wishes: Wishes) -> bool:
 
 def _name(volume: Volume) -> str:
     return f"{volume.name} ({volume.id})"
-
-
-def _size(volume: Volume) -> str:
-    return f"{volume.size} GiB"

@@ -76,11 +76,13 @@ def test_the_workflow_sees_labels_branches_and_forks(gh: Emulator) -> None:
     gh.git("branch", "patch")
     number = push_to_fork(gh, "patch")
     repository = workflow(gh)
-    own = PullRequest(
-        pull["number"], "change", pull["head"]["sha"], frozenset({"preview"}), fork=None
-    )
-    fork = PullRequest(number, "patch", commit, frozenset(), fork="stranger/shop")
-    assert sorted(repository.open_pull_requests(), key=lambda item: item.number) == [own, fork]
+    pulls = sorted(repository.open_pull_requests(), key=lambda item: item.number)
+    labels, head = frozenset({"preview"}), pull["head"]["sha"]
+    created = datetime.fromisoformat(pull["created_at"])
+    assert pulls == [
+        PullRequest(pull["number"], "change", head, labels, fork=None, created=created),
+        PullRequest(number, "patch", commit, frozenset(), "stranger/shop", pulls[1].created),
+    ]
     assert repository.branch_commit("change") == pull["head"]["sha"]
     assert repository.branch_commit("patch") is None
     since = repository.labeled_at(pull["number"], "preview")

@@ -145,6 +145,24 @@ def test_the_limits_of_an_environment_hold_whatever_its_pull_request_has(team: T
     until("it is gone", lambda: not exists(team, name))
 
 
+def test_a_namespace_takes_no_object_of_another_pull_request(team: Team) -> None:
+    """A commit names the namespace of an object: Kustomize sets it before its transformers run."""
+    kubectl(team, "kubectl create namespace pr-0")
+    kubectl(team, "kubectl label namespace pr-0 doks-gitops/pull-request=true")
+    tracking = {"argocd.argoproj.io/tracking-id": "pr-999:/ConfigMap:pr-0/stray"}
+    metadata = {"name": "stray", "annotations": tracking}
+    stray = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    create = "kubectl --namespace pr-0 apply --filename - <<<'{}' 2>&1 || true"
+    until(
+        "it is refused",
+        lambda: "another pull request has this namespace" in kubectl(team, create.format(stray)),
+    )
+    for owner in ("pr-0", "pr-0-limits"):
+        own = stray.replace("pr-999", owner).replace('"stray"', f'"{owner}"')
+        assert "created" in kubectl(team, create.format(own))
+    kubectl(team, "kubectl delete namespace pr-0")
+
+
 def test_no_pod_runs_without_its_limits_whoever_creates_it(team: Team) -> None:
     pod = json.dumps(POD)
 

@@ -10,6 +10,7 @@ from doks_gitops import account
 from doks_gitops.account import Account, RunningCluster, Version, Vpc
 from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError
+from doks_gitops.settings.model import Volumes
 from tests.unit.stackfiles import CLUSTER, parsed
 
 OWN = Vpc("vpc-1", "demo", "nyc1", "10.10.0.0/20", default=False)
@@ -88,6 +89,9 @@ def test_warning_says_whether_volumes_survive(warnings: list[str]) -> None:
     kept, destroyed = warnings
     assert "except those whose StorageClass retains them" in kept
     assert "All volumes and snapshots of the cluster are deleted too" in destroyed
+    assert "given back" not in kept
+    account.warn(stack(region="fra1").model_copy(update={"volumes": Volumes()}), team())
+    assert "are given back to their claims if they are in fra1" in warnings[-1]
 
 
 def test_vpc_of_its_own_replaces_a_cluster_in_another_vpc() -> None:

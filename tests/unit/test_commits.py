@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,7 +46,11 @@ def commit(project: Path, number: int) -> str:
 def deployed(pulumi: PulumiCommand, *operations: tuple[str, str | None]) -> None:
     """The history of the stack, newest first: what was done, and at which commit."""
     history = [
-        {"kind": kind, "environment": {"git.head": head} if head else {}}
+        {
+            "kind": kind,
+            "result": "succeeded",
+            "environment": {"git.head": head} if head else {},
+        }
         for kind, head in operations
     ]
     (pulumi.folder / "history").write_text(json.dumps(history))
@@ -55,6 +60,15 @@ def deployed(pulumi: PulumiCommand, *operations: tuple[str, str | None]) -> None
           preview*) cat __main__.py >>'{pulumi.folder}/programs'; echo '{NO_CHANGES}' ;;
         esac"""
     )
+
+
+def test_deployment_that_has_not_ended_is_not_the_last_one(
+    pulumi: PulumiCommand, project: Path
+) -> None:
+    deployed(pulumi, ("update", "b"), ("update", "a"))
+    history = pulumi.folder / "history"
+    history.write_text(history.read_text().replace("succeeded", "in-progress", 1))
+    assert commits.deployed(Stack("dev", project)) == "a"
 
 
 def test_last_deployment_counts_even_if_it_failed_and_a_destroyed_stack_has_none(
@@ -90,6 +104,26 @@ def test_late_approval_never_deploys_an_older_commit_over_a_newer_one(
     assert "--allow-older" in errors
     assert [call.split()[1] for call in pulumi.calls] == ["stack"]
     assert bin_platform("deploy", "--stack", "dev", "--allow-older")[0] == 0
+
+
+def test_deployment_of_somebody_else_during_the_preview_is_not_undone(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, project: Path
+) -> None:
+    deployed(pulumi, ("update", commit(project, 2)))
+    newer = (pulumi.folder / "history").rename(pulumi.folder / "newer")
+    deployed(pulumi, ("update", commit(project, 1)))
+    git(project, "checkout", "-q", commit(project, 1))
+    program = "from doks_gitops.condition import wait; wait(dry_run=False)"
+    pulumi.script(
+        f"""case "$2 $3" in
+          'stack history') cat '{pulumi.folder}/history' ;;
+          preview*) cp '{newer}' '{pulumi.folder}/history'; echo '{NO_CHANGES}' ;;
+          up*) '{sys.executable}' -P -c '{program}' ;;
+        esac"""
+    )
+    code, _, errors = bin_platform("deploy", "--stack", "dev")
+    assert code == 1
+    assert "it would undo later changes" in errors
 
 
 @pytest.mark.parametrize("outside", [True, False])

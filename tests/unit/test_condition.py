@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +43,30 @@ def test_a_program_stops_if_the_condition_does_not_hold_or_fails(
         condition.wait(refused.env, dry_run=True)
     with pytest.raises(PlatformError, match="has not allowed it"):
         condition.wait(refused.env, dry_run=False)
+
+
+def test_a_program_does_not_wait_for_ever_while_it_holds_the_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(condition, "_PATIENCE", 0.1)
+    released = threading.Event()
+
+    def hang() -> None:
+        released.wait()
+
+    with condition.answering(hang) as hanging:
+        with pytest.raises(PlatformError, match=f"unset {condition.VARIABLE}"):
+            condition.wait(hanging.env, dry_run=False)
+        released.set()
+
+
+def test_a_long_folder_for_temporary_files_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / ("long" * 30)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with condition.answering(lambda: None) as holding:
+        condition.wait(holding.env, dry_run=False)
 
 
 def test_a_deployment_fails_with_the_words_of_the_condition(pulumi: PulumiCommand) -> None:

@@ -133,11 +133,11 @@ def test_token_is_needed_and_never_sent_in_clear(url: str, token: str | None, me
 
 def test_refusal_of_a_comparison_is_told_in_argo_cds_words() -> None:
     existing = Live(key_of(item("Service", "web")), item("Service", "web"))
-    trailer = b"grpc-status: 7\r\ngrpc-message: not%20allowed\r\n"
+    trailer = b"grpc-status: 7\r\nGrpc-Message: Not%20allowed\r\n"
     frame = b"\x80" + len(trailer).to_bytes(4, "big") + trailer
     with serve() as api:
         api.answer("/application.ApplicationService/ServerSideDiff", (200, frame))
-        with pytest.raises(ArgoCdError, match="not allowed"):
+        with pytest.raises(ArgoCdError, match="Not allowed"):
             live.connect(api.url, "token").predicted("dev-shop", [(existing, existing.state)])
 
 

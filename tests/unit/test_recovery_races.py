@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from doks_gitops import account
+from doks_gitops.account import RunningCluster
 from doks_gitops.errors import PlatformError
 from doks_gitops.kubernetes import Changed
 from doks_gitops.recovery import run
-from doks_gitops.recovery.observed import ClusterState, HelmHistory, HelmRevision
+from doks_gitops.recovery.observed import ClusterState, Consent, HelmHistory, HelmRevision
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.stack import Stack
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -54,8 +55,8 @@ class World:
 
     resources: list[dict[str, Any]]
     revisions: dict[str, HelmRevision]
-    cluster: bool = True
-    """Whether the account has the cluster."""
+    cluster: RunningCluster | None = field(default_factory=running)
+    """The account's cluster."""
     interfere: Callable[[int], None] = lambda _: None
     steps: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -114,6 +115,27 @@ class Backend(Stack):
         self._world.deployments += 1
 
 
+class AccountApi:
+    """The API of the account."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __enter__(self) -> AccountApi:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def clusters(self) -> tuple[RunningCluster, ...]:
+        self._world.step("tags")
+        return (self._world.cluster,) if self._world.cluster else ()
+
+    def tag_cluster(self, cluster: RunningCluster, tags: tuple[str, ...]) -> None:
+        self._world.step("tag")
+        self._world.cluster = replace(cluster, tags=tags)
+
+
 class Api:
     """The API of the cluster."""
 
@@ -146,7 +168,17 @@ def interrupted_upgrade() -> World:
 
 
 def lost_cluster() -> World:
-    return World([*BASE, *in_cluster("lost")], {}, cluster=False)
+    return World([*BASE, *in_cluster("lost")], {}, cluster=None)
+
+
+def lost_state() -> World:
+    return World([], {GOOD.secret: GOOD})
+
+
+def take_over(world: World) -> None:
+    """Another recovery, of another state, which takes the cluster over."""
+    world.cluster = running(tags=("shop", "another"), mark="another")
+    world.revisions[GOOD.secret] = replace(GOOD, version="70", uid="new")
 
 
 def upgrade(world: World) -> None:
@@ -158,7 +190,7 @@ def upgrade(world: World) -> None:
 
 def redeploy(world: World) -> None:
     """Another recovery, which creates the cluster again."""
-    world.cluster = True
+    world.cluster = running()
     world.write("update", [*BASE, KNOWN, *in_cluster("new"), OTHERS])
 
 
@@ -173,14 +205,15 @@ def recover(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], None]:
             yield Api(world)
 
         def read(*_: object, **__: object) -> account.Account:
-            clusters = (running(),) if world.cluster else ()
+            clusters = (world.cluster,) if world.cluster else ()
             return account.Account(("nyc1",), (), (), clusters, (), team=TEAM)
 
         monkeypatch.setattr(run, "_connect", connect)
+        monkeypatch.setattr(run, "_account", lambda _: AccountApi(world))
         monkeypatch.setattr(account, "read", read)
         monkeypatch.setattr(account, "replacing_changes", lambda *_: ())
         monkeypatch.setattr(Stack, "settings", lambda _: parsed(cluster=CLUSTER))
-        Recovery(Backend(world), lambda _: None).run()
+        Recovery(Backend(world), lambda _: None, Consent(new_state=True)).run()
 
     return recover
 
@@ -254,3 +287,21 @@ def test_what_another_run_has_written_is_kept_and_the_recovery_is_to_be_run_agai
     else:
         assert not refused or "run it again" in str(refused.fix)
         assert (world.resources, world.revisions) == (kept.resources, kept.revisions)
+
+
+@pytest.mark.parametrize("moment", ["tags", "delete"])
+def test_a_cluster_that_another_state_has_just_taken_over_is_left_to_it(
+    recover: Callable[[World], None], moment: str
+) -> None:
+    world, kept = lost_state(), lost_state()
+    take_over(kept)
+
+    def interfere(number: int) -> None:
+        if world.steps[number] == moment:
+            take_over(world)
+
+    world.interfere = interfere
+    with pytest.raises(PlatformError, match="dev was changed by another run"):
+        recover(world)
+    assert (world.cluster, world.revisions) == (kept.cluster, kept.revisions)
+    assert world.deployments == 0

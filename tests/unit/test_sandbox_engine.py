@@ -63,6 +63,20 @@ def test_the_lock_of_a_process_that_no_longer_runs_is_released(
     assert cancelled == [("cancel", "--stack", "dev", "--yes")] * released
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_what_a_full_disk_has_left_of_a_lock_is_removed_unless_another_lock_is_held(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """The engine writes a lock under another name first, and reads that as a lock, too."""
+    monkeypatch.setattr(Engine, "run", lambda *_: pytest.fail("no lock is cancelled"))
+    folder = ("locks", "organization", "doks-gitops", "dev")
+    (unfinished := state(engine, *folder, "1.json.18ec21b5.tmp")).touch()
+    if held:
+        unfinished.with_name("2.json").write_text(json.dumps({"pid": os.getpid()}))
+    assert engine.release_stale_lock("dev") == (not held)
+    assert unfinished.exists() == held
+
+
 def test_a_stack_with_sealed_secrets_has_other_keys_in_the_sandbox(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -237,5 +237,5 @@ OPERATIONS = (
     Operation("POST", _COMMENTS, _add_comment, _WRITE),
     Operation("POST", f"{_ISSUE}/labels", _add_labels, _WRITE),
     Operation("DELETE", f"{_ISSUE}/labels/{{name}}", _remove_label, _WRITE),
-    Operation("GET", f"{_ISSUE}/events", _events, _READ),
+    Operation("GET", f"{_ISSUE}/events", _events, ("issues:read",)),
 )
