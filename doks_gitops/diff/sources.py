@@ -49,6 +49,7 @@ class Tree:
     is_mentioned: Callable[[str], bool]
     """Whether a text names the repository itself by its URL, as remote bases do."""
     _known: dict[str, frozenset[PurePosixPath] | None] = field(default_factory=dict, init=False)
+    _declaring: dict[PurePosixPath, bool] = field(default_factory=dict, init=False)
 
     def is_affected(self, source: Mapping[str, Any]) -> bool:
         """Whether the rendering of the source can depend on a changed file. True if in doubt."""
@@ -66,11 +67,16 @@ class Tree:
         folders = self._folders(source)
         if folders is None:
             return True
-        paths = [self.files / folder for folder in folders]
-        if any((path / "Chart.yaml").is_file() for path in paths):
-            # The charts that it depends on may have some.
-            return True
-        return any(_ARGO in file.read_bytes() for path in paths for file in _files(path))
+        return any(map(self._may_have_argo_objects, folders))
+
+    def _may_have_argo_objects(self, folder: PurePosixPath) -> bool:
+        if folder not in self._declaring:
+            path = self.files / folder
+            # The charts that a chart depends on may have some.
+            self._declaring[folder] = (path / "Chart.yaml").is_file() or any(
+                _ARGO in file.read_bytes() for file in _files(path)
+            )
+        return self._declaring[folder]
 
     def _folders(self, source: Mapping[str, Any]) -> frozenset[PurePosixPath] | None:
         """The files and folders that the source can read; None if that can't be told."""

@@ -136,9 +136,29 @@ def test_jsonnet_may_import_from_anywhere(tmp_path: Path, affected: Callable[...
 
 
 def test_folder_with_argo_cd_s_objects_may_declare_applications(tmp_path: Path) -> None:
-    tree = Tree(tmp_path, frozenset(), lambda _: False)
+    def may_declare() -> bool:
+        return Tree(tmp_path, frozenset(), lambda _: False).may_declare({"path": "apps/dev"})
+
     kustomization(tmp_path, "apps/dev", "resources: [../base]")
     kustomization(tmp_path, "apps/base", "resources: [app.yaml]")
-    assert not tree.may_declare({"path": "apps/dev"})
+    assert not may_declare()
     (tmp_path / "apps/base/app.yaml").write_text("apiVersion: argoproj.io/v1alpha1")
-    assert tree.may_declare({"path": "apps/dev"})
+    assert may_declare()
+
+
+def test_folder_that_many_applications_share_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def read_bytes(path: Path) -> bytes:
+        reads.append(path.name)
+        return path.read_text().encode()
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/web.yaml").write_text("kind: ConfigMap")
+    tree = Tree(tmp_path, frozenset(), lambda _: False)
+    for name in ("a", "b"):
+        assert not tree.may_declare({"path": "apps", "kustomize": {"namePrefix": name}})
+    assert reads == ["web.yaml"]
