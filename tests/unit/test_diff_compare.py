@@ -7,7 +7,8 @@ import pytest
 
 from doks_gitops.diff import report
 from doks_gitops.diff.applicationsets import Generated
-from doks_gitops.diff.compare import Comparison, EnvironmentDiff
+from doks_gitops.diff.checks import Finding
+from doks_gitops.diff.compare import ApplicationDiff, Comparison, EnvironmentDiff
 from doks_gitops.diff.environment import Declared, Environment
 from doks_gitops.diff.render import Rendered, Rendering
 from doks_gitops.diff.repo_server import Options
@@ -148,3 +149,18 @@ def test_application_that_can_not_be_rendered_deletes_none_of_those_that_it_decl
     diff = result(old, rendering(Rendered(ROOT, error="broken")))
     assert [(item.name, item.error) for item in diff.applications] == [("root", "broken")]
     assert diff.findings == ()
+
+
+def test_long_finding_leaves_room_for_the_others() -> None:
+    messages = ("x" * 50_000, "y" * 50_000)
+    findings = tuple(Finding("shop", message) for message in messages)
+    notes = ("z" * 50_000,)
+    text = report.comment([EnvironmentDiff("prod", findings=findings, notes=notes)])
+    assert all(f"{letter * 400}" in text for letter in "xyz")
+    assert len(text) < 5000
+    assert "left out" not in text
+
+
+def test_name_of_an_application_notifies_nobody() -> None:
+    diff = EnvironmentDiff("prod", (ApplicationDiff("@org/team"),))
+    assert "@org" not in report.comment([diff])
