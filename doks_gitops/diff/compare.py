@@ -251,7 +251,7 @@ def _unknown_children(old: Rendering, new: Rendering) -> dict[str, str | None]:
     parents = {name: application.parent for name, application in old.declared.items()}
     parents |= {name: generated.parent for name, generated in old.sets.items()}
     unknown: dict[str, str | None] = {}
-    for name in parents.keys() - new.declared.keys() - new.sets.keys():
+    for name in sorted(parents.keys() - new.declared.keys() - new.sets.keys()):
         parent = parents[name]
         while parent in parents and parent not in unread:
             parent = parents[parent]
