@@ -161,10 +161,10 @@ class DigitalOceanClient:
         """
         path = f"/v2/kubernetes/clusters/{cluster_id}/destroy_with_associated_resources/dangerous"
         response = self._request("DELETE", path, "kubernetes:delete")
-        if response.status_code >= 300 and response.status_code != 404:
-            raise AccountError(
-                f"DigitalOcean does not delete the cluster {cluster_id}"
-                f" ({response.status_code} at {self._url}{path}).",
+        if response.status_code != 404:
+            self._require_done(
+                response,
+                f"delete the cluster {cluster_id}",
                 f"Look at the cluster: doctl kubernetes cluster get {cluster_id}",
             )
 
@@ -185,26 +185,49 @@ class DigitalOceanClient:
         )
 
     def volumes(self) -> tuple[Volume, ...]:
-        """The account's block storage volumes. Scopes: block_storage:read, tag:read."""
-        return tuple(
+        """The account's block storage volumes. Scopes: block_storage:read, tag:read.
+
+        Without tag:read, the API leaves the tags out. So it is refused if no volume of a cluster
+        has any: each would seem to be nobody's.
+        """
+        volumes = tuple(
             _volume(volume)
             for page in self._pages("/v2/volumes", "block_storage:read", responses.VolumesPage)
             for volume in page.volumes
         )
+        made_by_clusters = any(volume.name.startswith("pvc-") for volume in volumes)
+        if made_by_clusters and not any(volume.tags for volume in volumes):
+            raise AccountError(
+                "None of the account's volumes has a tag, although DigitalOcean tags those of"
+                " clusters: the token may lack the scope tag:read. Nothing was changed.",
+                "add the scope tag:read to the token: docs/permissions.md",
+            )
+        return volumes
 
     def create_volume(
-        self, name: str, region: str, snapshot: VolumeSnapshot, tags: Collection[str]
+        self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Collection[str]
     ) -> Volume:
-        """Create a volume from a snapshot. Scopes: block_storage:create, tag:create."""
+        """Create a volume of `size` GiB from a snapshot. `name`: one that no other volume has.
+        Scopes: block_storage:create, tag:create, block_storage:read."""
         path, scope = "/v2/volumes", "block_storage:create, tag:create"
         body = {
             "name": name,
             "region": region,
-            "size_gigabytes": snapshot.disk,
+            "size_gigabytes": size,
             "snapshot_id": snapshot.id,
             "tags": sorted(tags),
         }
         response = self._request("POST", path, scope, body)
+        if response.status_code == 409:
+            # A repeated request, if the answer to the first one was lost.
+            for volume in self.volumes():
+                if (volume.name, volume.region) == (name, region):
+                    return volume
+        self._require_done(
+            response,
+            f"create a volume of {size} GiB from the snapshot {snapshot.id}",
+            f"Look at the snapshot: doctl compute snapshot get {snapshot.id}",
+        )
         return _volume(self._parsed(path, response, responses.VolumeResponse, 201).volume)
 
     def snapshots(self) -> tuple[VolumeSnapshot, ...]:
@@ -223,6 +246,11 @@ class DigitalOceanClient:
         """Take a snapshot of the volume. Scopes: block_storage_snapshot:create, tag:create."""
         path, scope = f"/v2/volumes/{volume}/snapshots", "block_storage_snapshot:create, tag:create"
         response = self._request("POST", path, scope, {"name": name, "tags": sorted(tags)})
+        self._require_done(
+            response,
+            f"take a snapshot of the volume {volume}",
+            f"Look at the volume: doctl compute volume get {volume}",
+        )
         return _snapshot(self._parsed(path, response, responses.SnapshotResponse, 201).snapshot)
 
     def delete_snapshot(self, snapshot: str) -> None:
@@ -230,10 +258,10 @@ class DigitalOceanClient:
         block_storage_snapshot:delete."""
         path = f"/v2/volumes/snapshots/{snapshot}"
         response = self._request("DELETE", path, "block_storage_snapshot:delete")
-        if response.status_code >= 300 and response.status_code != 404:
-            raise AccountError(
-                f"DigitalOcean does not delete the snapshot {snapshot}"
-                f" ({response.status_code} at {self._url}{path}).",
+        if response.status_code != 404:
+            self._require_done(
+                response,
+                f"delete the snapshot {snapshot}",
                 f"Look at the snapshot: doctl compute snapshot get {snapshot}",
             )
 
@@ -248,24 +276,28 @@ class DigitalOceanClient:
             # That it exists by now is no error.
             self._request("POST", "/v2/tags", "tag:create", {"name": tag})
             response = self._request("POST", path, "tag:create", body)
-        self._require_tagged(response, path, volumes)
+        self._require_tagged(response, volumes)
 
     def untag_volumes(self, tag: str, volumes: Collection[str]) -> None:
         """Take a tag from the volumes. Scope: tag:delete."""
         path = f"/v2/tags/{tag}/resources"
         response = self._request("DELETE", path, "tag:delete", _volume_resources(volumes))
         if response.status_code != 404:
-            self._require_tagged(response, path, volumes)
+            self._require_tagged(response, volumes)
 
-    def _require_tagged(
-        self, response: requests.Response, path: str, volumes: Collection[str]
-    ) -> None:
-        if response.status_code >= 300:
-            raise AccountError(
-                f"DigitalOcean does not change the tags of the volumes {', '.join(volumes)}"
-                f" ({response.status_code} at {self._url}{path}).",
-                "Look at them: doctl compute volume list",
-            )
+    def _require_tagged(self, response: requests.Response, volumes: Collection[str]) -> None:
+        self._require_done(
+            response,
+            f"change the tags of the volumes {', '.join(volumes)}",
+            "Look at them: doctl compute volume list",
+        )
+
+    @staticmethod
+    def _require_done(response: requests.Response, action: str, fix: str) -> None:
+        """Raises `AccountError` if the API refused the request."""
+        status = response.status_code
+        if status >= 300:
+            raise AccountError(f"DigitalOcean does not {action} ({status} at {response.url}).", fix)
 
     def vpcs(self) -> tuple[Vpc, ...]:
         """The account's VPCs. Scope: vpc:read."""
@@ -346,13 +378,12 @@ class DigitalOceanClient:
         path = "/v2/kubernetes/registries"
         body = {"cluster_uuids": [cluster_id], "registries": [registry]}
         response = self._request("POST", path, "kubernetes:create or kubernetes:update", body)
-        if response.status_code >= 300:
-            raise AccountError(
-                f"DigitalOcean does not let the cluster {cluster_id} pull from the registry"
-                f" {registry} ({response.status_code} at {self._url}{path}).",
-                "Look at both in the control panel (Container Registry, Settings), then run the"
-                " command again.",
-            )
+        self._require_done(
+            response,
+            f"let the cluster {cluster_id} pull from the registry {registry}",
+            "Look at both in the control panel (Container Registry, Settings), then run the"
+            " command again.",
+        )
 
     def run_lint(self, cluster_id: str) -> str:
         """Start the cluster linter, and return the ID of its run. Scope: kubernetes:update."""
@@ -386,12 +417,11 @@ class DigitalOceanClient:
         body = {"name": cluster.name, "tags": [*tags]}
         scopes = "kubernetes:update, tag:read, tag:create or tag:delete"
         response = self._request("PUT", path, scopes, body)
-        if response.status_code >= 300:
-            raise AccountError(
-                f"DigitalOcean does not change the tags of the cluster {cluster.id}"
-                f" ({response.status_code} at {self._url}{path}).",
-                f"Look at the cluster: doctl kubernetes cluster get {cluster.id}",
-            )
+        self._require_done(
+            response,
+            f"change the tags of the cluster {cluster.id}",
+            f"Look at the cluster: doctl kubernetes cluster get {cluster.id}",
+        )
 
     def _pages(self, path: str, scope: str, model: type[_Page], query: str = "") -> Iterator[_Page]:
         # Page numbers are built here; following `links.next` could send the token to another host.

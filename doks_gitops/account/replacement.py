@@ -162,17 +162,17 @@ def _replaced_text(settings: Settings, replaced: Replacement) -> str:
         f"{key_of(NAMESPACE, change.path)} changes from {change.current} to {change.value}"
         for change in replaced.changes
     )
-    volumes = (
-        "All volumes and snapshots of the cluster are deleted too"
-        " (cluster.destroyAssociatedResources: true)."
-        if settings.cluster.destroy_associated_resources
-        else "Volumes are deleted too, except those whose StorageClass retains them."
-    )
+    volumes = "Volumes are deleted too, except those whose StorageClass retains them."
     if settings.volumes is not None:
-        volumes += (
-            " Recorded volumes that stay are given back to their claims if they are in"
-            f" {settings.cluster.region}; if one is not, the update ends before Argo CD is"
-            " installed, and names it."
+        volumes = (
+            "The volumes of its claims stay in the account, and the claims of the new cluster get"
+            f" them back if they are in {settings.cluster.region}; if one is not, the update ends"
+            " before Argo CD is installed, and names it."
+        )
+    elif settings.cluster.destroy_associated_resources:
+        volumes = (
+            "All volumes and snapshots of the cluster are deleted too"
+            " (cluster.destroyAssociatedResources: true)."
         )
     return (
         f"This update replaces the cluster {cluster.name} ({cluster.id}): {changes}, which"

@@ -108,7 +108,8 @@ def deploy(
 ) -> None:
     """Run `pulumi up`, unless its preview fails or breaks a mandatory policy.
 
-    Refuses a commit that does not contain the deployed one.
+    Refuses a commit that does not contain the deployed one. A volume that can't be recorded after
+    it is only a warning.
     """
     from doks_gitops.ci import commits
     from doks_gitops.ci.export import export as without_secrets
@@ -130,7 +131,12 @@ def deploy(
     target.up(policy_pack=PACK, check=check)
     if export is not None:
         without_secrets(target, commits.head(cwd)).write(export / file_name(stack))
-    record_after(target)
+    try:
+        record_after(target)
+    except PlatformError as error:
+        # The stack is deployed: the stacks after it need not wait.
+        fix = "".join(f"\nnext:  {line}" for line in (error.fix or "").splitlines())
+        _report(f"warning: {error.problem}{fix}")
 
 
 @app.command(
@@ -195,6 +201,9 @@ def comment(
 
 
 def _text(file: Path) -> str:
+    if file.is_symlink():
+        # What a pull request runs has written it: it may name a file with a token in it.
+        raise PlatformError(f"{file} is a link.", "Pass the file itself.")
     try:
         return file.read_text()
     except FileNotFoundError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +13,13 @@ import typer
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.environments import ENVIRONMENTS
-from doks_gitops.errors import PlatformError
+from doks_gitops.errors import PlatformError, raise_all
 
 if TYPE_CHECKING:
     from doks_gitops.settings import Settings
     from doks_gitops.stack import Stack
     from doks_gitops.volumes import Claim, Recorded
+    from doks_gitops.volumes.stacks import StackVolumes
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,13 +43,15 @@ def list_volumes(
 ) -> None:
     """List the volumes and snapshots that are recorded in the account, also after a loss."""
     from doks_gitops.volumes.listing import listing, table
-    from doks_gitops.volumes.stacks import of_environment
 
     rows = []
-    for name in stacks or ENVIRONMENTS:
-        with of_environment(name, cwd) as stack:
-            rows += listing(stack) if stack is not None else []
+
+    def add(_: str, stack: StackVolumes | None) -> None:
+        rows.extend(listing(stack) if stack is not None else [])
+
+    failures = _of_each(stacks, cwd, add)
     print(json.dumps(rows, indent=2) if as_json else table(rows))
+    raise_all(failures)
 
 
 @app.command(
@@ -60,22 +63,20 @@ def list_volumes(
 def record(stacks: options.Stacks = None, cwd: options.Folder = Path()) -> None:
     """Record in the account whose claim each volume is, as tags on the volumes.
 
-    Volumes of a protected cluster outlive their claims from then on. Fails if a volume can't be
-    recorded, after it has recorded the others.
+    Volumes of a protected cluster, or with `volumes.retain`, outlive their claims from then on.
+    Fails if a volume can't be recorded, after it has recorded the others.
     """
-    from doks_gitops.volumes.stacks import of_environment
 
-    failed: list[str] = []
-    for name in stacks or ENVIRONMENTS:
-        with of_environment(name, cwd) as stack:
-            if stack is None:
-                print(f"{name}: no volumes are recorded, as the stack file has no `volumes`.")
-                continue
-            recorded = stack.record()
-            _print_record(name, recorded)
-            failed += recorded.problems
-    if failed:
-        raise PlatformError("\n".join(failed), "bin/platform volumes list")
+    def run(name: str, stack: StackVolumes | None) -> None:
+        if stack is None:
+            print(f"{name}: no volumes are recorded, as the stack file has no `volumes`.")
+            return
+        recorded = stack.record()
+        _print_record(name, recorded)
+        if recorded.problems:
+            raise PlatformError("\n".join(recorded.problems), "bin/platform volumes list")
+
+    raise_all(_of_each(stacks, cwd, run))
 
 
 @app.command(
@@ -94,15 +95,15 @@ def snapshot(
     Knows the volumes by what was recorded, so it needs no access to the clusters.
     """
     from doks_gitops.volumes.listing import take
-    from doks_gitops.volumes.stacks import of_environment
 
-    for name in stacks or ENVIRONMENTS:
-        with of_environment(name, cwd) as stack:
-            if stack is None or stack.settings.snapshots is None:
-                print(f"{name}: the stack file has no `volumes.snapshots`.")
-                continue
-            for line in take(stack, stack.settings.snapshots, at_once=now):
-                print(f"{name}: {line}", flush=True)
+    def run(name: str, stack: StackVolumes | None) -> None:
+        if stack is None or stack.settings.snapshots is None:
+            print(f"{name}: the stack file has no `volumes.snapshots`.")
+            return
+        for line in take(stack, stack.settings.snapshots, at_once=now):
+            print(f"{name}: {line}", flush=True)
+
+    raise_all(_of_each(stacks, cwd, run))
 
 
 @app.command(
@@ -154,6 +155,22 @@ def restore(
         run(volumes, snapshot, target, approve, print)
 
 
+def _of_each(
+    stacks: Sequence[str] | None, cwd: Path, run: Callable[[str, StackVolumes | None], None]
+) -> list[PlatformError]:
+    """Run it for each stack, also after one that fails; returns the failures."""
+    from doks_gitops.volumes.stacks import of_environment
+
+    failures = []
+    for name in stacks or ENVIRONMENTS:
+        try:
+            with of_environment(name, cwd) as stack:
+                run(name, stack)
+        except PlatformError as error:
+            failures.append(PlatformError(f"{name}: {error.problem}", error.fix))
+    return failures
+
+
 def claim_of(text: str) -> Claim:
     """The claim that an option names. Raises `BadParameter`."""
     from doks_gitops.volumes import Claim
@@ -178,11 +195,13 @@ def record_after(stack: Stack, settings: Settings | None = None) -> None:
 
     `settings`: the stack's; without them, they are read if its stack file has `volumes`.
     """
+    from doks_gitops.settings import stackfile
     from doks_gitops.settings.model import NAMESPACE
     from doks_gitops.volumes.stacks import of_settings
 
     if settings is None:
-        if not (stack.file.exists() and f"{NAMESPACE}:volumes" in stack.file.read_text()):
+        text = stack.file.read_text() if stack.file.exists() else ""
+        if f"{NAMESPACE}:volumes" not in stackfile.values(text):
             return
         settings = stack.settings()
     with of_settings(settings) as volumes:

@@ -1249,6 +1249,11 @@ class Volumes(Model):
     """The volumes of the applications' claims. Whose claim a volume is, is kept in tags on it, and
     in a new cluster the claims get their volumes back."""
 
+    retain: bool | None = Field(
+        default=None,
+        description="From the first record on, a volume stays in the account when its claim is "
+        "deleted. Default: as `cluster.protect`.",
+    )
     snapshots: Snapshots | None = Field(
         default=None, description="Snapshots to take. Default: none."
     )

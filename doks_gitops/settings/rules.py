@@ -339,11 +339,11 @@ def _own_address(firewall: ControlPlaneFirewall) -> Iterator[Violation]:
 
 
 def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
-    if cluster.protect and cluster.destroy_associated_resources:
+    if cluster.destroy_associated_resources:
         yield Violation(
             at=("cluster", "destroyAssociatedResources"),
-            got="true, with volumes and protect: true",
-            expected="false: the volumes of a protected cluster are not destroyed with it",
+            got=f"true, with {NAMESPACE}:volumes",
+            expected="false: volumes that come back in a new cluster outlive the old one",
             example="false",
         )
 

@@ -6,7 +6,7 @@ From there the claims of a new cluster get their volumes back before Argo CD's f
 """
 
 from doks_gitops.volumes.assignment import NotAssignable, Wishes, assign
-from doks_gitops.volumes.bring_back import bring_back
+from doks_gitops.volumes.bring_back import bring_back, keep
 from doks_gitops.volumes.cluster import Cluster
 from doks_gitops.volumes.record import Recorded, record
 from doks_gitops.volumes.snapshots import restored
@@ -20,6 +20,7 @@ __all__ = [
     "Wishes",
     "assign",
     "bring_back",
+    "keep",
     "record",
     "restored",
 ]

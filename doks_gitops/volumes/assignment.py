@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from doks_gitops.account import Volume, VolumeSnapshot
 from doks_gitops.account.marks import mark_in, same_stack
@@ -40,8 +40,8 @@ class Holdings:
     snapshots: Collection[VolumeSnapshot] = ()
     clusters: frozenset[str] = frozenset()
     """IDs of the account's other clusters."""
-    lost: str | None = None
-    """ID of the cluster that is gone, if it is known."""
+    lost: frozenset[str | None] = frozenset()
+    """IDs of clusters that are gone and may have been the stack's; None is passed over."""
     bound: frozenset[str] = frozenset()
     """IDs of the volumes that the cluster has already."""
     bound_claims: frozenset[Claim] = frozenset()
@@ -59,14 +59,10 @@ class Assignment:
 def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
     """The volumes and snapshots that the recorded claims get. Raises `NotAssignable` with
     everything that has to be decided first. Others' volumes are passed over."""
-    if not any(volume.tags for volume in holdings.volumes) and any(
-        volume.name.startswith("pvc-") for volume in holdings.volumes
-    ):
-        raise NotAssignable(
-            "None of the account's volumes has a tag, although DigitalOcean tags those of clusters:"
-            " the token may lack the scope tag:read. Nothing was changed.",
-            "add the scope tag:read to the token: docs/permissions.md",
-        )
+    # A repeated run knows only the new cluster, but what was recorded tells which one was lost.
+    recorded = (x.tags for x in holdings.volumes if _is_own(mark_in(x.tags), holdings, wishes))
+    lost = holdings.lost.union(*map(clusters_in, recorded)) - holdings.clusters
+    holdings = replace(holdings, lost=lost)
     problems: list[tuple[str, str]] = []
     candidates: defaultdict[Claim, list[Volume]] = defaultdict(list)
     for volume in sorted(holdings.volumes, key=lambda volume: volume.id):
@@ -122,10 +118,10 @@ def _claim_of(
         if mark is not None and not same_stack(mark, holdings.mark):
             return None, f"belongs to another owner: {mark}"
         return claim, None
-    if mark is None and holdings.lost is not None and holdings.lost in clusters_in(volume.tags):
-        return (
-            None,
-            f"was made by the lost cluster after the last record of the claims ({volume.size} GiB)",
+    if mark is None and (makers := sorted(clusters_in(volume.tags) & holdings.lost)):
+        return None, (
+            f"was made by the lost cluster {makers[0]} after the last record of the claims"
+            f" ({volume.size} GiB)"
         )
     if not _is_own(mark, holdings, wishes):
         if mark is not None and same_stack(mark, holdings.mark) and claims_in(volume.tags):
@@ -135,10 +131,13 @@ def _claim_of(
         case []:
             # Its claim has got another volume since.
             return None, None
-        case [(recorded, claim)] if recorded == volume.id:
+        case [(recorded, claim)] if recorded in (volume.id, volume.name.removeprefix("pvc-")):
             return claim, None
         case [(recorded, claim)]:
-            return None, f"was created anew: the one of the claim {claim} was {recorded}"
+            return None, (
+                f"has a claim tag with another volume's ID ({claim}, {recorded}): it is probably a"
+                " copy, for example one restored by hand"
+            )
         case claims:
             names = " and ".join(str(claim) for _, claim in claims)
             return None, f"is recorded for several claims: {names}"

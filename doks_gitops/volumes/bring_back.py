@@ -1,22 +1,56 @@
-"""Brings the volumes back into a new cluster, in the program's own run."""
+"""Keeps the volumes of a cluster that is replaced, and brings them back into the new one, in the
+program's own run."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pulumi
 
-from doks_gitops.account import Account, AccountError, DigitalOceanClient, Volume
+from doks_gitops.account import (
+    Account,
+    AccountError,
+    DigitalOceanClient,
+    Volume,
+    replacement,
+)
+from doks_gitops.errors import PlatformError
 from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import cluster as volumes_cluster
 from doks_gitops.volumes.assignment import Holdings, NotAssignable, Wishes, assign
+from doks_gitops.volumes.stacks import of_settings
 from doks_gitops.volumes.tags import Claim
 
 DETACH_SECONDS = 120
 """How long the Droplets of a deleted cluster may keep their volumes."""
 _PAUSE_SECONDS = 2
+
+
+def keep(settings: Settings, account: Account) -> None:
+    """Record the claims of the cluster that this run replaces, and let their volumes outlive them.
+
+    Without it, Argo CD would delete the claims, and with them the volumes, before Pulumi deletes
+    the cluster. Only for a stack with `volumes`; `bin/platform recover` plans without the old
+    cluster. Raises `AccountError` if a claim can't be recorded: nothing is deleted then.
+    """
+    replaced = replacement(settings, account)
+    planned = settings.adopt is not None and settings.adopt.volumes is not None
+    if replaced is None or planned or pulumi.runtime.is_dry_run():
+        return
+    try:
+        with of_settings(settings) as volumes:
+            if volumes is not None:
+                old = replace(replaced.cluster, mark=account.mark)
+                if problems := volumes.record(old, retain=True).problems:
+                    fix = f"bin/platform volumes record --stack {settings.stack}"
+                    raise AccountError("\n".join(problems), fix)
+    except PlatformError as error:
+        raise AccountError(
+            f"The cluster {replaced.cluster.name} is not replaced: {error.problem}", error.fix
+        ) from None
 
 
 def bring_back(
@@ -79,6 +113,7 @@ def _assigned(
                 snapshots,
                 # Of those that were read before this run, one may be the cluster that it replaces.
                 frozenset(known.id for known in client.clusters()) - {own_id},
+                lost=frozenset(x.id for x in account.clusters if x.mark == account.mark) - {own_id},
                 bound=frozenset(volume.volume for volume in persistent),
                 bound_claims=frozenset(volume.claim for volume in persistent if volume.claim),
             )

@@ -6,21 +6,26 @@ https://kubernetes.io/docs/concepts/storage/persistent-volumes/
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
 from typing import Any
 
 import yaml
 
 from doks_gitops import kubernetes
 from doks_gitops.account import Volume
-from doks_gitops.kubernetes import Api, Changed
-from doks_gitops.volumes.tags import Claim, Storage, storage_in
+from doks_gitops.kubernetes import Api, Changed, Unreachable
+from doks_gitops.volumes.tags import USED, Claim, Storage, storage_in
 
 DRIVER = "dobs.csi.digitalocean.com"
 """DigitalOcean's CSI driver: https://github.com/digitalocean/csi-digitalocean"""
 RETAIN = "Retain"
+_NO_FORMAT = {"com.digitalocean.csi/noformat": "true"}
+_QUANTITY = re.compile(r"([0-9.]+(?:[eE][0-9]+)?)(?:(k|K(?=i)|[MGTPE])(i?))?")
 _VOLUMES = "/api/v1/persistentvolumes"
 
 
@@ -36,6 +41,10 @@ class PersistentVolume:
     bound: bool
     reclaim_policy: str
     storage: Storage
+    size: int = 0
+    """GiB."""
+    released: bool = False
+    """Its claim is gone, and it waits for no other one."""
 
 
 class Cluster(Api):
@@ -57,7 +66,9 @@ class Cluster(Api):
     def reserve(self, volume: Volume, claim: Claim, storage: Storage | None = None) -> None:
         """Create the PersistentVolume of `volume` for the claim, which may not exist yet.
 
-        `storage`: default is what the volume's tags tell.
+        `storage`: default is what the volume's tags tell. DigitalOcean's driver never formats a
+        volume that was in use, even if it sees no file system on it:
+        https://github.com/digitalocean/csi-digitalocean/tree/master/examples/kubernetes/pod-single-existing-volume
 
         https://kubernetes.io/docs/concepts/storage/persistent-volumes/#reserving-a-persistentvolume
         """
@@ -85,6 +96,7 @@ class Cluster(Api):
                     "driver": DRIVER,
                     "volumeHandle": volume.id,
                     "fsType": storage.fs_type,
+                    **({"volumeAttributes": _NO_FORMAT} if USED in volume.tags else {}),
                 },
             },
         }
@@ -119,6 +131,11 @@ class Cluster(Api):
         existing: Mapping[str, Any] | None = self._call("GET", _path(claim), missing=True)
         return existing
 
+    def requested(self, claim: Claim) -> int:
+        """GiB that the claim requests; 0 if it does not exist."""
+        existing = self.claim(claim)
+        return gibibytes(existing["spec"]["resources"]["requests"]["storage"]) if existing else 0
+
     def delete_claim(self, claim: Claim) -> None:
         """Delete the claim. It goes when no pod uses it any more."""
         self._call("DELETE", _path(claim), missing=True)
@@ -141,7 +158,23 @@ def _persistent_volume(item: Mapping[str, Any]) -> PersistentVolume:
         item.get("status", {}).get("phase") == "Bound",
         spec.get("persistentVolumeReclaimPolicy", RETAIN),
         Storage.of(spec),
+        gibibytes(spec.get("capacity", {}).get("storage", "0")),
+        item.get("status", {}).get("phase") in ("Released", "Failed"),
     )
+
+
+def gibibytes(quantity: str) -> int:
+    """GiB of a quantity such as `10Gi`, rounded up.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    match = _QUANTITY.fullmatch(quantity)
+    if match is None:
+        raise Unreachable(f"The cluster tells a size that can't be read: {quantity!r}.")
+    number, unit, binary = match.groups()
+    exponent = " KMGTPE".index((unit or " ").upper())
+    size = Decimal(number) * Decimal(1024 if binary else 1000) ** exponent
+    return ceil(size / 1024**3)
 
 
 @contextmanager

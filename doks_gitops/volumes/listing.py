@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from doks_gitops.account import AccountError
+from doks_gitops.errors import PlatformError, raise_all
 from doks_gitops.settings.model import Snapshots
 from doks_gitops.volumes.snapshots import age_of, due, surplus
 from doks_gitops.volumes.stacks import StackVolumes
@@ -53,19 +55,29 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def take(stack: StackVolumes, settings: Snapshots, *, at_once: bool = False) -> Iterator[str]:
     """Take the snapshots that are due (`at_once`: of all volumes), then delete those beyond the
-    number; yields what was done. Raises `AccountError`.
+    number; yields what was done. Raises `PlatformError` at the end if DigitalOcean refused some.
 
     Needs the scopes `block_storage:read`, `snapshot:read`, `block_storage_snapshot:create`,
     `block_storage_snapshot:delete`, `tag:read` and `tag:create`.
     """
     client, now = stack.client, datetime.now(UTC)
-    volumes = [x for x in client.volumes() if stack.owns(x) and claims_in(x.tags)]
+    failures: list[PlatformError] = []
+    volumes = stack.recorded()
     snapshots = [x for x in client.snapshots() if stack.owns(x)]
+    if not volumes:
+        yield "0 volumes are recorded"
     for volume in volumes if at_once else due(volumes, snapshots, settings.every_hours, now):
         name = f"{volume.name}-{now:%Y%m%d-%H%M%S}"
-        snapshots.append(client.create_snapshot(volume.id, name, recorded(volume.tags)))
         claims = ", ".join(str(claim) for _, claim in claims_in(volume.tags))
-        yield f"{claims}: snapshot {name}"
+        try:
+            snapshots.append(client.create_snapshot(volume.id, name, recorded(volume.tags)))
+            yield f"{claims}: snapshot {name}"
+        except AccountError as error:
+            failures.append(PlatformError(f"{claims}: {error.problem}", error.fix))
     for snapshot in surplus(volumes, snapshots, settings.keep):
-        client.delete_snapshot(snapshot.id)
-        yield f"deleted the snapshot {snapshot.name}"
+        try:
+            client.delete_snapshot(snapshot.id)
+            yield f"deleted the snapshot {snapshot.name}"
+        except AccountError as error:
+            failures.append(error)
+    raise_all(failures)

@@ -10,8 +10,10 @@ from doks_gitops.account.marks import mark_in, same_stack
 from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
 from doks_gitops.volumes.tags import (
     CLAIM,
+    USED,
     Claim,
     claim_tag,
+    claim_tags,
     claims_in,
     recorded,
     storage_tag,
@@ -44,7 +46,8 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
     the tags that it has. Needs the scopes `block_storage:read`, `tag:read` and `tag:create`, and
     `tag:delete` if a tag is wrong by now. Raises `AccountError` and `Unreachable`.
     """
-    persistent = [volume for volume in cluster.persistent_volumes() if volume.bound]
+    present = cluster.persistent_volumes()
+    persistent = [volume for volume in present if volume.bound]
     existing = {volume.id: volume for volume in client.volumes()}
     claims: dict[Claim, Volume] = {}
     changed: list[str] = []
@@ -67,13 +70,24 @@ def record(client: DigitalOceanClient, cluster: Cluster, mark: str, *, retain: b
             removed[tag].append(bound.volume)
         if tags.added or tags.removed:
             changed.append(f"The volume {bound.volume} is recorded for the claim {bound.claim}.")
+    for reserved in present:
+        if reserved.claim not in claims or reserved.bound or reserved.released:
+            continue
+        if reserved.size < cluster.requested(reserved.claim):
+            problems.append(
+                f"The claim {reserved.claim} requests more than the {reserved.size} GiB of the"
+                f" volume {reserved.volume}, which is reserved for it. So Kubernetes gave it"
+                f" another one, which was empty: {claims[reserved.claim].id}."
+            )
+    # One that is reserved for a claim, as for one that is being restored, is no former one.
+    in_use = {volume.volume for volume in present if not volume.released}
     for former in existing.values():
-        if former.id in {volume.volume for volume in persistent} or not _is_of(mark, former):
+        if former.id in in_use or not _is_of(mark, former):
             continue
         for _, claim in claims_in(former.tags):
-            former_tag = claim_tag(former.id, claim)
-            if claim in claims and former_tag is not None and former_tag in former.tags:
-                removed[former_tag].append(former.id)
+            if claim in claims:
+                for former_tag in claim_tags(former.tags, claim):
+                    removed[former_tag].append(former.id)
                 changed.append(f"The volume {former.id} is the claim {claim}'s no longer.")
     for tag, volumes in removed.items():
         client.untag_volumes(tag, volumes)
@@ -93,8 +107,10 @@ def _tags_of(bound: PersistentVolume, volume: Volume | None, mark: str) -> _Tags
         return f"a tag would be too long for its name; its volume is {volume.id}"
     if (owner := mark_in(volume.tags)) is not None and not _is_of(mark, volume):
         return f"its volume {volume.id} belongs to another owner: {owner}"
-    wanted = frozenset({mark, claim, storage_tag(bound.storage)})
-    return _Tags(wanted - volume.tags, recorded(volume.tags) - wanted)
+    wanted = {mark, claim, storage_tag(bound.storage)}
+    if volume.droplets or USED in volume.tags:
+        wanted.add(USED)
+    return _Tags(frozenset(wanted - volume.tags), recorded(volume.tags) - wanted)
 
 
 def _is_of(mark: str, volume: Volume) -> bool:

@@ -10,7 +10,7 @@ from doks_gitops.account import VolumeSnapshot
 from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
 from doks_gitops.volumes.snapshots import age_of, restored
 from doks_gitops.volumes.stacks import StackVolumes, VolumesError
-from doks_gitops.volumes.tags import Claim, claim_tag, claims_in, storage_tag
+from doks_gitops.volumes.tags import USED, Claim, claim_tags, claims_in, storage_tag
 
 PATIENCE_SECONDS = 300
 """How long the claim may take to come back."""
@@ -31,6 +31,8 @@ def restore(
     with it the pods that use it. `approve` raises if the user does not agree. Raises
     `PlatformError`.
     """
+    # Before the snapshots: a token that sees no tags is refused here.
+    tags_of = {volume.id: volume.tags for volume in stack.client.volumes()}
     snapshot = _snapshot(stack, snapshot_name)
     claim = claim or _claim_of(snapshot)
     running = stack.running()
@@ -52,8 +54,9 @@ def restore(
             f" {snapshot.name})? Its pods start again: {pods}. The volume that it has"
             f" now, {current.volume}, stays in the account."
         )
-        tags = [running.mark, storage_tag(current.storage)]
-        volume = restored(stack.client, snapshot, claim, running.region, tags)
+        tags = [running.mark, storage_tag(current.storage), *(snapshot.tags & {USED})]
+        size = cluster.requested(claim)
+        volume = restored(stack.client, snapshot, claim, running.region, tags, size)
         report(f"The volume {volume.name} ({volume.id}) is made of the snapshot {snapshot.name}.")
         if current.reclaim_policy != RETAIN:
             cluster.retain(current)
@@ -63,7 +66,7 @@ def restore(
         for pod in cluster.pods_of(claim):
             cluster.delete_pod(claim.namespace, pod)
         _until_bound(cluster, claim, existing["metadata"]["uid"], volume.name, stack.stack)
-        if (tag := claim_tag(current.volume, claim)) is not None:
+        for tag in claim_tags(tags_of.get(current.volume, ()), claim):
             stack.client.untag_volumes(tag, [current.volume])
     report(f"The claim {claim} is bound to it. Its former volume is {current.volume}.")
 

@@ -17,14 +17,19 @@ TOLERANCE = timedelta(minutes=10)
 def due(
     volumes: Collection[Volume], snapshots: Collection[VolumeSnapshot], hours: int, now: datetime
 ) -> list[Volume]:
-    """The volumes whose newest recorded snapshot is at least that many hours old."""
-    newest: dict[str, datetime] = {}
-    for snapshot in filter(is_recorded, snapshots):
-        newest[snapshot.volume] = max(
-            snapshot.created, newest.get(snapshot.volume, snapshot.created)
-        )
+    """The volumes whose newest recorded snapshot is at least that many hours old, or is of a time
+    before they grew: a volume made of that would be too small for its claim."""
+    newest: dict[str, VolumeSnapshot] = {}
+    for snapshot in sorted(filter(is_recorded, snapshots), key=lambda snapshot: snapshot.created):
+        newest[snapshot.volume] = snapshot
     latest = now - timedelta(hours=hours) + TOLERANCE
-    return [x for x in volumes if x.id not in newest or newest[x.id] <= latest]
+    return [
+        volume
+        for volume in volumes
+        if (last := newest.get(volume.id)) is None
+        or last.created <= latest
+        or last.disk < volume.size
+    ]
 
 
 def surplus(
@@ -56,16 +61,19 @@ def restored(
     claim: Claim,
     region: str,
     tags: Sequence[str],
+    size: int = 0,
 ) -> Volume:
-    """Create a volume from the snapshot, and record that it is the claim's. Raises `AccountError`.
+    """Create a volume from the snapshot, recorded as the claim's. Raises `AccountError`.
 
-    If the second step fails, the volume is one of the stack without a claim, of which the next run
-    says so.
+    `size`: GiB that the claim requests, if they are known. Kubernetes binds no smaller volume to
+    it, also if that is reserved for the claim.
     """
-    volume = client.create_volume(f"pvc-{uuid4()}", region, snapshot, tags)
-    if (tag := claim_tag(volume.id, claim)) is not None:
-        client.tag_volumes(tag, [volume.id])
-    return volume
+    name = str(uuid4())
+    # In one request with the volume: without it, it would be nobody's after a failure.
+    tag = claim_tag(name, claim)
+    return client.create_volume(
+        f"pvc-{name}", region, snapshot, max(size, snapshot.disk), [*tags, *([tag] if tag else [])]
+    )
 
 
 def age_of(created: datetime, now: datetime) -> str:

@@ -19,6 +19,7 @@ from doks_gitops.settings.model import NAMESPACE, Cluster, Volumes
 from doks_gitops.settings.offline import sections
 from doks_gitops.volumes import cluster as volumes_cluster
 from doks_gitops.volumes.record import Recorded, record
+from doks_gitops.volumes.tags import claims_in
 
 
 class VolumesError(PlatformError):
@@ -38,6 +39,16 @@ class StackVolumes:
     def owns(self, resource: Volume | VolumeSnapshot) -> bool:
         """Whether a state of this stack has recorded it."""
         return self._is_own(mark_in(resource.tags))
+
+    def recorded(self) -> list[Volume]:
+        """The volumes that are recorded for claims. If several states of the stack have recorded
+        some, those of the running cluster's state: then it needs the scope kubernetes:read, and
+        raises `PlatformError` without one running cluster."""
+        volumes = [x for x in self.client.volumes() if self.owns(x) and claims_in(x.tags)]
+        if len({mark_in(volume.tags) for volume in volumes}) > 1:
+            mark = self.running().mark
+            volumes = [volume for volume in volumes if mark_in(volume.tags) == mark]
+        return volumes
 
     def running(self) -> RunningCluster:
         """The stack's cluster. Raises `VolumesError`."""
@@ -64,12 +75,14 @@ class StackVolumes:
         ) as cluster:
             yield cluster
 
-    def record(self) -> Recorded:
-        """Record the claims of the running cluster."""
-        running = self.running()
+    def record(self, running: RunningCluster | None = None, *, retain: bool = False) -> Recorded:
+        """Record the claims of the running cluster. With `retain`, or if the stack file says so,
+        their volumes outlive them from now on."""
+        running = running or self.running()
         assert running.mark is not None
+        default = self.cluster.protect if self.settings.retain is None else self.settings.retain
         with self.opened(running) as cluster:
-            return record(self.client, cluster, running.mark, retain=self.cluster.protect)
+            return record(self.client, cluster, running.mark, retain=retain or default)
 
 
 def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:

@@ -17,6 +17,8 @@ CLAIM = "doks-gitops-claim:"
 """Beginning of the tag with the volume's ID, the namespace and the name of its claim."""
 STORAGE = "doks-gitops-storage:"
 """Beginning of the tag with the StorageClass, the file system, and the modes."""
+USED = "doks-gitops-used"
+"""The tag of a volume that was attached to a node, and so has a file system."""
 MADE_BY = "k8s:"
 """Beginning of the tag with the ID of the cluster, set by DigitalOcean."""
 LONGEST = 255
@@ -69,7 +71,11 @@ class Storage:
 
 
 def claim_tag(volume: str, claim: Claim) -> str | None:
-    """The tag of the volume with that ID; None if it would be too long."""
+    """The tag of the volume with that ID; None if it would be too long.
+
+    `volume`: of a volume that is still to be created, what follows `pvc-` in its name, which is as
+    unique as the ID in a region. The next record replaces it.
+    """
     tag = f"{CLAIM}{volume}:{_encoded(claim.namespace)}:{_encoded(claim.name)}".lower()
     return tag if len(tag) <= LONGEST else None
 
@@ -81,6 +87,11 @@ def claims_in(tags: Collection[str]) -> list[tuple[str, Claim]]:
         (volume, Claim(_decoded(namespace), _decoded(name)))
         for volume, namespace, name in _fields(tags, CLAIM, 3)
     ]
+
+
+def claim_tags(tags: Collection[str], claim: Claim) -> list[str]:
+    """Those of the tags that name the claim."""
+    return [tag for tag in tags if any(known == claim for _, known in claims_in({tag}))]
 
 
 def storage_tag(storage: Storage) -> str:
@@ -112,7 +123,7 @@ def clusters_in(tags: Collection[str]) -> frozenset[str]:
 
 def recorded(tags: Collection[str]) -> frozenset[str]:
     """The tags that are the program's own."""
-    return frozenset(tag for tag in tags if tag.startswith((OWNER, CLAIM, STORAGE)))
+    return frozenset(tag for tag in tags if tag.startswith((OWNER, CLAIM, STORAGE, USED)))
 
 
 def _fields(tags: Collection[str], prefix: str, number: int) -> Iterator[list[str]]:

@@ -133,7 +133,11 @@ class VolumeDriver:
                 and "deletionTimestamp" not in metadata
                 and _name_of(claim) not in names
             ):
-                await self._provision(api, claim)
+                try:
+                    await self._provision(api, claim)
+                except ValueError as error:
+                    # The other claims do not wait for it.
+                    _log.error("claim %s: %s", metadata["name"], error)
         await self._attach(api, claims, volumes)
         for volume in volumes:
             metadata, spec = volume["metadata"], volume["spec"]

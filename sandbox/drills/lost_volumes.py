@@ -33,13 +33,14 @@ spec:
 """
 _OVERLAY = Path("kustomize") / DEV
 _SETTING = "doks-gitops:volumes"
+_DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"
 _RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
 
 
 def run(context: Context) -> None:
     context.bring_up()
-    keep = ("--path", f"{_SETTING}.snapshots.keep", "2")
-    context.command("pulumi", "config", "set", "--stack", DEV, *keep)
+    for key, value in ((_DESTROYED, "false"), (f"{_SETTING}.snapshots.keep", "2")):
+        context.command("pulumi", "config", "set", "--stack", DEV, "--path", key, value)
     with context.clone() as clone:
         before = context.git(clone, "rev-parse", "HEAD").strip()
         try:
@@ -52,7 +53,10 @@ def run(context: Context) -> None:
             context.git(clone, "commit", "--quiet", "--allow-empty", "-am", "The drill is over")
             context.git(clone, "push", "--quiet", "origin", "HEAD:main")
             context.command("pulumi", "config", "rm", "--stack", DEV, _SETTING)
+            context.command("pulumi", "config", "set", "--stack", DEV, "--path", _DESTROYED, "true")
             _clear(context)
+            with suppress(Failed):
+                context.command("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
 
 
 def _rehearse(context: Context, clone: Path) -> None:

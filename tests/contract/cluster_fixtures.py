@@ -94,11 +94,14 @@ class Account:
         return self.volumes.setdefault(volume.id, volume)
 
     def attach_to_node(self, cluster_id: str, volume_id: str, node: str) -> str | None:
-        self.volumes[volume_id].node = node
+        if (volume := self.volumes.get(volume_id)) is None:
+            return f"{volume_id}: not found"
+        volume.node = node
         return None
 
     def detach_from_cluster(self, cluster_id: str, volume_id: str) -> None:
-        self.volumes[volume_id].node = None
+        if volume := self.volumes.get(volume_id):
+            volume.node = None
 
     def remove_volume(self, volume_id: str) -> None:
         self.volumes.pop(volume_id, None)

@@ -86,12 +86,13 @@ def test_replacement_is_announced_with_its_cause_and_what_is_lost(
 def test_warning_says_whether_volumes_survive(warnings: list[str]) -> None:
     account.warn(stack(region="fra1"), team())
     account.warn(stack(region="fra1", destroyAssociatedResources=True), team())
-    kept, destroyed = warnings
+    account.warn(stack(region="fra1").model_copy(update={"volumes": Volumes()}), team())
+    kept, destroyed, brought_back = warnings
     assert "except those whose StorageClass retains them" in kept
     assert "All volumes and snapshots of the cluster are deleted too" in destroyed
-    assert "given back" not in kept
-    account.warn(stack(region="fra1").model_copy(update={"volumes": Volumes()}), team())
-    assert "are given back to their claims if they are in fra1" in warnings[-1]
+    assert "get them back" not in kept
+    assert "the claims of the new cluster get them back" in brought_back
+    assert "if they are in fra1" in brought_back
 
 
 def test_vpc_of_its_own_replaces_a_cluster_in_another_vpc() -> None:

@@ -17,6 +17,7 @@ from doks_gitops.ci import report
 from doks_gitops.ci.export import Export
 from doks_gitops.ci.picture import svg
 from doks_gitops.ci.preview import Change, Field, Preview
+from doks_gitops.errors import PlatformError
 from doks_gitops.github import GitHubError, Repository
 from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import CLUSTER
@@ -146,6 +147,20 @@ def test_a_stack_is_deployed_after_a_preview_that_the_policies_allow(
         "--non-interactive up --yes --skip-preview"
         f" --policy-pack {PACK} --policy-pack-config {PACK}/config.json --stack dev"
     )
+
+
+def test_volume_that_can_not_be_recorded_does_not_hold_up_the_next_stacks(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise PlatformError("The claim shop/data is not recorded.", "bin/platform volumes record")
+
+    monkeypatch.setattr("doks_gitops.cli.delivery.record_after", refuse)
+    pulumi.prints(preview_json())
+    code, _, errors = bin_platform("deploy", "--stack", "dev")
+    assert code == 0
+    assert "warning: The claim shop/data is not recorded." in errors
+    assert "next:  bin/platform volumes record" in errors
 
 
 def test_a_stack_that_breaks_a_mandatory_policy_is_not_deployed(
@@ -628,3 +643,12 @@ def test_text_of_a_preview_becomes_its_comment(
     [body] = platform_repository.bodies
     assert body["body"].startswith("<!-- doks-gitops: preview -->\nxxx")
     assert len(body["body"]) < 65_536
+
+
+def test_text_that_is_a_link_to_another_file_is_not_read(
+    bin_platform: BinPlatform, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("hunter2")
+    (link := tmp_path / "preview.md").symlink_to(tmp_path / "token")
+    code, _, errors = bin_platform("comment", "7", str(link))
+    assert (code, "is a link" in errors) == (1, True)

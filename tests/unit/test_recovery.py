@@ -19,6 +19,7 @@ from doks_gitops.account import (
 from doks_gitops.account.model import RunningPool
 from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
 from doks_gitops.recovery.observed import (
+    NODE_POOL,
     ClusterState,
     Consent,
     HelmHistory,
@@ -36,6 +37,7 @@ from doks_gitops.recovery.plan import (
     Deploy,
     FinalizeNamespace,
     ForgetPool,
+    ForgetRelease,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -47,7 +49,7 @@ from doks_gitops.recovery.plan import (
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
-from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
 
@@ -160,7 +162,7 @@ def test_a_first_deployment_deletes_nothing() -> None:
 
 @pytest.mark.parametrize("state", ["running", "degraded", "upgrading", "error"])
 def test_nothing_is_deleted_if_the_cluster_exists_and_does_not_answer(state: str) -> None:
-    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was forgotten"):
+    with pytest.raises(Refused, match=rf"is not lost.* is {state}.*\n?.*Nothing was changed"):
         plan(observed(clusters=(running(state=state),), cluster_state=None))
 
 
@@ -370,6 +372,20 @@ def test_a_replacement_in_the_same_region_deletes_nothing_from_the_state() -> No
         plan(protected)
 
 
+@pytest.mark.parametrize("status", ["uninstalling", "deployed", None])
+def test_a_release_that_is_uninstalled_is_removed_from_the_state_before_a_replacement(
+    status: str | None,
+) -> None:
+    """Helm refuses to uninstall it once more, which Pulumi would try."""
+    state = replace(STATE, releases={"argocd/argocd": "release"})
+    left = [replace(DEPLOYED, status=status)] if status else []
+    steps = plan(observed(changes=RESIZED, state=state, cluster_state=revisions(*left)))
+    assert (ForgetRelease("release") in steps) == (status != "deployed")
+    export = {"deployment": {"resources": [resource("release"), resource("a", "release")]}}
+    [kept] = ForgetRelease("release").edited(export)["deployment"]["resources"]
+    assert (kept["urn"], kept["dependencies"]) == ("a", [])
+
+
 def test_nothing_is_adopted_from_a_cluster_that_is_replaced() -> None:
     state = replace(STATE, ids=frozenset({ID}))
     cluster_state = replace(ClusterState(), admin_password=True)
@@ -405,7 +421,7 @@ def kubernetes(id: str, cluster: str, **fields: Any) -> dict[str, Any]:
 
 def removed(*resources: dict[str, Any], clusters: tuple[str, ...] = ()) -> tuple[str, ...]:
     export = {"version": 3, "deployment": {"resources": list(resources), "manifest": {}}}
-    kept, urns = remove_deleted(export, clusters)
+    kept, urns = remove_deleted(export, clusters, ())
     assert kept["version"] == 3
     assert kept["deployment"]["manifest"] == {}
     assert [*kept["deployment"]["resources"]] == [
@@ -450,9 +466,29 @@ def test_an_interrupted_replacement_in_a_living_cluster_is_left_to_pulumi() -> N
     )
 
 
+def test_what_an_interrupted_replacement_has_deleted_in_a_living_cluster_is_removed_alone() -> None:
+    """Pulumi would delete it once more, which the providers refuse."""
+    inside = {"provider": f"{PROVIDER}::x"}
+    resources = [
+        resource("cluster", type=CLUSTER_TYPE),
+        resource("gone", "cluster", type=NODE_POOL),
+        resource("pool", "cluster", type=NODE_POOL),
+        kubernetes("x", ID),
+        resource("namespace", **inside),
+        resource("release", "namespace", pendingReplacement=True, **inside),
+        resource("protection", "namespace", "release", "gone", "pool"),
+    ]
+    export = {"deployment": {"resources": resources}}
+    kept, urns = remove_deleted(export, (ID,), ("pool",))
+    assert urns == ("release", "gone")
+    *others, protection = kept["deployment"]["resources"]
+    assert [item["urn"] for item in others] == ["cluster", "pool", PROVIDER, "namespace"]
+    assert protection["dependencies"] == ["namespace", "pool"]
+
+
 def test_a_state_without_a_replacement_is_left_as_it_is() -> None:
     assert removed(resource("cluster"), kubernetes("x", ID), resource("a", PROVIDER)) == ()
-    assert remove_deleted({"deployment": None}, ())[1] == ()
+    assert remove_deleted({"deployment": None}, (), ())[1] == ()
 
 
 def test_two_clusters_of_one_name_are_refused() -> None:
@@ -493,6 +529,7 @@ def test_the_state_is_read_from_pulumis_export() -> None:
     assert state == replace(
         STATE,
         ids=STATE.ids | {"x"},
+        releases={"argocd/argocd": "r"},
         pending_creates=("created",),
         dependents={CLUSTER_URN: (PROVIDER, "s", "r"), PROVIDER: ("s", "r")},
     )
@@ -613,7 +650,7 @@ def volume(**changes: Any) -> Volume:
 
 def snapshot() -> VolumeSnapshot:
     taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags())
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
 
 
 def lost(**changes: Any) -> Observed:
@@ -669,6 +706,19 @@ def test_volume_of_the_lost_cluster_that_was_never_recorded_is_refused() -> None
     assert deploy == Deploy({"volumes": {}})
 
 
+def test_new_state_refuses_what_any_cluster_that_is_gone_has_left_unrecorded() -> None:
+    """It does not know which cluster it had."""
+    young = volume(tags=frozenset({f"k8s:{OTHER}"}))
+    fields = {"volumes": (young,), "state": StackState()}
+    *_, deploy = plan(lost(**fields))
+    assert deploy == Deploy({"volumes": {}})
+    new_state = {**fields, "consent": Consent(new_state=True)}
+    with pytest.raises(NotAssignable, match=f"made by the lost cluster {OTHER} after"):
+        plan(lost(**new_state))
+    *_, deploy = plan(lost(**new_state, account_clusters=frozenset({OTHER})))
+    assert deploy == Deploy({"volumes": {}})
+
+
 def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     with pytest.raises(Refused) as refused:
         plan(lost(snapshots=(snapshot(),)))
@@ -680,7 +730,7 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     *_, restore, deploy = plan(lost(snapshots=(snapshot(),), consent=Consent(snapshots=True)))
     assert isinstance(restore, RestoreSnapshot)
     assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "nyc1", "s")
-    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs")), USED}
     assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
     assert deploy == Deploy({"volumes": {}})
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -252,17 +253,15 @@ def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
     survivor = account.Volume(kept, "pvc-1", "nyc1", 5, tags=tags(kept, "kept"))
     taken = datetime(2026, 1, 31, tzinfo=UTC)
     snapshot = account.VolumeSnapshot("s", "daily", gone, ("nyc1",), taken, tags=tags(gone, "gone"))
-    tagged: list[tuple[str, list[str]]] = []
+    tagged: list[str] = []
     monkeypatch.setattr(account.DigitalOceanClient, "volumes", lambda _: (survivor,))
     monkeypatch.setattr(account.DigitalOceanClient, "snapshots", lambda _: (snapshot,))
-    monkeypatch.setattr(
-        account.DigitalOceanClient,
-        "create_volume",
-        lambda _, name, region, snapshot, tags: account.Volume(new, name, region, 5),
-    )
-    monkeypatch.setattr(
-        account.DigitalOceanClient, "tag_volumes", lambda _, *args: tagged.append(args)
-    )
+
+    def create(_: object, name: str, region: str, __: object, ___: int, tags: Any) -> Any:
+        tagged.extend([name, *tags])
+        return account.Volume(new, name, region, 5)
+
+    monkeypatch.setattr(account.DigitalOceanClient, "create_volume", create)
     monkeypatch.setattr("doks_gitops.cli.recovery.record_after", lambda *_: None)
     owner = {"output": {"team": "", "mark": mark}}
     stash = {"type": "pulumi:index:Stash", "urn": "u", "id": "1", "outputs": owner}
@@ -284,6 +283,7 @@ def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
     code, output, errors = bin_platform("recover", "--stack", "dev", "--yes", "--from-snapshots")
     assert code == 0, errors
     assert f"the claim shop/kept gets the volume {kept}" in output
-    assert tagged == [(f"doks-gitops-claim:{new}:shop:gone", [new])]
+    name = tagged[0].removeprefix("pvc-")
+    assert set(tagged[1:]) == {mark, f"doks-gitops-claim:{name}:shop:gone"}
     adopted = json.loads((pulumi.folder / "adopt").read_text())
     assert adopted == {"volumes": {kept: "shop/kept", new: "shop/gone"}}

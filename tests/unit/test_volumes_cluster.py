@@ -10,13 +10,20 @@ import pytest
 import yaml
 
 from doks_gitops import http, settings
-from doks_gitops.account import Account, AccountError, DigitalOceanClient, Volume
-from doks_gitops.volumes import Claim, Cluster, bring_back, record
-from doks_gitops.volumes.cluster import DRIVER, PersistentVolume
-from doks_gitops.volumes.tags import Storage, claim_tag, storage_tag
+from doks_gitops.account import (
+    Account,
+    AccountError,
+    DigitalOceanClient,
+    RunningCluster,
+    Version,
+    Volume,
+)
+from doks_gitops.volumes import Claim, Cluster, bring_back, keep, record
+from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
+from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.mocked import OutputValue, run
-from tests.unit.stackfiles import parsed
+from tests.unit.stackfiles import CLUSTER, parsed
 from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, FORMER_MARK, ID, MARK, OTHER_ID, tags
 
 BOUND = PersistentVolume("pvc-1", ID, CLAIM, bound=True, reclaim_policy="Delete", storage=Storage())
@@ -49,7 +56,8 @@ class FakeAccount:
 
 
 class FakeCluster:
-    def __init__(self, *persistent: PersistentVolume) -> None:
+    def __init__(self, *persistent: PersistentVolume, requests: int = 0) -> None:
+        self._requests = requests
         self.retained: list[str] = []
         self._persistent = persistent
 
@@ -58,6 +66,9 @@ class FakeCluster:
 
     def retain(self, volume: PersistentVolume) -> None:
         self.retained.append(volume.name)
+
+    def requested(self, _: Claim) -> int:
+        return self._requests
 
     @property
     def api(self) -> Cluster:
@@ -72,6 +83,15 @@ def test_bound_volume_is_tagged_with_its_claim_its_storage_and_its_owner() -> No
     assert account.tags[ID] == {"k8s:c", MARK, claim_tag(ID, CLAIM), storage_tag(Storage())}
     assert account.order[-1] == claim_tag(ID, CLAIM), "a volume with a claim has all its tags"
     assert cluster.retained == []
+
+
+def test_volume_that_was_attached_once_stays_known_as_used() -> None:
+    account = FakeAccount(replace(NEW, droplets=(7,)))
+    record(account.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert USED in account.tags[ID]
+    detached = FakeAccount(replace(NEW, tags=frozenset(account.tags[ID])))
+    record(detached.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert detached.tags == account.tags
 
 
 def test_second_record_changes_nothing() -> None:
@@ -105,6 +125,25 @@ def test_former_volume_of_a_claim_is_its_no_longer() -> None:
     assert account.tags[OTHER_ID] == tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)}
 
 
+def test_former_volume_that_is_known_by_its_name_alone_is_the_claims_no_longer() -> None:
+    named = frozenset({MARK, str(claim_tag("of-its-name", CLAIM))})
+    account = FakeAccount(NEW, Volume(OTHER_ID, "pvc-of-its-name", "nyc1", 5, tags=named))
+    record(account.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert account.tags[OTHER_ID] == {MARK}
+
+
+def test_volume_that_is_being_restored_for_a_claim_stays_recorded_for_it() -> None:
+    """The claim still has its former volume."""
+    restored = Volume(OTHER_ID, "pvc-2", "nyc1", 5, tags=tags(OTHER_ID))
+    account = FakeAccount(NEW, restored)
+    reserved = replace(BOUND, name="pvc-2", volume=OTHER_ID, bound=False)
+    record(account.client, FakeCluster(BOUND, reserved).api, MARK, retain=False)
+    assert account.tags[OTHER_ID] == tags(OTHER_ID)
+    released = replace(reserved, released=True)
+    record(account.client, FakeCluster(BOUND, released).api, MARK, retain=False)
+    assert account.tags[OTHER_ID] == tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)}
+
+
 def test_volume_of_a_claim_that_is_gone_keeps_its_record() -> None:
     account = FakeAccount(replace(NEW, tags=tags()))
     released = replace(BOUND, bound=False)
@@ -128,6 +167,25 @@ def test_volume_that_can_not_be_recorded_is_told_and_not_touched(
     assert problem in recorded.problems[0]
     assert recorded.claims == {}
     assert account.tags[volume.id] == set(volume.tags)
+
+
+def test_claim_that_outgrew_its_reserved_volume_is_told() -> None:
+    """Kubernetes passes a volume over that is smaller than the request, and makes an empty one."""
+    reserved = replace(BOUND, name="pvc-2", volume=OTHER_ID, bound=False, size=5)
+    account, cluster = FakeAccount(NEW), FakeCluster(BOUND, reserved, requests=10)
+    recorded = record(account.client, cluster.api, MARK, retain=False)
+    assert f"requests more than the 5 GiB of the volume {OTHER_ID}" in recorded.problems[0]
+    cluster = FakeCluster(BOUND, reserved, requests=5)
+    assert record(account.client, cluster.api, MARK, retain=False).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("quantity", "size"),
+    [("5Gi", 5), ("5G", 5), ("5120Mi", 5), ("5121Mi", 6), ("5368709120", 5), ("1e9", 1),
+     ("1Ti", 1024), ("1k", 1), ("1.5Gi", 2), ("0", 0)],
+)  # fmt: skip
+def test_size_of_a_claim_is_rounded_up_to_whole_gibibytes(quantity: str, size: int) -> None:
+    assert gibibytes(quantity) == size
 
 
 # A new cluster
@@ -159,7 +217,12 @@ def volume(id: str, own_tags: Collection[str], **changes: Any) -> dict[str, Any]
 
 
 def restored(
-    api: FakeApi, *, preview: bool = False, adopt: Mapping[str, str] | None = None, **sections: Any
+    api: FakeApi,
+    *,
+    preview: bool = False,
+    adopt: Mapping[str, str] | None = None,
+    clusters: tuple[RunningCluster, ...] = (),
+    **sections: Any,
 ) -> OutputValue:
     """The registry's endpoint in a run of a stack that brings its volumes back."""
     stack = parsed(**{"volumes": {"snapshots": {"keep": 3}}, **sections})
@@ -169,7 +232,7 @@ def restored(
     )
     cluster = {"server": api.url, "certificate-authority-data": base64.b64encode(b"").decode()}
     kubeconfig = yaml.safe_dump({"clusters": [{"name": "c", "cluster": cluster}]})
-    team = Account((), (), (), (), (), mark=MARK)
+    team = Account((), (), (), clusters, (), mark=MARK)
 
     def program() -> dict[str, Any]:
         cluster_id, endpoint = (pulumi.Output.from_input(x) for x in ("id-of-new", ENDPOINT))
@@ -193,6 +256,13 @@ def test_claim_of_a_new_cluster_gets_its_volume_before_anything_is_synced(api: F
     assert (spec["storageClassName"], spec["capacity"]) == ("do-block-storage", {"storage": "5Gi"})
 
 
+def test_driver_never_formats_a_volume_that_was_in_use(api: FakeApi) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags() | {USED})]}))
+    restored(api)
+    [created] = api.bodies
+    assert created["spec"]["csi"]["volumeAttributes"] == {"com.digitalocean.csi/noformat": "true"}
+
+
 def test_only_the_planned_volumes_are_given_if_there_is_a_plan(api: FakeApi) -> None:
     other = volume(OTHER_ID, tags(OTHER_ID, Claim("shop", "other")))
     api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags()), other]}))
@@ -208,7 +278,7 @@ def test_no_volume_is_touched(api: FakeApi, case: str) -> None:
         (200, {"items": [{}]} if case == "synced" else {"items": []}),
         Content_Type="application/json",
     )
-    sections = {"volumes": None} if case == "no volumes" else {}
+    sections: dict[str, Any] = {"volumes": None} if case == "no volumes" else {}
     assert restored(api, preview=case == "preview", **sections).value == ENDPOINT
     assert api.bodies == []
     assert all(path.startswith(APPLICATIONS) for path, _ in api.requests)
@@ -216,9 +286,81 @@ def test_no_volume_is_touched(api: FakeApi, case: str) -> None:
 
 def test_run_ends_before_argocd_is_installed_if_something_has_to_be_decided(api: FakeApi) -> None:
     api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(OTHER_ID))]}))
-    with pytest.raises(AccountError, match="was created anew"):
+    with pytest.raises(AccountError, match="it is probably a copy"):
         restored(api)
     assert api.bodies == []
+
+
+def test_run_ends_if_the_cluster_that_it_replaces_has_left_an_unrecorded_volume(
+    api: FakeApi,
+) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, {"k8s:id-of-old"})]}))
+    old = RunningCluster("id-of-old", "demo", "nyc1", Version(1, 34, 1), False, "running", True, "",
+                         mark=MARK)  # fmt: skip
+    with pytest.raises(AccountError, match="made by the lost cluster id-of-old after"):
+        restored(api, clusters=(old,))
+    assert restored(api, clusters=(replace(old, mark=FOREIGN_MARK),)).value == ENDPOINT
+
+
+def test_token_that_does_not_see_tags_is_refused_before_claims_begin_empty(api: FakeApi) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, ())]}))
+    with pytest.raises(AccountError, match="the token may lack the scope tag:read"):
+        restored(api)
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, (), name="made-by-hand")]}))
+    assert restored(api).value == ENDPOINT
+    assert api.bodies == []
+
+
+def kept(api: FakeApi, **changes: Any) -> None:
+    """Before a run that moves the cluster, with one claim, to another region."""
+    stack = parsed(volumes={"snapshots": {"keep": 3}}, cluster={**CLUSTER, "region": "fra1"})
+    do = stack.digitalocean.model_copy(update={"api_endpoint": api.url})
+    old = RunningCluster("old", "demo", "nyc1", Version(1, 34, 1), False, "running", True, api.url,
+                         mark=MARK)  # fmt: skip
+    bound = {
+        "metadata": {"name": "pvc-1"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "do-block-storage",
+            "persistentVolumeReclaimPolicy": "Delete",
+            "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
+            "csi": {"driver": DRIVER, "volumeHandle": ID},
+        },
+        "status": {"phase": "Bound"},
+    }
+    authority = {"certificate_authority_data": base64.b64encode(b"").decode()}
+    api.answer("/v2/kubernetes/clusters/old/credentials", (200, authority))
+    api.answer(PERSISTENT, (200, {"items": [bound]}), Content_Type="application/json")
+    api.answer(f"{PERSISTENT}/pvc-1", (200, {}), Content_Type="application/json")
+    stack = stack.model_copy(update={"digitalocean": do, **changes})
+    keep(stack, Account((), (), (), (old,), (), mark=MARK))
+
+
+def test_volumes_of_a_cluster_that_is_replaced_outlive_the_claims_that_argocd_deletes(
+    api: FakeApi,
+) -> None:
+    kept(api)
+    assert {"spec": {"persistentVolumeReclaimPolicy": "Retain"}} in api.bodies
+
+
+def test_cluster_is_not_replaced_while_a_claim_can_not_be_recorded(api: FakeApi) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": []}))
+    with pytest.raises(AccountError, match=r"demo is not replaced: .* has no volume"):
+        kept(api)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"volumes": None},
+        {"adopt": settings.model.Adopt(volumes={})},
+        {"cluster": parsed().cluster},
+    ],
+    ids=["stack without volumes", "plan for a cluster that is lost", "nothing is replaced"],
+)
+def test_volumes_of_the_cluster_are_not_touched(api: FakeApi, changes: dict[str, Any]) -> None:
+    kept(api, **changes)
+    assert api.requests == []
 
 
 def test_run_ends_if_only_snapshots_are_left(api: FakeApi) -> None:

@@ -12,7 +12,7 @@ from doks_gitops.volumes import restore as module
 from doks_gitops.volumes.cluster import PersistentVolume
 from doks_gitops.volumes.restore import restore
 from doks_gitops.volumes.stacks import StackVolumes, VolumesError
-from doks_gitops.volumes.tags import Claim, Storage, claim_tag
+from doks_gitops.volumes.tags import USED, Claim, Storage, claim_tag
 from tests.unit.stackfiles import CLUSTER
 from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, ID, MARK, OTHER_ID, snapshot, tags
 
@@ -47,13 +47,16 @@ class World:
     def snapshots(self) -> tuple[VolumeSnapshot, ...]:
         return self._snapshots
 
-    def create_volume(self, name: str, region: str, snapshot: VolumeSnapshot, tags: Any) -> Volume:
-        self.events.append(f"volume of {snapshot.id} in {region}")
+    def create_volume(
+        self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Any
+    ) -> Volume:
+        self.created_tags = frozenset(tags)
+        assert claim_tag(name.removeprefix("pvc-"), CLAIM) in tags
+        self.events.append(f"volume of {snapshot.id} in {region}, {size} GiB")
         return Volume(OTHER_ID, "pvc-new", region, 5, tags=frozenset(tags))
 
-    def tag_volumes(self, tag: str, volumes: list[str]) -> None:
-        assert tag == claim_tag(OTHER_ID, CLAIM)
-        self.events.append(f"tag {volumes[0]}")
+    def volumes(self) -> tuple[Volume, ...]:
+        return (Volume(ID, "pvc-old", "nyc1", 5, tags=tags()), Volume("x", "pvc-x", "nyc1", 5))
 
     def untag_volumes(self, tag: str, volumes: list[str]) -> None:
         assert tag == claim_tag(ID, CLAIM)
@@ -67,6 +70,9 @@ class World:
     def claim(self, claim: Claim) -> dict[str, Any] | None:
         assert claim == CLAIM
         return {"metadata": {"uid": self._uid}, "spec": {"volumeName": self._bound_to}}
+
+    def requested(self, claim: Claim) -> int:
+        return 10 if claim == CLAIM else 0
 
     def pods_of(self, claim: Claim) -> tuple[str, ...]:
         return ("postgres-0",) if claim == CLAIM else ()
@@ -120,13 +126,12 @@ def restored(
 
 
 def test_new_volume_is_reserved_before_the_claim_goes_and_neighbours_are_not_touched() -> None:
-    world = World(snapshot(), snapshot("another"))
+    world = World(snapshot(disk=5), snapshot("another"))
     question = restored(world, "name-of-s")
     assert f"the claim {CLAIM} of dev" in question
     assert "Its pods start again: postgres-0." in question
     assert world.events == [
-        "volume of s in nyc1",
-        f"tag {OTHER_ID}",
+        "volume of s in nyc1, 10 GiB",
         "retain pvc-old",
         f"reserve pvc-new for {CLAIM}",
         f"delete {CLAIM}",
@@ -165,3 +170,15 @@ def test_what_is_not_certainly_right_is_refused(
 def test_claim_that_nobody_creates_again_is_told_with_its_volume() -> None:
     with pytest.raises(VolumesError, match=r"was not created again .* the volume pvc-new"):
         restored(World(snapshot(), recreates=False))
+
+
+def test_volume_that_is_made_of_a_used_one_is_a_used_one() -> None:
+    world = World(snapshot(tags=tags() | {USED}))
+    restored(world)
+    assert USED in world.created_tags
+
+
+def test_volume_is_never_smaller_than_the_snapshot() -> None:
+    world = World(snapshot(disk=20))
+    restored(world)
+    assert world.events[0] == "volume of s in nyc1, 20 GiB"
