@@ -191,6 +191,20 @@ def test_a_program_ends_with_the_engine_that_started_it(
     assert not alive
 
 
+def test_an_up_whose_language_host_is_killed_fails_and_its_program_ends(
+    stack: Stack, running_up: "subprocess.Popen[str]"
+) -> None:
+    processes = psutil.Process(running_up.pid).children(recursive=True)
+    program = psutil.Process(int((stack.folder / "pid").read_text()))
+    host = program.parent()
+    assert host in processes
+    host.kill()
+    running_up.communicate(timeout=100)
+    assert running_up.returncode != 0
+    _, alive = psutil.wait_procs(processes, timeout=60)
+    assert not alive
+
+
 def test_secrets_of_the_configuration_are_not_in_the_arguments_of_any_process(
     stack: Stack, running_up: "subprocess.Popen[str]"
 ) -> None:
