@@ -16,7 +16,7 @@ from sandbox.ingress import webhook_url
 LABEL, APPLICATION = "preview", "microservices-demo"
 ONE_BY_ONE, AT_ONCE = 5, 20
 GOAL, GONE = 30.0, 60.0
-QUOTA = {"cpu": "1", "memory": "1Gi", "pods": "10"}
+QUOTA = {"cpu": "1000m", "memory": "1Gi", "pods": "10"}
 
 
 def measure(bench: Bench) -> list[Result]:

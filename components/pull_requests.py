@@ -35,7 +35,7 @@ LABEL = "doks-gitops/pull-request"
 
 _POLICY = "doks-gitops-pull-requests"
 _TOKEN = "pull-requests-token"  # noqa: S105 (a name)
-_POLL_SECONDS = 3600
+_POLL_SECONDS = 600
 """How long a lost webhook stays unnoticed: GitHub does not repeat it."""
 _LABELS = {LABEL: "true", "pod-security.kubernetes.io/enforce": "baseline"}
 """Labels of the namespaces. Their pods get no access to the node:
@@ -303,6 +303,8 @@ _EVERYTHING = [
         "apiVersions": ["*"],
         "operations": ["CREATE", "UPDATE"],
         "resources": ["*"],
+        # A selector of namespaces matches all that is in none, such as the address of a Service.
+        "scope": "Namespaced",
     }
 ]
 _TRACKING = "argocd.argoproj.io/tracking-id"
@@ -435,11 +437,12 @@ def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> 
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # Until the namespace and its limits are there, and for the next commit.
+                # The namespace and its limits come first. 24 s at most: until its last retry has
+                # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": -1,
+                    "limit": 4,
                     "refresh": True,
-                    "backoff": {"duration": "2s", "factor": 2, "maxDuration": "1m"},
+                    "backoff": {"duration": "2s", "factor": 2, "maxDuration": "10s"},
                 },
             },
         },

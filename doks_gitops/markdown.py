@@ -10,6 +10,11 @@ from collections.abc import Sequence
 
 LONGEST = 65_000
 """Characters: just below what GitHub accepts as a comment or an issue."""
+LONGEST_LINE = 500
+"""Characters of one finding, so that it leaves room for the others."""
+_ZERO_WIDTH_SPACE = "\u200b"
+_LINKED = re.compile(r"@|:(?=//)|#(?=\d)|GH-(?=\d)|www(?=\.)|!(?=\[)", re.IGNORECASE)
+"""What is followed by somebody's name, a URL, the number of an issue or a picture."""
 _LEFT_OUT = "*The details of {count} more are left out: GitHub takes no longer comment.*"
 
 
@@ -66,9 +71,22 @@ def fenced(language: str, text: str) -> str:
 
 
 def prose(text: str) -> str:
-    """The text as one line without HTML, code and links."""
-    line = one_line(text).replace("<", "&lt;").replace("`", "&#96;")
+    """The text as one line without HTML, code, pictures, links and mentions."""
+    line = plain(text).replace("<", "&lt;").replace("`", "&#96;")
     return line.replace("](", "]&#40;")
+
+
+def plain(text: str) -> str:
+    """The text as one line in which GitHub finds nobody to notify and nothing to link.
+
+    https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+    """
+    return _LINKED.sub(rf"\g<0>{_ZERO_WIDTH_SPACE}", one_line(text))
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text that is longer than `LONGEST_LINE`."""
+    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
 
 
 def cell(text: str) -> str:

@@ -201,6 +201,9 @@ def comment(
 
 
 def _text(file: Path) -> str:
+    if file.is_symlink():
+        # What a pull request runs has written it: it may name a file with a token in it.
+        raise PlatformError(f"{file} is a link.", "Pass the file itself.")
     try:
         return file.read_text()
     except FileNotFoundError:

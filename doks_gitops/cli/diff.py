@@ -104,7 +104,12 @@ def diff(
         )
     if argocd is not None and against is not Against.LIVE:
         raise PlatformError("--argocd needs --against live.", "Leave it out.")
-    with clone(repo, cwd) as tree, checked_out(tree.folder, base, head) as revisions:
+    # What is compared with a cluster is head alone, but credentials are for the URLs of base.
+    base_needed = against is Against.BASE or credentials
+    with (
+        clone(repo, cwd) as tree,
+        checked_out(tree.folder, base, head, base_needed=base_needed) as revisions,
+    ):
         folder = cwd.resolve()
         is_inside = folder.is_relative_to(revisions.clone)
         try:

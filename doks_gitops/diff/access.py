@@ -28,18 +28,31 @@ class Access:
 
         https://argo-cd.readthedocs.io/en/stable/user-guide/private-repositories/#credential-templates
         """
-        own = next((entry for entry in self.repositories if _same(entry.url, url)), None)
-        fits = [entry for entry in self.templates if url.startswith(entry.url)]
-        template = max(fits, key=lambda entry: len(entry.url), default=None)
-        credentials = own.credentials if own is not None else None
-        if credentials is None and template is not None:
-            credentials = template.credentials
+        own, template = self._own(url), self._template(url)
+        credentials = self._credentials(url)
         fields: dict[str, Any] = _fields(credentials) if credentials is not None else {}
         if any(entry is not None and entry.plain_http for entry in (own, template)):
             fields["insecureOCIForceHttp"] = True
         if own is not None and own.enable_lfs:
             fields["enableLfs"] = True
         return fields
+
+    def has_credentials(self, url: str) -> bool:
+        """Whether that URL is read with credentials."""
+        return self._credentials(url) is not None
+
+    def _credentials(self, url: str) -> Credentials | None:
+        own, template = self._own(url), self._template(url)
+        if own is not None and own.credentials is not None:
+            return own.credentials
+        return template.credentials if template is not None else None
+
+    def _own(self, url: str) -> Repository | None:
+        return next((entry for entry in self.repositories if is_same(entry.url, url)), None)
+
+    def _template(self, url: str) -> CredentialTemplate | None:
+        fits = [entry for entry in self.templates if url.startswith(entry.url)]
+        return max(fits, key=lambda entry: len(entry.url), default=None)
 
     def of_charts(self) -> list[dict[str, Any]]:
         """The repositories of charts, which other charts may depend on."""
@@ -101,5 +114,6 @@ def _fields(credentials: Credentials) -> dict[str, Any]:
     }
 
 
-def _same(url: str, other: str) -> bool:
+def is_same(url: str, other: str) -> bool:
+    """Whether the URLs are equal, but for `.git` at the end."""
     return url.removesuffix(".git") == other.removesuffix(".git")

@@ -31,6 +31,10 @@ class NotEvaluated(Exception):
     """A generator needs what is not at hand."""
 
 
+class Broken(Exception):
+    """Argo CD can't generate anything from it."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What generators can ask for."""
@@ -51,13 +55,20 @@ class Context:
 class Generated:
     """The Applications of one ApplicationSet, and what could not be evaluated."""
 
+    name: str
+    """As it is called as a parent: `ApplicationSet` and its name."""
+    parent: str
+    """The Application that has it among its objects."""
     applications: tuple[Declared, ...] = ()
     notes: tuple[str, ...] = ()
+    """Generators that are not evaluated here."""
+    error: str | None = None
+    """What is broken. Argo CD then leaves all Applications of the set as they are."""
 
 
-def generate(item: Mapping[str, Any], context: Context) -> Generated:
-    """The Applications of an ApplicationSet."""
-    name, spec = item["metadata"]["name"], item.get("spec") or {}
+def generate(item: Mapping[str, Any], parent: str, context: Context) -> Generated:
+    """The Applications of an ApplicationSet, which is among the objects of `parent`."""
+    name, spec = f"ApplicationSet {item['metadata']['name']}", item.get("spec") or {}
     uses_go = bool(spec.get("goTemplate"))
     evaluation = _Evaluation(context, uses_go)
     applications: list[Declared] = []
@@ -66,15 +77,17 @@ def generate(item: Mapping[str, Any], context: Context) -> Generated:
         try:
             params = list(evaluation.params(generator))
             rendered = evaluation.template(spec, generator, params)
-        except (NotEvaluated, RenderError, RevisionError) as reason:
-            notes.append(f"ApplicationSet {name}: {reason}")
+        except (NotEvaluated, gotemplate.UnknownFunction) as reason:
+            notes.append(f"{name}: {reason}")
             continue
+        except (Broken, RenderError, RevisionError) as error:
+            return Generated(name, parent, error=str(error))
         for application in rendered:
             metadata = application.get("metadata") or {}
             applications.append(
                 Declared(str(metadata.get("name")), application.get("spec") or {}, name)
             )
-    return Generated(tuple(applications), tuple(notes))
+    return Generated(name, parent, tuple(applications), tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -154,7 +167,7 @@ class _Evaluation:
         generators = list(content.get("generators") or ())
         keys = list(content.get("mergeKeys") or ())
         if not generators or not keys:
-            raise NotEvaluated("the generator merge needs generators and mergeKeys")
+            raise Broken("the generator merge needs generators and mergeKeys")
         merged: dict[tuple[str, ...], Params] = {}
         for params in self.params(generators[0]):
             merged[self._values(params, keys)] = params
@@ -168,7 +181,7 @@ class _Evaluation:
     def _two(self, content: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         generators = list(content.get("generators") or ())
         if len(generators) != 2:
-            raise NotEvaluated("the generator matrix needs two generators")
+            raise Broken("the generator matrix needs two generators")
         return generators[0], generators[1]
 
     def _values(self, params: Params, keys: Sequence[str]) -> tuple[str, ...]:
@@ -199,15 +212,15 @@ class _Evaluation:
             if not matches or any(pattern.get("exclude") for pattern in matches):
                 continue
             if not file.resolve().is_relative_to(self.context.files.resolve()):
-                raise NotEvaluated(f"{path} is a link that leaves the repository")
+                raise Broken(f"{path} is a link that leaves the repository")
             try:
                 content = load(file.read_text())
             except ValueError as error:
                 # Argo CD generates nothing at all then.
-                raise NotEvaluated(f"{path} is broken: {' '.join(str(error).split())}") from None
+                raise Broken(f"{path} is broken: {' '.join(str(error).split())}") from None
             for element in content if isinstance(content, list) else [content or {}]:
                 if not isinstance(element, Mapping):
-                    raise NotEvaluated(f"{path} has no objects")
+                    raise Broken(f"{path} has no objects")
                 yield path.parent, path.name, dict(element) if self.uses_go else _flat(element)
 
     def _path(self, path: PurePosixPath, filename: str, content: Mapping[str, Any]) -> Params:
@@ -259,7 +272,7 @@ def _patch(text: str) -> Any:
     try:
         return load(text) or {}
     except ValueError as error:
-        raise NotEvaluated(f"the templatePatch is broken: {error}") from None
+        raise Broken(f"the templatePatch is broken: {error}") from None
 
 
 def _own_template(generator: Mapping[str, Any]) -> Mapping[str, Any]:

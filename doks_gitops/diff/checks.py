@@ -15,8 +15,11 @@ from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
-DATA = ("Namespace", "PersistentVolumeClaim", "StatefulSet")
-"""Kinds that data is lost with."""
+DATA = (
+    "CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
+    "StatefulSet",
+)  # fmt: skip
+"""Kinds that data is lost with: a CRD takes all its objects with it."""
 
 _FIXED: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("apps", "Deployment"): ("spec.selector",),
@@ -183,6 +186,13 @@ def pruned(
         )
     elif is_data:
         yield Finding(application.name, words, mandatory=False)
+
+
+def unread_deletion(name: str, words: str, *, production: bool, allowed: bool) -> Finding:
+    """A deletion, for sure or perhaps, of objects that could not be read. See `pruned`."""
+    refused = production and not allowed
+    hint = f" In prod that needs the label {PRUNE_LABEL} on the pull request." if refused else ""
+    return Finding(name, words + hint, mandatory=refused)
 
 
 def forbidden(

@@ -89,7 +89,7 @@ class Comparison:
             for stack, (base, head) in environments.items():
                 print(f"diff of {stack} ...", file=sys.stderr, flush=True)
                 old, new = renderer.both(base, head)
-                results.append(self._result(stack, old, new))
+                results.append(self.result(stack, old, new))
         return results
 
     def with_cluster(self, stack: str, argocd: ArgoCd) -> EnvironmentDiff:
@@ -102,7 +102,7 @@ class Comparison:
             raise RenderError(f"There is no stack file of {stack}.", "Name another one: --stack")
         with self._renderer(self._urls(head), {stack: base} if base else {}) as renderer:
             _, rendering = renderer.both(None, head)
-        return self._result(stack, *live.compared(argocd, rendering))
+        return self.result(stack, *live.compared(argocd, rendering))
 
     def _renderer(self, urls: Collection[str], bases: Mapping[str, Environment]) -> Renderer:
         credentials = {
@@ -132,23 +132,29 @@ class Comparison:
         base, head = (environment.read(stack, side.files / self.project) for side in sides)
         return base, head
 
-    def _result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
+    def result(self, stack: str, old: Rendering, new: Rendering) -> EnvironmentDiff:
+        """What differs between two renderings of the stack."""
         applications: list[ApplicationDiff] = []
         findings: list[Finding] = []
         notes = list(new.notes)
         crds = checks.definitions([item for x in new.applications.values() for item in x.objects])
-        names = [
-            *new.applications,
-            *(name for name in old.applications if name not in new.declared),
-        ]
-        for name in names:
+        unknown = _unknown_children(old, new)
+        findings += self._sets(old, new, unknown)
+        for name, reason in unknown.items():
+            if reason is not None:
+                words = f"It may be deleted. What declared it was not evaluated: {reason}"
+                findings.append(self._unread_deletion(name, words, old, new))
+        gone = (name for name in old.applications if name not in new.declared.keys() | unknown)
+        for name in (*new.applications, *gone):
             before, after = old.applications.get(name), new.applications.get(name)
             if reason := _unread(before, after):
                 notes.append(f"{name} was not rendered, nor what it may declare: {reason}")
                 continue
             diff = _application(name, before, after)
-            if diff.changes or diff.error or diff.operation != "update":
+            missing = list(_missing(before, after))
+            if diff.changes or diff.error or missing or diff.operation != "update":
                 applications.append(diff)
+                findings += missing
                 findings += self._findings(diff, before, after, old, new, crds)
             if after is not None:
                 findings += _forbidden(diff, after, old, new, crds)
@@ -160,6 +166,30 @@ class Comparison:
             len(new.applications),
             len(new.declared),
         )
+
+    def _unread_deletion(self, name: str, words: str, old: Rendering, new: Rendering) -> Finding:
+        production = _is_production(old, new)
+        return checks.unread_deletion(
+            name, words, production=production, allowed=self.prune_allowed
+        )
+
+    def _sets(self, old: Rendering, new: Rendering, unknown: Collection[str]) -> Iterator[Finding]:
+        """ApplicationSets that could not be evaluated at one of both sides."""
+        for name, generated in new.sets.items():
+            before = old.sets.get(name)
+            if generated.error:
+                words = f"It is broken, so its Applications stay as they are: {generated.error}"
+                yield Finding(
+                    name, words, mandatory=before is None or before.error != generated.error
+                )
+            elif before is not None and before.error:
+                words = "It was broken before the change, so its Applications are shown as new: "
+                yield Finding(name, words + before.error, mandatory=False)
+        for name, generated in old.sets.items():
+            reason = generated.error or " ".join(generated.notes)
+            if reason and name not in new.sets and name not in unknown:
+                words = f"It is deleted, and its Applications could not be told: {reason}"
+                yield self._unread_deletion(name, words, old, new)
 
     def _findings(
         self,
@@ -173,9 +203,11 @@ class Comparison:
         rendered = after or before
         assert rendered is not None
         declared, env = rendered.declared, new.environment
-        environments = (old.environment, env)
-        production = any(is_production(known.name) for known in environments if known is not None)
+        production = _is_production(old, new)
         version = env.options.kube_version if env is not None else ""
+        if after is None and rendered.error:
+            words = f"What is deleted could not be read: {rendered.error}"
+            yield self._unread_deletion(declared.name, words, old, new)
         for change in diff.changes:
             yield from checks.pruned(
                 change,
@@ -194,6 +226,38 @@ class Comparison:
         if self.tags is not None:
             changed = [change.new for change in diff.changes if change.new is not None]
             yield from checks.missing_images(declared, changed, self.tags)
+
+
+def _is_production(old: Rendering, new: Rendering) -> bool:
+    environments = (old.environment, new.environment)
+    return any(is_production(env.name) for env in environments if env is not None)
+
+
+def _unknown_children(old: Rendering, new: Rendering) -> dict[str, str | None]:
+    """The Applications and ApplicationSets of base whose parents could not be read at head, so that
+    they may still be there. With the reason, if Argo CD could read the parent: it deletes nothing
+    that belongs to one that it can't read either."""
+    unread = {
+        name: rendered.error if rendered.private else None
+        for name, rendered in new.applications.items()
+        if rendered.error
+    }
+    for name, generated in new.sets.items():
+        before = old.sets.get(name)
+        if generated.error:
+            unread[name] = None
+        elif generated.notes and (before is None or before.notes != generated.notes):
+            unread[name] = " ".join(generated.notes)
+    parents = {name: application.parent for name, application in old.declared.items()}
+    parents |= {name: generated.parent for name, generated in old.sets.items()}
+    unknown: dict[str, str | None] = {}
+    for name in sorted(parents.keys() - new.declared.keys() - new.sets.keys()):
+        parent = parents[name]
+        while parent in parents and parent not in unread:
+            parent = parents[parent]
+        if parent in unread:
+            unknown[name] = unread[parent]
+    return unknown
 
 
 def _unread(before: Rendered | None, after: Rendered | None) -> str | None:
@@ -231,11 +295,23 @@ def _forbidden(
         yield from checks.forbidden(item, declared, project, crds)
 
 
+def _missing(before: Rendered | None, after: Rendered | None) -> Iterator[Finding]:
+    """What one of both sides lacks, although the change is not to blame."""
+    if after is None:
+        return
+    name = after.declared.name
+    if after.error and after.private:
+        words = f"It was not rendered, nor what it may declare: {after.error}"
+        yield Finding(name, words, mandatory=False)
+    elif before is not None and before.error and not after.error:
+        words = "It could not be rendered before the change, so all that it has is shown as new: "
+        yield Finding(name, words + before.error, mandatory=False)
+
+
 def _application(name: str, before: Rendered | None, after: Rendered | None) -> ApplicationDiff:
-    for rendered, where in ((after, ""), (before, "before the change: ")):
-        if rendered is not None and rendered.error and after is not None:
-            return ApplicationDiff(name, error=f"{where}{rendered.error}")
     operation = "create" if before is None else "delete" if after is None else "update"
+    if after is not None and after.error:
+        return ApplicationDiff(name, operation, error=None if after.private else after.error)
     namespaces = [rendered.declared.namespace if rendered else "" for rendered in (before, after)]
     old, new = (rendered.objects if rendered else () for rendered in (before, after))
     return ApplicationDiff(name, operation, tuple(compare(old, new, *namespaces)))

@@ -10,6 +10,7 @@ from typing import Any
 from components.application import application_spec
 from components.project import project_spec
 from doks_gitops import arguments
+from doks_gitops.diff import access
 from doks_gitops.diff.repo_server import Options
 from doks_gitops.settings import Cluster, Project, Repository, Settings, SettingsError, stackfile
 from doks_gitops.settings.errors import Finding, stack_file
@@ -35,7 +36,7 @@ class Declared:
     """Its name in Argo CD."""
     spec: Mapping[str, Any]
     parent: str
-    """The stack file, or the Application that has it among its objects."""
+    """The stack file, the Application that has it among its objects, or the ApplicationSet."""
 
     @property
     def sources(self) -> Sequence[Mapping[str, Any]]:
@@ -79,6 +80,10 @@ class Environment:
     """Namespace of Argo CD."""
     urls: frozenset[str] = frozenset()
     """URLs of the stack file's repositories and of its credential templates."""
+    private: frozenset[str] = frozenset()
+    """Those of repositories that have credentials."""
+    templates: frozenset[str] = frozenset()
+    """Those of credential templates."""
     sealed_secrets: bool = False
     """Whether the stack has sealed secrets."""
 
@@ -86,6 +91,12 @@ class Environment:
     def monorepos(self) -> frozenset[str]:
         """URLs of the Git repositories."""
         return frozenset(entry.url for entry in self.repositories if entry.type == "git")
+
+    def has_credentials(self, url: str) -> bool:
+        """Whether the stack file has credentials for the URL."""
+        return any(access.is_same(url, known) for known in self.private) or any(
+            map(url.startswith, self.templates)
+        )
 
 
 def read(stack: str, folder: Path) -> Environment | None:
@@ -127,19 +138,23 @@ def read(stack: str, folder: Path) -> Environment | None:
         **content,
         "argocd": Argocd.model_construct(**read_from_argocd),
     }
+    repositories, templates = (
+        list(_with_url(values.get(f"{NAMESPACE}:{key}")))
+        for key in ("repositories", "credentialTemplates")
+    )
     return replace(
         _environment(Settings.model_construct(**parts)),
-        urls=frozenset(_urls(values)),
+        urls=frozenset(entry["url"] for entry in (*repositories, *templates)),
+        private=frozenset(entry["url"] for entry in repositories if entry.get("credentials")),
+        templates=frozenset(entry["url"] for entry in templates),
         sealed_secrets=f"{NAMESPACE}:sealedSecrets" in values,
     )
 
 
-def _urls(values: Mapping[str, Any]) -> Iterator[str]:
-    for key in ("repositories", "credentialTemplates"):
-        entries = values.get(f"{NAMESPACE}:{key}")
-        for entry in entries.values() if isinstance(entries, Mapping) else ():
-            if isinstance(entry, Mapping) and isinstance(entry.get("url"), str):
-                yield entry["url"]
+def _with_url(section: object) -> Iterator[Mapping[str, Any]]:
+    for entry in section.values() if isinstance(section, Mapping) else ():
+        if isinstance(entry, Mapping) and isinstance(entry.get("url"), str):
+            yield entry
 
 
 def _environment(settings: Settings) -> Environment:

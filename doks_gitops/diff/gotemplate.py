@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +21,19 @@ from doks_gitops.diff.repo_server import RenderError, limited, program
 TIMEOUT = 60
 """Seconds that the evaluation of one ApplicationSet may take."""
 _CHART = "apiVersion: v2\nname: templates\nversion: 0.0.0\n"
+_OF_ARGO_CD = re.compile(r'function "(normalize|slugify)" not defined')
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class UnknownFunction(RenderError):
+    """A template uses a function that only Argo CD has."""
 
 
 def render(templates: Sequence[Any], params: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     """Every template with every set of parameters; one list for each set.
 
     A template is a text, or an object whose texts are templates. A key that the parameters lack
-    becomes an empty text. Raises `RenderError`, for a function that only Argo CD has, too.
+    becomes an empty text. Raises `RenderError`.
     """
     texts = list(dict.fromkeys(text for template in templates for text in _texts(template)))
     definitions = "".join(
@@ -60,7 +66,8 @@ def _helm(definitions: str, template: str, values: Mapping[str, Any]) -> Any:
         except subprocess.TimeoutExpired:
             raise RenderError(f"The templates took more than {TIMEOUT} seconds.") from None
     if done.returncode:
-        raise RenderError(" ".join(done.stderr.split()).removeprefix("Error: "))
+        reason = " ".join(done.stderr.split()).removeprefix("Error: ")
+        raise (UnknownFunction if _OF_ARGO_CD.search(reason) else RenderError)(reason)
     return yaml.load(done.stdout, Loader=_LOADER)
 
 

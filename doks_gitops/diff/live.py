@@ -34,6 +34,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
 """
 _HEADER = ">BI"
 """A frame's flag and length."""
+_ADDRESS = "Pass the address of Argo CD's server, which redirects http://: --argocd https://HOST"
 _WRITTEN_BY_THE_CLUSTER = (
     "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
 )  # fmt: skip
@@ -71,7 +72,7 @@ class ArgoCd:
         """The objects of an Application that exist in the cluster."""
         answer = self._json(f"/api/v1/applications/{quote(name)}/managed-resources")
         return [
-            Live(_key(item), json.loads(item["liveState"]))
+            Live(_key(item), self._object(item["liveState"]))
             for item in answer.get("items") or ()
             if item.get("liveState") not in (None, "", "null")
         ]
@@ -99,13 +100,22 @@ class ArgoCd:
         if len(answer.items) != len(pairs):
             raise ArgoCdError(f"Argo CD compared {len(answer.items)} of {len(pairs)} objects.")
         return [
-            (json.loads(item.liveState), json.loads(state))
+            (self._object(item.liveState), self._object(state))
             for item in answer.items
             for state in [item.targetState if item.modified else item.liveState]
         ]
 
-    def _json(self, path: str) -> Any:
-        return self._request("GET", path).json()
+    def _json(self, path: str) -> dict[str, Any]:
+        return self._object(self._request("GET", path).content)
+
+    def _object(self, text: str | bytes) -> dict[str, Any]:
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise ArgoCdError(f"What answers at {self._url} is not Argo CD's API.", _ADDRESS)
+        return content
 
     def _call(self, method: str, message: bytes) -> bytes:
         """One call of gRPC-Web, which passes every proxy."""
@@ -141,9 +151,9 @@ class ArgoCd:
                 f"Argo CD at {self._url} refuses the token in {TOKEN}: {response.status_code}.",
                 "Make one of an account with role:readonly: argocd account generate-token",
             )
-        if not response.ok:
+        if not 200 <= response.status_code < 300:
             raise ArgoCdError(
-                f"{method} {self._url}{path}: {response.status_code} {response.reason}"
+                f"{method} {self._url}{path}: {response.status_code} {response.reason}", _ADDRESS
             )
         return response
 
@@ -164,11 +174,20 @@ def connect(url: str, token: str | None) -> ArgoCd:
 def compared(argocd: ArgoCd, head: Rendering) -> tuple[Rendering, Rendering]:
     """What runs, and what would run after a sync of `head`."""
     running = argocd.applications()
-    old, new = (replace(head, applications={}, notes=[]) for _ in range(2))
+    new = replace(head, applications={}, notes=[])
+    old = replace(new, applications={}, notes=[], sets={})
     new.notes += head.notes
     undeclared = sorted(running - head.declared.keys())
     new.notes += [f"The Application {name} runs, and nothing declares it." for name in undeclared]
     for name, rendered in head.applications.items():
+        if name not in running:
+            new.notes.append(
+                f"The Application {name} is not visible to the token, or not deployed, so all that"
+                " it has is shown as new."
+            )
+        if rendered.error and rendered.foreign:
+            # Nothing tells that the commit is to blame.
+            old.applications[name] = rendered
         if rendered.error or name not in running:
             new.applications[name] = rendered
             continue

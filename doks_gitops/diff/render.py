@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from doks_gitops.diff import applicationsets, environment
 from doks_gitops.diff.access import Access
+from doks_gitops.diff.applicationsets import Generated
 from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
@@ -37,6 +38,8 @@ class Rendered:
     """Why it can't be rendered."""
     foreign: bool = False
     """Whether all its sources are in other repositories than the clone."""
+    private: bool = False
+    """Whether one of its sources has credentials in the stack file that the diff was not given."""
 
 
 @dataclass
@@ -55,6 +58,8 @@ class Rendering:
     """What could not be evaluated."""
     declared: dict[str, Declared] = field(default_factory=dict)
     """All Applications."""
+    sets: dict[str, Generated] = field(default_factory=dict)
+    """All ApplicationSets, as parents are called."""
 
 
 class Renderer:
@@ -130,7 +135,7 @@ class Renderer:
                     ]
                 )
             waiting = [
-                self._next(rendering, [self._finish(*pair) for pair in pairs])
+                self._next(rendering, [self._finish(*pair, rendering) for pair in pairs])
                 for rendering, pairs in zip((old, new), started, strict=True)
             ]
         self._render_what_projects_changed(old, new)
@@ -151,7 +156,7 @@ class Renderer:
                 for name in left
                 if (application := rendering.declared.get(name))
             ]
-            self._next(rendering, [self._finish(*pair) for pair in started])
+            self._next(rendering, [self._finish(*pair, rendering) for pair in started])
 
     def _rendering(self, env: Environment | None, side: Side) -> Rendering:
         tree = Tree(side.files, self._revisions.changed, self._is_mentioned)
@@ -200,8 +205,11 @@ class Renderer:
                 if is_kind(item, "AppProject"):
                     rendering.projects[item["metadata"]["name"]] = item.get("spec") or {}
                 elif is_kind(item, "ApplicationSet"):
-                    generated = applicationsets.generate(item, self._context(rendering))
+                    generated = applicationsets.generate(
+                        item, parent.declared.name, self._context(rendering)
+                    )
                     rendering.notes += generated.notes
+                    rendering.sets.setdefault(generated.name, generated)
                     declared |= {child.name: child for child in generated.applications}
             if env is not None:
                 for child in environment.children(parent.declared, parent.objects, env.namespace):
@@ -219,19 +227,23 @@ class Renderer:
         )
 
     def _finish(
-        self, application: Declared, futures: Sequence[Future[list[dict[str, Any]]]] | str
+        self,
+        application: Declared,
+        futures: Sequence[Future[list[dict[str, Any]]]] | str,
+        rendering: Rendering,
     ) -> Rendered:
         urls = [str(source.get("repoURL")) for source in application.sources]
         foreign = not any(map(self._is_clone, urls))
+        private = any(self._is_closed(url, rendering) for url in urls)
         if isinstance(futures, str):
-            return Rendered(application, error=futures, foreign=foreign)
+            return Rendered(application, error=futures, foreign=foreign, private=private)
         try:
             objects = [item for future in futures for item in future.result()]
         except RenderError as error:
             problem = error.problem
             if not all(map(self._is_clone, urls)):
                 problem += self._hint
-            return Rendered(application, error=problem, foreign=foreign)
+            return Rendered(application, error=problem, foreign=foreign, private=private)
         return Rendered(application, tuple(objects), foreign=foreign)
 
     def _side_of(self, application: Declared, rendering: Rendering) -> Side:
@@ -264,7 +276,7 @@ class Renderer:
                 f"kustomize.buildOptions has {' '.join(sorted(refused))}, which can run programs of"
                 " the repository or read files outside of it, so the diff does not use it."
             )
-        access = self._credentials.get(env.stack, Access(env.repositories))
+        access = self._access(env)
         references = {
             f"${source['ref']}": {
                 "repo": self._repository(source, side, access),
@@ -323,6 +335,19 @@ class Renderer:
             return self._servers[side].commit(url, revision)
         except RenderError as error:
             raise RenderError(f"{error.problem}{self._hint}") from None
+
+    def _access(self, env: Environment) -> Access:
+        return self._credentials.get(env.stack, Access(env.repositories))
+
+    def _is_closed(self, url: str, rendering: Rendering) -> bool:
+        """Whether the stack file has credentials for the URL that were not given."""
+        env = rendering.environment
+        return (
+            env is not None
+            and not self._is_clone(url)
+            and env.has_credentials(url)
+            and not self._access(env).has_credentials(url)
+        )
 
     def _is_clone(self, url: str) -> bool:
         return any(is_same(url, known) for known in self._clone_urls)

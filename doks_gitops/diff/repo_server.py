@@ -38,6 +38,7 @@ LARGEST_ADDRESS_SPACE = 6 << 30
 error of the child instead of taking the machine's memory."""
 _METHOD = "/repository.RepoServerService/GenerateManifest"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAMES = ("HEAD", "refs/heads/*", "refs/tags/*")
 _DISCARD = f"http://{LOOPBACK}:9"
 """A proxy that refuses every connection."""
 
@@ -77,7 +78,8 @@ class RepoServer:
     """URLs of repositories, and where Git fetches them from instead."""
     objects: Path | None = None
     """Folder with Git objects that need not be fetched: those of the clone, however many."""
-    _commits: dict[tuple[str, str], str] = field(default_factory=dict, init=False)
+    _references: dict[str, dict[str, str] | RenderError] = field(default_factory=dict, init=False)
+    """What was looked up, by URL: commits by branch and tag, or why there are none."""
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _channel: grpc.Channel | None = field(default=None, init=False)
@@ -126,29 +128,35 @@ class RepoServer:
         look it up in its cache only. Raises `RenderError`."""
         if _COMMIT.fullmatch(revision):
             return revision
-        if (url, revision) not in self._commits:
-            self._commits[url, revision] = self._look_up(url, revision or "HEAD")
-        return self._commits[url, revision]
+        if url not in self._references:
+            try:
+                self._references[url] = self._look_up(url)
+            except RenderError as error:
+                self._references[url] = error
+        references = self._references[url]
+        if isinstance(references, RenderError):
+            raise references
+        # Best first: `^{}` is the commit of an annotated tag.
+        tag = f"refs/tags/{revision}"
+        for name in (revision or "HEAD", f"refs/heads/{revision}", f"{tag}^{{}}", tag):
+            if name in references:
+                return references[name]
+        raise RenderError(f"The revision {revision} of {url} can't be read: it does not exist")
 
-    def _look_up(self, url: str, revision: str) -> str:
-        # Best first: `^{}` is the commit of an annotated tag, and names match by their end.
-        heads, tags = f"refs/heads/{revision}", f"refs/tags/{revision}"
-        names = [revision, heads, f"{tags}^{{}}", tags]
+    def _look_up(self, url: str) -> dict[str, str]:
+        """The commits of all branches and tags."""
         try:
             done = subprocess.run(
-                [str(Path(self._home, "bin", "git")), "ls-remote", "--", url, *names],
+                [str(Path(self._home, "bin", "git")), "ls-remote", "--", url, *_NAMES],
                 check=False, text=True, capture_output=True, timeout=RENDER_TIMEOUT,
                 env=self._env, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise RenderError(f"{url} did not answer for {RENDER_TIMEOUT} seconds.") from None
+        if done.returncode:
+            raise RenderError(f"{url} can't be read: {done.stderr.strip()}")
         listed = (line.split("\t") for line in done.stdout.splitlines())
-        commits = {name: commit for commit, name in listed}
-        commit = next((commits[name] for name in names if name in commits), None)
-        if done.returncode or commit is None:
-            reason = done.stderr.strip() or "it does not exist"
-            raise RenderError(f"The revision {revision} of {url} can't be read: {reason}")
-        return commit
+        return {name: commit for commit, name in listed}
 
     def _reason(self, error: Any) -> str:
         if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -37,8 +37,8 @@ def summary(diffs: Sequence[EnvironmentDiff], title: str = TITLE) -> str:
     # Here, so that no shortening leaves them out.
     mandatory = [(diff.stack, x) for diff in diffs for x in diff.findings if x.mandatory]
     for stack, finding in mandatory[:MOST_FINDINGS]:
-        text = f"{stack}, {finding.application}: {finding.message}"
-        lines += [*([""] if lines[-1].startswith("|") else []), f"- ❌ {markdown.prose(text)}"]
+        text = _line(f"{stack}, {finding.application}: {finding.message}", "❌ ")
+        lines += [*([""] if lines[-1].startswith("|") else []), text]
     if len(mandatory) > MOST_FINDINGS:
         lines.append(f"- ❌ {len(mandatory) - MOST_FINDINGS} more, see below")
     return "\n".join(lines)
@@ -65,6 +65,11 @@ def _objects(diff: EnvironmentDiff) -> str:
 
 
 def _checks(diff: EnvironmentDiff) -> str:
+    count = len(diff.notes)
+    return _result(diff) + (f", {count} note{'s' * (count > 1)}" if count else "")
+
+
+def _result(diff: EnvironmentDiff) -> str:
     if any(application.error for application in diff.applications):
         return "❌ can't be rendered"
     mandatory = sum(finding.mandatory for finding in diff.findings)
@@ -79,16 +84,20 @@ def details(diff: EnvironmentDiff) -> str:
         return ""
     lines = [f"<details><summary><code>{escape(diff.stack)}</code>: applications</summary>", ""]
     for finding in diff.findings:
-        sign = "❌" if finding.mandatory else "⚠️"
-        lines.append(f"- {sign} {markdown.prose(f'{finding.application}: {finding.message}')}")
-    lines += [f"- {markdown.prose(note)}" for note in diff.notes]
+        sign = "❌ " if finding.mandatory else "⚠️ "
+        lines.append(_line(f"{finding.application}: {finding.message}", sign))
+    lines += map(_line, diff.notes)
     for application in diff.applications:
         lines += ["", *_application(application)]
     return "\n".join([*lines, "", "</details>", ""])
 
 
+def _line(text: str, sign: str = "") -> str:
+    return f"- {sign}{markdown.prose(markdown.shortened(text))}"
+
+
 def _application(application: ApplicationDiff) -> Iterator[str]:
-    name = escape(markdown.one_line(application.name))
+    name = escape(markdown.plain(application.name))
     verb = "" if application.operation == "update" else f", to {application.operation}"
     yield f"<details><summary><b>{name}</b>{verb}</summary>"
     yield ""

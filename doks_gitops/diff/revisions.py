@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ class Revisions:
     then is not part of the change."""
     head: Side
     branch: str | None
-    """The branch that `base` is on, if it was named: the commits will be merged into it."""
+    """The branch that the commits will be merged into; None: it can't be told."""
 
     @cached_property
     def changed(self) -> frozenset[PurePosixPath]:
@@ -62,12 +63,21 @@ class Revisions:
     def resolve(self, revision: str, side: Side) -> str:
         """The commit that `targetRevision` means once the change is merged: the side's own, if it
         follows the branch that is merged into; else the commit that the clone has."""
-        if revision in ("", "HEAD", self.branch):
+        branch, tag = _HEADS.sub("", revision), _TAGS.sub("", revision)
+        if revision in ("", "HEAD") or branch == self.branch:
             return side.commit
-        for name in (f"refs/remotes/origin/{revision}", f"refs/tags/{revision}", revision):
+        names = [f"refs/remotes/origin/{branch}", f"refs/tags/{tag}", f"refs/heads/{branch}"]
+        names += [revision] if _COMMIT.fullmatch(revision) else []
+        for name in names:
             commit = _commit(self.clone, name)
-            if commit is not None:
-                return commit
+            if commit is None:
+                continue
+            if self.branch is None and commit != side.commit and name in (names[0], names[2]):
+                raise RevisionError(
+                    f"It can't be told whether the change will be merged into {branch}.",
+                    _NO_BRANCH,
+                )
+            return commit
         raise RevisionError(
             f"The clone {self.clone} has no revision {revision}.",
             f"git -C {self.clone} fetch --tags origin",
@@ -75,29 +85,40 @@ class Revisions:
 
 
 @contextmanager
-def checked_out(folder: Path, base: str | None, head: str) -> Iterator[Revisions]:
+def checked_out(
+    folder: Path, base: str | None, head: str, *, base_needed: bool = True
+) -> Iterator[Revisions]:
     """The two revisions of the clone that `folder` is in; nothing in the clone is changed.
 
-    `base`: default: the branch that the remote calls its HEAD. Raises `RevisionError`.
+    `base`: default: the branch that the remote calls its HEAD, or if it is not known and the base
+    is not needed, head. Raises `RevisionError`.
     """
     clone = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
-    if base is None:
-        base = _git(clone, "rev-parse", "--abbrev-ref", DEFAULT_BASE, missing=_NO_BASE).strip()
+    branch: str | None = None
+    if base is not None or base_needed or _commit(clone, DEFAULT_BASE) is not None:
+        base = base or DEFAULT_BASE
+        branch = _branch(clone, base)
+    else:
+        base = head
     base_commit, head_commit = (_required_commit(clone, name) for name in (base, head))
     common = _git(clone, "merge-base", base_commit, head_commit, missing=_SHALLOW).strip()
-    short = base.removeprefix("origin/")
-    folders = ("refs/remotes/origin", "refs/heads")
-    branch = short if any(_commit(clone, f"{refs}/{short}") for refs in folders) else None
-    if branch is None and _commit(clone, DEFAULT_BASE) is not None:
-        # Between two releases, what follows the main branch is what each of them has.
-        branch = _git(clone, "rev-parse", "--abbrev-ref", DEFAULT_BASE).strip()
-        branch = branch.removeprefix("origin/")
     with tempfile.TemporaryDirectory(prefix="doks-gitops-revisions-") as temporary:
         sides = [
             _side(clone, Path(temporary, name), commit, branch or "main")
             for name, commit in (("base", common), ("head", head_commit))
         ]
         yield Revisions(clone, sides[0], sides[1], branch)
+
+
+def _branch(clone: Path, base: str) -> str:
+    """The branch that `base` names; between two releases, the remote's own: what follows it is what
+    each of them has."""
+    branch = _HEADS.sub("", _REMOTE_HEADS.sub("", base))
+    folders = ("refs/remotes/origin", "refs/heads")
+    if branch != "HEAD" and any(_commit(clone, f"{refs}/{branch}") for refs in folders):
+        return branch
+    default = _git(clone, "symbolic-ref", f"refs/remotes/{DEFAULT_BASE}", missing=_NO_BRANCH)
+    return _REMOTE_HEADS.sub("", default.strip())
 
 
 def _side(clone: Path, folder: Path, commit: str, branch: str) -> Side:
@@ -122,7 +143,14 @@ def _side(clone: Path, folder: Path, commit: str, branch: str) -> Side:
 
 
 _REMOTE = ("refs/remotes/origin", "refs/tags")
-_NO_BASE = "Name the branch that it will be merged into: --base origin/main"
+_NO_BRANCH = (
+    "git remote set-head origin --auto, or name the branch that it will be merged into:"
+    " --base origin/main"
+)
+_HEADS = re.compile("^(refs/)?heads/")
+_TAGS = re.compile("^(refs/)?tags/")
+_REMOTE_HEADS = re.compile("^(refs/remotes/)?origin/")
+_COMMIT = re.compile("[0-9a-f]{7,40}")
 _SHALLOW = "Fetch the whole history: git fetch --unshallow (fetch-depth: 0 of actions/checkout)"
 
 

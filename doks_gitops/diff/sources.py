@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -26,8 +27,12 @@ https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/
 MOST_TEXTS = 100_000
 """Values of one field that are looked at."""
 
-
 _ARGO = b"argoproj.io/"
+_REFERENCE = re.compile(r"\$(?!ARGOCD_|KUBE_)[A-Za-z0-9_-]+/")
+"""A path in another source of the Application; the others begin with a variable of the build.
+
+https://argo-cd.readthedocs.io/en/stable/user-guide/build-environment/
+"""
 
 
 class _Unknown(Exception):
@@ -44,6 +49,7 @@ class Tree:
     is_mentioned: Callable[[str], bool]
     """Whether a text names the repository itself by its URL, as remote bases do."""
     _known: dict[str, frozenset[PurePosixPath] | None] = field(default_factory=dict, init=False)
+    _declaring: dict[PurePosixPath, bool] = field(default_factory=dict, init=False)
 
     def is_affected(self, source: Mapping[str, Any]) -> bool:
         """Whether the rendering of the source can depend on a changed file. True if in doubt."""
@@ -61,11 +67,16 @@ class Tree:
         folders = self._folders(source)
         if folders is None:
             return True
-        paths = [self.files / folder for folder in folders]
-        if any((path / "Chart.yaml").is_file() for path in paths):
-            # The charts that it depends on may have some.
-            return True
-        return any(_ARGO in file.read_bytes() for path in paths for file in _files(path))
+        return any(map(self._may_have_argo_objects, folders))
+
+    def _may_have_argo_objects(self, folder: PurePosixPath) -> bool:
+        if folder not in self._declaring:
+            path = self.files / folder
+            # The charts that a chart depends on may have some.
+            self._declaring[folder] = (path / "Chart.yaml").is_file() or any(
+                _ARGO in file.read_bytes() for file in _files(path)
+            )
+        return self._declaring[folder]
 
     def _folders(self, source: Mapping[str, Any]) -> frozenset[PurePosixPath] | None:
         """The files and folders that the source can read; None if that can't be told."""
@@ -86,9 +97,12 @@ class Tree:
         if any((self.files / folder).rglob("*.jsonnet")):
             # Its imports may be anywhere in the repository.
             raise _Unknown
+        if any((self.files / folder).glob(".argocd-source*.yaml")):
+            # It changes the source.
+            raise _Unknown
         helm = source.get("helm") or {}
         names = [*helm.get("valueFiles", ()), *(x["path"] for x in helm.get("fileParameters", ()))]
-        yield from (_inside(folder, name) for name in names if not _is_remote(name))
+        yield from (_inside(folder, name) for name in names if not _is_remote(_literal(name)))
         seen: set[PurePosixPath] = set()
         for name in (source.get("kustomize") or {}).get("components", ()):
             yield from self._kustomization(_inside(folder, name), seen)
@@ -174,6 +188,19 @@ def _texts(value: object) -> Iterator[str]:
             values += item
     # More than anyone writes: aliases of YAML that contain each other.
     raise _Unknown
+
+
+def _literal(name: str) -> str:
+    """The name of a value file, if it is no pattern and has no variable.
+
+    https://argo-cd.readthedocs.io/en/stable/user-guide/helm/#values-files
+    """
+    if _REFERENCE.match(name) or "://" in name:
+        # In a source of its own, or outside.
+        return name
+    if any(character in name for character in "$*?["):
+        raise _Unknown
+    return name
 
 
 def _is_remote(name: str) -> bool:

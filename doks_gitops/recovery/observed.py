@@ -23,6 +23,7 @@ from doks_gitops.volumes.cluster import PersistentVolume
 
 STACK = "pulumi:pulumi:Stack"
 CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+RELEASE = "kubernetes:helm.sh/v3:Release"
 NODE_POOL = "digitalocean:index/kubernetesNodePool:KubernetesNodePool"
 VPC = "digitalocean:index/vpc:Vpc"
 REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
@@ -49,6 +50,8 @@ class StackState:
     """IDs of all resources; of an object in a cluster it is namespace/name."""
     node_pools: Mapping[str, str] = field(default_factory=dict)
     """URNs of the node pools, without the first one, by the pool's ID."""
+    releases: Mapping[str, str] = field(default_factory=dict)
+    """URNs of the Helm releases, by namespace/name."""
     pending_creates: tuple[str, ...] = ()
     """URNs of the resources that a killed run was creating."""
     dependents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -76,6 +79,11 @@ class StackState:
                 resource["id"]: resource["urn"]
                 for resource in resources
                 if resource["type"] == NODE_POOL
+            },
+            releases={
+                resource["id"]: resource["urn"]
+                for resource in resources
+                if resource["type"] == RELEASE and resource.get("id")
             },
             pending_creates=tuple(
                 operation["resource"]["urn"]
@@ -138,20 +146,21 @@ def without_resources(export: Mapping[str, Any], urns: Container[str]) -> dict[s
 
 
 def remove_deleted(
-    export: Mapping[str, Any], clusters: Container[str]
+    export: Mapping[str, Any], clusters: Container[str], pools: Container[str]
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Returns the state without what an interrupted replacement of the cluster has deleted, and the
     URNs of that.
 
-    `clusters`: IDs of the account's clusters. Deleted are:
+    `clusters`, `pools`: IDs of the account's clusters and of their node pools. Deleted are:
 
     - resources that Pulumi has deleted and not created again yet (`pendingReplacement`)
     - resources in a cluster that the account does not have, if their provider has been replaced
     - everything that depends on these
 
     Pulumi would try to delete them again, which fails: there is no cluster any more. If the cluster
-    is there, such as after an interrupted replacement of a node pool, nothing is removed: Pulumi
-    completes that by itself.
+    is there, it fails for a Helm release and for a node pool. So if something in the cluster has
+    been deleted, that is removed, with the node pools that are gone, and nothing else. After an
+    interrupted replacement of a node pool, nothing is removed: Pulumi completes that by itself.
     """
     deployment = export.get("deployment") or {}
     resources = deployment.get("resources") or []
@@ -166,7 +175,20 @@ def remove_deleted(
         resource["type"] == CLUSTER and resource.get("pendingReplacement") for resource in resources
     )
     if not cluster_deleted and not replaced_providers:
-        return dict(export), ()
+        deleted = [resource for resource in resources if resource.get("pendingReplacement")]
+        if not any(PROVIDER in resource.get("provider", "") for resource in deleted):
+            return dict(export), ()
+        deleted += [
+            resource
+            for resource in resources
+            if resource["type"] == NODE_POOL
+            and resource["id"] not in pools
+            and not resource.get("pendingReplacement")
+        ]
+        remaining = dict(export)
+        for resource in deleted:
+            remaining = without(remaining, resource["urn"])
+        return remaining, tuple(resource["urn"] for resource in deleted)
     kept: list[Mapping[str, Any]] = []
     kept_urns: set[str] = set()
     removed: list[str] = []
@@ -306,6 +328,8 @@ class Observed:
     `state`."""
     account_clusters: frozenset[str] = frozenset()
     """IDs of the account's clusters."""
+    account_pools: frozenset[str] = frozenset()
+    """IDs of their node pools."""
     team: str = ""
     """UUID of the token's team."""
     mark: str = ""

@@ -19,6 +19,7 @@ from doks_gitops.account import (
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
+    ClusterState,
     HelmHistory,
     HelmRevision,
     Observed,
@@ -113,6 +114,8 @@ class RemoveDeleted:
     urns: tuple[str, ...]
     clusters: frozenset[str] = frozenset()
     """IDs of the account's clusters."""
+    pools: frozenset[str] = frozenset()
+    """IDs of their node pools."""
 
     def __str__(self) -> str:
         return (
@@ -121,7 +124,7 @@ class RemoveDeleted:
         )
 
     def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
-        return remove_deleted(export, self.clusters)[0]
+        return remove_deleted(export, self.clusters, self.pools)[0]
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,20 @@ class ForgetPool:
             f"Remove {_names((self.urn,))} from the state: the pool {self.pool} is now the first"
             " one, a part of the cluster."
         )
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        return without(export, self.urn)
+
+
+@dataclass(frozen=True)
+class ForgetRelease:
+    """Remove the resource of a Helm release that is uninstalled, in whole or in part, before the
+    cluster is replaced: Helm would refuse to uninstall it once more."""
+
+    urn: str
+
+    def __str__(self) -> str:
+        return f"Remove {_names((self.urn,))} from the state: it is uninstalled already."
 
     def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
         return without(export, self.urn)
@@ -227,7 +244,7 @@ class Deploy:
         return text
 
 
-StateEdit = DeleteFromState | RemoveDeleted | ForgetPool
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease
 Step = (
     AcquireLock
     | WaitForCluster
@@ -260,7 +277,8 @@ def plan(observed: Observed) -> list[Step]:
     _check_team(observed)
     steps = _with_volumes(observed, _steps(observed))
     if observed.deleted:
-        steps.insert(0, RemoveDeleted(observed.deleted, observed.account_clusters))
+        removal = RemoveDeleted(observed.deleted, observed.account_clusters, observed.account_pools)
+        steps.insert(0, removal)
     state = observed.state
     unlocked = MarkCluster | DeleteHelmRevisions | StateEdit
     if state.pending_creates or any(isinstance(step, unlocked) for step in steps):
@@ -459,7 +477,13 @@ def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:
             f" '{observed.state.cluster_urn}', then {recover}",
         )
     if observed.cluster_state is not None:
-        return _repair(observed)
+        forgotten: list[Step] = [
+            ForgetRelease(urn)
+            for namespace, release, history in _releases(observed, observed.cluster_state)
+            if (urn := observed.state.releases.get(f"{namespace}/{release}"))
+            and not {*history.revisions} - {*history.incomplete}
+        ]
+        return [*forgotten, *_repair(observed)]
     region = observed.settings.cluster.region
     if cluster.region == region:
         raise _unreachable(observed, cluster)
@@ -511,11 +535,19 @@ def _repair(observed: Observed) -> list[Step]:
         return []
     if cluster_state.terminating:
         return [FinalizeNamespace(namespace, cluster_state.terminating)]
-    releases = [(namespace, RELEASE_NAME, cluster_state.helm_history)]
+    releases = _releases(observed, cluster_state)
+    return [step for release in releases for step in _repair_release(*release, observed.state)]
+
+
+def _releases(
+    observed: Observed, cluster_state: ClusterState
+) -> list[tuple[str, str, HelmHistory]]:
+    """Namespace, name and history of the stack's Helm releases."""
+    releases = [(observed.settings.argocd.namespace, RELEASE_NAME, cluster_state.helm_history)]
     if (sealed := observed.settings.sealed_secrets) is not None:
         history = cluster_state.sealed_secrets_history
         releases.append((sealed.namespace, SEALED_SECRETS_RELEASE, history))
-    return [step for release in releases for step in _repair_release(*release, observed.state)]
+    return releases
 
 
 def _repair_release(

@@ -33,6 +33,7 @@ from doks_gitops.recovery.plan import (
     Deploy,
     FinalizeNamespace,
     ForgetPool,
+    ForgetRelease,
     MarkCluster,
     RemoveDeleted,
     RestoreSnapshot,
@@ -181,7 +182,10 @@ class Recovery:
         api_url, vpcs = settings.digitalocean.api_endpoint, settings.cluster.creates_vpc
         team = account.read(token, api_url, vpcs=vpcs)
         account_clusters = frozenset(cluster.id for cluster in team.clusters)
-        export, deleted = remove_deleted(export, account_clusters)
+        account_pools = frozenset(
+            pool.id for cluster in team.clusters for pool in cluster.pools.values()
+        )
+        export, deleted = remove_deleted(export, account_clusters, account_pools)
         state = StackState.from_export(export)
         clusters = clusters_of(team, name, state)
         vpc = team.vpc_named(name)
@@ -197,6 +201,7 @@ class Recovery:
             else (),
             deleted=deleted,
             account_clusters=account_clusters,
+            account_pools=account_pools,
             team=team.team,
             mark=self._mark,
             consent=self._consent,
@@ -230,7 +235,7 @@ class Recovery:
                     if tags.get(cluster.id) != {*cluster.tags}:
                         raise self._changed(f"the tags of the cluster {cluster.id} are others")
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState() | RemoveDeleted() | ForgetPool():
+            case DeleteFromState() | RemoveDeleted() | ForgetPool() | ForgetRelease():
                 self._edit_state(step)
             case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:

@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from doks_gitops.account import AccountError, DigitalOceanClient, RunningCluster
@@ -25,6 +26,13 @@ _PATIENCE_SECONDS = 20 * 60
 _SETTLED_SECONDS = 30
 """How long nothing must be seen before nothing is left: a request to create a cluster may still be
 on its way when its sender is killed."""
+
+
+def report(text: str) -> None:
+    """Print on standard error. Nothing is raised if nobody reads it any more, as after a terminal
+    was closed: what deletes must go on."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class LeftOver(PlatformError):
@@ -88,7 +96,7 @@ class Rehearsed:
                     self.client.delete_cluster(cluster.id)
                 left = self.left(ids)
             except AccountError as error:
-                print(error.problem, file=sys.stderr, flush=True)
+                report(error.problem)
                 clean_since = None
             else:
                 clean_since = None if left else (clean_since or time.monotonic())

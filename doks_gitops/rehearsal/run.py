@@ -28,7 +28,7 @@ from doks_gitops.policy.preview import PACK
 from doks_gitops.promotion.cluster import ClusterUnreachable, applications
 from doks_gitops.promotion.repository import GitError, WorkingTree
 from doks_gitops.recovery.run import Recovery
-from doks_gitops.rehearsal.account import Rehearsed
+from doks_gitops.rehearsal.account import Rehearsed, report
 from doks_gitops.rehearsal.stack import Plan
 from doks_gitops.stack import Stack
 
@@ -101,12 +101,12 @@ class Rehearsal:
                     reason = self._wait_for_steps(journal, Path(temporary), received)
                 finally:
                     if reason is not None:
-                        _report(f"The rehearsal has failed: {reason}. It is deleted.")
+                        report(f"The rehearsal has failed: {reason}. It is deleted.")
                         with suppress(PlatformError):
                             self._delete_branch()
                         rehearsed.delete(journal.clusters)
             if reason is None:
-                _report("Nothing of the rehearsal is left in the account.")
+                report("Nothing of the rehearsal is left in the account.")
                 return journal.steps
         raise PlatformError(
             f"The rehearsal {self.plan.name} failed: {reason}. Nothing of it is left in the"
@@ -151,7 +151,7 @@ class Rehearsal:
             os.environ.update(self.plan.environment(folder))
             self._rehearse(journal, self.plan.create(self.project, folder))
         except PlatformError as error:
-            _report(f"error: {error}")
+            report(f"error: {error}")
             journal.write(error=error.problem)
             sys.exit(1)
         except KeyboardInterrupt:
@@ -173,7 +173,7 @@ class Rehearsal:
                 client.delete_cluster(cluster.id)
                 _until(lambda: not rehearsed.clusters())
             with journal.step("recover until Healthy"):
-                Recovery(stack, approve=_report).run()
+                Recovery(stack, approve=report).run()
                 journal.write(cluster=rehearsed.clusters()[0].id)
                 self._wait(stack, second)
             with journal.step("destroy"):
@@ -230,7 +230,7 @@ class _Journal:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        _report(f"{name} ...")
+        report(f"{name} ...")
         start = time.monotonic()
         yield
         self.write(step=asdict(Step(name, round(time.monotonic() - start, 1))))
@@ -307,7 +307,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

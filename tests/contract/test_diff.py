@@ -165,6 +165,31 @@ def test_other_repository_that_can_not_be_read_is_told_and_fails_only_if_its_sou
     assert "can't be read" in result["applications"][0]["error"]
 
 
+def test_private_repository_is_named_and_fails_nothing_without_its_credentials(
+    clone: Path, commit: Commit
+) -> None:
+    platform = (
+        "platform: {url: 'https://git.test/a.git',"
+        " credentials: {username: a, password: {secure: 'v1:abc'}}}"
+    )
+
+    def stack(revision: str) -> Files:
+        text = stack_file(
+            "dev", f"  doks-gitops:appOfApps: {{repository: platform, revision: {revision}}}\n"
+        )
+        return {"Pulumi.dev.yaml": text.replace("repositories: {", f"repositories: {{{platform}, ")}
+
+    commit(stack("main"))
+    git(clone, "remote", "add", "origin", URL)
+    git(clone, "switch", "--quiet", "--create", "change")
+    commit(stack("next"))
+    code, [result] = diff(clone, "--stack", "dev", "--offline")
+    assert code == 0
+    [finding] = result["findings"]
+    assert (finding["application"], finding["mandatory"]) == ("platform-bootstrap", False)
+    assert finding["message"].startswith("It was not rendered")
+
+
 @pytest.fixture
 def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]:
     stack: list[Any] = []

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -189,7 +190,9 @@ def is_running(folder: Path) -> bool:
     return bool(pid) and Path("/proc", pid).exists()
 
 
-@pytest.mark.parametrize("end", ["fails", "is late", "is killed", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    "end", ["fails", "is late", "is killed", "SIGTERM", "SIGHUP", "loses its terminal"]
+)
 def test_nothing_is_left_however_a_rehearsal_ends(
     do: Emulator,
     rehearsal: Rehearsal,
@@ -203,7 +206,12 @@ def test_nothing_is_left_however_a_rehearsal_ends(
         "is killed": "kill -KILL $(ps -o ppid= -p $(cat program))",
         "SIGTERM": f"kill -TERM {os.getpid()}",
         "SIGHUP": f"kill -HUP {os.getpid()}",
+        "loses its terminal": f"kill -HUP {os.getpid()}",
     }
+    if end == "loses its terminal":
+        reader, writer = os.pipe()
+        os.close(reader)
+        monkeypatch.setattr(sys, "stderr", os.fdopen(writer, "w", buffering=1))
     if end == "is late":
         object.__setattr__(rehearsal, "minutes", 0.05)
     elif end in commands:
@@ -213,6 +221,7 @@ def test_nothing_is_left_however_a_rehearsal_ends(
         "fails": "The cluster is not Healthy",
         "is late": "it has not ended within",
         "is killed": "a step has failed",
+        "loses its terminal": "it got the signal SIGHUP",
     }
     with pytest.raises(PlatformError, match=reasons.get(end, f"it got the signal {end}")):
         rehearsal.run()

@@ -99,6 +99,24 @@ def test_what_a_pull_request_runs_gets_nothing_that_can_change_or_decrypt_an_env
     assert "environment" not in comment
 
 
+def test_files_of_a_pull_requests_runs_stay_out_of_the_checkout_that_writes_the_comment() -> None:
+    """They are in artifacts, which may have any file in them, such as another bin/platform."""
+    comment = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]["comment"]
+    [download] = [x for x in comment["steps"] if "download-artifact" in x.get("uses", "")]
+    command = comment["steps"][-1]
+    folder = "${{ runner.temp }}/results"
+    assert download["with"]["path"] == command["env"]["RESULTS"] == folder
+    assert re.findall(r"\S+\.md\S*", command["run"]) == [
+        '"$RESULTS/preview.md"', '"$RESULTS/diff.md"'
+    ]  # fmt: skip
+
+
+def test_comment_tells_failures_but_none_of_a_cancelled_run() -> None:
+    comment = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]["comment"]
+    # A job runs after failed ones if its condition has a function of their status.
+    assert comment["if"] == "${{ !cancelled() && needs.account.result != 'skipped' }}"
+
+
 def test_other_workflows_than_the_previews_get_the_secrets_of_another_environment() -> None:
     """Whoever may push a branch can change what a pull request's workflow does with its own."""
     for path in WORKFLOWS:

@@ -643,3 +643,12 @@ def test_text_of_a_preview_becomes_its_comment(
     [body] = platform_repository.bodies
     assert body["body"].startswith("<!-- doks-gitops: preview -->\nxxx")
     assert len(body["body"]) < 65_536
+
+
+def test_text_that_is_a_link_to_another_file_is_not_read(
+    bin_platform: BinPlatform, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("hunter2")
+    (link := tmp_path / "preview.md").symlink_to(tmp_path / "token")
+    code, _, errors = bin_platform("comment", "7", str(link))
+    assert (code, "is a link" in errors) == (1, True)

@@ -94,15 +94,20 @@ config:
     region: nyc1
     version: "1.34"
     nodePools: [{name: default, size: s-2vcpu-4gb, count: 1}]
-  doks-gitops:repositories: {monorepo: {url: "https://git.test/a.git"}}
-  doks-gitops:appOfApps: {}
+  doks-gitops:repositories:
+    monorepo: {url: "https://git.test/a.git"}
+    private: {url: "https://private.test/b", credentials: {password: {secure: "v1:abc"}}}
+  doks-gitops:appOfApps: {repository: monorepo}
   doks-gitops:credentialTemplates:
     team: {url: "https://git.test/", credentials: {password: {secure: "v1:abc"}}}
 """
     )
     env = environment.read("dev", tmp_path)
     assert env is not None
-    assert env.urls == {"https://git.test/a.git", "https://git.test/"}
+    assert env.urls == {"https://git.test/a.git", "https://private.test/b", "https://git.test/"}
+    private = ("https://private.test/b.git", "https://git.test/c")
+    assert all(env.has_credentials(url) for url in private)
+    assert not env.has_credentials("https://private.test/c")
 
 
 def test_stack_without_project_and_applications_is_told_as_such(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ def generate(
 ) -> Generated:
     context = Context(folder, lambda url: url == URL, lambda _: "head", "head", FACTS)
     content = {"generators": list(generators), "template": template or TEMPLATE, **spec}
-    return applicationsets.generate({"metadata": {"name": "apps"}, "spec": content}, context)
+    item = {"metadata": {"name": "apps"}, "spec": content}
+    return applicationsets.generate(item, "root", context)
 
 
 def names(generated: Generated) -> list[str]:
@@ -53,9 +54,10 @@ def test_files_give_their_content_as_parameters(tmp_path: Path) -> None:
 
 def test_broken_file_stops_the_set_and_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
-    generated = generate(tmp_path, git(files=[{"path": "*.json"}]))
+    others = {"list": {"elements": [{"path.basename": "a"}]}}
+    generated = generate(tmp_path, others, git(files=[{"path": "*.json"}]))
     assert names(generated) == []
-    assert "config.json is broken" in generated.notes[0]
+    assert "config.json is broken" in str(generated.error)
 
 
 def test_cluster_is_selected_by_the_facts_that_the_stack_gives_it(tmp_path: Path) -> None:
@@ -111,7 +113,7 @@ def test_file_that_stands_for_more_than_it_shows_is_not_evaluated(
     (tmp_path / "config.json").write_text(text)
     generated = generate(tmp_path, git(files=[{"path": "*.json"}]))
     assert names(generated) == []
-    assert "config.json is broken" in generated.notes[0]
+    assert "config.json is broken" in str(generated.error)
 
 
 def test_link_out_of_the_repository_is_not_read(tmp_path: Path) -> None:
@@ -122,4 +124,23 @@ def test_link_out_of_the_repository_is_not_read(tmp_path: Path) -> None:
     template = {"metadata": {"name": "{{token}}"}}
     generated = generate(clone, git(files=[{"path": "*.json"}]), template=template)
     assert names(generated) == []
-    assert "link that leaves the repository" in generated.notes[0]
+    assert "link that leaves the repository" in str(generated.error)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_broken"), [("{{ .path.basename", True), ("{{ slugify .path.basename }}", False)]
+)
+def test_broken_template_is_told_apart_from_a_function_that_only_argo_cd_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_broken: bool
+) -> None:
+    helm = tmp_path / "bin/helm"
+    helm.parent.mkdir()
+    reason = "unclosed action" if is_broken else 'function "slugify" not defined'
+    helm.write_text(f"#!/bin/sh\necho 'Error: {reason}' >&2\nexit 1\n")
+    helm.chmod(0o755)
+    monkeypatch.setenv("PATH", str(helm.parent), prepend=":")
+    template = {"metadata": {"name": text}}
+    generated = generate(
+        tmp_path, {"list": {"elements": [{"a": "b"}]}}, template=template, goTemplate=True
+    )
+    assert (generated.error is not None, len(generated.notes)) == (is_broken, int(not is_broken))

@@ -104,7 +104,11 @@ def prune(
     )
 
 
-@pytest.mark.parametrize("kind", ["Namespace", "PersistentVolumeClaim", "StatefulSet"])
+@pytest.mark.parametrize(
+    "kind",
+    ["CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
+     "StatefulSet"],
+)  # fmt: skip
 def test_deletion_of_data_in_prod_needs_a_label(kind: str) -> None:
     [finding] = prune(item(kind), production=True)
     assert finding.mandatory

@@ -1,17 +1,19 @@
 """What runs is compared with what a sync would make of it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from doks_gitops.diff import live
+from doks_gitops.diff.compare import Comparison
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.live import ArgoCd, ArgoCdError, Live
 from doks_gitops.diff.objects import Change, Object, compare, key_of
 from doks_gitops.diff.render import Rendered, Rendering
-from doks_gitops.diff.revisions import Side
+from doks_gitops.diff.revisions import Revisions, Side
 from doks_gitops.diff.sources import Tree
 from tests.unit.fake_api import serve
 
@@ -102,12 +104,46 @@ def test_application_that_does_not_run_yet_is_new_and_one_that_nobody_declares_i
     old, new = live.compared(FakeArgoCd(names=["by-hand"]), rendering(item("Service", "web")))
     assert list(old.applications) == []
     assert list(new.applications) == ["dev-shop"]
-    assert new.notes == ["The Application by-hand runs, and nothing declares it."]
+    assert new.notes == [
+        "The Application by-hand runs, and nothing declares it.",
+        "The Application dev-shop is not visible to the token, or not deployed, so all that it has"
+        " is shown as new.",
+    ]
 
 
 def test_application_that_can_not_be_rendered_stays_an_error() -> None:
     _, new = live.compared(FakeArgoCd(), rendering(error="broken"))
     assert new.applications["dev-shop"].error == "broken"
+
+
+def test_application_of_another_repository_that_can_not_be_read_is_no_failure() -> None:
+    head = rendering(error="no access")
+    head.applications["dev-shop"] = replace(head.applications["dev-shop"], foreign=True)
+    old, new = live.compared(FakeArgoCd(), head)
+    diff = Comparison(Revisions(Path(), head.side, head.side, None), None, Path()).result(
+        "dev", old, new
+    )
+    assert diff.notes == ("dev-shop was not rendered, nor what it may declare: no access",)
+    assert not diff.failed
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (307, "Temporary Redirect", "307"),
+        (404, "page not found", "404"),
+        (200, "<!doctype html>", "not Argo CD's API"),
+        (200, [], "not Argo CD's API"),
+    ],
+)
+def test_answer_that_is_not_argo_cds_is_an_error_that_names_the_address(
+    status: int, body: Any, message: str
+) -> None:
+    with serve() as api:
+        api.answer("/api/v1/applications", (status, body), Location="https://127.0.0.1/")
+        with pytest.raises(ArgoCdError, match=message) as error:
+            live.connect(api.url, "token").applications()
+    assert "--argocd https://HOST" in str(error.value)
 
 
 def test_refused_token_is_told_without_the_token() -> None:

@@ -84,6 +84,31 @@ def test_what_can_not_be_told_counts_as_affected(
     assert affected("docs/README.md")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../values/$ARGOCD_APP_NAME.yaml", "$ARGOCD_APP_NAME/a.yaml", "${ARGOCD_APP_NAME}.yaml",
+     "../values/*.yaml", "../values/dev?.yaml", "../values/[ab].yaml"],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["valueFiles", "fileParameters"])
+def test_value_file_with_a_variable_or_a_pattern_counts_as_affected(
+    affected: Callable[..., bool], name: str, key: str
+) -> None:
+    names: list[Any] = [name] if key == "valueFiles" else [{"name": "a", "path": name}]
+    assert affected("values/dev.yaml", "charts/web", helm={key: names})
+    assert not affected("values/dev.yaml", "charts/web", helm={"valueFiles": ["$values/a*.yaml"]})
+    outside = {"valueFiles": ["https://git.test/a.yaml?ref=$a"]}
+    assert not affected("values/dev.yaml", "charts/web", helm=outside)
+
+
+@pytest.mark.parametrize("name", [".argocd-source.yaml", ".argocd-source-dev-web.yaml"])
+def test_source_that_a_file_of_argo_cd_changes_counts_as_affected(
+    tmp_path: Path, affected: Callable[..., bool], name: str
+) -> None:
+    (tmp_path / "apps/dev").mkdir(parents=True)
+    (tmp_path / "apps/dev" / name).write_text("helm: {valueFiles: [../../values.yaml]}")
+    assert affected("values.yaml")
+
+
 def test_link_in_the_folder_counts_as_affected(
     tmp_path: Path, affected: Callable[..., bool]
 ) -> None:
@@ -111,9 +136,29 @@ def test_jsonnet_may_import_from_anywhere(tmp_path: Path, affected: Callable[...
 
 
 def test_folder_with_argo_cd_s_objects_may_declare_applications(tmp_path: Path) -> None:
-    tree = Tree(tmp_path, frozenset(), lambda _: False)
+    def may_declare() -> bool:
+        return Tree(tmp_path, frozenset(), lambda _: False).may_declare({"path": "apps/dev"})
+
     kustomization(tmp_path, "apps/dev", "resources: [../base]")
     kustomization(tmp_path, "apps/base", "resources: [app.yaml]")
-    assert not tree.may_declare({"path": "apps/dev"})
+    assert not may_declare()
     (tmp_path / "apps/base/app.yaml").write_text("apiVersion: argoproj.io/v1alpha1")
-    assert tree.may_declare({"path": "apps/dev"})
+    assert may_declare()
+
+
+def test_folder_that_many_applications_share_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+
+    def read_bytes(path: Path) -> bytes:
+        reads.append(path.name)
+        return path.read_text().encode()
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    (tmp_path / "apps").mkdir()
+    (tmp_path / "apps/web.yaml").write_text("kind: ConfigMap")
+    tree = Tree(tmp_path, frozenset(), lambda _: False)
+    for name in ("a", "b"):
+        assert not tree.may_declare({"path": "apps", "kustomize": {"namePrefix": name}})
+    assert reads == ["web.yaml"]

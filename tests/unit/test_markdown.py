@@ -1,5 +1,7 @@
 """Texts for GitHub."""
 
+import pytest
+
 from doks_gitops import markdown
 
 
@@ -31,3 +33,26 @@ def test_text_that_is_too_long_loses_its_longest_details_as_a_whole() -> None:
     assert "staging" not in text
     assert "+ prod 3499" in text
     assert "1 more are left out" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "linked"),
+    [
+        ("see https://git.test/a", "://"),
+        ("see WWW.git.test", "WWW."),
+        ("ask @org/team", "@org"),
+        ("like #12", "#12"),
+        ("like GH-12", "GH-12"),
+        ("![x][y]", "!["),
+        ("[x](y)", "]("),
+        ("<img>", "<"),
+        ("`code`", "`"),
+    ],
+)
+def test_nothing_in_a_text_links_shows_or_notifies(text: str, linked: str) -> None:
+    assert linked not in markdown.prose(text)
+
+
+def test_text_that_links_nothing_stays_as_it_is() -> None:
+    text = "**Namespace shop is deleted**, with its data: a/b #a ! [x] www :1/2"
+    assert markdown.prose(text) == text

@@ -94,6 +94,15 @@ def test_the_environment_follows_the_branch_and_never_a_commit(result: Run) -> N
     assert template["spec"]["project"] == "dev-pull-requests"
 
 
+def test_a_sync_that_fails_ends_soon_for_only_then_its_application_can_be_deleted(
+    result: Run,
+) -> None:
+    for name in ("limits-set", "applications-set"):
+        policy = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]
+        assert 0 < policy["retry"]["limit"] * 10 <= 40
+        assert policy["retry"]["backoff"]["maxDuration"] == "10s"
+
+
 def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
     result: Run,
 ) -> None:
@@ -106,7 +115,7 @@ def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_pollin
                 "labels": ["preview"],
                 "tokenRef": {"secretName": "pull-requests-token", "key": "token"},
             },
-            "requeueAfterSeconds": 3600,
+            "requeueAfterSeconds": 600,
         }
     token = result.one("Secret", "pull-requests-token")
     assert base64.b64decode(token.inputs["data"]["token"]) == b"github_pat_2"
@@ -204,6 +213,13 @@ def test_the_limits_are_the_stack_s_and_come_from_the_branch_of_the_stack(result
     for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
         for item in result.all(kind):
             assert item.urn in result.dependencies(first)
+
+
+def test_the_policies_leave_alone_what_is_in_no_namespace(result: Run) -> None:
+    for item in result.all("ValidatingAdmissionPolicy"):
+        for rule in item.inputs["spec"]["matchConstraints"]["resourceRules"]:
+            # Kubernetes matches everything else with any selector of namespaces.
+            assert rule.get("scope") == "Namespaced" or "*" not in rule["resources"], item.name
 
 
 def test_the_environments_are_gone_before_argocd_which_deletes_them(result: Run) -> None:

@@ -19,6 +19,7 @@ from doks_gitops.account import (
 from doks_gitops.account.model import RunningPool
 from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
 from doks_gitops.recovery.observed import (
+    NODE_POOL,
     ClusterState,
     Consent,
     HelmHistory,
@@ -36,6 +37,7 @@ from doks_gitops.recovery.plan import (
     Deploy,
     FinalizeNamespace,
     ForgetPool,
+    ForgetRelease,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -370,6 +372,20 @@ def test_a_replacement_in_the_same_region_deletes_nothing_from_the_state() -> No
         plan(protected)
 
 
+@pytest.mark.parametrize("status", ["uninstalling", "deployed", None])
+def test_a_release_that_is_uninstalled_is_removed_from_the_state_before_a_replacement(
+    status: str | None,
+) -> None:
+    """Helm refuses to uninstall it once more, which Pulumi would try."""
+    state = replace(STATE, releases={"argocd/argocd": "release"})
+    left = [replace(DEPLOYED, status=status)] if status else []
+    steps = plan(observed(changes=RESIZED, state=state, cluster_state=revisions(*left)))
+    assert (ForgetRelease("release") in steps) == (status != "deployed")
+    export = {"deployment": {"resources": [resource("release"), resource("a", "release")]}}
+    [kept] = ForgetRelease("release").edited(export)["deployment"]["resources"]
+    assert (kept["urn"], kept["dependencies"]) == ("a", [])
+
+
 def test_nothing_is_adopted_from_a_cluster_that_is_replaced() -> None:
     state = replace(STATE, ids=frozenset({ID}))
     cluster_state = replace(ClusterState(), admin_password=True)
@@ -405,7 +421,7 @@ def kubernetes(id: str, cluster: str, **fields: Any) -> dict[str, Any]:
 
 def removed(*resources: dict[str, Any], clusters: tuple[str, ...] = ()) -> tuple[str, ...]:
     export = {"version": 3, "deployment": {"resources": list(resources), "manifest": {}}}
-    kept, urns = remove_deleted(export, clusters)
+    kept, urns = remove_deleted(export, clusters, ())
     assert kept["version"] == 3
     assert kept["deployment"]["manifest"] == {}
     assert [*kept["deployment"]["resources"]] == [
@@ -450,9 +466,29 @@ def test_an_interrupted_replacement_in_a_living_cluster_is_left_to_pulumi() -> N
     )
 
 
+def test_what_an_interrupted_replacement_has_deleted_in_a_living_cluster_is_removed_alone() -> None:
+    """Pulumi would delete it once more, which the providers refuse."""
+    inside = {"provider": f"{PROVIDER}::x"}
+    resources = [
+        resource("cluster", type=CLUSTER_TYPE),
+        resource("gone", "cluster", type=NODE_POOL),
+        resource("pool", "cluster", type=NODE_POOL),
+        kubernetes("x", ID),
+        resource("namespace", **inside),
+        resource("release", "namespace", pendingReplacement=True, **inside),
+        resource("protection", "namespace", "release", "gone", "pool"),
+    ]
+    export = {"deployment": {"resources": resources}}
+    kept, urns = remove_deleted(export, (ID,), ("pool",))
+    assert urns == ("release", "gone")
+    *others, protection = kept["deployment"]["resources"]
+    assert [item["urn"] for item in others] == ["cluster", "pool", PROVIDER, "namespace"]
+    assert protection["dependencies"] == ["namespace", "pool"]
+
+
 def test_a_state_without_a_replacement_is_left_as_it_is() -> None:
     assert removed(resource("cluster"), kubernetes("x", ID), resource("a", PROVIDER)) == ()
-    assert remove_deleted({"deployment": None}, ())[1] == ()
+    assert remove_deleted({"deployment": None}, (), ())[1] == ()
 
 
 def test_two_clusters_of_one_name_are_refused() -> None:
@@ -493,6 +529,7 @@ def test_the_state_is_read_from_pulumis_export() -> None:
     assert state == replace(
         STATE,
         ids=STATE.ids | {"x"},
+        releases={"argocd/argocd": "r"},
         pending_creates=("created",),
         dependents={CLUSTER_URN: (PROVIDER, "s", "r"), PROVIDER: ("s", "r")},
     )
