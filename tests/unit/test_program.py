@@ -18,6 +18,7 @@ from pulumi.runtime import rpc
 from doks_gitops import account, settings
 from doks_gitops.account import Account, RunningCluster, Version, Vpc, verification
 from doks_gitops.account.model import RunningPool
+from doks_gitops.volumes import Recorded
 from tests.unit.mocked import Run, registered, run
 from tests.unit.stackfiles import ROOT, STACKS, configuration, own_files
 from tests.unit.test_ssh_key import private
@@ -578,3 +579,23 @@ def test_encrypted_field_of_a_fixed_type_is_used_as_before(
     assert {urn: resource.raw for urn, resource in run.resources.items()} == {
         urn: resource.raw for urn, resource in plain.resources.items()
     }
+
+
+def test_claims_of_a_cluster_that_is_replaced_are_recorded_before_anything_is_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Pulumi deletes what depends on the old cluster when the program registers the new one."""
+
+    def refuse(*_: object, **options: bool) -> Recorded:
+        assert options == {"retain": True}
+        return Recorded({}, problems=("The claim shop/data is not recorded.",))
+
+    monkeypatch.setattr("doks_gitops.volumes.stacks.StackVolumes.record", refuse)
+    types = registered(monkeypatch)
+    old = RunningCluster(
+        "id-1", "demo", "fra1", Version.parse("1.34.1-do.0"), False, "running", True, "https://old"
+    )
+    config = {**CONFIG, "doks-gitops:volumes": {"snapshots": {"keep": 3}}}
+    with pytest.raises(account.AccountError, match="demo is not replaced: The claim shop/data"):
+        platform(monkeypatch, config=config, team=replace(TEAM, clusters=(old,)))
+    assert "digitalocean:index/kubernetesCluster:KubernetesCluster" not in types
