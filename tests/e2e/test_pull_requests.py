@@ -118,6 +118,7 @@ def test_a_labelled_pull_request_has_an_environment_until_it_is_closed(team: Tea
     assert f"`pr-{number}` is gone" in comment
 
 
+@pytest.mark.weekly
 def test_the_limits_of_an_environment_hold_whatever_its_pull_request_has(team: Team) -> None:
     quota = {
         "apiVersion": "v1",
@@ -146,6 +147,7 @@ def test_the_limits_of_an_environment_hold_whatever_its_pull_request_has(team: T
     assert not exists(team, name)
 
 
+@pytest.mark.weekly
 def test_a_namespace_takes_no_object_of_another_pull_request(team: Team) -> None:
     """A commit names the namespace of an object: Kustomize sets it before its transformers run."""
     kubectl(team, "kubectl create namespace pr-0")
@@ -164,6 +166,7 @@ def test_a_namespace_takes_no_object_of_another_pull_request(team: Team) -> None
     kubectl(team, "kubectl delete namespace pr-0")
 
 
+@pytest.mark.weekly
 def test_no_pod_runs_without_its_limits_whoever_creates_it(team: Team) -> None:
     pod = json.dumps(POD)
 
@@ -180,6 +183,7 @@ def test_no_pod_runs_without_its_limits_whoever_creates_it(team: Team) -> None:
     kubectl(team, "kubectl delete namespace pr-0 --wait=false")
 
 
+@pytest.mark.weekly
 def test_a_fork_s_commit_is_deployed_only_once_it_is_a_branch_of_the_repository(
     team: Team,
 ) -> None:
@@ -220,6 +224,7 @@ def test_a_fork_s_commit_is_deployed_only_once_it_is_a_branch_of_the_repository(
     assert f"`{name}` is **Healthy** at {commit[:7]}" in comments(team, number)[0]
 
 
+@pytest.mark.weekly
 def test_a_forged_webhook_is_refused(team: Team) -> None:
     [hook] = [hook for hook in team.github("GET", "/hooks") if hook["events"] == ["pull_request"]]
     [delivery, *_] = team.github("GET", f"/hooks/{hook['id']}/deliveries")
