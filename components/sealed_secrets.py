@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -42,7 +43,7 @@ class SealedSecretsArgs:
 
     chart: ChartSource
     """Source of the chart, whose name is `sealed-secrets` by default."""
-    keys: tuple[SealingKey, ...]
+    keys: Sequence[SealingKey]
     """Key pairs, at least one. Secrets that one of them has sealed can be read."""
     namespace: str = "sealed-secrets"
     """This component creates it, and deletes it with everything in it. Who can read its Secrets can
