@@ -191,7 +191,9 @@ def reader(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Reader
             (copy := folder / "clone" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, copy, follow_symlinks=False)
     set_up(folder / "clone")
-    return Reader(sandbox, folder / "clone")
+    reader = Reader(sandbox, folder / "clone")
+    reader.follow([Step("bin/sandbox start", ())])
+    return reader
 
 
 def set_up(clone: Path) -> None:
@@ -208,7 +210,6 @@ def set_up(clone: Path) -> None:
 def test_a_platform_made_by_hand_is_adopted_and_no_pod_of_it_restarts(
     reader: Reader, tmp_path: Path
 ) -> None:
-    reader.follow([Step("bin/sandbox start", ())])
     autopilot.set_up(reader.sandbox, tmp_path / "monorepo")
     kubectl = f"kubectl --context {autopilot.CONTEXT} -n microservices-demo-dev"
     pods = f"{kubectl} get pods -o custom-columns=:.metadata.uid,:.status.startTime"
@@ -256,7 +257,6 @@ def test_costs_are_those_of_the_page_to_the_cent(reader: Reader) -> None:
     assert "\n".join(step.shown) in output
 
 
-@pytest.mark.weekly
 def test_kubernetes_and_argocd_are_upgraded(reader: Reader) -> None:
     config = yaml.safe_load((REPOSITORY / "Pulumi.dev.yaml").read_text())["config"]
     pinned = config["doks-gitops:argocd"]["chart"]["version"]

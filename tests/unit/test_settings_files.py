@@ -239,3 +239,9 @@ def test_secret_beside_an_encrypted_one_is_not_hidden_by_a_merge_key() -> None:
     for text in (own, own.replace("*one", "{username: git}")):
         with pytest.raises(settings.SettingsError, match=r"an alias|a merge key \(<<\) in line 4"):
             settings.parse("dev", dict(FILE["base"]), {"Pulumi.dev.yaml": text})
+
+
+def test_stack_files_of_the_repository_belong_to_no_state() -> None:
+    """With the salt of a passphrase that nobody else has, `pulumi stack init` fails."""
+    for name, text in own_files().items():
+        assert yaml.safe_load(text).keys() == {"config"}, name
