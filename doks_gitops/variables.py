@@ -34,9 +34,12 @@ _SYSTEM = frozenset(
 _SYSTEM_PREFIXES = ("LC_", "XDG_", "SANDBOX_", "DOKS_GITOPS_")
 
 _DEPLOYMENT = frozenset(
-    {"GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"}
+    {
+        *("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"),
+        "ARGOCD_AUTH_TOKEN",
+    }
 )
-"""Access to Git, for deployments to a real account."""
+"""Access to Git and to Argo CD, for deployments to a real account."""
 _DEPLOYMENT_PREFIXES = (
     *("PULUMI_", "DIGITALOCEAN_", "GITHUB_", "ACTIONS_", "RUNNER_"),
     *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_"),

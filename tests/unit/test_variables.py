@@ -1,6 +1,7 @@
 """What child processes get of the caller's environment."""
 
 import os
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -102,3 +103,11 @@ def test_hostile_variables_of_the_caller_change_nothing_in_bin_platform(
     assert not HOSTILE.keys() & seen.keys()
     assert seen["PULUMI_CONFIG_PASSPHRASE"] == "hush"
     assert "127.0.0.1" in seen["NO_PROXY"]
+
+
+def test_variables_that_the_commands_are_documented_to_use_reach_them() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text()
+    documented = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`", page))
+    kept = restricted(dict.fromkeys(documented, "x"), deployment=True)
+    # Named as what is left out.
+    assert documented - kept.keys() == {"GIT_DIR", "PULUMI_DEBUG_GRPC"}
