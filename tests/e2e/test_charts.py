@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.box import Sandbox, until
+from tests.e2e.box import REPOSITORY, Sandbox, until
 
 VERSION = "1.2.3"
 DEPLOYMENT = """\
@@ -135,6 +135,44 @@ def test_charts_of_private_repositories_are_synced_with_values_from_git(
     for name, count in REPLICAS.items():
         sandbox.wait_for(f"dev-{name}")
         assert replicas(sandbox, f"dev-{name}") == str(count)
+
+
+RENDER = """\
+import json
+import sys
+from pathlib import Path
+from doks_gitops.diff import access, environment
+from doks_gitops.diff.render import Renderer
+from doks_gitops.diff.revisions import checked_out
+folder, results = Path.cwd(), []
+env = environment.read("dev", folder)
+for credentials in {}, {"dev": access.read("dev", folder, env.urls)}:
+    with (
+        checked_out(Path(sys.argv[1]), "origin/main", "HEAD") as revisions,
+        Renderer(revisions, [sys.argv[2]], credentials=credentials) as renderer,
+    ):
+        applications = renderer.both(None, env)[1].applications
+        results.append({name: application.error or application.objects[0]["spec"]["replicas"]
+                        for name, application in applications.items()})
+print(json.dumps(results))
+"""
+
+
+def test_diff_renders_private_charts_with_the_stacks_credentials_alone(
+    sandbox: Sandbox, charts: dict[str, str], tmp_path: Path
+) -> None:
+    sandbox("clone", str(tmp_path / "clone"))
+    (tmp_path / "render.py").write_text(RENDER)
+    content = yaml.safe_load((sandbox.home / "project" / "Pulumi.dev.yaml").read_text())
+    url = content["config"]["doks-gitops:repositories"]["monorepo"]["url"]
+    python = f"PYTHONPATH={REPOSITORY} {REPOSITORY}/.venv/bin/python {tmp_path}/render.py"
+    output = sandbox.shell(f"{python} {tmp_path}/clone {url}")
+    without, with_credentials = json.loads(output)
+    assert with_credentials == {f"dev-{name}": count for name, count in REPLICAS.items()}
+    assert without.keys() == with_credentials.keys()
+    for error in without.values():
+        assert "pass --credentials" in error
+        assert charts["password"] not in error
 
 
 def test_passwords_are_in_no_state_and_no_stack_file(
