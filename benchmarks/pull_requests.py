@@ -1,6 +1,5 @@
 """The time until a pull request has its environment and is told so, and until it is gone."""
 
-import json
 import statistics
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from sandbox.cluster.roles import Role
 from sandbox.ingress import webhook_url
 
 LABEL, APPLICATION = "preview", "microservices-demo"
-ONE_BY_ONE, AT_ONCE = 5, 20
+ONE_BY_ONE = 5
 GOAL, GONE = 30.0, 60.0
 QUOTA = {"cpu": "1000m", "memory": "1Gi", "pods": "10"}
 
@@ -34,13 +33,6 @@ def measure(bench: Bench) -> list[Result]:
             _review(bench, pull_request)
             closed.append(time.monotonic() - begin)
             bench.say(f"opened {opened[-1]:.1f} s, closed {closed[-1]:.1f} s")
-        begin = time.monotonic()
-        numbers = [_open(bench, clone, f"many-{number}") for number in range(AT_ONCE)]
-        bench.run("bin/platform", "pull-requests", "--stack", DEV, "--wait", "600")
-        many = time.monotonic() - begin
-    within = [_is_within(bench, number) for number in numbers]
-    for number in numbers:
-        _github(bench, "PATCH", f"/pulls/{number}", {"state": "closed"})
     return [
         Result(
             f"a pull request opened until its environment is Healthy and it is told so (median of"
@@ -56,12 +48,6 @@ def measure(bench: Bench) -> list[Result]:
             f"{GONE:g} s",
             max(closed) <= GONE,
         ),
-        Result(
-            f"{AT_ONCE} pull requests opened at once, until all are Healthy and told so",
-            f"{many:.1f} s; {within.count(True)} of {AT_ONCE} within their quota",
-            "all of them",
-            all(within),
-        ),
     ]
 
 
@@ -71,12 +57,11 @@ def _set_up(bench: Bench) -> None:
     reader = {"login": "argocd", "role": "read", "permissions": {"pull_requests": "read"}}
     token = bench.daemon.post("/sandbox/github/tokens", reader)["token"]
     settings = {
-        "cluster.nodePools[0].count": "4",
+        "cluster.nodePools[0].count": "2",
         "pullRequests.application": APPLICATION,
         "pullRequests.webhookUrl": webhook_url(
             bench.daemon.url, cluster, Role.APPLICATIONSET_CONTROLLER
         ),
-        "pullRequests.atOnce": str(AT_ONCE),
         **{f"pullRequests.quota.{name}": value for name, value in QUOTA.items()},
     }
     for key, value in settings.items():
@@ -117,15 +102,6 @@ def _review(bench: Bench, number: int) -> None:
     """What the workflow runs for an event of a pull request."""
     words = ("bin/platform", "pull-requests", "--stack", DEV, "--number", str(number))
     bench.run(*words, "--wait", "600")
-
-
-def _is_within(bench: Bench, number: int) -> bool:
-    """Whether the pods of an environment are those of its quota, and not more."""
-    words = ("get", "resourcequota,pods", "--namespace", f"pr-{number}", "--output", "json")
-    items = json.loads(bench.context.kubectl(*words))["items"]
-    [quota] = [item for item in items if item["kind"] == "ResourceQuota"]
-    pods = [item for item in items if item["kind"] == "Pod"]
-    return 0 < len(pods) <= int(quota["spec"]["hard"]["pods"]) == int(QUOTA["pods"])
 
 
 def _github(bench: Bench, method: str, path: str, body: object) -> Any:
