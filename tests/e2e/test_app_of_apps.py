@@ -23,6 +23,8 @@ from tests.e2e import corpus
 from tests.e2e.box import REPOSITORY, Sandbox, until
 from tests.e2e.team import APP, Team
 
+pytestmark = pytest.mark.weekly
+
 AUTOPILOT = REPOSITORY / "tests" / "data" / "autopilot-repo" / "argocd"
 URL = "https://git.example.com/team/microservices-demo.git"
 """The address of the repository for which argocd-autopilot wrote these files."""

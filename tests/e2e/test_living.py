@@ -18,6 +18,8 @@ from sandbox.paths import Home
 from tests.e2e.box import REPOSITORY, Sandbox, until
 from tests.e2e.team import Team
 
+pytestmark = pytest.mark.weekly
+
 APPLICATION = "dev-microservices-demo"
 UP = ("pulumi", "up", "--stack", "dev", "--yes")
 CREATES_POOL = "account: POST /v2/kubernetes/clusters/ID/node_pools 201"
@@ -117,7 +119,6 @@ def test_a_new_name_and_another_order_of_the_pools_are_changes_in_place(team: Te
         team.sandbox("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
 
 
-@pytest.mark.weekly
 def test_a_pool_that_pulumi_does_not_know_is_named_until_it_is_gone(team: Team) -> None:
     change(team, lambda config: config["cluster"]["nodePools"].append(POOL | {"name": "burst"}))
     daemon, engine = session.start(Home(team.sandbox.home), None, Console(quiet=True))
