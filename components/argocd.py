@@ -57,9 +57,11 @@ class ChartSource:
         return f"{self.repository.rstrip('/')}/{self.name}" if self._is_oci else self.name
 
     @property
-    def repository_url(self) -> str | None:
+    def repository_opts(self) -> RepositoryOptsArgs | None:
         """The Helm repository of the chart; None for a path or an OCI reference."""
-        return None if self._is_oci else self.repository
+        if self.repository is None or self._is_oci:
+            return None
+        return RepositoryOptsArgs(repo=self.repository)
 
     @property
     def _is_oci(self) -> bool:
@@ -322,11 +324,7 @@ class ArgoCd(pulumi.ComponentResource):
             create_namespace=False,
             chart=args.chart.chart,
             version=args.chart.version,
-            repository_opts=(
-                RepositoryOptsArgs(repo=args.chart.repository_url)
-                if args.chart.repository_url is not None
-                else None
-            ),
+            repository_opts=args.chart.repository_opts,
             values=merge(chart_values(options), args.values),
             skip_await=False,
             # Helm would uninstall a release that is not ready in time, and all that explains why.

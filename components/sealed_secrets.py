@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pulumi
 from pulumi_kubernetes.core.v1 import Namespace, Secret
-from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
+from pulumi_kubernetes.helm.v3 import Release
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.argocd import ChartSource
@@ -105,11 +105,7 @@ class SealedSecrets(pulumi.ComponentResource):
             create_namespace=False,
             chart=args.chart.chart,
             version=args.chart.version,
-            repository_opts=(
-                RepositoryOptsArgs(repo=args.chart.repository_url)
-                if args.chart.repository_url is not None
-                else None
-            ),
+            repository_opts=args.chart.repository_opts,
             values={
                 # It renews no key.
                 "keyrenewperiod": "0",
