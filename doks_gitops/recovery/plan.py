@@ -30,7 +30,7 @@ from doks_gitops.recovery.observed import (
 )
 from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
-from doks_gitops.volumes import Claim, Wishes, assign
+from doks_gitops.volumes import Choices, Claim, assign
 from doks_gitops.volumes.assignment import Holdings
 from doks_gitops.volumes.snapshots import age_of
 from doks_gitops.volumes.tags import STORAGE, USED, clusters_in
@@ -358,8 +358,8 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
         bound=frozenset(volume.volume for volume in bound),
         bound_claims=frozenset(volume.claim for volume in bound if volume.claim),
     )
-    wishes = Wishes(consent.volumes, consent.left_volumes, former_states=consent.new_state)
-    assignment = assign(holdings, wishes, settings.stack)
+    choices = Choices(consent.volumes, consent.left_volumes, former_states=consent.new_state)
+    assignment = assign(holdings, choices, settings.stack)
     restores = [
         RestoreSnapshot(
             claim,

@@ -5,7 +5,7 @@ tags on the volume itself (`tags`), and no third place has to outlive cluster, s
 From there the claims of a new cluster get their volumes back before Argo CD's first sync.
 """
 
-from doks_gitops.volumes.assignment import NotAssignable, Wishes, assign
+from doks_gitops.volumes.assignment import Choices, NotAssignable, assign
 from doks_gitops.volumes.bring_back import bring_back, keep
 from doks_gitops.volumes.cluster import Cluster
 from doks_gitops.volumes.record import Recorded, record
@@ -13,11 +13,11 @@ from doks_gitops.volumes.snapshots import restored
 from doks_gitops.volumes.tags import Claim
 
 __all__ = [
+    "Choices",
     "Claim",
     "Cluster",
     "NotAssignable",
     "Recorded",
-    "Wishes",
     "assign",
     "bring_back",
     "keep",

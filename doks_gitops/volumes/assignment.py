@@ -17,7 +17,7 @@ class NotAssignable(PlatformError):
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Choices:
     """What the user has decided."""
 
     claims: Mapping[str, Claim] = field(default_factory=dict)
@@ -56,19 +56,19 @@ class Assignment:
     snapshots: Mapping[Claim, VolumeSnapshot] = field(default_factory=dict)
 
 
-def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
+def assign(holdings: Holdings, choices: Choices, stack: str) -> Assignment:
     """The volumes and snapshots that the recorded claims get. Raises `NotAssignable` with
     everything that has to be decided first. Others' volumes are passed over."""
     # A repeated run knows only the new cluster, but what was recorded tells which one was lost.
-    recorded = (x.tags for x in holdings.volumes if _is_own(mark_in(x.tags), holdings, wishes))
+    recorded = (x.tags for x in holdings.volumes if _is_own(mark_in(x.tags), holdings, choices))
     lost = holdings.lost.union(*map(clusters_in, recorded)) - holdings.clusters
     holdings = replace(holdings, lost=lost)
     problems: list[tuple[str, str]] = []
     candidates: defaultdict[Claim, list[Volume]] = defaultdict(list)
     for volume in sorted(holdings.volumes, key=lambda volume: volume.id):
-        if volume.id in wishes.left | holdings.bound:
+        if volume.id in choices.left | holdings.bound:
             continue
-        claim, reason = _claim_of(volume, holdings, wishes)
+        claim, reason = _claim_of(volume, holdings, choices)
         if claim is None and reason is None:
             continue
         reason = reason or _unusable(volume, holdings)
@@ -76,17 +76,17 @@ def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
             problems.append((f"The volume {_name(volume)} {reason}.", volume.id))
         elif claim is not None and claim not in holdings.bound_claims:
             candidates[claim].append(volume)
-    for unknown in sorted(wishes.claims.keys() - {volume.id for volume in holdings.volumes}):
+    for unknown in sorted(choices.claims.keys() - {volume.id for volume in holdings.volumes}):
         problems.append((f"The account has no volume {unknown}.", unknown))
     volumes: dict[Claim, Volume] = {}
     for claim, own in sorted(candidates.items()):
         # An explicit word outweighs what was recorded.
-        chosen = [volume for volume in own if volume.id in wishes.claims] or own
+        chosen = [volume for volume in own if volume.id in choices.claims] or own
         if len(chosen) > 1:
             names = " and ".join(_name(volume) for volume in chosen)
             problems.append((f"The claim {claim} had several volumes: {names}.", chosen[0].id))
         volumes[claim] = chosen[0]
-    snapshots = dict(_snapshots(holdings, wishes, volumes.keys()))
+    snapshots = dict(_snapshots(holdings, choices, volumes.keys()))
     for claim, snapshot in snapshots.items():
         if holdings.region not in snapshot.regions:
             problems.append(
@@ -109,12 +109,12 @@ def assign(holdings: Holdings, wishes: Wishes, stack: str) -> Assignment:
 
 
 def _claim_of(
-    volume: Volume, holdings: Holdings, wishes: Wishes
+    volume: Volume, holdings: Holdings, choices: Choices
 ) -> tuple[Claim | None, str | None]:
     """The claim that the volume is for, or what is wrong with it; neither if it is not the
     stack's."""
     mark = mark_in(volume.tags)
-    if (claim := wishes.claims.get(volume.id)) is not None:
+    if (claim := choices.claims.get(volume.id)) is not None:
         if mark is not None and not same_stack(mark, holdings.mark):
             return None, f"belongs to another owner: {mark}"
         return claim, None
@@ -123,7 +123,7 @@ def _claim_of(
             f"was made by the lost cluster {makers[0]} after the last record of the claims"
             f" ({volume.size} GiB)"
         )
-    if not _is_own(mark, holdings, wishes):
+    if not _is_own(mark, holdings, choices):
         if mark is not None and same_stack(mark, holdings.mark) and claims_in(volume.tags):
             return None, f"was recorded by another state of the stack, {mark}: --new-state takes it"
         return None, None
@@ -155,26 +155,26 @@ def _unusable(volume: Volume, holdings: Holdings) -> str | None:
 
 
 def _snapshots(
-    holdings: Holdings, wishes: Wishes, claims: Collection[Claim]
+    holdings: Holdings, choices: Choices, claims: Collection[Claim]
 ) -> Iterator[tuple[Claim, VolumeSnapshot]]:
     """The newest snapshot of each recorded claim that has no volume any more."""
-    existing = {volume.id for volume in holdings.volumes} | wishes.left
+    existing = {volume.id for volume in holdings.volumes} | choices.left
     known = {*claims, *holdings.bound_claims}
     for snapshot in sorted(holdings.snapshots, key=lambda snapshot: snapshot.created, reverse=True):
-        if snapshot.volume in existing or snapshot.id in wishes.left:
+        if snapshot.volume in existing or snapshot.id in choices.left:
             continue
-        if _is_own(mark_in(snapshot.tags), holdings, wishes):
+        if _is_own(mark_in(snapshot.tags), holdings, choices):
             for _, claim in claims_in(snapshot.tags):
                 if claim not in known:
                     known.add(claim)
                     yield claim, snapshot
 
 
-def _is_own(mark: str | None, holdings: Holdings, wishes: Wishes) -> bool:
+def _is_own(mark: str | None, holdings: Holdings, choices: Choices) -> bool:
     if mark is None:
         return False
     own = holdings.mark.lower()
-    return mark == own or (wishes.former_states and same_stack(mark, own))
+    return mark == own or (choices.former_states and same_stack(mark, own))
 
 
 def _name(volume: Volume) -> str:

@@ -20,7 +20,7 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import cluster as volumes_cluster
-from doks_gitops.volumes.assignment import Holdings, NotAssignable, Wishes, assign
+from doks_gitops.volumes.assignment import Choices, Holdings, NotAssignable, assign
 from doks_gitops.volumes.stacks import of_settings
 from doks_gitops.volumes.tags import Claim
 
@@ -123,7 +123,7 @@ def _assigned(
             if not attached or time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE_SECONDS)
-    assignment = assign(holdings, Wishes(), settings.stack)
+    assignment = assign(holdings, Choices(), settings.stack)
     if assignment.snapshots:
         gone = ", ".join(map(str, assignment.snapshots))
         raise AccountError(

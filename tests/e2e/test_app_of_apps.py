@@ -114,7 +114,7 @@ def test_argo_cd_upgrades_itself_by_a_commit_and_pulumi_leaves_it_alone(team: Te
 @contextmanager
 def argocd(team: Team, stack: str, cluster: str) -> Iterator[httpx.Client]:
     """A client of the stack's Argo CD, as its admin."""
-    [status] = [found for found in team.sandbox.status()["clusters"] if found["name"] == cluster]
+    [status] = [item for item in team.sandbox.status()["clusters"] if item["name"] == cluster]
     output = ("pulumi", "stack", "output", "--stack", stack, "--show-secrets")
     password = team.sandbox(*output, "argocdAdminPassword").strip()
     # Its certificate is self-signed, and the connection stays on loopback.

@@ -180,8 +180,8 @@ def test_repository_that_the_project_does_not_allow_is_told(
 ) -> None:
     source = {"repoURL": "https://git.test/team/shop.git", "path": "."}
     declared = Declared("prod-shop", {"project": "prod", "source": source}, "Pulumi.prod.yaml")
-    found = messages(checks.forbidden_sources(declared, {"sourceRepos": patterns}))
-    assert (found == []) == allowed
+    findings = messages(checks.forbidden_sources(declared, {"sourceRepos": patterns}))
+    assert (findings == []) == allowed
 
 
 def test_project_that_is_not_there_is_told() -> None:

@@ -82,14 +82,14 @@ def test_what_was_changed_removed_and_added_by_hand_is_told() -> None:
         item("Service", "missing", spec={"ports": []}),
         item("Shop", "cluster-wide", "example.com/v1", spec={"size": 1}),
     ]
-    found = changes(FakeArgoCd(*running), rendering(*git))
-    assert [(change.operation, str(change.key)) for change in found] == [
+    compared = changes(FakeArgoCd(*running), rendering(*git))
+    assert [(change.operation, str(change.key)) for change in compared] == [
         ("create", "Service shop/missing"),
         ("update", "ConfigMap shop/changed"),
         ("delete", "ConfigMap shop/extra"),
     ]
-    assert "-  a: by hand" in found[1].diff
-    assert "+  a: in Git" in found[1].diff
+    assert "-  a: by hand" in compared[1].diff
+    assert "+  a: in Git" in compared[1].diff
 
 
 def test_secrets_are_compared_by_the_names_of_their_values() -> None:

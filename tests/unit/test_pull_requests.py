@@ -143,8 +143,8 @@ def test_a_new_webhook_secret_restarts_what_reads_it_only_once(
 ) -> None:
     def annotations(run: Run) -> dict[str, str]:
         release: dict[str, Any] = run.one("Release").inputs["values"]
-        found: dict[str, str] = release["applicationSet"]["podAnnotations"]
-        return found
+        annotations: dict[str, str] = release["applicationSet"]["podAnnotations"]
+        return annotations
 
     argocd = {**STACK["doks-gitops:argocd"], "webhookSecret": "another webhook secret"}
     other = platform(monkeypatch, config={**STACK, "doks-gitops:argocd": argocd})
@@ -185,10 +185,12 @@ def test_images_have_the_commit_as_tag_once_a_label_says_that_they_exist(
     section = {**SECTION, "images": ["frontend"]}
     built = platform(monkeypatch, config={**STACK, "doks-gitops:pullRequests": section})
     patch = spec(built, "ApplicationSet", "applications-set")["templatePatch"]
-    found = re.fullmatch(r'{{ if has "preview-images" \.labels }}(.*){{ else }}{}{{ end }}', patch)
-    assert found is not None
+    patched = re.fullmatch(
+        r'{{ if has "preview-images" \.labels }}(.*){{ else }}{}{{ end }}', patch
+    )
+    assert patched is not None
     images = ["shop=shop:2", "frontend=*:{{ .head_sha }}"]
-    assert json.loads(found[1]) == {"spec": {"source": {"kustomize": {"images": images}}}}
+    assert json.loads(patched[1]) == {"spec": {"source": {"kustomize": {"images": images}}}}
     assert "templatePatch" not in spec(built, "ApplicationSet", "limits-set")
 
 

@@ -341,12 +341,12 @@ def test_an_incomplete_installation_is_repeated(status: str) -> None:
 
 def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> None:
     deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
-    found = replace(revisions(), sealed_secrets_history=HelmHistory((deployed,)))
+    cluster_state = replace(revisions(), sealed_secrets_history=HelmHistory((deployed,)))
     sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
-    assert plan(observed(settings=sealed, cluster_state=found))[1:-1] == [
+    assert plan(observed(settings=sealed, cluster_state=cluster_state))[1:-1] == [
         DeleteHelmRevisions("sealed-secrets", (deployed,))
     ]
-    assert plan(observed(cluster_state=found)) == [Deploy()]
+    assert plan(observed(cluster_state=cluster_state)) == [Deploy()]
 
 
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:

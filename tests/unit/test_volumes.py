@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from doks_gitops.account import Volume, VolumeSnapshot
-from doks_gitops.volumes import Claim, NotAssignable, Wishes, assign
+from doks_gitops.volumes import Choices, Claim, NotAssignable, assign
 from doks_gitops.volumes.assignment import Holdings
 from doks_gitops.volumes.snapshots import age_of, due, surplus
 from doks_gitops.volumes.tags import (
@@ -96,7 +96,7 @@ def test_text_that_names_no_claim_is_refused(text: str) -> None:
 
 def test_claim_gets_the_volume_that_was_recorded_for_it() -> None:
     other = volume(OTHER_ID, tags=tags(OTHER_ID, Claim("shop", "other")))
-    assignment = assign(holdings(volume(), other), Wishes(), "dev")
+    assignment = assign(holdings(volume(), other), Choices(), "dev")
     assert assignment.volumes == {CLAIM: volume(), Claim("shop", "other"): other}
     assert assignment.snapshots == {}
 
@@ -111,14 +111,14 @@ def test_claim_gets_the_volume_that_was_recorded_for_it() -> None:
     ids=["unmarked", "of another stack", "of no claim any more"],
 )
 def test_what_the_stack_has_not_recorded_is_passed_over(foreign: Volume) -> None:
-    assert assign(holdings(foreign), Wishes(), "dev").volumes == {}
+    assert assign(holdings(foreign), Choices(), "dev").volumes == {}
 
 
 def test_new_state_takes_the_volumes_of_the_former_one_but_of_no_other_stack() -> None:
-    wishes = Wishes(former_states=True)
+    choices = Choices(former_states=True)
     former, foreign = volume(tags=tags(mark=FORMER_MARK)), volume(tags=tags(mark=FOREIGN_MARK))
-    assert assign(holdings(former), wishes, "dev").volumes == {CLAIM: former}
-    assert assign(holdings(foreign), wishes, "dev").volumes == {}
+    assert assign(holdings(former), choices, "dev").volumes == {CLAIM: former}
+    assert assign(holdings(foreign), choices, "dev").volumes == {}
 
 
 UNUSABLE = {
@@ -144,7 +144,7 @@ def test_volume_that_can_not_be_given_back_safely_is_refused_with_the_next_comma
     problem: str,
 ) -> None:
     with pytest.raises(NotAssignable) as refused:
-        assign(holdings(*UNUSABLE[problem]), Wishes(), "dev")
+        assign(holdings(*UNUSABLE[problem]), Choices(), "dev")
     assert problem in refused.value.problem
     assert refused.value.fix is not None
     assert "--volume VOLUME=NAMESPACE/CLAIM" in refused.value.fix
@@ -154,7 +154,7 @@ def test_volume_that_can_not_be_given_back_safely_is_refused_with_the_next_comma
 def test_all_problems_are_told_at_once() -> None:
     attached, moved = volume(droplets=(7,)), volume(OTHER_ID, region="fra1")
     with pytest.raises(NotAssignable) as refused:
-        assign(holdings(attached, moved), Wishes(), "dev")
+        assign(holdings(attached, moved), Choices(), "dev")
     assert len(refused.value.problem.splitlines()) == 2
     assert f"--leave-volume {ID} --leave-volume {OTHER_ID}" in str(refused.value.fix)
 
@@ -162,16 +162,16 @@ def test_all_problems_are_told_at_once() -> None:
 @pytest.mark.parametrize("problem", UNUSABLE)
 def test_volume_is_left_as_it_is_when_the_user_says_so(problem: str) -> None:
     volumes = UNUSABLE[problem]
-    wishes = Wishes(left=frozenset({volumes[0].id}))
-    assert volumes[0] not in assign(holdings(*volumes), wishes, "dev").volumes.values()
+    choices = Choices(left=frozenset({volumes[0].id}))
+    assert volumes[0] not in assign(holdings(*volumes), choices, "dev").volumes.values()
 
 
 def test_unrecorded_volume_goes_to_the_claim_that_the_user_names() -> None:
     young = volume(tags=frozenset({f"k8s:{LOST}"}))
-    wishes = Wishes({ID: CLAIM})
-    assert assign(holdings(young), wishes, "dev").volumes == {CLAIM: young}
+    choices = Choices({ID: CLAIM})
+    assert assign(holdings(young), choices, "dev").volumes == {CLAIM: young}
     ambiguous = holdings(volume(), volume(OTHER_ID))
-    assert assign(ambiguous, wishes, "dev").volumes == {CLAIM: volume()}
+    assert assign(ambiguous, choices, "dev").volumes == {CLAIM: volume()}
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_unrecorded_volume_goes_to_the_claim_that_the_user_names() -> None:
 )
 def test_named_volume_must_be_usable_too(named: Volume, problem: str) -> None:
     with pytest.raises(NotAssignable, match=problem):
-        assign(holdings(named), Wishes({ID: CLAIM}), "dev")
+        assign(holdings(named), Choices({ID: CLAIM}), "dev")
 
 
 def test_what_the_cluster_has_already_is_not_given_twice() -> None:
     bound = {"bound": frozenset({ID}), "bound_claims": frozenset({CLAIM})}
-    assert assign(holdings(volume(droplets=(7,)), **bound), Wishes(), "dev").volumes == {}
-    assert assign(holdings(volume(OTHER_ID), **bound), Wishes(), "dev").volumes == {}
+    assert assign(holdings(volume(droplets=(7,)), **bound), Choices(), "dev").volumes == {}
+    assert assign(holdings(volume(OTHER_ID), **bound), Choices(), "dev").volumes == {}
 
 
 def test_unrecorded_volume_is_found_by_the_cluster_of_the_recorded_ones() -> None:
@@ -199,28 +199,28 @@ def test_unrecorded_volume_is_found_by_the_cluster_of_the_recorded_ones() -> Non
     young = volume(OTHER_ID, tags=frozenset({f"k8s:{LOST}"}))
     later: dict[str, Any] = {"lost": frozenset()}
     with pytest.raises(NotAssignable, match=f"made by the lost cluster {LOST}"):
-        assign(holdings(volume(), young, **later), Wishes(), "dev")
-    assert assign(holdings(young, **later), Wishes(), "dev").volumes == {}
+        assign(holdings(volume(), young, **later), Choices(), "dev")
+    assert assign(holdings(young, **later), Choices(), "dev").volumes == {}
     foreign = volume(tags=tags(mark=FOREIGN_MARK))
-    assert assign(holdings(foreign, young, **later), Wishes(), "dev").volumes == {}
+    assert assign(holdings(foreign, young, **later), Choices(), "dev").volumes == {}
 
 
 def test_newest_snapshot_replaces_a_volume_that_is_gone() -> None:
     snapshots = (snapshot("old", 30), snapshot("new", 5), snapshot("by-hand", 1, tags=frozenset()))
-    assignment = assign(holdings(snapshots=snapshots), Wishes(), "dev")
+    assignment = assign(holdings(snapshots=snapshots), Choices(), "dev")
     assert assignment.snapshots == {CLAIM: snapshots[1]}
     for present in (holdings(volume(), snapshots=snapshots),
                     holdings(volume(OTHER_ID), snapshots=snapshots)):  # fmt: skip
-        assert assign(present, Wishes(), "dev").snapshots == {}
-    left = Wishes(left=frozenset({ID}))
+        assert assign(present, Choices(), "dev").snapshots == {}
+    left = Choices(left=frozenset({ID}))
     assert assign(holdings(snapshots=snapshots), left, "dev").snapshots == {}
 
 
 def test_snapshots_of_others_and_of_other_regions_restore_nothing() -> None:
     foreign = snapshot(tags=tags(mark=FOREIGN_MARK))
-    assert assign(holdings(snapshots=(foreign,)), Wishes(), "dev").snapshots == {}
+    assert assign(holdings(snapshots=(foreign,)), Choices(), "dev").snapshots == {}
     with pytest.raises(NotAssignable, match="its snapshot name-of-s is in fra1, not in nyc1"):
-        assign(holdings(snapshots=(snapshot(regions=("fra1",)),)), Wishes(), "dev")
+        assign(holdings(snapshots=(snapshot(regions=("fra1",)),)), Choices(), "dev")
 
 
 # Snapshots
@@ -258,9 +258,9 @@ def test_age_is_told_in_two_units(minutes: int, text: str) -> None:
 def test_volume_that_was_made_of_a_snapshot_is_known_by_its_name_until_the_next_record() -> None:
     """Its ID was not known when it was tagged."""
     new = volume(ID, name=f"pvc-{OTHER_ID}", tags=tags(OTHER_ID))
-    assert assign(holdings(new), Wishes(), "dev").volumes == {CLAIM: new}
+    assert assign(holdings(new), Choices(), "dev").volumes == {CLAIM: new}
 
 
 def test_volume_of_a_claim_that_got_another_one_is_not_given_back() -> None:
     former = replace(volume(OTHER_ID), tags=tags(OTHER_ID) - {claim_tag(OTHER_ID, CLAIM)})
-    assert assign(holdings(volume(), former), Wishes(), "dev").volumes == {CLAIM: volume()}
+    assert assign(holdings(volume(), former), Choices(), "dev").volumes == {CLAIM: volume()}
