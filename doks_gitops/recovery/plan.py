@@ -16,6 +16,7 @@ from doks_gitops.account import (
     unknown_pool_text,
     unknown_pools,
 )
+from doks_gitops.account.marks import mark_in
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
@@ -389,7 +390,7 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     lines = [
         f"The volume of the claim {restore.claim} is gone from the account. Its newest snapshot,"
         f" {restore.snapshot.name} ({restore.snapshot.id}), is {restore.age} old; what came after"
-        " it would be lost."
+        f" it would be lost.{_former_state(restore)}"
         for restore in restores
     ]
     recover = f"bin/platform recover --stack {stack}"
@@ -397,6 +398,13 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     return Refused(
         "\n".join([*lines, "Nothing was changed."]),
         f"{recover} --from-snapshots restores them; {recover} {leave} lets the claims begin empty",
+    )
+
+
+def _former_state(restore: RestoreSnapshot) -> str:
+    mark = mark_in(restore.snapshot.tags)
+    return (
+        f" It was taken for another state of the stack, {mark}." if mark not in restore.tags else ""
     )
 
 

@@ -648,9 +648,9 @@ def volume(**changes: Any) -> Volume:
     return Volume(**{**fields, **changes})
 
 
-def snapshot() -> VolumeSnapshot:
-    taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
+def snapshot(mark: str = MARK) -> VolumeSnapshot:
+    taken, tags = NOON - timedelta(hours=5), recorded_tags() - {MARK} | {mark, USED}
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=tags)
 
 
 def lost(**changes: Any) -> Observed:
@@ -733,6 +733,16 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs")), USED}
     assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
     assert deploy == Deploy({"volumes": {}})
+
+
+def test_snapshot_of_a_former_state_is_told_and_restored_for_the_present_one() -> None:
+    former = {"snapshots": (snapshot(OTHER_MARK),)}
+    with pytest.raises(Refused, match=f"taken for another state of the stack, {OTHER_MARK}"):
+        plan(lost(**former))
+    *_, restore, _ = plan(lost(**former, consent=Consent(snapshots=True)))
+    assert isinstance(restore, RestoreSnapshot)
+    assert MARK in restore.tags
+    assert OTHER_MARK not in restore.tags
 
 
 def test_plan_with_a_snapshot_is_the_same_a_minute_later() -> None:
