@@ -541,10 +541,16 @@ def _repair(observed: Observed) -> list[Step]:
     cluster_state, namespace = observed.cluster_state, observed.settings.argocd.namespace
     if cluster_state is None:
         return []
-    if cluster_state.terminating:
-        return [FinalizeNamespace(namespace, cluster_state.terminating)]
+    steps: list[Step] = []
     releases = _releases(observed, cluster_state)
-    return [step for release in releases for step in _repair_release(*release, observed.state)]
+    if cluster_state.terminating:
+        steps.append(FinalizeNamespace(namespace, cluster_state.terminating))
+        # Helm's records in it go with it.
+        releases = [release for release in releases if release[0] != namespace]
+    return [
+        *steps,
+        *(step for release in releases for step in _repair_release(*release, observed.state)),
+    ]
 
 
 def _releases(

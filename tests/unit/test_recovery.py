@@ -349,6 +349,24 @@ def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> 
     assert plan(observed(cluster_state=cluster_state)) == [Deploy()]
 
 
+def test_sealed_secrets_are_installed_again_although_argo_cds_namespace_is_being_deleted() -> None:
+    deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
+    cluster_state = replace(
+        revisions(DEPLOYED), terminating="uid", sealed_secrets_history=HelmHistory((deployed,))
+    )
+    sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
+    steps = plan(
+        observed(
+            settings=sealed, state=replace(STATE, ids=frozenset()), cluster_state=cluster_state
+        )
+    )
+    # Argo CD's records are deleted with the namespace.
+    assert steps[1:-1] == [
+        FinalizeNamespace("argocd", "uid"),
+        DeleteHelmRevisions("sealed-secrets", (deployed,)),
+    ]
+
+
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
     failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7", "uid")
     deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7", "uid")
