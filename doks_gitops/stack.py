@@ -41,8 +41,10 @@ from pulumi.automation import (
 )
 
 from doks_gitops import condition
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import Settings, parse, stackfile
+from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.load import decoded, read_all
 from doks_gitops.settings.model import NAMESPACE
 
@@ -111,8 +113,7 @@ class Stack:
     def settings(self) -> Settings:
         """Returns the settings that the program would have now. Raises `SettingsError`."""
         return parse(
-            # Without the organization that the stack may be in.
-            self.name.rpartition("/")[2],
+            short_name(self.name),
             {key: decoded(key, value) for key, value in self.config().items()},
             read_all(self.folder),
             environ=os.environ,
@@ -200,8 +201,7 @@ class Stack:
     @property
     def file(self) -> Path:
         """The stack file."""
-        # The name may begin with an organization and a project.
-        return self.folder / f"Pulumi.{self.name.rpartition('/')[2]}.yaml"
+        return self.folder / stack_file(self.name)
 
     def create(self) -> bool:
         """Create the stack in the backend, empty, with the secrets provider of its stack file.
