@@ -55,6 +55,9 @@ second one, those in the state are used, which may have been revoked since the l
 
 https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
 """
+_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/@'\"]*(?=@)|(?<=[?&]password=)[^\s&'\"]+")
+"""The password in a URL, as a backend's may have one (postgres://user:password@host/database): the
+engine repeats it in its messages."""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
 _TAIL = 20
 """Lines of standard output that an error repeats when standard error is empty."""
@@ -70,8 +73,8 @@ class PulumiError(PlatformError):
     def __init__(
         self, problem: str, fix: str | None, *, message: str = "", output: str = ""
     ) -> None:
-        super().__init__(problem, fix)
-        self.message = message or problem
+        super().__init__(without_passwords(problem), fix)
+        self.message = without_passwords(message) or self.problem
         """The engine's message alone."""
         self.output = output
         """What the command printed on standard output."""
@@ -460,9 +463,14 @@ def _printer(stream: TextIO) -> OnOutput:
     def show(line: str) -> None:
         # An error here would end the thread that reads, and pulumi would wait for it for ever.
         with suppress(OSError):
-            print(line, file=stream, flush=True)
+            print(without_passwords(line), file=stream, flush=True)
 
     return show
+
+
+def without_passwords(text: str) -> str:
+    """`text` with stars in place of the user and the password of each URL."""
+    return _URL_PASSWORD.sub("****", text)
 
 
 def _tail(text: str) -> str:
