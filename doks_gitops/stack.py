@@ -58,6 +58,10 @@ https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
 _URL_PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/@'\"]*(?=@)|(?<=[?&]password=)[^\s&'\"]+")
 """The password in a URL, as a backend's may have one (postgres://user:password@host/database): the
 engine repeats it in its messages."""
+_BACKEND_ERROR = re.compile(
+    r"unable to open|\.pulumi/meta\.yaml|could not list bucket|PULUMI_ACCESS_TOKEN must be set"
+)
+"""The engine's messages about a backend that can't be read."""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
 _TAIL = 20
 """Lines of standard output that an error repeats when standard error is empty."""
@@ -421,6 +425,11 @@ class _Pulumi(PulumiCommand):
             fix = (
                 "wait until that run has ended; if it does not exist any more:"
                 f" bin/platform recover --stack {self._stack} --cancel"
+            )
+        elif _BACKEND_ERROR.search(message):
+            fix = (
+                "look whether this is the right backend (pulumi whoami --verbose, and the variable"
+                ' PULUMI_BACKEND_URL), and at its credentials: docs/real-account.md, "State"'
             )
         return kind(problem, fix, message=message, output=stdout)
 

@@ -54,6 +54,10 @@ def test_a_preview_that_is_no_json_fails(pulumi: PulumiCommand) -> None:
         ("no stack named 'dev' found", StackNotFound, "pulumi stack init dev"),
         ("the stack is currently locked by 1 lock(s)", StackLocked, "recover --stack dev --cancel"),
         ("passphrase must be set", PulumiError, "pulumi preview --stack dev"),
+        ("PULUMI_ACCESS_TOKEN must be set for login", PulumiError, 'docs/real-account.md, "State"'),
+        ("unable to open bucket: unknown query", PulumiError, 'docs/real-account.md, "State"'),
+        ("read .pulumi/meta.yaml: AccessDenied", PulumiError, 'docs/real-account.md, "State"'),
+        ("could not list bucket: NoSuchBucket", PulumiError, 'docs/real-account.md, "State"'),
     ],
 )
 def test_a_failed_command_is_an_error_with_its_message_and_the_next_command(
