@@ -117,6 +117,7 @@ def test_what_is_changed_by_hand_is_put_back(sandbox: Sandbox) -> None:
     assert repository.endswith("/git/monorepo.git")
 
 
+@pytest.mark.weekly
 def test_a_killed_sandbox_leaves_no_process_and_up_brings_it_back(sandbox: Sandbox) -> None:
     before = sandbox.status()
     subprocess.run(["kill", "-9", str(sandbox.daemon["pid"])], check=True)
