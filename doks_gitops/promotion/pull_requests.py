@@ -324,9 +324,7 @@ def _too_large(refusals: Sequence[str]) -> list[str]:
 
 def _quoted(errors: Sequence[str]) -> list[str]:
     """The beginnings of what Argo CD says, as blocks of code: a commit has a part in their text."""
-    return [
-        "\n".join(f"    {line}" for line in error[:LONGEST_ERROR].splitlines()) for error in errors
-    ]
+    return [markdown.fenced("text", error[:LONGEST_ERROR]) for error in errors]
 
 
 def _access(name: str, application: Application, cluster: Cluster, settings: PullRequests) -> str:

@@ -405,7 +405,7 @@ def test_the_comment_tells_the_state_how_to_reach_it_and_when_it_ends() -> None:
 def test_an_environment_of_an_older_commit_is_not_the_one_that_was_asked_for() -> None:
     told = text(application(revision="b" * 40, errors=("no such\npath",)), kept=pull(1))
     assert told.startswith("pending: `pr-1` waits for aaaaaaa.")
-    assert "    no such\n    path" in told
+    assert "\n```text\nno such\npath\n```\n" in told
     assert text(application(health="Degraded"), kept=pull(1)).startswith("pending")
 
 
@@ -429,10 +429,19 @@ def test_an_overlay_that_asks_for_more_than_the_quota_is_told_so_with_the_amount
     assert "@team" not in text(progressing, kept=pull(1), refused_pods=[hostile])
 
 
+def test_an_error_that_a_commit_has_written_stays_inside_its_block() -> None:
+    error = "no such file: ```\n</details> @team\n- [x](https://a.test)"
+    exceeded = "exceeded quota: pull-request, requested: pods=1, used: pods=3, limited: pods=3"
+    told = text(
+        application(health="Degraded", errors=(error,)), kept=pull(1), refused_pods=[exceeded]
+    )
+    assert f"\n\n````text\n{error}\n````\n\n" in told
+
+
 def test_pods_that_are_refused_for_another_reason_are_told_once() -> None:
     baseline = 'pods "a" is forbidden: violates PodSecurity "baseline:latest": host namespaces'
     told = text(application(health="Progressing"), kept=pull(1), refused_pods=[baseline, baseline])
-    assert told.count(f"    {baseline}") == 1
+    assert told.count(baseline) == 1
 
 
 def test_only_what_kubernetes_refuses_at_present_counts(monkeypatch: pytest.MonkeyPatch) -> None:
