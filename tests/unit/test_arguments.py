@@ -141,7 +141,7 @@ ROOTS = (
     Pair(
         PullRequests,
         PullRequestEnvironmentsArgs,
-        ("application", "webhook_url", "time_to_live", "at_once", "service", "port"),
+        ("application", "webhook_url", "time_to_live", "service", "port"),
         ("project_name", "argocd_namespace", "owner", "repository", "source", "api_url"),
         # A stack has a default folder; a component has none.
         differing=("limits_path",),
