@@ -29,28 +29,10 @@ from sandbox.drills import (
 from sandbox.drills.drill import Context, Failed
 from sandbox.engine import PROJECT
 from sandbox.paths import Home
+from tests.e2e import year
 from tests.e2e.box import Sandbox
 from tests.e2e.leaks import leaks, plain_texts
-from tests.e2e.year import (
-    LOSSES,
-    BadCommit,
-    ByHand,
-    Commit,
-    Deploy,
-    Drift,
-    Event,
-    Forbid,
-    Forbidden,
-    Lose,
-    Loss,
-    Move,
-    Pass,
-    RenewKey,
-    Scale,
-    Snapshot,
-    Upgrade,
-    Write,
-)
+from tests.e2e.year import LOSSES, ByHand, Event, Forbidden, Loss
 
 VERSIONS = ("1.34.9-do.2", "1.34", "1.35", "1.36")
 """The versions that a stack file has in turn; the second one is the newest patch of the first."""
@@ -88,11 +70,6 @@ class Life:
     @property
     def overlay(self) -> Path:
         return Path("kustomize") / self.stack
-
-    @property
-    def region(self) -> str:
-        region: str = self.section("cluster")["region"]
-        return region
 
     def section(self, name: str) -> _Section:
         section: _Section = yaml.safe_load(self.file.read_text())["config"][f"{PROJECT}:{name}"]
@@ -244,7 +221,7 @@ class SandboxWorld:
 
     def happen(self, event: Event) -> None:
         started = time.monotonic()
-        if isinstance(event, Pass):
+        if isinstance(event, year.Pass):
             self._daemon.post("/sandbox/clock", {"seconds": event.days * 86400})
         else:
             self._is_new = False
@@ -256,33 +233,33 @@ class SandboxWorld:
 
     def _happen(self, event: Event, life: Life) -> None:
         match event:
-            case Commit(replicas=replicas):
+            case year.Commit(replicas=replicas):
                 self._commit(life, replicas)
-            case BadCommit():
+            case year.BadCommit():
                 self._revert(life)
-            case Write():
+            case year.Write():
                 self._write(life)
-            case Snapshot():
+            case year.Snapshot():
                 self._save(life)
-            case Deploy():
+            case year.Deploy():
                 life.platform("deploy")
-            case Scale(nodes=nodes):
+            case year.Scale(nodes=nodes):
                 life.change("cluster", lambda cluster: _scale(cluster["nodePools"][0], nodes))
                 life.up()
-            case Upgrade():
+            case year.Upgrade():
                 self._upgrade(life)
-            case RenewKey():
+            case year.RenewKey():
                 life.platform("sealing-keys", "renew")
                 self._seal(life)
                 life.up()
                 self._push("A secret that is sealed with the new key")
-            case Drift(what=what):
+            case year.Drift(what=what):
                 self._drift(life, what)
-            case Forbid(what=forbidden):
+            case year.Forbid(what=forbidden):
                 self._forbid(life, forbidden)
-            case Lose(what=what, moment=moment):
+            case year.Lose(what=what, moment=moment):
                 self._lose(life, what, moment)
-            case Move():
+            case year.Move():
                 self._move(life)
 
     def _commit(self, life: Life, replicas: int) -> None:
@@ -316,19 +293,19 @@ class SandboxWorld:
         """What the workflow of the volumes does each hour."""
         life.platform("volumes", "record")
         life.platform("volumes", "snapshot")
-        taken = datetime.fromisoformat(self._newest_snapshot(life)["created_at"])
+        taken = datetime.fromisoformat(self._snapshots(life)[0]["created_at"])
         context = life.context
         context.check(datetime.now(UTC) - taken <= timedelta(days=1), "no snapshot was taken")
 
-    def _newest_snapshot(self, life: Life) -> dict[str, Any]:
-        """The newest one of the stack's claim."""
+    def _snapshots(self, life: Life) -> list[dict[str, Any]]:
+        """Those of the stack's claim, the newest one first."""
         claim = f":{life.context.namespace}:{_CLAIM}"
         snapshots: list[dict[str, Any]] = [
             snapshot
             for snapshot in self._account()["volume_snapshots"].values()
             if any(tag.endswith(claim) for tag in snapshot["tags"])
         ]
-        return max(snapshots, key=lambda snapshot: str(snapshot["created_at"]))
+        return sorted(snapshots, key=lambda snapshot: str(snapshot["created_at"]), reverse=True)
 
     def _upgrade(self, life: Life) -> None:
         place = VERSIONS.index(life.section("cluster")["version"])
@@ -391,7 +368,7 @@ class SandboxWorld:
                 case "volume":
                     self._lose_volume(volume)
         if "volume" in what:
-            snapshot = self._newest_snapshot(life)["id"]
+            snapshot = self._snapshots(life)[0]["id"]
             life.data = lost_volumes.checksum(self._home.root / "volume-snapshots" / snapshot)
             if "cluster" not in what:
                 life.platform("volumes", "restore", snapshot, "--yes")
@@ -457,13 +434,16 @@ class SandboxWorld:
         self._any.until("the volume is detached", is_detached)
 
     def _move(self, life: Life) -> None:
-        context, volume, former = life.context, life.volume, life.region
+        context, volume = life.context, life.volume
+        former = life.section("cluster")["region"]
         region = {"kind": "region-down", "target": former}
         fault = self._daemon.post("/sandbox/faults", region, seconds=120)
         other = "fra1" if former != "fra1" else "nyc1"
         context.check("is not lost" in life.recover(fails=True), "the refusal does not tell why")
         life.change("cluster", lambda cluster: cluster.update(region=other))
-        leave = ("--leave-volume", volume)
+        snapshots = self._snapshots(life)
+        left = sorted({volume, *(snapshot["resource_id"] for snapshot in snapshots)})
+        leave = [word for id in left for word in ("--leave-volume", id)]
         refusal = life.recover(*leave, fails=True)
         context.check("--abandon-cluster" in refusal, f"the refusal lacks it:\n{refusal}")
         life.recover(*leave, "--abandon-cluster")
@@ -472,9 +452,8 @@ class SandboxWorld:
         context.until("the stack is well", context.is_well)
         # What is left in the former region, the team deletes.
         self._until_detached(volume)
-        for id, snapshot in self._account()["volume_snapshots"].items():
-            if snapshot["resource_id"] == volume:
-                context.api("DELETE", f"/v2/volumes/snapshots/{id}")
+        for snapshot in snapshots:
+            context.api("DELETE", f"/v2/volumes/snapshots/{snapshot['id']}")
         context.api("DELETE", f"/v2/volumes/{volume}")
         self._write(life)
         self._save(life)
