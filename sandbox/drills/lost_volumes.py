@@ -10,7 +10,7 @@ from sandbox.drills.drill import DEV, NAMESPACE, Context, Drill, Failed
 
 _KEPT, _DELETED = "ledger", "search"
 """Two StatefulSets: the volume of the second is lost too, but has a snapshot."""
-_MANIFEST = """\
+MANIFEST = """\
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: %(name)s}
@@ -31,6 +31,7 @@ spec:
         accessModes: [ReadWriteOnce]
         resources: {requests: {storage: 1Gi}}
 """
+"""A StatefulSet with one claim, by its name."""
 _OVERLAY = Path("kustomize") / DEV
 _SETTING = "doks-gitops:volumes"
 _DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"
@@ -64,7 +65,7 @@ def _rehearse(context: Context, clone: Path) -> None:
     files = "".join(f"  - {name}.yaml\n" for name in (_KEPT, _DELETED))
     overlay.write_text(overlay.read_text().replace("resources:\n", f"resources:\n{files}", 1))
     for name in (_KEPT, _DELETED):
-        (clone / _OVERLAY / f"{name}.yaml").write_text(_MANIFEST % {"name": name})
+        (clone / _OVERLAY / f"{name}.yaml").write_text(MANIFEST % {"name": name})
     context.git(clone, "add", str(_OVERLAY))
     context.git(clone, "commit", "--quiet", "-m", "Two applications with data")
     context.git(clone, "push", "--quiet", "origin", "HEAD:main")
