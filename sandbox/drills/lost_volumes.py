@@ -69,17 +69,17 @@ def _rehearse(context: Context, clone: Path) -> None:
     context.git(clone, "add", str(_OVERLAY))
     context.git(clone, "commit", "--quiet", "-m", "Two applications with data")
     context.git(clone, "push", "--quiet", "origin", "HEAD:main")
-    context.until("the claims are bound", lambda: len(_bound(context)) == 2)
+    context.until("the claims are bound", lambda: len(bound(context)) == 2)
     context.until("the stack is well", context.is_well)
-    volumes = _bound(context)
+    volumes = bound(context)
     for volume in volumes.values():
-        _write(context, volume)
+        write(folder(context, volume))
     context.command("bin/platform", "volumes", "record", "--stack", DEV)
     context.command("bin/platform", "volumes", "snapshot", "--stack", DEV, "--now")
-    saved = {name: _checksum(context, volume) for name, volume in volumes.items()}
+    saved = {name: checksum(folder(context, volume)) for name, volume in volumes.items()}
     for volume in volumes.values():
-        _write(context, volume)
-    newest = _checksum(context, volumes[_KEPT])
+        write(folder(context, volume))
+    newest = checksum(folder(context, volumes[_KEPT]))
 
     before = context.the_cluster()
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
@@ -92,11 +92,12 @@ def _rehearse(context: Context, clone: Path) -> None:
     )
     context.lose(f"the cluster {before['name']} ({before['id']}) and a volume")
     context.recover(*_RECOVER, "--from-snapshots")
-    restored = _bound(context)
+    restored = bound(context)
     context.check(restored[_KEPT] == volumes[_KEPT], "the claim has another volume than before")
-    context.check(_checksum(context, restored[_KEPT]) == newest, "data was lost")
+    context.check(checksum(folder(context, restored[_KEPT])) == newest, "data was lost")
     context.check(
-        _checksum(context, restored[_DELETED]) == saved[_DELETED], "the snapshot was not restored"
+        checksum(folder(context, restored[_DELETED])) == saved[_DELETED],
+        "the snapshot was not restored",
     )
     context.unchanged()
 
@@ -105,16 +106,18 @@ def _rehearse(context: Context, clone: Path) -> None:
     restore = ("bin/platform", "volumes", "restore", snapshot, "--stack", DEV, "--yes")
     context.command(*restore)
     context.until("the stack is well", context.is_well)
-    former, restored = restored, _bound(context)
+    former, restored = restored, bound(context)
     context.check(
-        _checksum(context, restored[_KEPT]) == saved[_KEPT], "the snapshot was not restored"
+        checksum(folder(context, restored[_KEPT])) == saved[_KEPT], "the snapshot was not restored"
     )
-    context.check(_checksum(context, former[_KEPT]) == newest, "the former volume was changed")
+    context.check(
+        checksum(folder(context, former[_KEPT])) == newest, "the former volume was changed"
+    )
     context.check(restored[_DELETED] == former[_DELETED], "a neighbour's volume was touched")
     context.check(context.pods("-l", f"app!={_KEPT}") == pods, "a neighbour's pod was touched")
 
 
-def _bound(context: Context) -> dict[str, str]:
+def bound(context: Context) -> dict[str, str]:
     """The IDs of the volumes by the StatefulSets that use them."""
     volumes = json.loads(context.kubectl("get", "persistentvolumes", "-o", "json"))["items"]
     claims = {
@@ -132,17 +135,19 @@ def _attached(context: Context) -> bool:
     return any(volume["droplet_ids"] for volume in volumes)
 
 
-def _folder(context: Context, volume: str) -> Path:
+def folder(context: Context, volume: str) -> Path:
+    """The folder that stands for the volume's file system."""
     return context.home.root / "volumes" / volume
 
 
-def _write(context: Context, volume: str) -> None:
-    (_folder(context, volume) / secrets.token_hex(4)).write_bytes(secrets.token_bytes(100_000))
+def write(files: Path) -> None:
+    """Add a file to those of a volume."""
+    (files / secrets.token_hex(4)).write_bytes(secrets.token_bytes(100_000))
 
 
-def _checksum(context: Context, volume: str) -> str:
+def checksum(files: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(_folder(context, volume).rglob("*")):
+    for file in sorted(files.rglob("*")):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
