@@ -1,88 +1,30 @@
 """A cluster with data on volumes is deleted in the account, and one of the volumes with it."""
 
-import hashlib
-import json
-import secrets
-from contextlib import suppress
-from pathlib import Path
-
-from sandbox.drills.drill import DEV, NAMESPACE, Context, Drill, Failed
+from sandbox.drills.data import applications, attached, bound, checksum, write
+from sandbox.drills.drill import DEV, Context, Drill
 
 _KEPT, _DELETED = "ledger", "search"
 """Two StatefulSets: the volume of the second is lost too, but has a snapshot."""
-_MANIFEST = """\
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: %(name)s}
-spec:
-  serviceName: %(name)s
-  replicas: 1
-  selector: {matchLabels: {app: %(name)s}}
-  template:
-    metadata: {labels: {app: %(name)s}}
-    spec:
-      containers:
-        - name: main
-          image: %(name)s
-          volumeMounts: [{name: data, mountPath: /data}]
-  volumeClaimTemplates:
-    - metadata: {name: data}
-      spec:
-        accessModes: [ReadWriteOnce]
-        resources: {requests: {storage: 1Gi}}
-"""
-_OVERLAY = Path("kustomize") / DEV
-_SETTING = "doks-gitops:volumes"
-_DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"
+_NAMES = (_KEPT, _DELETED)
 _RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
 
 
 def run(context: Context) -> None:
-    context.bring_up()
-    for key, value in ((_DESTROYED, "false"), (f"{_SETTING}.snapshots.keep", "2")):
-        context.command("pulumi", "config", "set", "--stack", DEV, "--path", key, value)
-    with context.clone() as clone:
-        before = context.git(clone, "rev-parse", "HEAD").strip()
-        try:
-            _rehearse(context, clone)
-        finally:
-            context.git(clone, "checkout", "--quiet", before, "--", str(_OVERLAY))
-            for name in (_KEPT, _DELETED):
-                file = str(_OVERLAY / f"{name}.yaml")
-                context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", file)
-            context.git(clone, "commit", "--quiet", "--allow-empty", "-am", "The drill is over")
-            context.git(clone, "push", "--quiet", "origin", "HEAD:main")
-            context.command("pulumi", "config", "rm", "--stack", DEV, _SETTING)
-            context.command("pulumi", "config", "set", "--stack", DEV, "--path", _DESTROYED, "true")
-            _clear(context)
-            with suppress(Failed):
-                context.command("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
+    with applications(context, _NAMES, {"snapshots.keep": "2"}) as volumes:
+        _rehearse(context, volumes)
 
 
-def _rehearse(context: Context, clone: Path) -> None:
-    overlay = clone / _OVERLAY / "kustomization.yaml"
-    files = "".join(f"  - {name}.yaml\n" for name in (_KEPT, _DELETED))
-    overlay.write_text(overlay.read_text().replace("resources:\n", f"resources:\n{files}", 1))
-    for name in (_KEPT, _DELETED):
-        (clone / _OVERLAY / f"{name}.yaml").write_text(_MANIFEST % {"name": name})
-    context.git(clone, "add", str(_OVERLAY))
-    context.git(clone, "commit", "--quiet", "-m", "Two applications with data")
-    context.git(clone, "push", "--quiet", "origin", "HEAD:main")
-    context.until("the claims are bound", lambda: len(_bound(context)) == 2)
-    context.until("the stack is well", context.is_well)
-    volumes = _bound(context)
-    for volume in volumes.values():
-        _write(context, volume)
+def _rehearse(context: Context, volumes: dict[str, str]) -> None:
     context.command("bin/platform", "volumes", "record", "--stack", DEV)
     context.command("bin/platform", "volumes", "snapshot", "--stack", DEV, "--now")
-    saved = {name: _checksum(context, volume) for name, volume in volumes.items()}
+    saved = {name: checksum(context, volume) for name, volume in volumes.items()}
     for volume in volumes.values():
-        _write(context, volume)
-    newest = _checksum(context, volumes[_KEPT])
+        write(context, volume)
+    newest = checksum(context, volumes[_KEPT])
 
     before = context.the_cluster()
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
-    context.until("the cluster is deleted", lambda: not _attached(context))
+    context.until("the cluster is deleted", lambda: not attached(context))
     context.api("DELETE", f"/v2/volumes/{volumes[_DELETED]}")
     refusal = context.command(*_RECOVER, fails=True)
     context.check(
@@ -91,11 +33,11 @@ def _rehearse(context: Context, clone: Path) -> None:
     )
     context.lose(f"the cluster {before['name']} ({before['id']}) and a volume")
     context.recover(*_RECOVER, "--from-snapshots")
-    restored = _bound(context)
+    restored = bound(context, _NAMES)
     context.check(restored[_KEPT] == volumes[_KEPT], "the claim has another volume than before")
-    context.check(_checksum(context, restored[_KEPT]) == newest, "data was lost")
+    context.check(checksum(context, restored[_KEPT]) == newest, "data was lost")
     context.check(
-        _checksum(context, restored[_DELETED]) == saved[_DELETED], "the snapshot was not restored"
+        checksum(context, restored[_DELETED]) == saved[_DELETED], "the snapshot was not restored"
     )
     context.unchanged()
 
@@ -104,63 +46,18 @@ def _rehearse(context: Context, clone: Path) -> None:
     restore = ("bin/platform", "volumes", "restore", snapshot, "--stack", DEV, "--yes")
     context.command(*restore)
     context.until("the stack is well", context.is_well)
-    former, restored = restored, _bound(context)
+    former, restored = restored, bound(context, _NAMES)
     context.check(
-        _checksum(context, restored[_KEPT]) == saved[_KEPT], "the snapshot was not restored"
+        checksum(context, restored[_KEPT]) == saved[_KEPT], "the snapshot was not restored"
     )
-    context.check(_checksum(context, former[_KEPT]) == newest, "the former volume was changed")
+    context.check(checksum(context, former[_KEPT]) == newest, "the former volume was changed")
     context.check(restored[_DELETED] == former[_DELETED], "a neighbour's volume was touched")
     context.check(context.pods("-l", f"app!={_KEPT}") == pods, "a neighbour's pod was touched")
-
-
-def _bound(context: Context) -> dict[str, str]:
-    """The IDs of the volumes by the StatefulSets that use them."""
-    volumes = json.loads(context.kubectl("get", "persistentvolumes", "-o", "json"))["items"]
-    claims = {
-        volume["spec"]["claimRef"]["name"]: volume["spec"]["csi"]["volumeHandle"]
-        for volume in volumes
-        if volume["status"]["phase"] == "Bound"
-    }
-    names = {f"data-{name}-0": name for name in (_KEPT, _DELETED)}
-    return {names[claim]: volume for claim, volume in claims.items() if claim in names}
-
-
-def _attached(context: Context) -> bool:
-    """Whether a volume is attached to a node, of a cluster that may be being deleted."""
-    volumes = context.api("GET", "/v2/volumes").json()["volumes"]
-    return any(volume["droplet_ids"] for volume in volumes)
-
-
-def _folder(context: Context, volume: str) -> Path:
-    return context.home.root / "volumes" / volume
-
-
-def _write(context: Context, volume: str) -> None:
-    (_folder(context, volume) / secrets.token_hex(4)).write_bytes(secrets.token_bytes(100_000))
-
-
-def _checksum(context: Context, volume: str) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(_folder(context, volume).rglob("*")):
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
 
 
 def _snapshots(context: Context, volume: str) -> list[str]:
     response = context.api("GET", f"/v2/volumes/{volume}/snapshots").json()
     return [snapshot["id"] for snapshot in response["snapshots"]]
-
-
-def _clear(context: Context) -> None:
-    """Delete the claims, the volumes and the snapshots, so that later drills begin without."""
-    with suppress(Failed):
-        context.until("the workloads are gone", lambda: not _attached(context))
-        context.kubectl("delete", "persistentvolumeclaims", "--all", "-n", NAMESPACE)
-        context.kubectl("delete", "persistentvolumes", "--all")
-    for snapshot in context.api("GET", "/v2/snapshots").json()["snapshots"]:
-        context.api("DELETE", f"/v2/volumes/snapshots/{snapshot['id']}")
-    for volume in context.api("GET", "/v2/volumes").json()["volumes"]:
-        context.api("DELETE", f"/v2/volumes/{volume['id']}")
 
 
 DRILL = Drill(
