@@ -1261,7 +1261,9 @@ class Copies(Model):
 
     bucket: scalars.Bucket = Field(description="Name of the bucket, which exists already.")
     region: scalars.Region = Field(
-        description="Region of the bucket, another one than `cluster.region`.", examples=["fra1"]
+        description="Region of the bucket, another one than `cluster.region`. After a move into "
+        "it, name another bucket.",
+        examples=["fra1"],
     )
     endpoint: scalars.ApiEndpoint | None = Field(
         default=None,

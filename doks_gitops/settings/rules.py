@@ -100,7 +100,6 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
         yield from _unsigned_webhooks(sections.argocd)
     if sections.cluster is not None and sections.volumes is not None:
         yield from _destroyed_volumes(sections.cluster)
-        yield from _copies_in_the_same_region(sections.cluster, sections.volumes)
 
 
 def between_stacks(
@@ -346,15 +345,6 @@ def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
             got=f"true, with {NAMESPACE}:volumes",
             expected="false: volumes that come back in a new cluster outlive the old one",
             example="false",
-        )
-
-
-def _copies_in_the_same_region(cluster: Cluster, volumes: Volumes) -> Iterator[Violation]:
-    if volumes.copies is not None and volumes.copies.region == cluster.region:
-        yield Violation(
-            at=("volumes", "copies", "region"),
-            got=f'"{cluster.region}", the region of the cluster',
-            expected="a region that is not lost together with the cluster's",
         )
 
 

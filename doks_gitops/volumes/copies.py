@@ -117,6 +117,12 @@ def copy(
     `kubernetes:access_cluster`, `block_storage:read`, `block_storage:create`,
     `block_storage:delete`, `snapshot:read`, `tag:read` and `tag:create`.
     """
+    if copies.region == stack.cluster.region:
+        raise CopyError(
+            f"The bucket {copies.bucket} is in {copies.region}, the region of the cluster: it would"
+            " be lost together with the volumes. Nothing was copied.",
+            "name a bucket in another region in doks-gitops:volumes.copies",
+        )
     client, now = stack.client, datetime.now(UTC)
     volumes = stack.recorded()
     snapshots = [x for x in client.snapshots() if stack.owns(x)]

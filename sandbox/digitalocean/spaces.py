@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ from sandbox.emulator import read_state
 from sandbox.paths import Home, write_private
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]+[a-z0-9]")
 _CHUNKED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 _SKEW = timedelta(minutes=15)
 _PAGE = 1000
@@ -126,9 +128,9 @@ def _signature(request: Request, secret: str, scope: str, sent: str, signed_head
 
 async def _answer(request: Request, folder: Path) -> Response:
     name, _, key = request.path_params["path"].partition("/")
+    if not _BUCKET.fullmatch(name) or not {".", ".."}.isdisjoint(key.split("/")):
+        raise _Refused(400, "InvalidBucketName")
     bucket = folder / name
-    if not name or bucket.parent != folder or ".." in key.split("/"):
-        raise _Refused(400, "InvalidRequest")
     file = bucket / key
     if not key and request.method == "PUT":
         bucket.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -162,8 +164,8 @@ async def _put(request: Request, file: Path) -> Response:
 
 
 def _joined(body: bytes) -> bytes:
-    """The content of a body in chunks, as clients send it without TLS. Of each chunk's own signature
-    nothing is checked: there is a digest of the whole.
+    """The content of a body in chunks, as clients send it without TLS. The signatures of the chunks
+    are not checked: there is a digest of the whole.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
     """

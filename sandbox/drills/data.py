@@ -36,9 +36,9 @@ _VOLUMES = "doks-gitops:volumes"
 _DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"
 
 
-def configure(context: Context, key: str, value: str, *flags: str) -> None:
+def configure(context: Context, key: str, value: str) -> None:
     """Set a key of the stack file."""
-    context.command("pulumi", "config", "set", "--stack", DEV, "--path", *flags, key, value)
+    context.command("pulumi", "config", "set", "--stack", DEV, "--path", key, value)
 
 
 @contextmanager

@@ -27,13 +27,8 @@ def run(context: Context) -> None:
     _make_bucket(context)
     settings = {"snapshots.keep": "2", "copies.bucket": _BUCKET, "copies.region": other}
     with applications(context, _NAMES, settings) as volumes:
-        password = secrets.token_hex(24)
-        for key, value in (
-            ("accessKey", context.daemon.spaces["id"]),
-            ("secretKey", context.daemon.spaces["secret"]),
-            ("password", password),
-        ):
-            configure(context, f"{_COPIES}.credentials.{key}", value, "--secret")
+        key, password = context.daemon.spaces, secrets.token_hex(24)
+        _set_secrets(context, accessKey=key["id"], secretKey=key["secret"], password=password)
         saved, newest = _copied(context, volumes)
         fault = context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})
         try:
@@ -46,14 +41,23 @@ def run(context: Context) -> None:
                 refusal.count("min old; what came after it would be lost") == len(_NAMES),
                 f"the refusal does not tell what would be lost:\n{refusal}",
             )
-            configure(context, f"{_COPIES}.credentials.password", "x" * 24, "--secret")
+            _set_secrets(context, password=secrets.token_hex(24))
             _refused(context, "with another password", *_MOVE, "--from-copies")
-            configure(context, f"{_COPIES}.credentials.password", password, "--secret")
+            _set_secrets(context, password=password)
             context.recover(*_MOVE, "--from-copies")
             _check_restored(context, volumes, saved, newest, new_region)
             context.unchanged()
         finally:
             context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
+
+
+def _set_secrets(context: Context, **values: str) -> None:
+    """Set keys of the copies' credentials; no process list shows them."""
+    for name, value in values.items():
+        key = f"{_COPIES}.credentials.{name}"
+        context.pulumi.run(
+            "config", "set", "--stack", DEV, "--secret", "--path", key, stdin=value
+        )  # fmt: skip
 
 
 def _make_bucket(context: Context) -> None:

@@ -19,6 +19,7 @@ from doks_gitops.volumes.snapshots import surplus
 from doks_gitops.volumes.stacks import StackVolumes
 from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from sandbox.toolchain.recipes import RESTIC
+from tests.unit.fake_api import serve
 from tests.unit.stackfiles import CLUSTER
 from tests.unit.test_volumes import (
     CLAIM,
@@ -38,6 +39,7 @@ CREDENTIALS = CopyCredentials.model_validate(
     {"accessKey": "DO00KEY", "secretKey": "secret-of-the-key", "password": "p" * 24}
 )
 TAG = copy_tag(COPIES, CREDENTIALS)
+REQUIRE = bucket.require
 SECRETS = ("DO00KEY", "secret-of-the-key", "p" * 24)
 
 
@@ -238,15 +240,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StackVolumes, "opened", connected)
 
 
-def lines_of(world: World, **options: Any) -> Iterator[str]:
-    stack = StackVolumes(
-        "dev",
-        ClusterSettings.model_validate(CLUSTER),
-        Volumes(),
-        cast(DigitalOceanClient, world),
-        "token",
-    )
-    return copy(stack, COPIES, CREDENTIALS, **options)
+def stack_of(world: World) -> StackVolumes:
+    settings = ClusterSettings.model_validate(CLUSTER)
+    return StackVolumes("dev", settings, Volumes(), cast(DigitalOceanClient, world), "token")
+
+
+def lines_of(world: World) -> Iterator[str]:
+    return copy(stack_of(world), COPIES, CREDENTIALS)
 
 
 def assert_nothing_is_left(world: World) -> None:
@@ -388,3 +388,34 @@ def test_keys_of_the_bucket_are_in_the_secret_alone() -> None:
 
 def test_image_has_the_version_that_the_sandbox_runs() -> None:
     assert str(RESTIC.version) == jobs.VERSION
+
+
+# The bucket
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"), [(403, "The keys may not read the bucket"), (404, "There is no copy at")]
+)
+def test_bucket_is_asked_with_signed_requests_before_anything_is_changed(
+    status: int, problem: str
+) -> None:
+    with serve() as api:
+        copies = COPIES.model_copy(update={"endpoint": api.url})
+        path = f"/shop-copies/doks-gitops/dev/{CLAIM}"
+        api.answer(f"{path}/config", (200, ""), (status, ""))
+        REQUIRE(copies, CREDENTIALS, path.removeprefix("/shop-copies/"))
+        with pytest.raises(CopyError, match=problem):
+            REQUIRE(copies, CREDENTIALS, path.removeprefix("/shop-copies/"))
+        signatures = [authorization or "" for _, authorization in api.requests]
+    assert all("Credential=DO00KEY/" in x and "/fra1/s3/" in x for x in signatures)
+    with pytest.raises(CopyError, match="can't be reached"):
+        REQUIRE(copies, CREDENTIALS)
+
+
+def test_nothing_is_copied_into_the_region_of_the_cluster() -> None:
+    world = World()
+    stack = stack_of(world)
+    same = COPIES.model_copy(update={"region": stack.cluster.region})
+    with pytest.raises(CopyError, match="the region of the cluster"):
+        list(copy(stack, same, CREDENTIALS))
+    assert world.commands == []
