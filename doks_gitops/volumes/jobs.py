@@ -14,6 +14,7 @@ from typing import Any
 
 from doks_gitops.account import DigitalOceanClient, Volume
 from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings.model import Copies, CopyCredentials
 from doks_gitops.volumes.cluster import COPIES_NAMESPACE, PERSISTENT_VOLUMES, Cluster
 from doks_gitops.volumes.tags import Claim, storage_in
@@ -26,9 +27,11 @@ LONGEST_SECONDS = 4 * 60 * 60
 """How long one command may take: the first copy of a volume reads all of it."""
 START_SECONDS = 10 * 60
 """How long a pod may take to start, with its volume and its image."""
+SILENT_SECONDS = 10 * 60
+"""How long the cluster's API may not answer meanwhile."""
 CLEAR_SECONDS = 5 * 60
 """How long what was made may take to be deleted."""
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS = 1.0
 
 NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
 """Exit codes: https://restic.readthedocs.io/en/stable/075_scripting.html#exit-codes"""
@@ -85,13 +88,21 @@ class Restic:
 
     def _ended(self, path: str, uid: str) -> tuple[int | None, str]:
         """Exit code and last lines of the Job's pod."""
-        begin = time.monotonic()
+        answered = begin = time.monotonic()
         pods = f"{_NAMESPACE}/pods?labelSelector=batch.kubernetes.io%2Fcontroller-uid%3D{uid}"
         while True:
-            ended = is_ended(self.cluster.read(path) or {})
+            try:
+                ended, listed = is_ended(self.cluster.read(path) or {}), self.cluster.items(pods)
+            except Unreachable:
+                # A command that takes hours outlives a control plane that is being upgraded.
+                if time.monotonic() - answered > SILENT_SECONDS:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            answered = time.monotonic()
             states = [
                 status["state"]
-                for pod in self.cluster.items(pods)
+                for pod in listed
                 for status in pod["status"].get("containerStatuses") or ()
             ]
             for state in states:

@@ -13,7 +13,6 @@ from sandbox.drills.drill import DEV, Context, Drill
 from sandbox.toolchain.recipes import RECIPES, RESTIC
 
 _NAMES = ("ledger", "search")
-_BUCKET = "drill-copies"
 _COPIES = "doks-gitops:volumes.copies"
 _RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
 _MOVE = (*_RECOVER, "--abandon-cluster")
@@ -24,8 +23,10 @@ def run(context: Context) -> None:
     region = context.the_cluster()["context"].split("-")[1]
     new_region, other = [slug for slug in ("nyc1", "sfo3", "fra1") if slug != region][:2]
     toolchain.ensure(context.console, (*RECIPES, RESTIC))
-    _make_bucket(context)
-    settings = {"snapshots.keep": "2", "copies.bucket": _BUCKET, "copies.region": other}
+    # The copies of an earlier drill have another password.
+    bucket = f"drill-{secrets.token_hex(4)}"
+    _make_bucket(context, bucket)
+    settings = {"snapshots.keep": "2", "copies.bucket": bucket, "copies.region": other}
     with applications(context, _NAMES, settings) as volumes:
         key, password = context.daemon.spaces, secrets.token_hex(24)
         _set_secrets(context, accessKey=key["id"], secretKey=key["secret"], password=password)
@@ -60,11 +61,11 @@ def _set_secrets(context: Context, **values: str) -> None:
         )  # fmt: skip
 
 
-def _make_bucket(context: Context) -> None:
+def _make_bucket(context: Context, bucket: str) -> None:
     """As with the control panel, the bucket is made beforehand."""
     key = context.daemon.spaces
     auth = AWS4Auth(key["id"], key["secret"], "us-east-1", "s3")
-    requests.put(f"{context.daemon.url}/{_BUCKET}", auth=auth, timeout=30).raise_for_status()
+    requests.put(f"{context.daemon.url}/{bucket}", auth=auth, timeout=30).raise_for_status()
 
 
 def _copied(context: Context, volumes: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
