@@ -46,7 +46,7 @@ _DEPLOYMENT_PREFIXES = (
     *("PULUMI_", "DIGITALOCEAN_", "GITHUB_", "ACTIONS_", "RUNNER_"),
     *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_"),
     # Backends and secrets providers: https://www.pulumi.com/docs/iac/concepts/state-and-backends/
-    *("AWS_", "SPACES_", "AZURE_", "ARM_", "GOOGLE_", "CLOUDSDK_", "VAULT_"),
+    *("AWS_", "SPACES_", "AZURE_", "ARM_", "GOOGLE_", "CLOUDSDK_", "VAULT_", "PG"),
 )
 _BREAKING_PREFIXES = ("PULUMI_DEBUG", "PULUMI_OPTION_", "PULUMI_PYTHON", "PULUMI_RUNTIME")
 """They attach debuggers, write requests with secrets to files, add options to commands, and choose

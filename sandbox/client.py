@@ -58,6 +58,28 @@ class Daemon:
         return response.json()
 
 
+def github(
+    access: Mapping[str, str],
+    method: str,
+    path: str,
+    body: object = None,
+    token: str | None = None,
+) -> Any:
+    """The answer of GitHub's API about the monorepo. `access`: see `Daemon.github`. `token`: by
+    default that of a workflow. Raises `SandboxError`."""
+    response = httpx.request(
+        method,
+        f"{access['api']}/repos/{access['repository']}{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {token or access['token']}"},
+        timeout=60,
+        trust_env=False,
+    )
+    if response.is_error:
+        raise SandboxError(f"{method} {path}: {response.status_code} {response.text}")
+    return response.json() if response.content else None
+
+
 def log_file(home: Home) -> Path:
     return home.folder("logs") / "daemon.log"
 

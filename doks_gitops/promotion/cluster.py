@@ -38,7 +38,11 @@ class Application:
     errors: tuple[str, ...] = ()
     """What Argo CD can't do, in its own words, such as reading a repository."""
     urls: tuple[str, ...] = ()
-    """Addresses of its Ingresses and load balancers."""
+    """Addresses of its Ingresses and load balancers, and what annotations call links."""
+    phase: str = ""
+    """Of its last sync, such as Running or Failed. Running until the last retry has ended."""
+    message: str = ""
+    """What Argo CD says about its last sync."""
 
     @property
     def short_name(self) -> str:
@@ -88,25 +92,53 @@ class Cluster:
 
     def delivery(self) -> Delivery:
         """What Argo CD has in it now. Raises `ClusterUnreachable`."""
-        context = ["--kubeconfig", str(self.kubeconfig), "--namespace", self.argocd_namespace]
-        kinds = "applications.argoproj.io,applicationsets.argoproj.io"
-        query = ["get", kinds, "--output", "json"]
-        timeout = ["--request-timeout", REQUEST_TIMEOUT]
-        answer = json.loads(_kubectl(self.folder, *context, *query, *timeout))
-        by_kind: dict[str, list[Mapping[str, Any]]] = {"Application": [], "ApplicationSet": []}
-        for manifest in answer["items"]:
-            by_kind[manifest["kind"]].append(manifest)
+        applications, sets = self._objects(
+            self.argocd_namespace, "Application.argoproj.io", "ApplicationSet.argoproj.io"
+        )
         return Delivery(
-            sorted(
-                map(_application, by_kind["Application"]), key=lambda application: application.name
-            ),
+            sorted(map(_application, applications), key=lambda application: application.name),
             {
-                manifest["metadata"]["name"]: " ".join(condition["message"].split())
-                for manifest in by_kind["ApplicationSet"]
-                for condition in (manifest.get("status") or {}).get("conditions") or ()
-                if (condition["type"], condition["status"]) == ("ErrorOccurred", "True")
+                manifest["metadata"]["name"]: " ".join(message.split())
+                for manifest in sets
+                for message in _messages(manifest, "ErrorOccurred")
             },
         )
+
+    def refused_pods(self, namespace: str) -> list[str]:
+        """Why Kubernetes creates no more pods in a namespace, such as its quota, in its own words.
+        Raises `ClusterUnreachable`.
+
+        A ReplicaSet tells it in a condition, which ends with the refusal; other controllers tell it
+        in an event alone.
+        """
+        events, replica_sets, *others = self._objects(
+            namespace, "Event", "ReplicaSet.apps", "StatefulSet.apps", "DaemonSet.apps", "Job.batch"
+        )
+        messages = [x for item in replica_sets for x in _messages(item, "ReplicaFailure")]
+        newest: dict[str, Mapping[str, Any]] = {}
+        for event in sorted(events, key=_time):
+            if event["reason"] in ("FailedCreate", "SuccessfulCreate"):
+                newest[event["involvedObject"].get("uid", "")] = event
+        for manifest in (item for kind in others for item in kind):
+            event = newest.get(manifest["metadata"]["uid"], {})
+            if event.get("reason") == "FailedCreate":
+                messages.append(event["message"])
+        return messages
+
+    def _objects(self, namespace: str, *kinds: str) -> list[list[Mapping[str, Any]]]:
+        """The objects of a namespace, for each kind, which is KIND or KIND.GROUP."""
+        answer = json.loads(
+            _kubectl(
+                self.folder,
+                *("--kubeconfig", str(self.kubeconfig), "--namespace", namespace),
+                *("get", ",".join(kinds), "--output", "json"),
+                *("--request-timeout", REQUEST_TIMEOUT),
+            )
+        )
+        return [
+            [item for item in answer["items"] if item["kind"] == kind.partition(".")[0]]
+            for kind in kinds
+        ]
 
 
 @contextmanager
@@ -146,9 +178,25 @@ def _kubectl(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+def _messages(manifest: Mapping[str, Any], condition_type: str) -> list[str]:
+    """What the object's conditions of that type say, if they hold."""
+    return [
+        condition["message"]
+        for condition in (manifest.get("status") or {}).get("conditions") or ()
+        if (condition["type"], condition["status"]) == (condition_type, "True")
+    ]
+
+
+def _time(event: Mapping[str, Any]) -> str:
+    """When the event happened last, as text that sorts."""
+    times = ("lastTimestamp", "eventTime", "firstTimestamp")
+    return next((event[name] for name in times if event.get(name)), "")
+
+
 def _application(manifest: Mapping[str, Any]) -> Application:
     status = manifest.get("status") or {}
     sync = status.get("sync") or {}
+    operation = status.get("operationState") or {}
     return Application(
         name=manifest["metadata"]["name"],
         namespace=manifest["metadata"]["namespace"],
@@ -157,6 +205,8 @@ def _application(manifest: Mapping[str, Any]) -> Application:
         urls=tuple((status.get("summary") or {}).get("externalURLs") or ()),
         images=tuple((status.get("summary") or {}).get("images") or ()),
         sync=sync.get("status", "Unknown"),
+        phase=operation.get("phase", ""),
+        message=operation.get("message", ""),
         health=(status.get("health") or {}).get("status", "Unknown"),
         errors=tuple(
             condition["message"]

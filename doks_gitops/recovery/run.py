@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from doks_gitops import account, volumes
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.kubernetes import ApiT, Changed, Unreachable, connect
 from doks_gitops.policy.preview import PACK
@@ -78,7 +79,7 @@ class Recovery:
         self._stack = stack
         self._approve = approve
         self._consent = consent or Consent()
-        self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
+        self._mark = account.new_mark(NAMESPACE, short_name(stack.name))
         self._revision: object = None
         """The `revision` of the state that the next step acts on."""
         self._restored: dict[str, str] = {}
@@ -159,7 +160,7 @@ class Recovery:
         configuration: Pulumi decrypts it only for a stack that exists."""
         try:
             text = self._stack.file.read_text()
-            cluster, _ = billable_sections(self._stack.name.rpartition("/")[2], text)
+            cluster, _ = billable_sections(self._stack.name, text)
             with account.DigitalOceanClient.from_environment() as client:
                 ids = [known.id for known in client.clusters() if known.name == cluster.name]
         except (PlatformError, OSError):

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
-from doks_gitops.settings import cluster_options, cron, scalars, sealing_key
+from doks_gitops.settings import cluster_options, cron, scalars, sealing_key, ssh_key
 from doks_gitops.settings.base import (
     DefaultFrom,
     ListOf,
@@ -28,7 +28,6 @@ from doks_gitops.settings.base import (
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
-from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
 
 NAMESPACE = "doks-gitops"
 """Namespace of the keys in a stack file: the project's name in Pulumi.yaml."""
@@ -465,7 +464,7 @@ class SealingKey(Model):
 
     def violations(self) -> Iterator[Violation]:
         private_key = self.private_key.get_secret_value()
-        if private_key.strip() == KEY_WITHOUT_PRIVATE_PART.strip():
+        if ssh_key.is_unknown(private_key):
             return
         try:
             belongs = sealing_key.belongs_to(private_key, self.certificate)
@@ -513,6 +512,18 @@ class GithubApp(Model):
     )
     private_key: scalars.PrivateKey = Field(description="The app's private key, PEM.")
 
+    def violations(self) -> Iterator[Violation]:
+        private_key = self.private_key.get_secret_value()
+        try:
+            if not ssh_key.is_unknown(private_key):
+                sealing_key.private_key(private_key)
+        except ValueError as error:
+            yield Violation(
+                ("privateKey",),
+                "the RSA key that GitHub makes for an App",
+                f"a secret that {error}",
+            )
+
 
 class Credentials(Model):
     """Credentials for a private repository; exactly one kind."""
@@ -540,6 +551,18 @@ class Credentials(Model):
         if "username" in keys and "password" not in keys:
             yield Violation(
                 at=("username",), got="a name, but no password", expected="username with password"
+            )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.ssh_private_key is None:
+            return
+        try:
+            ssh_key.public_key(self.ssh_private_key.get_secret_value())
+        except ValueError as error:
+            yield Violation(
+                at=("sshPrivateKey",),
+                got=f"a key that {error}",
+                expected="a key as `ssh-keygen -t ed25519 -N ''` makes it",
             )
 
 

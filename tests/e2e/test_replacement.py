@@ -98,6 +98,7 @@ def test_one_up_replaces_the_cluster_and_everything_in_it(
     dev("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
 
 
+@pytest.mark.weekly
 def test_replacement_that_is_killed_is_completed_by_recover(dev: Sandbox) -> None:
     [old], _, _ = holdings(dev)
     change(dev, "vpc.ipRange", "10.88.0.0/20")

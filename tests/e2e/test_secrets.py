@@ -86,10 +86,11 @@ def plain_texts(state: object) -> Iterator[tuple[str, str]]:
 
 
 def secret_keys(value: object) -> Iterator[tuple[str, str]]:
-    """The texts under one of PLAIN_KEYS: key and value."""
+    """The texts under one of PLAIN_KEYS that are not empty: key and value. The real plugin of
+    Kubernetes keeps an empty password of the chart's repository."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if isinstance(item, str) and key in PLAIN_KEYS:
+            if item and isinstance(item, str) and key in PLAIN_KEYS:
                 yield key, item
             yield from secret_keys(item)
     elif isinstance(value, list):
