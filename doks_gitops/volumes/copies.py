@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
 
 from doks_gitops.account import DigitalOceanClient, Volume, VolumeSnapshot
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError, raise_all
 from doks_gitops.settings import Settings
 from doks_gitops.settings.model import NAMESPACE, Copies, CopyCredentials, Volumes
@@ -80,7 +81,7 @@ def required(settings: Settings) -> tuple[Copies, CopyCredentials]:
 
 def repository_of(stack: str, claim: Claim) -> str:
     """Path of the claim's repository in the bucket."""
-    return f"{NAMESPACE}/{stack}/{claim}"
+    return f"{NAMESPACE}/{short_name(stack)}/{claim}"
 
 
 def due_copies(

@@ -8,12 +8,19 @@ import requests
 from requests_aws4auth import AWS4Auth
 
 from sandbox import toolchain
-from sandbox.drills.data import applications, bound, checksum, configure, volumes_of, write
 from sandbox.drills.drill import DEV, Context, Drill
+from sandbox.drills.lost_volumes import (
+    SETTING,
+    applications,
+    bound,
+    checksum,
+    configure,
+    folder,
+    volumes_of,
+    write,
+)
 from sandbox.toolchain.recipes import RECIPES, RESTIC
 
-_NAMES = ("ledger", "search")
-_COPIES = "doks-gitops:volumes.copies"
 _RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
 _MOVE = (*_RECOVER, "--abandon-cluster")
 
@@ -27,7 +34,7 @@ def run(context: Context) -> None:
     bucket = f"drill-{secrets.token_hex(4)}"
     _make_bucket(context, bucket)
     settings = {"snapshots.keep": "2", "copies.bucket": bucket, "copies.region": other}
-    with applications(context, _NAMES, settings) as volumes:
+    with applications(context, settings) as volumes:
         key, password = context.daemon.spaces, secrets.token_hex(24)
         _set_secrets(context, accessKey=key["id"], secretKey=key["secret"], password=password)
         saved, newest = _copied(context, volumes)
@@ -39,7 +46,7 @@ def run(context: Context) -> None:
             _refused(context, "--abandon-cluster", *_RECOVER)
             refusal = _refused(context, "--from-copies", *_MOVE)
             context.check(
-                refusal.count("min old; what came after it would be lost") == len(_NAMES),
+                refusal.count("min old; what came after it would be lost") == len(volumes),
                 f"the refusal does not tell what would be lost:\n{refusal}",
             )
             _set_secrets(context, password=secrets.token_hex(24))
@@ -55,7 +62,7 @@ def run(context: Context) -> None:
 def _set_secrets(context: Context, **values: str) -> None:
     """Set keys of the copies' credentials; no process list shows them."""
     for name, value in values.items():
-        key = f"{_COPIES}.credentials.{name}"
+        key = f"{SETTING}.copies.credentials.{name}"
         context.pulumi.run(
             "config", "set", "--stack", DEV, "--secret", "--path", key, stdin=value
         )  # fmt: skip
@@ -72,12 +79,12 @@ def _copied(context: Context, volumes: dict[str, str]) -> tuple[dict[str, str], 
     """Copy the volumes, and write more; returns the checksums of the copies and of the volumes."""
     context.command("bin/platform", "volumes", "record", "--stack", DEV)
     context.command("bin/platform", "volumes", "snapshot", "--stack", DEV, "--now")
-    saved = {name: checksum(context, volume) for name, volume in volumes.items()}
+    saved = {name: checksum(folder(context, volume)) for name, volume in volumes.items()}
     for volume in volumes.values():
-        write(context, volume)
+        write(folder(context, volume))
     context.command("bin/platform", "volumes", "copy", "--stack", DEV)
     _check_nothing_left(context, volumes.values())
-    return saved, {name: checksum(context, volume) for name, volume in volumes.items()}
+    return saved, {name: checksum(folder(context, volume)) for name, volume in volumes.items()}
 
 
 def _refused(context: Context, text: str, *words: str) -> str:
@@ -97,16 +104,13 @@ def _check_restored(
     newest: dict[str, str],
     region: str,
 ) -> None:
-    restored = bound(context, _NAMES)
+    restored = bound(context)
     regions = {str(x["id"]): x["region"]["slug"] for x in volumes_of(context)}
-    for name in _NAMES:
+    for name in former:
         context.check(regions[restored[name]] == region, f"{name} has no volume in {region}")
-        context.check(
-            checksum(context, restored[name]) == saved[name], f"{name} has not what was copied"
-        )
-        context.check(
-            checksum(context, former[name]) == newest[name], "the former volume was changed"
-        )
+        restored_files, former_files = (folder(context, x[name]) for x in (restored, former))
+        context.check(checksum(restored_files) == saved[name], f"{name} has not what was copied")
+        context.check(checksum(former_files) == newest[name], "the former volume was changed")
     _check_nothing_left(context, [*former.values(), *restored.values()])
 
 
