@@ -75,9 +75,13 @@ def environment(
             if github
             else {}
         ),
-        "SPACES_ENDPOINT_URL": api_url,
         **(
-            {"SPACES_ACCESS_KEY_ID": spaces["id"], "SPACES_SECRET_ACCESS_KEY": spaces["secret"]}
+            {
+                "SPACES_ENDPOINT_URL": api_url,
+                "SPACES_ACCESS_KEY_ID": spaces["id"],
+                "SPACES_SECRET_ACCESS_KEY": spaces["secret"],
+                "RESTIC_PASSWORD": passphrase.read_text(),
+            }
             if spaces
             else {}
         ),
@@ -160,6 +164,10 @@ class Engine:
         config = _derive(source, self._config[stack]["values"])
         # The sandbox can't decrypt the team's keys.
         has_keys = config.pop(f"{PROJECT}:{SEALED_SECRETS}", None) is not None
+        if isinstance(volumes := config.get(f"{PROJECT}:volumes"), dict) and "copies" in volumes:
+            # Those of the environment are the sandbox's.
+            for key in ("credentials", "endpoint"):
+                volumes["copies"].pop(key, None)
         content: dict[str, object] = {"config": config}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt

@@ -30,13 +30,10 @@ def run(context: Context) -> None:
     region = context.the_cluster()["context"].split("-")[1]
     new_region, other = [slug for slug in ("nyc1", "sfo3", "fra1") if slug != region][:2]
     toolchain.ensure(context.console, (*RECIPES, RESTIC))
-    # The copies of an earlier drill have another password.
     bucket = f"drill-{secrets.token_hex(4)}"
     _make_bucket(context, bucket)
     settings = {"snapshots.keep": "2", "copies.bucket": bucket, "copies.region": other}
     with applications(context, settings) as volumes:
-        key, password = context.daemon.spaces, secrets.token_hex(24)
-        _set_secrets(context, accessKey=key["id"], secretKey=key["secret"], password=password)
         saved, newest = _copied(context, volumes)
         fault = context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})
         try:
@@ -49,9 +46,10 @@ def run(context: Context) -> None:
                 refusal.count("min old; what came after it would be lost") == len(volumes),
                 f"the refusal does not tell what would be lost:\n{refusal}",
             )
-            _set_secrets(context, password=secrets.token_hex(24))
+            _set_credentials(context, password=secrets.token_hex(24))
             _refused(context, "with another password", *_MOVE, "--from-copies")
-            _set_secrets(context, password=password)
+            key = f"{SETTING}.copies.credentials"
+            context.command("pulumi", "config", "rm", "--stack", DEV, "--path", key)
             context.recover(*_MOVE, "--from-copies")
             _check_restored(context, volumes, saved, newest, new_region)
             context.unchanged()
@@ -59,12 +57,17 @@ def run(context: Context) -> None:
             context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
 
 
-def _set_secrets(context: Context, **values: str) -> None:
-    """Set keys of the copies' credentials; no process list shows them."""
-    for name, value in values.items():
-        key = f"{SETTING}.copies.credentials.{name}"
+def _set_credentials(context: Context, password: str) -> None:
+    """Replace the credentials of the sandbox's environment; no process list shows them."""
+    key = context.daemon.spaces
+    for name, value in {
+        "accessKey": key["id"],
+        "secretKey": key["secret"],
+        "password": password,
+    }.items():
+        path = f"{SETTING}.copies.credentials.{name}"
         context.pulumi.run(
-            "config", "set", "--stack", DEV, "--secret", "--path", key, stdin=value
+            "config", "set", "--stack", DEV, "--secret", "--path", path, stdin=value
         )  # fmt: skip
 
 
