@@ -145,8 +145,12 @@ def copy(
     with stack.opened(running) as cluster:
         clear(cluster, client)
         for volume in left:
-            client.delete_volume(volume.id)
-            yield f"deleted the volume {volume.name} of a run that was killed"
+            try:
+                client.delete_volume(volume.id)
+                yield f"deleted the volume {volume.name} of a run that was killed"
+            except PlatformError as error:
+                # Its region may be down.
+                failures.append(error)
         for snapshot in due:
             _, claim = claims_in(snapshot.tags)[0]
             try:
