@@ -37,6 +37,7 @@ from doks_gitops.recovery.plan import (
     ForgetRelease,
     MarkCluster,
     RemoveDeleted,
+    RestoreCopy,
     RestoreSnapshot,
     StateEdit,
     Step,
@@ -49,6 +50,7 @@ from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.stack import Stack, StackLocked, StackNotFound
+from doks_gitops.volumes import bucket, copies
 
 PROVISIONING_SECONDS = 30 * 60
 """How long DigitalOcean may take to create a cluster; its Pulumi provider waits as long."""
@@ -82,6 +84,8 @@ class Recovery:
         """The `revision` of the state that the next step acts on."""
         self._restored: dict[str, str] = {}
         """Claims by the IDs of the volumes that were made for them."""
+        self._copies: dict[str, str] = {}
+        """Snapshots by the IDs of the volumes into which their copies are restored."""
 
     def run(self, *, cancel: bool = False) -> Settings | None:
         """Returns the settings that were deployed; None if nothing was. Raises `PlatformError`.
@@ -101,6 +105,7 @@ class Recovery:
             settings, export = self._settings_and_export()
         observed = self._observe(settings, export)
         steps = plan(observed)
+        _require_copies(steps, observed.settings)
         while True:
             taken = 0
             print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
@@ -266,9 +271,16 @@ class Recovery:
                 with _account(observed.settings) as client:
                     volume = volumes.restored(client, snapshot, claim, region, tags)
                 self._restored[volume.id] = str(claim)
+            case RestoreCopy(claim, snapshot, region, tags):
+                with _account(observed.settings) as client:
+                    volume = copies.empty_volume(client, snapshot, claim, region, tags)
+                self._restored[volume.id] = str(claim)
+                self._copies[volume.id] = snapshot.id
             case Deploy(adopt):
                 if isinstance(planned := adopt.get("volumes"), dict):
                     adopt = {**adopt, "volumes": {**planned, **self._restored}}
+                if self._copies:
+                    adopt = {**adopt, "copies": self._copies}
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
                 self._stack.up(
                     policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
@@ -306,6 +318,14 @@ class Recovery:
             f"{self._stack.name} was changed by another run: {what}.",
             f"run it again: bin/platform recover --stack {self._stack.name}",
         )
+
+
+def _require_copies(steps: Sequence[Step], settings: Settings) -> None:
+    """Raises `PlatformError` if a copy that is to be restored is not in the bucket."""
+    for step in steps:
+        if isinstance(step, RestoreCopy):
+            repository = copies.repository_of(settings.stack, step.claim)
+            bucket.require(*copies.required(settings), repository)
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:

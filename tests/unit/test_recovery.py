@@ -41,6 +41,7 @@ from doks_gitops.recovery.plan import (
     MarkCluster,
     Refused,
     RemoveDeleted,
+    RestoreCopy,
     RestoreSnapshot,
     WaitForCluster,
     left_alone,
@@ -49,6 +50,7 @@ from doks_gitops.recovery.plan import (
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
+from doks_gitops.volumes.copies import copy_tag_of
 from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -802,3 +804,57 @@ def test_cluster_that_the_deployment_replaces_keeps_its_volumes_until_then() -> 
     )
     assert isinstance(deploy, Deploy)
     assert "volumes" not in deploy.adopt
+
+
+COPIES: dict[str, Any] = {
+    "bucket": "shop-copies",
+    "region": "fra1",
+    "credentials": {"accessKey": "key", "secretKey": "secret", "password": "p" * 24},
+}
+
+
+def moved_with_copies() -> Observed:
+    """The region is down, and the newest snapshot of the volume in it was copied."""
+    volumes = {"snapshots": {}, "copies": COPIES}
+    settings = parsed(
+        cluster={**CLUSTER, "region": "sfo3"}, registry={"name": "team"}, volumes=volumes
+    )
+    assert settings.volumes is not None
+    tag = copy_tag_of(settings.volumes)
+    assert tag is not None
+    copied = replace(snapshot(), tags=snapshot().tags | {tag})
+    return lost(
+        settings=settings,
+        clusters=(running(),),
+        changes=MOVED,
+        consent=replace(ABANDON, copies=True),
+        volumes=(volume(droplets=(7,)),),
+        snapshots=(copied,),
+    )
+
+
+def test_copy_is_restored_in_another_region_only_with_its_age_confirmed() -> None:
+    observed = moved_with_copies()
+    with pytest.raises(Refused) as refused:
+        plan(replace(observed, consent=ABANDON))
+    assert "not in sfo3" in refused.value.problem
+    assert "daily (s) is 5 h 0 min old; what came after it would be lost" in refused.value.problem
+    assert f"with --leave-volume {VOLUME}, the claims begin empty" in str(refused.value.fix)
+    *_, restore, deploy = plan(observed)
+    assert isinstance(restore, RestoreCopy)
+    assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "sfo3", "s")
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}, "it is formatted"
+    assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_abandoned() -> None:
+    observed = moved_with_copies()
+    other = {**COPIES, "credentials": {**COPIES["credentials"], "password": "q" * 24}}
+    changed = parsed(
+        cluster={**CLUSTER, "region": "sfo3"},
+        registry={"name": "team"},
+        volumes={"snapshots": {}, "copies": other},
+    )
+    with pytest.raises(NotAssignable, match="another bucket, or with another password"):
+        plan(replace(observed, settings=changed))
