@@ -114,7 +114,7 @@ def cluster_args(
             convert(
                 settings.adopt,
                 Existing,
-                not_copied=("admin_password", "registry", "mark", "volumes"),
+                not_copied=("admin_password", "registry", "mark", "volumes", "copies"),
             )
             if settings.adopt
             else None

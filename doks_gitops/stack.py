@@ -41,8 +41,10 @@ from pulumi.automation import (
 )
 
 from doks_gitops import condition
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import Settings, parse, stackfile
+from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.load import decoded, read_all
 from doks_gitops.settings.model import NAMESPACE
 
@@ -53,6 +55,13 @@ second one, those in the state are used, which may have been revoked since the l
 
 https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
 """
+_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/@'\"]*(?=@)|(?<=[?&]password=)[^\s&'\"]+")
+"""The password in a URL, as a backend's may have one (postgres://user:password@host/database): the
+engine repeats it in its messages."""
+_BACKEND_ERROR = re.compile(
+    r"unable to open|\.pulumi/meta\.yaml|could not list bucket|PULUMI_ACCESS_TOKEN must be set"
+)
+"""The engine's messages about a backend that can't be read."""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
 _TAIL = 20
 """Lines of standard output that an error repeats when standard error is empty."""
@@ -68,8 +77,8 @@ class PulumiError(PlatformError):
     def __init__(
         self, problem: str, fix: str | None, *, message: str = "", output: str = ""
     ) -> None:
-        super().__init__(problem, fix)
-        self.message = message or problem
+        super().__init__(without_passwords(problem), fix)
+        self.message = without_passwords(message) or self.problem
         """The engine's message alone."""
         self.output = output
         """What the command printed on standard output."""
@@ -111,8 +120,7 @@ class Stack:
     def settings(self) -> Settings:
         """Returns the settings that the program would have now. Raises `SettingsError`."""
         return parse(
-            # Without the organization that the stack may be in.
-            self.name.rpartition("/")[2],
+            short_name(self.name),
             {key: decoded(key, value) for key, value in self.config().items()},
             read_all(self.folder),
             environ=os.environ,
@@ -200,8 +208,7 @@ class Stack:
     @property
     def file(self) -> Path:
         """The stack file."""
-        # The name may begin with an organization and a project.
-        return self.folder / f"Pulumi.{self.name.rpartition('/')[2]}.yaml"
+        return self.folder / stack_file(self.name)
 
     def create(self) -> bool:
         """Create the stack in the backend, empty, with the secrets provider of its stack file.
@@ -419,6 +426,11 @@ class _Pulumi(PulumiCommand):
                 "wait until that run has ended; if it does not exist any more:"
                 f" bin/platform recover --stack {self._stack} --cancel"
             )
+        elif _BACKEND_ERROR.search(message):
+            fix = (
+                "look whether this is the right backend (pulumi whoami --verbose, and the variable"
+                ' PULUMI_BACKEND_URL), and at its credentials: docs/real-account.md, "State"'
+            )
         return kind(problem, fix, message=message, output=stdout)
 
 
@@ -460,9 +472,14 @@ def _printer(stream: TextIO) -> OnOutput:
     def show(line: str) -> None:
         # An error here would end the thread that reads, and pulumi would wait for it for ever.
         with suppress(OSError):
-            print(line, file=stream, flush=True)
+            print(without_passwords(line), file=stream, flush=True)
 
     return show
+
+
+def without_passwords(text: str) -> str:
+    """`text` with stars in place of the user and the password of each URL."""
+    return _URL_PASSWORD.sub("****", text)
 
 
 def _tail(text: str) -> str:

@@ -37,14 +37,16 @@ _DEPLOYMENT = frozenset(
     {
         *("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"),
         "ARGOCD_AUTH_TOKEN",
+        # The password of the volumes' copies.
+        "RESTIC_PASSWORD",
     }
 )
-"""Access to Git and to Argo CD, for deployments to a real account."""
+"""Access to Git, to Argo CD and to copies, for deployments to a real account."""
 _DEPLOYMENT_PREFIXES = (
     *("PULUMI_", "DIGITALOCEAN_", "GITHUB_", "ACTIONS_", "RUNNER_"),
     *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_"),
     # Backends and secrets providers: https://www.pulumi.com/docs/iac/concepts/state-and-backends/
-    *("AWS_", "SPACES_", "AZURE_", "ARM_", "GOOGLE_", "CLOUDSDK_", "VAULT_"),
+    *("AWS_", "SPACES_", "AZURE_", "ARM_", "GOOGLE_", "CLOUDSDK_", "VAULT_", "PG"),
 )
 _BREAKING_PREFIXES = ("PULUMI_DEBUG", "PULUMI_OPTION_", "PULUMI_PYTHON", "PULUMI_RUNTIME")
 """They attach debuggers, write requests with secrets to files, add options to commands, and choose

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.github import Repository
 from doks_gitops.settings import stackfile
@@ -122,14 +123,14 @@ def export(stack: Stack, commit: str | None) -> Export:
 
 def file_name(stack: str) -> str:
     """The name of the file with the export of a stack, and of its artifact without the suffix."""
-    return f"export-{stack.rpartition('/')[2]}.json"
+    return f"export-{short_name(stack)}.json"
 
 
 def download(repository: Repository, stack: str, branch: str, folder: Path) -> None:
     """Write the export that the last deployment of a stack from `branch` has left as an artifact of
     its workflow; an empty one for a stack that was never deployed. Raises `PlatformError`."""
     name = file_name(stack)
-    deployed = repository.deployed_commit(stack)
+    deployed = repository.deployed_commit(short_name(stack))
     archive = repository.artifact(name.removesuffix(".json"), branch)
     if archive is None:
         if deployed is not None:
@@ -160,7 +161,7 @@ def isolated(
     folder are links to the folder of `stack`. The tokens of the account and of GitHub are those of
     the environment and of `env`, and no token reaches the cluster. Raises `PlatformError`.
     """
-    name = stack.name.rpartition("/")[2]
+    name = short_name(stack.name)
     with tempfile.TemporaryDirectory() as temporary:
         project, backend = Path(temporary, "project"), Path(temporary, "state")
         backend.mkdir()

@@ -12,6 +12,7 @@ from typing import Any
 from doks_gitops.account import NOT_IN_STATE
 from doks_gitops.ci import commits
 from doks_gitops.ci.export import Export, isolated
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import SECRET, check
 from doks_gitops.stack import Stack
@@ -112,7 +113,7 @@ def preview_of_export(stack: Stack, file: Path) -> Preview:
 
     def run() -> dict[str, Any]:
         export = Export.read(file)
-        if export.stack != stack.name:
+        if short_name(export.stack) != short_name(stack.name):
             raise PlatformError(f"{file} is the export of the stack {export.stack}.")
         warnings.extend(
             f"{key} has another encrypted value than the deployed one"

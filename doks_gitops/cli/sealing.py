@@ -12,6 +12,7 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -210,10 +211,10 @@ def sealing_keys(
                     f"{target.file.name} has sealed secrets already.",
                     f"bin/platform sealing-keys renew --stack {stack}",
                 )
-            _add(target, [keys.generate(stack, keys.now())])
+            _add(target, [keys.generate(short_name(stack), keys.now())])
         case Action.RENEW:
             keys.certificates(target.file)
-            _add(target, [keys.generate(stack, keys.now())])
+            _add(target, [keys.generate(short_name(stack), keys.now())])
         case Action.LIST:
             print(*keys.descriptions(target.file), sep="\n")
         case Action.EXPORT:
@@ -240,8 +241,9 @@ def _add(stack: Stack, pairs: list[Any]) -> None:
 
 
 def _stack_file(stack: str, folder: Path) -> Path:
-    file: Path = folder / f"Pulumi.{stack.rpartition('/')[2]}.yaml"
-    return file
+    from doks_gitops.settings.errors import stack_file
+
+    return folder / stack_file(stack)
 
 
 def _of_files(words: list[str]) -> dict[str, Any]:

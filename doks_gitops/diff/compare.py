@@ -106,7 +106,7 @@ class Comparison:
 
     def _renderer(self, urls: Collection[str], bases: Mapping[str, Environment]) -> Renderer:
         credentials = {
-            stack: access.read(stack, self.folder, env.urls)
+            env.stack: access.read(stack, self.folder, env.urls)
             for stack, env in bases.items()
             if self.with_credentials
         }

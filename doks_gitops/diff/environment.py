@@ -12,6 +12,7 @@ from components.project import project_spec
 from doks_gitops import arguments
 from doks_gitops.diff import access
 from doks_gitops.diff.repo_server import Options
+from doks_gitops.environments import short_name
 from doks_gitops.settings import Cluster, Project, Repository, Settings, SettingsError, stackfile
 from doks_gitops.settings.errors import Finding, stack_file
 from doks_gitops.settings.load import broken_file
@@ -133,7 +134,7 @@ def read(stack: str, folder: Path) -> Environment | None:
     }
     # What has secrets is left out, so the settings can't be validated as a whole.
     parts: dict[str, Any] = {
-        "stack": stack,
+        "stack": short_name(stack),
         "app_of_apps": content.pop("appOfApps"),
         **content,
         "argocd": Argocd.model_construct(**read_from_argocd),

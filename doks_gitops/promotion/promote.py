@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from doks_gitops.environments import short_name
 from doks_gitops.promotion.checks import PromotionError, check_deployed, check_pushed
 from doks_gitops.promotion.overlay import FILE, Overlay
 from doks_gitops.promotion.proposal import Proposal
@@ -39,9 +40,10 @@ def promote(
             "Replace the digest by a newTag in both overlays, or promote it by a commit.",
         )
     tags = _changed(old, new.tags)
-    check_deployed(source, f"{source}-{application}", [new.images[name] for name in tags], folder)
+    deployed = f"{short_name(source)}-{application}"
+    check_deployed(source, deployed, [new.images[name] for name in tags], folder)
     message = f"Promote {application} from {source} to {target}"
-    return _propose(tree, old, tags, message, f"images/{target}-{application}")
+    return _propose(tree, old, tags, message, f"images/{short_name(target)}-{application}")
 
 
 def revert_images(
@@ -60,7 +62,7 @@ def revert_images(
     overlay = _read(tree, overlay_pattern, stack, application)
     commit, tags = _earlier(tree, overlay, revision)
     message = f"Revert the images of {application} in {stack} to those of {commit[:7]}"
-    branch = f"images/{stack}-{application}"
+    branch = f"images/{short_name(stack)}-{application}"
     return _propose(tree, overlay, _changed(overlay, tags), message, branch)
 
 
@@ -95,7 +97,7 @@ def _propose(
 
 def _read(tree: WorkingTree, pattern: str, stack: str, application: str) -> Overlay:
     try:
-        path = Path(pattern.format(env=stack, app=application)) / FILE
+        path = Path(pattern.format(env=short_name(stack), app=application)) / FILE
     except (IndexError, KeyError, ValueError):
         raise PromotionError(
             f"The pattern {pattern} of an overlay has a wrong placeholder.",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from doks_gitops.environments import ENVIRONMENTS
+from doks_gitops.environments import ENVIRONMENTS, short_name
 from doks_gitops.promotion.layout import (
     TEMPLATE,
     App,
@@ -101,7 +101,7 @@ def findings(tree: WorkingTree, stack: str, *, folder: Path) -> list[str]:
 
 def read_environment(sections: Mapping[str, Any], stack: str) -> str:
     """The environment of a stack. Raises `LayoutError` if it is not one of `ENVIRONMENTS`."""
-    environment = str(sections.get("environment", stack.rpartition("/")[2]))
+    environment = str(sections.get("environment", short_name(stack)))
     if environment not in ENVIRONMENTS:
         raise LayoutError(
             f"The environment of the stack {stack} is {environment}; there are"
@@ -113,7 +113,7 @@ def read_environment(sections: Mapping[str, Any], stack: str) -> str:
 
 def read_sections(folder: Path, stack: str) -> dict[str, Any]:
     """The settings in a stack file, without decrypting secrets. Raises `LayoutError`."""
-    path = folder / stack_file(stack.rpartition("/")[2])
+    path = folder / stack_file(stack)
     if not path.exists():
         raise LayoutError(
             f"{path}: No such file or directory.", "Name the folder of the stack files with -C."
@@ -130,7 +130,7 @@ def read_sections(folder: Path, stack: str) -> dict[str, Any]:
     sections = {
         key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)
     }
-    return defaults.complete(sections, str(sections.get("environment", stack)))
+    return defaults.complete(sections, str(sections.get("environment", short_name(stack))))
 
 
 def read_argocd(section: Mapping[str, Any]) -> Argocd:

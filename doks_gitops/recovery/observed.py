@@ -303,6 +303,8 @@ class Consent:
     """IDs of volumes that are not brought back."""
     snapshots: bool = False
     """Restore snapshots of volumes that are gone, with the loss of what came after them."""
+    copies: bool = False
+    """The same for copies of volumes that are in another region."""
 
 
 @dataclass(frozen=True)

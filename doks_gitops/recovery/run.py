@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from doks_gitops import account, volumes
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.kubernetes import ApiT, Changed, Unreachable, connect
 from doks_gitops.policy.preview import PACK
@@ -36,6 +37,7 @@ from doks_gitops.recovery.plan import (
     ForgetRelease,
     MarkCluster,
     RemoveDeleted,
+    RestoreCopy,
     RestoreSnapshot,
     StateEdit,
     Step,
@@ -47,7 +49,8 @@ from doks_gitops.settings import Settings
 from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
-from doks_gitops.stack import Stack, StackNotFound
+from doks_gitops.stack import Stack, StackLocked, StackNotFound
+from doks_gitops.volumes import bucket, copies
 
 PROVISIONING_SECONDS = 30 * 60
 """How long DigitalOcean may take to create a cluster; its Pulumi provider waits as long."""
@@ -76,11 +79,13 @@ class Recovery:
         self._stack = stack
         self._approve = approve
         self._consent = consent or Consent()
-        self._mark = account.new_mark(NAMESPACE, stack.name.rpartition("/")[2])
+        self._mark = account.new_mark(NAMESPACE, short_name(stack.name))
         self._revision: object = None
         """The `revision` of the state that the next step acts on."""
         self._restored: dict[str, str] = {}
         """Claims by the IDs of the volumes that were made for them."""
+        self._copies: dict[str, str] = {}
+        """Snapshots by the IDs of the volumes into which their copies are restored."""
 
     def run(self, *, cancel: bool = False) -> Settings | None:
         """Returns the settings that were deployed; None if nothing was. Raises `PlatformError`.
@@ -96,11 +101,11 @@ class Recovery:
                 raise self._no_state() from None
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
                 return None
-            if self._stack.create():
-                _report("Pulumi changed the stack file. It was restored.")
+            self._create()
             settings, export = self._settings_and_export()
         observed = self._observe(settings, export)
         steps = plan(observed)
+        _require_copies(steps, observed.settings)
         while True:
             taken = 0
             print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
@@ -125,6 +130,19 @@ class Recovery:
             self._report_step(number, steps)
             self._take(step, observed)
         return observed.settings
+
+    def _create(self) -> None:
+        try:
+            if self._stack.create():
+                _report("Pulumi changed the stack file. It was restored.")
+        except StackLocked as locked:
+            # Pulumi releases the lock of a stack that exists, and makes no stack that is locked.
+            raise RecoveryError(
+                locked.problem,
+                "wait until that run has ended; if it does not exist any more: delete the lock's"
+                " file, which is named above, in the backend, then: bin/platform recover --stack"
+                f" {self._stack.name} --new-state",
+            ) from None
 
     @staticmethod
     def _report_step(number: int, steps: Sequence[Step]) -> None:
@@ -154,7 +172,7 @@ class Recovery:
         configuration: Pulumi decrypts it only for a stack that exists."""
         try:
             text = self._stack.file.read_text()
-            cluster, _ = billable_sections(self._stack.name.rpartition("/")[2], text)
+            cluster, _ = billable_sections(self._stack.name, text)
             with account.DigitalOceanClient.from_environment() as client:
                 ids = [known.id for known in client.clusters() if known.name == cluster.name]
         except (PlatformError, OSError):
@@ -253,9 +271,16 @@ class Recovery:
                 with _account(observed.settings) as client:
                     volume = volumes.restored(client, snapshot, claim, region, tags)
                 self._restored[volume.id] = str(claim)
+            case RestoreCopy(claim, snapshot, region, tags):
+                with _account(observed.settings) as client:
+                    volume = copies.empty_volume(client, snapshot, claim, region, tags)
+                self._restored[volume.id] = str(claim)
+                self._copies[volume.id] = snapshot.id
             case Deploy(adopt):
                 if isinstance(planned := adopt.get("volumes"), dict):
                     adopt = {**adopt, "volumes": {**planned, **self._restored}}
+                if self._copies:
+                    adopt = {**adopt, "copies": self._copies}
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
                 self._stack.up(
                     policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
@@ -293,6 +318,14 @@ class Recovery:
             f"{self._stack.name} was changed by another run: {what}.",
             f"run it again: bin/platform recover --stack {self._stack.name}",
         )
+
+
+def _require_copies(steps: Sequence[Step], settings: Settings) -> None:
+    """Raises `PlatformError` if a copy that is to be restored is not in the bucket."""
+    for step in steps:
+        if isinstance(step, RestoreCopy):
+            repository = copies.repository_of(settings.stack, step.claim)
+            bucket.require(*copies.required(settings), repository)
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pulumi
 
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings.base import Path
 
@@ -66,7 +67,7 @@ class SettingsError(pulumi.RunError, PlatformError):
 
 def stack_file(stack: str) -> str:
     """Name of the file that holds the settings of `stack`."""
-    return f"Pulumi.{stack}.yaml"
+    return f"Pulumi.{short_name(stack)}.yaml"
 
 
 def closest(word: str, names: Iterable[str]) -> str | None:

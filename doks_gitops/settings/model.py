@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, JsonValue, PrivateAttr, SecretStr
 
 from doks_gitops.environments import Environment
-from doks_gitops.settings import cluster_options, cron, scalars, sealing_key
+from doks_gitops.settings import cluster_options, cron, scalars, sealing_key, ssh_key
 from doks_gitops.settings.base import (
     DefaultFrom,
     ListOf,
@@ -28,7 +28,6 @@ from doks_gitops.settings.base import (
 from doks_gitops.settings.github import LARGEST_ID, GitHub
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
-from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
 
 NAMESPACE = "doks-gitops"
 """Namespace of the keys in a stack file: the project's name in Pulumi.yaml."""
@@ -465,7 +464,7 @@ class SealingKey(Model):
 
     def violations(self) -> Iterator[Violation]:
         private_key = self.private_key.get_secret_value()
-        if private_key.strip() == KEY_WITHOUT_PRIVATE_PART.strip():
+        if ssh_key.is_unknown(private_key):
             return
         try:
             belongs = sealing_key.belongs_to(private_key, self.certificate)
@@ -513,6 +512,18 @@ class GithubApp(Model):
     )
     private_key: scalars.PrivateKey = Field(description="The app's private key, PEM.")
 
+    def violations(self) -> Iterator[Violation]:
+        private_key = self.private_key.get_secret_value()
+        try:
+            if not ssh_key.is_unknown(private_key):
+                sealing_key.private_key(private_key)
+        except ValueError as error:
+            yield Violation(
+                ("privateKey",),
+                "the RSA key that GitHub makes for an App",
+                f"a secret that {error}",
+            )
+
 
 class Credentials(Model):
     """Credentials for a private repository; exactly one kind."""
@@ -540,6 +551,18 @@ class Credentials(Model):
         if "username" in keys and "password" not in keys:
             yield Violation(
                 at=("username",), got="a name, but no password", expected="username with password"
+            )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.ssh_private_key is None:
+            return
+        try:
+            ssh_key.public_key(self.ssh_private_key.get_secret_value())
+        except ValueError as error:
+            yield Violation(
+                at=("sshPrivateKey",),
+                got=f"a key that {error}",
+                expected="a key as `ssh-keygen -t ed25519 -N ''` makes it",
             )
 
 
@@ -1245,6 +1268,50 @@ class Snapshots(Model):
     )
 
 
+class CopyCredentials(Model):
+    """Access to the bucket, and the password with which the copies are encrypted."""
+
+    access_key: scalars.Token = Field(description="ID of a Spaces access key.")
+    secret_key: scalars.Token = Field(description="The access key's secret.")
+    password: scalars.CopyPassword = Field(
+        description="Password of the copies. Without it, nobody can read them."
+    )
+
+
+class Copies(Model):
+    """Encrypted copies of the snapshots in a Spaces bucket of another region, made by
+    `bin/platform volumes copy`, which a workflow runs."""
+
+    bucket: scalars.Bucket = Field(description="Name of the bucket, which exists already.")
+    region: scalars.Region = Field(
+        description="Region of the bucket, another one than `cluster.region`. After a move into "
+        "it, name another bucket.",
+        examples=["fra1"],
+    )
+    endpoint: scalars.ApiEndpoint | None = Field(
+        default=None,
+        description="URL of the storage. Default: the environment variable SPACES_ENDPOINT_URL; "
+        "without it, `https://<region>.digitaloceanspaces.com`.",
+    )
+    credentials: CopyCredentials | None = Field(
+        default=None,
+        description="Access to the bucket. Default: the environment variables "
+        "SPACES_ACCESS_KEY_ID, SPACES_SECRET_ACCESS_KEY and RESTIC_PASSWORD.",
+    )
+    every_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=24, description="Hours from one copy of a volume to the next one."
+    )
+    keep: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=7, description="Newest copies of each claim that are kept."
+    )
+
+    @property
+    def url(self) -> str:
+        """URL of the bucket."""
+        storage = self.endpoint or f"https://{self.region}.digitaloceanspaces.com"
+        return f"{storage.rstrip('/')}/{self.bucket}"
+
+
 class Volumes(Model):
     """The volumes of the applications' claims. Whose claim a volume is, is kept in tags on it, and
     in a new cluster the claims get their volumes back."""
@@ -1257,6 +1324,14 @@ class Volumes(Model):
     snapshots: Snapshots | None = Field(
         default=None, description="Snapshots to take. Default: none."
     )
+    copies: Copies | None = Field(
+        default=None, description="Copies in another region. Default: none. Needs `snapshots`."
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.copies is not None and self.snapshots is None:
+            expected = "an object such as {keep: 7}: copies are made of snapshots"
+            yield Violation(("snapshots",), expected, "nothing")
 
 
 class DigitalOcean(Model):
@@ -1300,6 +1375,10 @@ class Adopt(Model):
     )
     volumes: Mapping[scalars.Uuid, str] | None = Field(
         default=None, description="Claims (`NAMESPACE/NAME`) by the volumes that they get."
+    )
+    copies: Mapping[scalars.Uuid, scalars.Uuid] = Field(
+        default_factory=dict,
+        description="Snapshots, copies of which are restored into empty volumes, by these volumes.",
     )
 
 

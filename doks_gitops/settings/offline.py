@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from doks_gitops.environments import short_name
 from doks_gitops.settings import stackfile
 from doks_gitops.settings.base import Model
 from doks_gitops.settings.defaults import complete
@@ -48,7 +49,8 @@ def sections(
     except ValueError as error:
         raise SettingsError([broken_file(stack_file(stack), error)]) from None
     raw = {key: _without_secrets(value) for key, value in namespace_values(config, NAMESPACE)}
-    raw = complete(raw, str(raw.get("environment", stack)))
+    environment = raw.get("environment", short_name(stack))
+    raw = complete(raw, str(environment))
     report = Report(stack, raw, file, {}, None)
     findings: list[Finding] = []
 
@@ -61,7 +63,7 @@ def sections(
                 findings.extend(report.of_error(error))
             return None
 
-    result: dict[str, Any] = {"environment": raw.get("environment", stack)}
+    result: dict[str, Any] = {"environment": environment}
     for key, model in {**types, **optional}.items():
         present = key in types or key in raw
         result[key] = validated((key,), model, raw.get(key)) if present else None

@@ -39,7 +39,6 @@ from doks_gitops.settings.model import (
 )
 from doks_gitops.settings.pull_requests import PullRequests
 from doks_gitops.settings.scalars import is_ssh_url
-from doks_gitops.settings.ssh_key import public_key
 from doks_gitops.settings.stackfile import StackFile, Storage
 
 DNS_LABEL = 63
@@ -302,15 +301,6 @@ def _deploy_key(name: str, sections: ValidSections) -> Iterator[Violation]:
             at=("github", "deployKey"),
             got=f'"{name}", which has no sshPrivateKey',
             expected="a repository whose credentials are an sshPrivateKey",
-        )
-        return
-    try:
-        public_key(key.get_secret_value())
-    except ValueError as error:
-        yield Violation(
-            at=("repositories", name, "credentials", "sshPrivateKey"),
-            got=f"a key that {error}",
-            expected="a key as `ssh-keygen -t ed25519 -N ''` makes it",
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from doks_gitops import kubernetes
 from doks_gitops.account import DigitalOceanClient, RunningCluster, Volume, VolumeSnapshot
 from doks_gitops.account.marks import beginning, mark_in, same_stack
+from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import Settings, stackfile
 from doks_gitops.settings.errors import stack_file
@@ -63,7 +64,7 @@ class StackVolumes:
         )
 
     def _is_own(self, mark: str | None) -> bool:
-        own = beginning(NAMESPACE, self.stack)
+        own = beginning(NAMESPACE, short_name(self.stack))
         return mark is not None and same_stack(mark, own)
 
     @contextmanager
@@ -102,8 +103,7 @@ def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:
 def of_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
     """The volumes of a stack, with the tokens of the environment, so that no state and no
     passphrase is needed. None if the stack file has no `volumes`. Raises `PlatformError`."""
-    name = stack.rpartition("/")[2]
-    cluster, settings = volumes_section(name, folder)
+    cluster, settings = volumes_section(stack, folder)
     if settings is None:
         yield None
         return
@@ -114,7 +114,7 @@ def of_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
         if os.environ.get(name)
     )
     with DigitalOceanClient.from_environment() as client:
-        yield StackVolumes(name, cluster, settings, client, next(tokens))
+        yield StackVolumes(stack, cluster, settings, client, next(tokens))
 
 
 @contextmanager

@@ -3,8 +3,10 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sandbox.engine import environment
@@ -39,8 +41,10 @@ class Stack:
         api_url: str = "http://127.0.0.1:1",
         token: str = "none",
         has_github: bool = False,
+        backend: Mapping[str, str] = MappingProxyType({}),
     ) -> "Stack":
-        """A stack in `folder`, whose default digitalocean provider calls `api_url`."""
+        """A stack in `folder`, whose default digitalocean provider calls `api_url`. `backend`:
+        variables of another backend than a folder."""
         pulumi = binary(PULUMI, "pulumi")
         home = Home(folder / "home")
         install(home, build_github=_github_provider if has_github else None)
@@ -51,7 +55,7 @@ class Stack:
         options = {"name": "python", "options": {"virtualenv": ".venv"}}
         # JSON is YAML, too.
         (project / "Pulumi.yaml").write_text(json.dumps({"name": "tests", "runtime": options}))
-        stack = cls(project, {**os.environ, **env})
+        stack = cls(project, {**os.environ, **env, **backend})
         assert stack.run("stack", "init", "dev").code == 0
         return stack
 

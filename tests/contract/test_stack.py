@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from doks_gitops import variables
 from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import KUBERNETES
 from doks_gitops.recovery.observed import revision, without_resources
 from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound
-from tests.contract import pulumi_stack
+from tests.contract import bucket, pulumi_stack
 
 PROGRAM = """
 import pulumi, pulumi_kubernetes
@@ -154,3 +156,46 @@ def test_the_revision_of_a_state_is_kept_by_an_import_and_changed_by_a_run(
     stack.up(policy_pack=PACK)
     assert revision(stack.export()) not in (revision(edited), revision(export))
     assert stack.last_run() != last
+
+
+def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with bucket.serve("team-state") as team, bucket.serve("other-state") as other:
+        backend = {**bucket.KEYS, "PULUMI_BACKEND_URL": team.url}
+        real = pulumi_stack.Stack.new(tmp_path, backend=backend)
+        for key, value in variables.restricted(real.env, deployment=True).items():
+            monkeypatch.setenv(key, value)
+        stack = Stack("organization/tests/dev", real.folder)
+        locks, states = ".pulumi/locks/organization/tests/dev/", ".pulumi/stacks/tests/dev.json"
+
+        def check() -> None:
+            [lock] = team.keys(locks)
+            left.append(team.objects[lock])
+            with pytest.raises(StackLocked):
+                stack.import_state(before)
+
+        left: list[bytes] = []
+        before = stack.export()
+        assert stack.last_run() is None
+        real.program(CONDITION + PROGRAM % "one")
+        stack.up(policy_pack=PACK, refresh=True, check=check)
+        assert (stack.outputs(), stack.last_run()) == ({"password": "hush"}, stack.history()[0])
+        assert team.keys(locks) == []
+
+        team.objects[f"{locks}killed.json"] = left[0]
+        with pytest.raises(StackLocked, match=r"recover --stack \S+/dev --cancel"):
+            stack.up(policy_pack=PACK)
+        stack.cancel()
+        export, last = stack.export(), stack.last_run()
+        stack.import_state(export)
+        assert (revision(stack.export()), stack.last_run()) == (revision(export), last)
+        assert team.keys(".pulumi/backups/tests/dev/"), "where the runbook looks for a former state"
+        assert b"hush" not in team.objects[states]
+
+        monkeypatch.setenv("PULUMI_BACKEND_URL", other.url)
+        with pytest.raises(StackNotFound):
+            stack.export()
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "of yesterday")
+        with pytest.raises(PulumiError, match="AccessDenied"):
+            stack.export()

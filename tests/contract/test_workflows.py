@@ -86,11 +86,27 @@ def test_job_with_secrets_installs_only_the_programs_locked_packages(job: dict[s
     assert all(command.startswith("bin/platform ") for command in commands[1:])
 
 
+def test_every_step_that_reads_a_state_can_do_so_in_pulumi_cloud_and_in_a_bucket() -> None:
+    """A Spaces bucket takes keys of its own. A URL with a password is a secret, not a variable."""
+    environments = [
+        step["env"]
+        for path in WORKFLOWS
+        for step in steps(path)
+        if "PULUMI_CONFIG_PASSPHRASE" in step.get("env", {})
+    ]
+    assert environments
+    for environment in environments:
+        for name in ("PULUMI_ACCESS_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            assert environment[name] == f"${{{{ secrets.{name} }}}}"
+        url = "PULUMI_BACKEND_URL"
+        assert environment[url] == f"${{{{ secrets.{url} || vars.{url} }}}}"
+
+
 def test_what_a_pull_request_runs_gets_nothing_that_can_change_or_decrypt_an_environment() -> None:
     jobs = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]
     account, comment = jobs["account"], jobs["comment"]
     assert SECRET.findall(str(account)) == ["DIGITALOCEAN_READ_TOKEN", "LOOKUP_TOKEN"]
-    assert not re.search(r"PULUMI_(?!GITHUB_TOKEN)", str(account))
+    assert not re.search(r"PULUMI_(?!GITHUB_TOKEN)|AWS_", str(account))
     assert set(account["permissions"].values()) == {"read"}
     # What may write the comment runs what is in main, and no secret is near it.
     checkout = comment["steps"][0]["with"]

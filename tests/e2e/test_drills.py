@@ -7,10 +7,7 @@ import pytest
 
 from tests.e2e.box import Sandbox, until
 
-DRILLS = (
-    "lost-argocd", "lost-registry", "expired-credentials", "lost-secrets", "lost-volumes",
-    "killed-up",
-)  # fmt: skip
+DRILLS = ("lost-argocd", "lost-secrets", "lost-volumes", "killed-up")
 """Those of secrets and of volumes lose the state and the cluster, too. The weekly run has all of
 them, their limits, and all moments to kill a run at."""
 

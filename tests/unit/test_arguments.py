@@ -48,8 +48,9 @@ from doks_gitops.settings.github import GitHub
 from doks_gitops.settings.pull_requests import PullRequests
 from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import parsed
+from tests.unit.test_ssh_key import KEYS, TRADITIONAL, private
 
-KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+KEY, APP_KEY = private(), private(KEYS[1], TRADITIONAL)
 
 
 def secret(text: str) -> OutputValue:
@@ -96,7 +97,7 @@ ROOTS = (
         ControlPlaneFirewall,
         ("own_address", "own_address_unchecked"),
     ),
-    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes")),
+    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes", "copies")),
     Pair(
         model.Argocd,
         ArgoCdArgs,
@@ -207,6 +208,8 @@ def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -
         model.AppOfApps,
         model.Volumes,
         model.Snapshots,
+        model.Copies,
+        model.CopyCredentials,
     }
 
 
@@ -234,8 +237,8 @@ def test_setting_that_reaches_no_argument_is_an_error() -> None:
         ),
         (
             "https://git.example.com/team/monorepo",
-            {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}},
-            {"private_key": KEY},
+            {"githubApp": {"id": 1, "installationId": 2, "privateKey": APP_KEY}},
+            {"private_key": APP_KEY},
         ),
     ],
 )
@@ -257,7 +260,7 @@ def test_credentials_become_secrets(
 
 
 def test_ids_of_a_github_app_become_text() -> None:
-    app = {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}}
+    app = {"githubApp": {"id": 1, "installationId": 2, "privateKey": APP_KEY}}
     url = "https://git.example.com/team/monorepo"
     stack = parsed(repositories={"monorepo": {"url": url, "credentials": app}})
 

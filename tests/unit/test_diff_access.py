@@ -11,9 +11,9 @@ from doks_gitops.diff.access import Access
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings import SettingsError
 from tests.unit.pulumi_command import PulumiCommand
-from tests.unit.test_ssh_key import private
+from tests.unit.test_ssh_key import KEYS, TRADITIONAL, private
 
-KEY = private()
+KEY, APP_KEY = private(), private(KEYS[1], TRADITIONAL)
 USER = {"credentials": {"username": "team", "password": "hunter2"}}
 SECTIONS: dict[str, Any] = {
     "repositories": {
@@ -25,7 +25,7 @@ SECTIONS: dict[str, Any] = {
         },
         "app": {
             "url": "https://github.com/team/b",
-            "credentials": {"githubApp": {"id": 1, "installationId": 2, "privateKey": KEY}},
+            "credentials": {"githubApp": {"id": 1, "installationId": 2, "privateKey": APP_KEY}},
         },
         "local": {"url": "127.0.0.1:5000/charts", "type": "helm", "plainHttp": True},
     },
@@ -59,7 +59,7 @@ def test_each_kind_of_credentials_is_that_of_argo_cds_message(stack: None) -> No
     assert fields("registry.test/charts") == {"username": "team", "password": "hunter2"}
     assert fields("git@git.test:team/a") == {"sshPrivateKey": KEY}
     assert fields("https://github.com/team/b.git") == {
-        "githubAppID": 1, "githubAppInstallationID": 2, "githubAppPrivateKey": KEY,
+        "githubAppID": 1, "githubAppInstallationID": 2, "githubAppPrivateKey": APP_KEY,
     }  # fmt: skip
     assert fields("127.0.0.1:5000/charts") == {"insecureOCIForceHttp": True}
     assert fields("https://elsewhere.test/a") == {}

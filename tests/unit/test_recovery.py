@@ -41,6 +41,7 @@ from doks_gitops.recovery.plan import (
     MarkCluster,
     Refused,
     RemoveDeleted,
+    RestoreCopy,
     RestoreSnapshot,
     WaitForCluster,
     left_alone,
@@ -49,6 +50,7 @@ from doks_gitops.recovery.plan import (
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
+from doks_gitops.volumes.copies import copy_tag_of
 from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -347,6 +349,24 @@ def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> 
         DeleteHelmRevisions("sealed-secrets", (deployed,))
     ]
     assert plan(observed(cluster_state=cluster_state)) == [Deploy()]
+
+
+def test_sealed_secrets_are_installed_again_although_argo_cds_namespace_is_being_deleted() -> None:
+    deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
+    cluster_state = replace(
+        revisions(DEPLOYED), terminating="uid", sealed_secrets_history=HelmHistory((deployed,))
+    )
+    sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
+    steps = plan(
+        observed(
+            settings=sealed, state=replace(STATE, ids=frozenset()), cluster_state=cluster_state
+        )
+    )
+    # Argo CD's records are deleted with the namespace.
+    assert steps[1:-1] == [
+        FinalizeNamespace("argocd", "uid"),
+        DeleteHelmRevisions("sealed-secrets", (deployed,)),
+    ]
 
 
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
@@ -648,9 +668,9 @@ def volume(**changes: Any) -> Volume:
     return Volume(**{**fields, **changes})
 
 
-def snapshot() -> VolumeSnapshot:
-    taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
+def snapshot(mark: str = MARK) -> VolumeSnapshot:
+    taken, tags = NOON - timedelta(hours=5), recorded_tags() - {MARK} | {mark, USED}
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=tags)
 
 
 def lost(**changes: Any) -> Observed:
@@ -735,6 +755,16 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     assert deploy == Deploy({"volumes": {}})
 
 
+def test_snapshot_of_a_former_state_is_told_and_restored_for_the_present_one() -> None:
+    former = {"snapshots": (snapshot(OTHER_MARK),)}
+    with pytest.raises(Refused, match=f"taken for another state of the stack, {OTHER_MARK}"):
+        plan(lost(**former))
+    *_, restore, _ = plan(lost(**former, consent=Consent(snapshots=True)))
+    assert isinstance(restore, RestoreSnapshot)
+    assert MARK in restore.tags
+    assert OTHER_MARK not in restore.tags
+
+
 def test_plan_with_a_snapshot_is_the_same_a_minute_later() -> None:
     consent = Consent(snapshots=True)
     later = NOON + timedelta(minutes=1)
@@ -765,3 +795,57 @@ def test_cluster_that_the_deployment_replaces_keeps_its_volumes_until_then() -> 
     )
     assert isinstance(deploy, Deploy)
     assert "volumes" not in deploy.adopt
+
+
+COPIES: dict[str, Any] = {
+    "bucket": "shop-copies",
+    "region": "fra1",
+    "credentials": {"accessKey": "key", "secretKey": "secret", "password": "p" * 24},
+}
+
+
+def moved_with_copies() -> Observed:
+    """The region is down, and the newest snapshot of the volume in it was copied."""
+    volumes = {"snapshots": {}, "copies": COPIES}
+    settings = parsed(
+        cluster={**CLUSTER, "region": "sfo3"}, registry={"name": "team"}, volumes=volumes
+    )
+    assert settings.volumes is not None
+    tag = copy_tag_of(settings.volumes)
+    assert tag is not None
+    copied = replace(snapshot(), tags=snapshot().tags | {tag})
+    return lost(
+        settings=settings,
+        clusters=(running(),),
+        changes=MOVED,
+        consent=replace(ABANDON, copies=True),
+        volumes=(volume(droplets=(7,)),),
+        snapshots=(copied,),
+    )
+
+
+def test_copy_is_restored_in_another_region_only_with_its_age_confirmed() -> None:
+    observed = moved_with_copies()
+    with pytest.raises(Refused) as refused:
+        plan(replace(observed, consent=ABANDON))
+    assert "not in sfo3" in refused.value.problem
+    assert "daily (s) is 5 h 0 min old; what came after it would be lost" in refused.value.problem
+    assert f"with --leave-volume {VOLUME}, the claims begin empty" in str(refused.value.fix)
+    *_, restore, deploy = plan(observed)
+    assert isinstance(restore, RestoreCopy)
+    assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "sfo3", "s")
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}, "it is formatted"
+    assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_abandoned() -> None:
+    observed = moved_with_copies()
+    other = {**COPIES, "credentials": {**COPIES["credentials"], "password": "q" * 24}}
+    changed = parsed(
+        cluster={**CLUSTER, "region": "sfo3"},
+        registry={"name": "team"},
+        volumes={"snapshots": {}, "copies": other},
+    )
+    with pytest.raises(NotAssignable, match="another bucket, or with another password"):
+        plan(replace(observed, settings=changed))

@@ -8,8 +8,9 @@ import yaml
 
 from doks_gitops.settings.github import GitHub
 from tests.unit.stackfiles import CLUSTER, ROOT, configuration, parsed
+from tests.unit.test_ssh_key import private
 
-KEY = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
+KEY = private()
 TAINT = {"key": "gpu", "effect": "NoSchedule"}
 OTHER = {"kustomize": {"namePrefix": "b-"}}
 

@@ -54,6 +54,10 @@ def test_a_preview_that_is_no_json_fails(pulumi: PulumiCommand) -> None:
         ("no stack named 'dev' found", StackNotFound, "pulumi stack init dev"),
         ("the stack is currently locked by 1 lock(s)", StackLocked, "recover --stack dev --cancel"),
         ("passphrase must be set", PulumiError, "pulumi preview --stack dev"),
+        ("PULUMI_ACCESS_TOKEN must be set for login", PulumiError, 'docs/real-account.md, "State"'),
+        ("unable to open bucket: unknown query", PulumiError, 'docs/real-account.md, "State"'),
+        ("read .pulumi/meta.yaml: AccessDenied", PulumiError, 'docs/real-account.md, "State"'),
+        ("could not list bucket: NoSuchBucket", PulumiError, 'docs/real-account.md, "State"'),
     ],
 )
 def test_a_failed_command_is_an_error_with_its_message_and_the_next_command(
@@ -69,6 +73,26 @@ def test_a_failed_command_is_an_error_with_its_message_and_the_next_command(
         == f"`pulumi stack export --stack dev` failed (exit code 255):\n{message}"
     )
     assert str(failure.value.fix).endswith(fix)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgres://team:hush@db.test/state", "postgres://db.test/state?user=team&password=hush"],
+)
+def test_a_password_in_the_backends_url_is_neither_shown_nor_in_an_error(
+    pulumi: PulumiCommand, capfd: pytest.CaptureFixture[str], url: str
+) -> None:
+    diagnostics = [{"severity": "error", "message": f'error: unable to open "{url}": refused'}]
+    pulumi.prints({**PREVIEW, "diagnostics": diagnostics})
+    with pytest.raises(PulumiError, match="refused") as preview:
+        Stack("dev").preview()
+    pulumi.script(f"""echo 'opening "{url}"'; echo 'unable to open "{url}": refused' >&2; exit 1""")
+    with pytest.raises(PulumiError, match="refused") as run:
+        Stack("dev").up(policy_pack=PACK)
+    output = capfd.readouterr()
+    for text in (str(preview.value), str(run.value), run.value.message, output.out, output.err):
+        assert "db.test/state" in text
+        assert "hush" not in text
 
 
 def test_a_missing_pulumi_is_told_with_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,13 +39,19 @@ def test_variables_that_break_children_do_not_reach_them(deployment: bool) -> No
     assert kept.keys() == {"PATH", "LC_ALL", "NO_PROXY", "no_proxy"}
 
 
-def test_credentials_reach_deployments_but_never_the_sandbox() -> None:
+def test_credentials_of_every_backend_reach_deployments_but_never_the_sandbox() -> None:
     names = (
         "DIGITALOCEAN_TOKEN",
         "GITHUB_TOKEN",
         "PULUMI_ACCESS_TOKEN",
         "PULUMI_CONFIG_PASSPHRASE",
         "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "AWS_CONFIG_FILE",
+        "AZURE_STORAGE_KEY",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "PGPASSWORD",
         "GIT_SSH_COMMAND",
     )
     caller = dict.fromkeys(names, "x")
