@@ -47,7 +47,10 @@ async def platform() -> None:
         api_endpoint=stack.digitalocean.api_endpoint,
     )
     registry = ContainerRegistry(
-        "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
+        "registry",
+        arguments.registry_args(stack),
+        # Nothing depends on a component without children, such as the registry of another stack.
+        ResourceOptions(providers=[digitalocean], protect=stack.cluster.protect),
     )
     cluster = DoksCluster(
         "cluster",
