@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import tempfile
@@ -108,22 +109,20 @@ class Cluster:
         """Why Kubernetes creates no more pods in a namespace, such as its quota, in its own words.
         Raises `ClusterUnreachable`.
 
-        A ReplicaSet tells it in a condition, which ends with the refusal; other controllers tell it
-        in an event alone.
+        Controllers tell it in events. A ReplicaSet also has a condition, which ends with the
+        refusal, but keeps the words of the first one.
         """
         events, replica_sets, *others = self._objects(
             namespace, "Event", "ReplicaSet.apps", "StatefulSet.apps", "DaemonSet.apps", "Job.batch"
         )
-        messages = [x for item in replica_sets for x in _messages(item, "ReplicaFailure")]
-        newest: dict[str, Mapping[str, Any]] = {}
-        for event in sorted(events, key=_time):
-            if event["reason"] in ("FailedCreate", "SuccessfulCreate"):
-                newest[event["involvedObject"].get("uid", "")] = event
-        for manifest in (item for kind in others for item in kind):
-            event = newest.get(manifest["metadata"]["uid"], {})
-            if event.get("reason") == "FailedCreate":
-                messages.append(event["message"])
-        return messages
+        newest = {
+            event["involvedObject"].get("uid"): event
+            for event in sorted(events, key=_moment)
+            if event["reason"] in ("FailedCreate", "SuccessfulCreate")
+        }
+        refused = [item for item in replica_sets if _messages(item, "ReplicaFailure")]
+        last = [newest.get(x["metadata"]["uid"], {}) for x in itertools.chain(refused, *others)]
+        return [event["message"] for event in last if event.get("reason") == "FailedCreate"]
 
     def _objects(self, namespace: str, *kinds: str) -> list[list[Mapping[str, Any]]]:
         """The objects of a namespace, for each kind, which is KIND or KIND.GROUP."""
@@ -187,10 +186,11 @@ def _messages(manifest: Mapping[str, Any], condition_type: str) -> list[str]:
     ]
 
 
-def _time(event: Mapping[str, Any]) -> str:
-    """When the event happened last, as text that sorts."""
+def _moment(event: Mapping[str, Any]) -> tuple[str, int]:
+    """When the event happened last. Within a second, events are in the order of their versions."""
     times = ("lastTimestamp", "eventTime", "firstTimestamp")
-    return next((event[name] for name in times if event.get(name)), "")
+    time = next((event[name] for name in times if event.get(name)), "")
+    return time, int(event["metadata"]["resourceVersion"])
 
 
 def _application(manifest: Mapping[str, Any]) -> Application:

@@ -16,6 +16,7 @@ from doks_gitops.account import (
     unknown_pool_text,
     unknown_pools,
 )
+from doks_gitops.account.marks import mark_in
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
@@ -457,7 +458,7 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     lines = [
         f"The volume of the claim {restore.claim} is gone from the account. Its newest snapshot,"
         f" {restore.snapshot.name} ({restore.snapshot.id}), is {restore.age} old; what came after"
-        " it would be lost."
+        f" it would be lost.{_former_state(restore)}"
         for restore in restores
     ]
     recover = f"bin/platform recover --stack {stack}"
@@ -465,6 +466,13 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     return Refused(
         "\n".join([*lines, "Nothing was changed."]),
         f"{recover} --from-snapshots restores them; {recover} {leave} lets the claims begin empty",
+    )
+
+
+def _former_state(restore: RestoreSnapshot) -> str:
+    mark = mark_in(restore.snapshot.tags)
+    return (
+        f" It was taken for another state of the stack, {mark}." if mark not in restore.tags else ""
     )
 
 
@@ -616,10 +624,16 @@ def _repair(observed: Observed) -> list[Step]:
     cluster_state, namespace = observed.cluster_state, observed.settings.argocd.namespace
     if cluster_state is None:
         return []
-    if cluster_state.terminating:
-        return [FinalizeNamespace(namespace, cluster_state.terminating)]
+    steps: list[Step] = []
     releases = _releases(observed, cluster_state)
-    return [step for release in releases for step in _repair_release(*release, observed.state)]
+    if cluster_state.terminating:
+        steps.append(FinalizeNamespace(namespace, cluster_state.terminating))
+        # Helm's records in it go with it.
+        releases = [release for release in releases if release[0] != namespace]
+    return [
+        *steps,
+        *(step for release in releases for step in _repair_release(*release, observed.state)),
+    ]
 
 
 def _releases(

@@ -50,7 +50,7 @@ from doks_gitops.settings import Settings
 from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
-from doks_gitops.stack import Stack, StackNotFound
+from doks_gitops.stack import Stack, StackLocked, StackNotFound
 from doks_gitops.volumes import bucket, copies
 
 PROVISIONING_SECONDS = 30 * 60
@@ -102,8 +102,7 @@ class Recovery:
                 raise self._no_state() from None
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
                 return None
-            if self._stack.create():
-                _report("Pulumi changed the stack file. It was restored.")
+            self._create()
             settings, export = self._settings_and_export()
         observed = self._observe(settings, export)
         steps = plan(observed)
@@ -132,6 +131,19 @@ class Recovery:
             self._report_step(number, steps)
             self._take(step, observed)
         return observed.settings
+
+    def _create(self) -> None:
+        try:
+            if self._stack.create():
+                _report("Pulumi changed the stack file. It was restored.")
+        except StackLocked as locked:
+            # Pulumi releases the lock of a stack that exists, and makes no stack that is locked.
+            raise RecoveryError(
+                locked.problem,
+                "wait until that run has ended; if it does not exist any more: delete the lock's"
+                " file, which is named above, in the backend, then: bin/platform recover --stack"
+                f" {self._stack.name} --new-state",
+            ) from None
 
     @staticmethod
     def _report_step(number: int, steps: Sequence[Step]) -> None:

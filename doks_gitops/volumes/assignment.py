@@ -215,13 +215,15 @@ def _copy_of(
 def _snapshots(
     holdings: Holdings, choices: Choices, claims: Collection[Claim]
 ) -> Iterator[tuple[Claim, VolumeSnapshot]]:
-    """The newest snapshot of each recorded claim that has no volume any more."""
+    """The newest snapshot of each recorded claim that has no volume any more, by any state of the
+    stack."""
     existing = {volume.id for volume in holdings.volumes} | choices.left
     known = {*claims, *holdings.bound_claims}
     for snapshot in sorted(holdings.snapshots, key=lambda snapshot: snapshot.created, reverse=True):
         if snapshot.volume in existing or snapshot.id in choices.left:
             continue
-        if _is_own(mark_in(snapshot.tags), holdings, choices):
+        # A snapshot keeps the mark of its time. The state may have been lost since.
+        if same_stack(mark_in(snapshot.tags) or "", holdings.mark):
             for _, claim in claims_in(snapshot.tags):
                 if claim not in known:
                     known.add(claim)

@@ -33,6 +33,7 @@ spec:
         accessModes: [ReadWriteOnce]
         resources: {requests: {storage: 1Gi}}
 """
+"""A StatefulSet with one claim, by its name."""
 _OVERLAY = Path("kustomize") / DEV
 SETTING = "doks-gitops:volumes"
 _DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"

@@ -282,15 +282,15 @@ def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_
 
     def states() -> list[tuple[str, str]]:
         """Health of the environment, and of the sync of its limits."""
-        names = "{range .items[*]}{.metadata.name} {.status.health.status}"
-        phases = ' {.status.operationState.phase}{"\\n"}{end}'
-        query = f"kubectl get applications --namespace argocd --output jsonpath='{names}{phases}'"
-        lines = [line.split() for line in kubectl(team, query).splitlines()]
-        by_name = {name: values for name, *values in lines}
+        query = "kubectl get applications --namespace argocd --output json"
+        items = json.loads(kubectl(team, query))["items"]
+        status = {item["metadata"]["name"]: item.get("status") or {} for item in items}
         return [
-            (by_name[f"pr-{number}"][0], by_name[f"pr-{number}-limits"][-1])
+            (
+                status.get(f"pr-{number}", {}).get("health", {}).get("status", ""),
+                status.get(f"pr-{number}-limits", {}).get("operationState", {}).get("phase", ""),
+            )
             for number in numbers
-            if {f"pr-{number}", f"pr-{number}-limits"} <= by_name.keys()
         ]
 
     until(

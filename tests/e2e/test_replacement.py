@@ -5,13 +5,14 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from sandbox import session
-from sandbox.drills import moments
+from sandbox.drills import lost_volumes, moments
 from sandbox.paths import Home
 from tests.e2e.box import REPOSITORY, Sandbox, temporary, until
 
@@ -112,4 +113,54 @@ def test_replacement_that_is_killed_is_completed_by_recover(dev: Sandbox) -> Non
     assert new != old
     assert load_balancers == [new]
     assert own_vpcs == ["microservices-demo-dev"]
+    dev("pulumi", "preview", "--stack", "dev", "--expect-no-changes")
+
+
+def volumes(sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Those of the account."""
+    with sandbox.api() as api:
+        volumes: list[dict[str, Any]] = api.get("/v2/volumes").raise_for_status().json()["volumes"]
+        return volumes
+
+
+@pytest.mark.weekly
+def test_one_up_that_replaces_the_cluster_gives_its_claims_their_volumes_with_their_content(
+    dev: Sandbox, tmp_path: Path
+) -> None:
+    setting = ("doks-gitops:volumes.retain", "false")
+    dev("pulumi", "config", "set", "--stack", "dev", "--path", *setting)
+    clone = tmp_path / "clone"
+    dev("clone", str(clone))
+    overlay = clone / "kustomize" / "dev"
+    (overlay / "ledger.yaml").write_text(lost_volumes.MANIFEST % {"name": "ledger"})
+    resources = (overlay / "kustomization.yaml").read_text()
+    (overlay / "kustomization.yaml").write_text(
+        resources.replace("resources:\n", "resources:\n  - ledger.yaml\n", 1)
+    )
+    for words in (["add", "."], ["commit", "-q", "-m", "data"], ["push", "-q"]):
+        subprocess.run(["git", "-C", str(clone), *words], check=True)
+    until("the claim has its volume", lambda: any(x["droplet_ids"] for x in volumes(dev)))
+    [volume] = volumes(dev)
+    file = dev.home / "volumes" / volume["id"] / "ledger"
+    file.write_text("all of it")
+
+    assert "dev: 1 volume recorded." in dev(
+        "run", "bin/platform", "volumes", "record", "--stack=dev"
+    )
+    listing = f"dev  microservices-demo-dev/data-ledger-0  {volume['id']}  1 GiB, fra1, attached"
+    assert listing in dev("run", "bin/platform", "volumes", "list", "--stack=dev")
+    [old], _, _ = holdings(dev)
+    change(dev, "nodePools[0].size", "s-8vcpu-16gb")
+    output = dev("pulumi", "up", "--stack", "dev", "--yes", "--skip-preview")
+    assert f"gets the volume {volume['name']}." in output
+    until("the application is healthy", lambda: is_well(dev))
+    until("the new cluster uses the volume", lambda: bool(volumes(dev)[0]["droplet_ids"]))
+    [new], _, _ = holdings(dev)
+    assert new != old
+    assert [x["id"] for x in volumes(dev)] == [volume["id"]], "none was made in its place"
+    assert file.read_text() == "all of it"
+    assert "dev: 1 volume recorded." in dev(
+        "run", "bin/platform", "volumes", "record", "--stack=dev"
+    )
+    assert listing in dev("run", "bin/platform", "volumes", "list", "--stack=dev")
     dev("pulumi", "preview", "--stack", "dev", "--expect-no-changes")

@@ -1,6 +1,7 @@
 """Environments of pull requests: what the stack creates, and which pull requests may keep one."""
 
 import base64
+import itertools
 import json
 import re
 import shlex
@@ -445,35 +446,36 @@ def test_pods_that_are_refused_for_another_reason_are_told_once() -> None:
 
 
 def test_only_what_kubernetes_refuses_at_present_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    condition = {"type": "ReplicaFailure", "status": "True", "message": "replica set"}
-    items: list[dict[str, Any]] = [
-        {"kind": "ReplicaSet", "status": {"conditions": [condition]}},
-        {"kind": "ReplicaSet", "status": {"conditions": [{**condition, "status": "False"}]}},
-        {"kind": "ReplicaSet", "status": {}},
-    ]
-    for uid, *reasons in (
-        ("refused", "SuccessfulCreate", "FailedCreate"),
-        ("mended", "FailedCreate", "SuccessfulCreate"),
-        ("deleted", "FailedCreate"),
+    items: list[dict[str, Any]] = []
+    versions = itertools.count(9)
+    for kind, uid, fails, *reasons in (
+        ("ReplicaSet", "refused", True, "SuccessfulCreate", "FailedCreate", "FailedCreate"),
+        ("ReplicaSet", "scaled-down", False, "FailedCreate"),
+        ("StatefulSet", "refused-too", False, "SuccessfulCreate", "FailedCreate"),
+        ("StatefulSet", "mended", False, "FailedCreate", "SuccessfulCreate"),
+        ("", "deleted", False, "FailedCreate"),
     ):
-        if uid != "deleted":
-            items.append({"kind": "StatefulSet", "metadata": {"uid": uid}})
+        condition = {"type": "ReplicaFailure", "status": str(fails), "message": "the first one"}
+        if kind:
+            status = {"conditions": [condition]}
+            items.append({"kind": kind, "metadata": {"uid": uid}, "status": status})
         items += [
             {
                 "kind": "Event",
+                "metadata": {"resourceVersion": str(next(versions))},
                 "reason": reason,
-                "message": f"{uid} {reason}",
-                "lastTimestamp": f"2026-03-01T00:00:0{second}Z",
+                "message": f"{uid}, event {number}",
+                "lastTimestamp": "2026-03-01T00:00:00Z",
                 "involvedObject": {"uid": uid},
             }
-            for second, reason in enumerate(reasons)
+            for number, reason in enumerate(reasons)
         ]
     monkeypatch.setattr(
         "doks_gitops.promotion.cluster._kubectl",
-        lambda folder, *words: json.dumps({"items": items}),
+        lambda folder, *words: json.dumps({"items": items[::-1]}),
     )
     cluster = Cluster(Path(), Path(), "argocd", "do-nyc1-demo")
-    assert cluster.refused_pods("pr-1") == ["replica set", "refused FailedCreate"]
+    assert cluster.refused_pods("pr-1") == ["refused, event 2", "refused-too, event 1"]
 
 
 def test_a_link_of_a_pull_request_is_a_link_and_nothing_else() -> None:

@@ -352,6 +352,24 @@ def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> 
     assert plan(observed(cluster_state=cluster_state)) == [Deploy()]
 
 
+def test_sealed_secrets_are_installed_again_although_argo_cds_namespace_is_being_deleted() -> None:
+    deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
+    cluster_state = replace(
+        revisions(DEPLOYED), terminating="uid", sealed_secrets_history=HelmHistory((deployed,))
+    )
+    sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
+    steps = plan(
+        observed(
+            settings=sealed, state=replace(STATE, ids=frozenset()), cluster_state=cluster_state
+        )
+    )
+    # Argo CD's records are deleted with the namespace.
+    assert steps[1:-1] == [
+        FinalizeNamespace("argocd", "uid"),
+        DeleteHelmRevisions("sealed-secrets", (deployed,)),
+    ]
+
+
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
     failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7", "uid")
     deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7", "uid")
@@ -651,9 +669,9 @@ def volume(**changes: Any) -> Volume:
     return Volume(**{**fields, **changes})
 
 
-def snapshot() -> VolumeSnapshot:
-    taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
+def snapshot(mark: str = MARK) -> VolumeSnapshot:
+    taken, tags = NOON - timedelta(hours=5), recorded_tags() - {MARK} | {mark, USED}
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=tags)
 
 
 def lost(**changes: Any) -> Observed:
@@ -736,6 +754,16 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs")), USED}
     assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
     assert deploy == Deploy({"volumes": {}})
+
+
+def test_snapshot_of_a_former_state_is_told_and_restored_for_the_present_one() -> None:
+    former = {"snapshots": (snapshot(OTHER_MARK),)}
+    with pytest.raises(Refused, match=f"taken for another state of the stack, {OTHER_MARK}"):
+        plan(lost(**former))
+    *_, restore, _ = plan(lost(**former, consent=Consent(snapshots=True)))
+    assert isinstance(restore, RestoreSnapshot)
+    assert MARK in restore.tags
+    assert OTHER_MARK not in restore.tags
 
 
 def test_plan_with_a_snapshot_is_the_same_a_minute_later() -> None:

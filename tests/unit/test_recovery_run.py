@@ -163,6 +163,23 @@ def test_a_stack_that_the_backend_lacks_is_not_created_unless_a_new_state_is_ask
     assert not [call for call in pulumi.calls if " init " in call]
 
 
+def test_lock_of_a_killed_run_whose_state_is_lost_is_to_be_deleted_by_hand(
+    pulumi: PulumiCommand,
+) -> None:
+    lock = "s3://team/.pulumi/locks/organization/doks-gitops/dev/1.json"
+    pulumi.script(
+        f"""case "$2 $3" in
+          'stack init') echo 'error: the stack is currently locked by 1 lock(s) {lock}' >&2 ;;
+          *) echo "error: no stack named 'dev' found" >&2 ;;
+        esac; exit 1"""
+    )
+    with pytest.raises(RecoveryError) as refused:
+        Recovery(Stack("dev"), lambda _: None, NEW_STATE).run(cancel=True)
+    assert lock in refused.value.problem
+    assert "delete the lock's file" in str(refused.value.fix)
+    assert "--cancel" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("keys", "provider"),
     [
