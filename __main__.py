@@ -156,6 +156,7 @@ async def platform() -> None:
 
 
 sdk.disable_debug_messages()
+sdk.end_when_interrupted()
 # A recovery deploys only on the state that it was planned for. Before the first resource is sent.
 condition.wait(dry_run=pulumi.runtime.is_dry_run())
 sdk.run(platform)

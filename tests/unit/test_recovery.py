@@ -38,6 +38,7 @@ from doks_gitops.recovery.plan import (
     FinalizeNamespace,
     ForgetPool,
     ForgetRelease,
+    KeepAssociated,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -858,3 +859,27 @@ def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_aba
     )
     with pytest.raises(NotAssignable, match="another bucket, or with another password"):
         plan(replace(observed, settings=changed))
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_cluster_that_was_deployed_to_be_deleted_with_its_volumes_leaves_them(
+    *, answers: bool
+) -> None:
+    """Pulumi deletes a replaced cluster as the state has it."""
+    urn = str(STATE.cluster_urn)
+    kept = {"destroyAllAssociatedResources": True, "region": "nyc1"}
+    resource = {"urn": urn, "type": CLUSTER_TYPE, "id": ID, "inputs": kept, "outputs": kept}
+    export = {"deployment": {"resources": [resource]}}
+    assert StackState.from_export(export).destroys_associated
+    observed = replace(
+        moved_with_copies(),
+        state=replace(STATE, destroys_associated=True),
+        cluster_state=revisions(DEPLOYED) if answers else None,
+        synced=answers,
+    )
+    [step] = [step for step in plan(observed) if isinstance(step, KeepAssociated)]
+    edited = step.edited(export)
+    assert not StackState.from_export(edited).destroys_associated
+    assert edited["deployment"]["resources"][0]["outputs"]["region"] == "nyc1"
+    unchanged = replace(observed, state=STATE)
+    assert not [step for step in plan(unchanged) if isinstance(step, KeepAssociated)]
