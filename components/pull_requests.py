@@ -421,9 +421,12 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
         "repoURL": args.source.repo_url,
         "path": args.limits_path,
         "targetRevision": args.source.revision,
-        "helm": {"valuesObject": values},
+        "helm": {"namespace": _NAMESPACE, "valuesObject": values},
     }
-    return _template(f"{_NAMESPACE}-limits", _limits_project(args), source)
+    # Argo CD makes the namespace of the destination before anything else, even before a wave of the
+    # sync that comes first.
+    name = f"{_NAMESPACE}-limits"
+    return _template(name, _limits_project(args), source, PULL_REQUEST_PLACES)
 
 
 def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
@@ -441,7 +444,7 @@ def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
             "patches": [_WITHOUT_NAMESPACE],
         },
     }
-    return _template(_NAMESPACE, _project(args), source)
+    return _template(_NAMESPACE, _project(args), source, _NAMESPACE)
 
 
 def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
@@ -460,7 +463,9 @@ def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
     return {"templatePatch": f"{{{{ if {condition} }}}}{patch}{{{{ else }}}}{{}}{{{{ end }}}}"}
 
 
-def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> dict[str, Any]:
+def _template(
+    name: str, project: GitOpsProjectArgs, source: dict[str, Any], namespace: str
+) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "finalizers": [FINALIZER]},
         "spec": {
@@ -468,16 +473,16 @@ def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> 
             "source": source,
             "destination": {
                 "server": IN_CLUSTER,
-                "namespace": _NAMESPACE,
+                "namespace": namespace,
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # The namespace and its limits come first. 24 s at most: until its last retry has
+                # The namespace and its limits come first. 40 s at most: until its last retry has
                 # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": 4,
+                    "limit": 8,
                     "refresh": True,
-                    "backoff": {"duration": "2s", "factor": 2, "maxDuration": "10s"},
+                    "backoff": {"duration": "5s", "factor": 1, "maxDuration": "5s"},
                 },
             },
         },

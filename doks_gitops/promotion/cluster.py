@@ -17,6 +17,7 @@ from doks_gitops.stack import PulumiError, Stack
 
 REQUEST_TIMEOUT = "20s"
 """How long the cluster may take to answer."""
+_REFRESH = "argocd.argoproj.io/application-set-refresh"
 
 
 class ClusterUnreachable(PlatformError):
@@ -65,6 +66,8 @@ class Delivery:
     """Why an ApplicationSet creates no new Application, by its name: a file in Git that it can't
     read, say. The Applications that exist are synced as usual.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/"""
+    pull_request_sets: Sequence[str] = ()
+    """Names of the ApplicationSets that create one for each pull request."""
 
 
 def applications(stack: str, folder: Path) -> Sequence[Application]:
@@ -103,6 +106,25 @@ class Cluster:
                 for manifest in sets
                 for message in _messages(manifest, "ErrorOccurred")
             },
+            [
+                manifest["metadata"]["name"]
+                for manifest in sets
+                if any(
+                    "pullRequest" in x for x in (manifest.get("spec") or {}).get("generators", ())
+                )
+            ],
+        )
+
+    def refresh(self, application_sets: Sequence[str]) -> None:
+        """Let ApplicationSets read their generators again, as a webhook does. Raises
+        `ClusterUnreachable`.
+
+        https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Application-Set-Refresh/
+        """
+        self._kubectl(
+            self.argocd_namespace,
+            *("annotate", "--overwrite", "applicationsets.argoproj.io", *application_sets),
+            f"{_REFRESH}=true",
         )
 
     def refused_pods(self, namespace: str) -> list[str]:
@@ -126,18 +148,15 @@ class Cluster:
 
     def _objects(self, namespace: str, *kinds: str) -> list[list[Mapping[str, Any]]]:
         """The objects of a namespace, for each kind, which is KIND or KIND.GROUP."""
-        answer = json.loads(
-            _kubectl(
-                self.folder,
-                *("--kubeconfig", str(self.kubeconfig), "--namespace", namespace),
-                *("get", ",".join(kinds), "--output", "json"),
-                *("--request-timeout", REQUEST_TIMEOUT),
-            )
-        )
+        answer = json.loads(self._kubectl(namespace, "get", ",".join(kinds), "--output", "json"))
         return [
             [item for item in answer["items"] if item["kind"] == kind.partition(".")[0]]
             for kind in kinds
         ]
+
+    def _kubectl(self, namespace: str, *words: str) -> str:
+        context = ("--kubeconfig", str(self.kubeconfig), "--namespace", namespace)
+        return _kubectl(self.folder, *context, *words, "--request-timeout", REQUEST_TIMEOUT)
 
 
 @contextmanager

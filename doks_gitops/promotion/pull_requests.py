@@ -1,11 +1,13 @@
 """The environments of pull requests: which ones may stay, and what is told on the pull request.
 
 A label on GitHub alone decides whether there is an environment
-(`components.pull_requests`). This module takes labels away, and never touches the cluster.
+(`components.pull_requests`). This module takes labels away. In the cluster, it changes nothing: it
+lets Argo CD read the labels again.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import time
@@ -33,6 +35,9 @@ from doks_gitops.settings.pull_requests import PullRequests
 CHART = Path(__file__).parent / "pull_request_limits"
 """The chart of the limits, as the repository has it at `limitsPath`."""
 POLL_SECONDS = 2.0
+REFRESH_SECONDS = 10.0
+"""Between two requests to read the labels again. Argo CD forgets a webhook that comes while it acts
+on the one before, and GitHub does not repeat one that failed."""
 LONGEST_ERROR = 2000
 """Characters of an error of Argo CD that are told."""
 MOST_LINKS = 10
@@ -219,6 +224,7 @@ def review(
     """
     kept = {item.pull_request.number: item for item in labeled(repository, settings)}
     reasons: dict[int, str] = {}
+    refreshed = -math.inf
     deadline = clock() + wait
     told: dict[int, str] = {}
     while True:
@@ -243,6 +249,11 @@ def review(
             is_news = item.number in kept or item.number in reasons
             write = repository.comment if is_news else repository.update_comment
             write(item.number, f"environment in {environment}", item.text)
+        wanted = {f"{_name(key)}{end}" for key in kept for end in ("", "-limits")}
+        unread = wanted != {*filter(_PATTERN.fullmatch, applications)}
+        if unread and delivery.pull_request_sets and clock() - refreshed >= REFRESH_SECONDS:
+            cluster.refresh(delivery.pull_request_sets)
+            refreshed = clock()
         if all(item.settled for item in reports) or clock() >= deadline:
             return Review(reports, delivery.errors)
         time.sleep(POLL_SECONDS)
@@ -255,8 +266,10 @@ def _name(number: int) -> str:
 
 def _numbers(names: Iterable[str]) -> set[int]:
     """The pull requests that have an environment, by the names of Applications."""
-    pattern = re.compile(PULL_REQUEST_NAMESPACES.replace("*", r"(\d+)") + "(-limits)?")
-    return {int(match[1]) for match in map(pattern.fullmatch, names) if match}
+    return {int(match[1]) for match in map(_PATTERN.fullmatch, names) if match}
+
+
+_PATTERN = re.compile(PULL_REQUEST_NAMESPACES.replace("*", r"(\d+)") + "(-limits)?")
 
 
 def report(

@@ -354,7 +354,9 @@ def _steps(observed: Observed) -> list[Step]:
         )
     if not observed.clusters:
         reason = "the cluster is gone from the account"
-        return [*_delete_provider(state, reason), Deploy(_adopted(observed))]
+        # Pulumi would refresh those pools alone that the stack file has, and fail to delete others.
+        pools = [urn for id, urn in state.node_pools.items() if id not in observed.account_pools]
+        return [*_delete_provider(state, reason, pools), Deploy(_adopted(observed))]
     [cluster] = observed.clusters
     if not _owned(observed, cluster) and not observed.consent.new_state:
         raise Refused(*other_state(observed.settings.stack, cluster))
@@ -531,11 +533,11 @@ def _failed(observed: Observed, cluster: RunningCluster) -> Refused:
     )
 
 
-def _delete_provider(state: StackState, reason: str) -> list[Step]:
-    if state.provider is None:
-        return []
-    dependents = state.dependents.get(state.provider, ())
-    return [DeleteFromState(state.provider, reason, dependents)]
+def _delete_provider(state: StackState, reason: str, pools: Sequence[str] = ()) -> list[Step]:
+    """`pools`: URNs of node pools that are gone, too."""
+    provider = [state.provider] if state.provider else []
+    urns = [*provider, *state.dependents.get(state.provider or "", ()), *pools]
+    return [DeleteFromState(urns[0], reason, tuple(urns[1:]))] if urns else []
 
 
 def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:

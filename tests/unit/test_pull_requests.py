@@ -101,8 +101,8 @@ def test_a_sync_that_fails_ends_soon_for_only_then_its_application_can_be_delete
 ) -> None:
     for name in ("limits-set", "applications-set"):
         policy = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]
-        assert 0 < policy["retry"]["limit"] * 10 <= 40
-        assert policy["retry"]["backoff"]["maxDuration"] == "10s"
+        longest = int(policy["retry"]["backoff"]["maxDuration"].removesuffix("s"))
+        assert 0 < policy["retry"]["limit"] * longest <= 40
 
 
 def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
@@ -244,6 +244,14 @@ def test_the_chart_takes_a_place_before_it_makes_the_namespace() -> None:
     assert "namespace: {{ .Values.places }}" in place
     assert 'argocd.argoproj.io/sync-wave: "-1"' in place
     assert "kind: Namespace" in namespace
+
+
+def test_the_namespace_is_not_that_of_the_destination_which_comes_before_every_wave(
+    result: Run,
+) -> None:
+    template = spec(result, "ApplicationSet", "limits-set")["template"]["spec"]
+    assert template["source"]["helm"]["namespace"] == "pr-{{.number}}"
+    assert template["destination"]["namespace"] == "doks-gitops-pull-requests"
 
 
 def test_the_policies_leave_alone_what_is_in_no_namespace(result: Run) -> None:
@@ -535,13 +543,17 @@ class FakeCluster:
         self._moments = [*moments]
         self._refused_pods = refused_pods
         self.errors: dict[str, str] = {}
+        self.refreshed: list[Sequence[str]] = []
+
+    def refresh(self, application_sets: Sequence[str]) -> None:
+        self.refreshed.append(application_sets)
 
     def refused_pods(self, namespace: str) -> Sequence[str]:
         return self._refused_pods
 
     def delivery(self) -> Delivery:
         moment = self._moments.pop(0) if len(self._moments) > 1 else self._moments[0]
-        return Delivery(moment, self.errors)
+        return Delivery(moment, self.errors, ["dev-pull-requests-limits"])
 
 
 def reviewed(
@@ -602,6 +614,24 @@ def test_a_pull_request_without_a_place_loses_its_label_while_its_run_waits(
         "There is no environment",
     ]
     assert result.reports[0].settled
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        ([], 1),
+        ([application()], 1),
+        ([application(health="Missing"), limits(1), limits(2)], 1),
+        ([application(health="Missing"), limits(1)], 0),
+    ],
+)
+def test_argocd_reads_the_labels_again_if_it_has_missed_one(
+    first: list[Application], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two labels that are set at the same moment, or one that is taken away."""
+    cluster = FakeCluster(first, first, [application(), limits(1)])
+    reviewed(FakeRepository(recent(1)), cluster, monkeypatch, wait=60)
+    assert cluster.refreshed == [["dev-pull-requests-limits"]] * times
 
 
 def test_an_environment_that_nothing_asks_for_is_told_until_it_is_gone(
