@@ -20,6 +20,7 @@ from doks_gitops.account.marks import mark_in
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
+    DESTROYS_ASSOCIATED,
     ClusterState,
     HelmHistory,
     HelmRevision,
@@ -163,6 +164,37 @@ class ForgetRelease:
 
 
 @dataclass(frozen=True)
+class KeepAssociated:
+    """Change the cluster in the state, so that its volumes outlive it: Pulumi deletes a cluster in
+    the way that it was deployed with, whatever the stack file says since."""
+
+    urn: str
+
+    def __str__(self) -> str:
+        return (
+            f"Change {_names((self.urn,))} in the state: its volumes outlive it, as the stack file"
+            " says, but the last deployment did not."
+        )
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        deployment = export["deployment"]
+        resources = [
+            {
+                **resource,
+                **{
+                    part: {**resource[part], DESTROYS_ASSOCIATED: False}
+                    for part in ("inputs", "outputs")
+                    if DESTROYS_ASSOCIATED in (resource.get(part) or {})
+                },
+            }
+            if resource["urn"] == self.urn and not resource.get("delete")
+            else resource
+            for resource in deployment["resources"]
+        ]
+        return {**export, "deployment": {**deployment, "resources": resources}}
+
+
+@dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
@@ -268,7 +300,7 @@ class Deploy:
         return text
 
 
-StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease | KeepAssociated
 Step = (
     AcquireLock
     | WaitForCluster
@@ -322,7 +354,9 @@ def _steps(observed: Observed) -> list[Step]:
         )
     if not observed.clusters:
         reason = "the cluster is gone from the account"
-        return [*_delete_provider(state, reason), Deploy(_adopted(observed))]
+        # Pulumi would refresh those pools alone that the stack file has, and fail to delete others.
+        pools = [urn for id, urn in state.node_pools.items() if id not in observed.account_pools]
+        return [*_delete_provider(state, reason, pools), Deploy(_adopted(observed))]
     [cluster] = observed.clusters
     if not _owned(observed, cluster) and not observed.consent.new_state:
         raise Refused(*other_state(observed.settings.stack, cluster))
@@ -365,6 +399,10 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
     settings, state = observed.settings, observed.state
     assert isinstance(deploy, Deploy)
     replaced = bool(observed.changes)
+    if settings.volumes is not None and replaced and state.destroys_associated:
+        assert state.cluster_urn is not None
+        before.insert(0, KeepAssociated(state.cluster_urn))
+        steps = [*before, deploy]
     in_use = observed.synced if not replaced else observed.cluster_state is not None
     if settings.volumes is None or in_use:
         # If the deployment replaces the cluster, it brings them back itself.
@@ -495,11 +533,11 @@ def _failed(observed: Observed, cluster: RunningCluster) -> Refused:
     )
 
 
-def _delete_provider(state: StackState, reason: str) -> list[Step]:
-    if state.provider is None:
-        return []
-    dependents = state.dependents.get(state.provider, ())
-    return [DeleteFromState(state.provider, reason, dependents)]
+def _delete_provider(state: StackState, reason: str, pools: Sequence[str] = ()) -> list[Step]:
+    """`pools`: URNs of node pools that are gone, too."""
+    provider = [state.provider] if state.provider else []
+    urns = [*provider, *state.dependents.get(state.provider or "", ()), *pools]
+    return [DeleteFromState(urns[0], reason, tuple(urns[1:]))] if urns else []
 
 
 def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:

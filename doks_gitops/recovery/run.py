@@ -35,6 +35,7 @@ from doks_gitops.recovery.plan import (
     FinalizeNamespace,
     ForgetPool,
     ForgetRelease,
+    KeepAssociated,
     MarkCluster,
     RemoveDeleted,
     RestoreCopy,
@@ -253,7 +254,13 @@ class Recovery:
                     if tags.get(cluster.id) != {*cluster.tags}:
                         raise self._changed(f"the tags of the cluster {cluster.id} are others")
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState() | RemoveDeleted() | ForgetPool() | ForgetRelease():
+            case (
+                DeleteFromState()
+                | RemoveDeleted()
+                | ForgetPool()
+                | ForgetRelease()
+                | KeepAssociated()
+            ):
                 self._edit_state(step)
             case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:

@@ -66,8 +66,8 @@ def take(stack: StackVolumes, settings: Snapshots, *, at_once: bool = False) -> 
     """Take the snapshots that are due (`at_once`: of all volumes), then delete those beyond the
     number; yields what was done. Raises `PlatformError` at the end if DigitalOcean refused some.
 
-    Needs the scopes `block_storage:read`, `snapshot:read`, `block_storage_snapshot:create`,
-    `block_storage_snapshot:delete`, `tag:read` and `tag:create`.
+    Needs the scopes `kubernetes:read`, `block_storage:read`, `snapshot:read`,
+    `block_storage_snapshot:create`, `block_storage_snapshot:delete`, `tag:read` and `tag:create`.
     """
     client, now = stack.client, datetime.now(UTC)
     failures: list[PlatformError] = []

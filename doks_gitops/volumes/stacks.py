@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,22 +42,29 @@ class StackVolumes:
         return self._is_own(mark_in(resource.tags))
 
     def recorded(self) -> list[Volume]:
-        """The volumes that are recorded for claims. If several states of the stack have recorded
-        some, those of the running cluster's state: then it needs the scope kubernetes:read, and
-        raises `PlatformError` without one running cluster."""
+        """The volumes that the state of the stack's cluster has recorded for claims; without a
+        cluster, those of the only state of the stack that has recorded some. Raises `VolumesError`
+        if that can't be told. Needs the scope kubernetes:read."""
         volumes = [x for x in self.client.volumes() if self.owns(x) and claims_in(x.tags)]
-        if len({mark_in(volume.tags) for volume in volumes}) > 1:
-            mark = self.running().mark
-            volumes = [volume for volume in volumes if mark_in(volume.tags) == mark]
-        return volumes
+        clusters = self._clusters() if volumes else []
+        marks = {x.mark for x in clusters} or {mark_in(volume.tags) for volume in volumes}
+        if len(marks) > 1:
+            raise self._not_one(clusters)
+        return [volume for volume in volumes if mark_in(volume.tags) in marks]
 
     def running(self) -> RunningCluster:
         """The stack's cluster. Raises `VolumesError`."""
-        clusters = [x for x in self.client.clusters() if self._is_own(x.mark)]
+        clusters = self._clusters()
         if len(clusters) == 1 and clusters[0].endpoint:
             return clusters[0]
+        raise self._not_one(clusters)
+
+    def _clusters(self) -> list[RunningCluster]:
+        return [x for x in self.client.clusters() if self._is_own(x.mark)]
+
+    def _not_one(self, clusters: Sequence[RunningCluster]) -> VolumesError:
         ids = " and ".join(cluster.id for cluster in clusters)
-        raise VolumesError(
+        return VolumesError(
             f"The account has {f'the clusters {ids}' if ids else 'no cluster'} with a tag of the"
             f" stack {self.stack}, and it takes one that runs. Nothing was changed.",
             f"bin/platform recover --stack {self.stack}",

@@ -97,6 +97,11 @@ class Life:
         """ID of its volume."""
         return lost_volumes.bound(self.context)[_LEDGER]
 
+    def locks(self) -> list[Path]:
+        """The locks of runs on its state."""
+        folder = self.context.home.root / "state" / ".pulumi" / "locks"
+        return [*folder.glob(f"**/{self.stack}/*.json")]
+
     def checksum(self) -> str:
         return lost_volumes.checksum(lost_volumes.folder(self.context, self.volume))
 
@@ -372,6 +377,11 @@ class SandboxWorld:
             life.data = lost_volumes.checksum(self._home.root / "volume-snapshots" / snapshot)
             if "cluster" not in what:
                 life.platform("volumes", "restore", snapshot, "--yes")
+        if "--cancel" in options and "state" in what:
+            refusal = life.recover("--new-state", *options, fails=True)
+            context.check("delete the lock's file" in refusal, f"no way out in:\n{refusal}")
+            for lock in life.locks():
+                lock.unlink()
         for option in _consents(what):
             refusal = life.recover(*options, fails=True)
             context.check(option in refusal, f"the refusal lacks {option}:\n{refusal}")
@@ -555,7 +565,7 @@ def _broken(life: Life, account: dict[str, Any]) -> Iterator[str]:
         yield f"{stack}: the state has the cluster {owned}, but it should be {life.cluster}"
     if latest.get("pending_operations"):
         yield f"{stack}: the state has pending operations"
-    if list(home.glob(f"locks/**/{stack}/*.json")):
+    if life.locks():
         yield f"{stack}: the state is locked"
     if cluster is None:
         yield f"{stack}: the account does not have the cluster {life.cluster}"

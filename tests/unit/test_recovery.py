@@ -38,6 +38,7 @@ from doks_gitops.recovery.plan import (
     FinalizeNamespace,
     ForgetPool,
     ForgetRelease,
+    KeepAssociated,
     MarkCluster,
     Refused,
     RemoveDeleted,
@@ -147,8 +148,14 @@ def test_what_was_in_a_cluster_that_is_gone_from_the_account_is_deleted_from_the
     lock, delete, deploy = plan(observed(clusters=(), cluster_state=None))
     assert lock == AcquireLock(STACK)
     assert isinstance(delete, DeleteFromState)
-    assert delete.urn == PROVIDER
+    # And its pool, which the stack file may not have any more.
+    assert (delete.urn, delete.dependents) == (PROVIDER, ("n",))
     assert deploy == Deploy()
+    # A run that was killed before there was a provider.
+    state = replace(STATE, provider=None)
+    _, delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
+    assert isinstance(delete, DeleteFromState)
+    assert (delete.urn, delete.dependents) == ("n", ())
 
 
 def test_a_cluster_with_a_new_name_in_the_stack_file_is_not_considered_gone() -> None:
@@ -558,11 +565,14 @@ def test_the_state_is_read_from_pulumis_export() -> None:
 
 def test_the_plan_names_what_is_deleted_and_adopted() -> None:
     release = "urn:pulumi:dev::doks-gitops::my:index:Parent$kubernetes:helm.sh/v3:Release::argocd"
-    state = replace(STATE, dependents={PROVIDER: (release,)})
+    pool = (
+        "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesNodePool:KubernetesNodePool::n"
+    )
+    state = replace(STATE, dependents={PROVIDER: (release,)}, node_pools={POOL: pool})
     _, delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
     assert str(delete) == (
         "Delete from the state, because the cluster is gone from the account:"
-        " kubernetes kubernetes, Release argocd."
+        " kubernetes kubernetes, Release argocd, KubernetesNodePool n."
     )
     cluster_state = replace(revisions(DEPLOYED), admin_password=True)
     lock, mark, delete, deploy = plan(
@@ -849,3 +859,27 @@ def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_aba
     )
     with pytest.raises(NotAssignable, match="another bucket, or with another password"):
         plan(replace(observed, settings=changed))
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_cluster_that_was_deployed_to_be_deleted_with_its_volumes_leaves_them(
+    *, answers: bool
+) -> None:
+    """Pulumi deletes a replaced cluster as the state has it."""
+    urn = str(STATE.cluster_urn)
+    kept = {"destroyAllAssociatedResources": True, "region": "nyc1"}
+    resource = {"urn": urn, "type": CLUSTER_TYPE, "id": ID, "inputs": kept, "outputs": kept}
+    export = {"deployment": {"resources": [resource]}}
+    assert StackState.from_export(export).destroys_associated
+    observed = replace(
+        moved_with_copies(),
+        state=replace(STATE, destroys_associated=True),
+        cluster_state=revisions(DEPLOYED) if answers else None,
+        synced=answers,
+    )
+    [step] = [step for step in plan(observed) if isinstance(step, KeepAssociated)]
+    edited = step.edited(export)
+    assert not StackState.from_export(edited).destroys_associated
+    assert edited["deployment"]["resources"][0]["outputs"]["region"] == "nyc1"
+    unchanged = replace(observed, state=STATE)
+    assert not [step for step in plan(unchanged) if isinstance(step, KeepAssociated)]

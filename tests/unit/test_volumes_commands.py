@@ -231,6 +231,15 @@ def test_snapshots_of_another_state_of_the_same_stack_are_not_deleted(
     assert len(api.bodies) == requests
 
 
+def test_volumes_of_another_state_are_left_alone_if_the_state_of_the_cluster_has_none(
+    bin_platform: BinPlatform, api: FakeApi
+) -> None:
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, tags(ID, mark=FORMER_MARK))]}))
+    code, output, errors = bin_platform("volumes", "snapshot", "--stack", "dev", "--now")
+    assert (code, output) == (0, "dev: 0 volumes are recorded\n"), errors
+    assert api.bodies == []
+
+
 def test_repeated_creation_of_a_volume_finds_the_one_that_it_has_made(api: FakeApi) -> None:
     """The answer to the first request was lost."""
     of = VolumeSnapshot("s", "s", OTHER_ID, ("nyc1",), datetime(2026, 1, 31, tzinfo=UTC))
