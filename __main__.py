@@ -47,7 +47,10 @@ async def platform() -> None:
         api_endpoint=stack.digitalocean.api_endpoint,
     )
     registry = ContainerRegistry(
-        "registry", arguments.registry_args(stack), ResourceOptions(providers=[digitalocean])
+        "registry",
+        arguments.registry_args(stack),
+        # Nothing depends on a component without children, such as the registry of another stack.
+        ResourceOptions(providers=[digitalocean], protect=stack.cluster.protect),
     )
     cluster = DoksCluster(
         "cluster",
@@ -153,6 +156,7 @@ async def platform() -> None:
 
 
 sdk.disable_debug_messages()
+sdk.end_when_interrupted()
 # A recovery deploys only on the state that it was planned for. Before the first resource is sent.
 condition.wait(dry_run=pulumi.runtime.is_dry_run())
 sdk.run(platform)

@@ -1,8 +1,10 @@
 """`bin/benchmark`: measures, and writes docs/benchmarks.md and its pictures."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +13,27 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import cost, diff, growth, latency, pull_requests, recovery, rehearsal, setup
-from benchmarks.bench import Failed, Result, bench, machine
+from benchmarks.bench import Bench, Failed, Result, bench, machine
 from doks_gitops.rehearsal.run import SANDBOX as REHEARSAL
 from sandbox.drills.drill import Failed as DrillFailed
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY
+
+
+class Part(StrEnum):
+    """The parts, in their order."""
+
+    COST = "cost"
+    LATENCY = "latency"
+    RECOVERY = "recovery"
+    REHEARSAL = "rehearsal"
+    SETUP = "set-up"
+    DIFF = "diff"
+    GROWTH = "growth"
+    PULL_REQUESTS = "pull-requests"
+    """The last one in the sandbox: it leaves the stack with environments of pull requests."""
+    COLD = "cold"
+
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -24,9 +42,10 @@ errors = Console(stderr=True, highlight=False)
 def main(
     runs: Annotated[int, typer.Option(help="How often each value is measured.", min=1)] = 5,
     cold: Annotated[bool, typer.Option(help="Build every tool from nothing, too.")] = False,
-    only_rehearsal: Annotated[
-        bool, typer.Option("--rehearsal", help="Only what `bin/platform rehearse` compares with.")
-    ] = False,
+    only: Annotated[
+        list[Part] | None,
+        typer.Option(help="Print only this part, and write no page; may be given several times."),
+    ] = None,
     write_to: Annotated[Path, typer.Option(help="The page to write.")] = REPOSITORY
     / "docs"
     / "benchmarks.md",
@@ -35,30 +54,29 @@ def main(
 
     Run nothing else on the machine at the same time.
     """
-    if only_rehearsal:
-        with bench(console, runs) as sandbox:
-            console.print(_table("Rehearsal", rehearsal.measure(sandbox, REHEARSAL)))
-        console.print(f"Written: {REHEARSAL}")
-        return
     pictures = write_to.parent / "pictures"
     pictures.mkdir(exist_ok=True)
+    measures: dict[Part, Callable[[Bench], Sequence[Result]]] = {
+        Part.COST: cost.measure,
+        Part.LATENCY: latency.measure,
+        Part.RECOVERY: partial(recovery.measure, picture=pictures / "recovery.svg"),
+        Part.REHEARSAL: partial(rehearsal.measure, file=REHEARSAL),
+        Part.SETUP: setup.measure,
+        Part.DIFF: diff.measure,
+        Part.GROWTH: partial(growth.measure, picture=pictures / "growth.svg"),
+        Part.PULL_REQUESTS: pull_requests.measure,
+        Part.COLD: setup.cold,
+    }
+    parts = only or [part for part in Part if cold or part is not Part.COLD]
     results: list[Result] = []
-
-    def part(name: str, measured: Sequence[Result]) -> None:
-        results.extend(measured)
-        console.print(_table(name, measured))
-
     with bench(console, runs) as sandbox:
-        part("Cost", cost.measure(sandbox))
-        part("Latency", latency.measure(sandbox))
-        part("Recovery", recovery.measure(sandbox, pictures / "recovery.svg"))
-        part("Rehearsal", rehearsal.measure(sandbox, REHEARSAL))
-        part("Set-up", setup.measure(sandbox))
-        part("Diff", diff.measure(sandbox))
-        part("Growth", growth.measure(sandbox, pictures / "growth.svg"))
-        part("Pull requests", pull_requests.measure(sandbox))
-        if cold:
-            part("Cold set-up", setup.cold(sandbox))
+        for part in Part:
+            if part in parts:
+                measured = measures[part](sandbox)
+                results.extend(measured)
+                console.print(_table(part, measured))
+    if only:
+        return
     write_to.write_text(_page(results, runs))
     console.print(f"Written: {write_to}")
 

@@ -1,7 +1,6 @@
 """The time and the memory of `bin/platform diff`."""
 
 import shutil
-import subprocess
 import tempfile
 import threading
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import psutil
 import yaml
 
-from benchmarks.bench import Bench, Failed, Result
+from benchmarks.bench import Bench, Result
 from doks_gitops.environments import ENVIRONMENTS
 from sandbox.paths import REPOSITORY
 
@@ -28,8 +27,8 @@ _SAMPLE = 0.05
 
 def measure(bench: Bench) -> list[Result]:
     guide, large = (bench.home.folder(name) for name in ("diff-guide", "diff-large"))
-    _clone(guide, {stack: {"demo": f"kustomize/{stack}"} for stack in ENVIRONMENTS})
-    _clone(large, {"dev": _overlays(large)})
+    _clone(bench, guide, {stack: {"demo": f"kustomize/{stack}"} for stack in ENVIRONMENTS})
+    _clone(bench, large, {"dev": _overlays(large)})
     stacks = (word for stack in ENVIRONMENTS for word in ("--stack", stack))
     warm = partial(_run, bench, guide, *stacks)
     many = partial(_run, bench, large, "--stack", "dev")
@@ -104,7 +103,7 @@ def _overlays(folder: Path) -> dict[str, str]:
     return paths
 
 
-def _clone(folder: Path, applications: dict[str, dict[str, str]]) -> None:
+def _clone(bench: Bench, folder: Path, applications: dict[str, dict[str, str]]) -> None:
     """A clone of the guide's monorepo, whose branch `change` changes the base of everything.
 
     `applications`: paths by name, by stack.
@@ -120,17 +119,13 @@ def _clone(folder: Path, applications: dict[str, dict[str, str]]) -> None:
         }
         (folder / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(content))
     changed = folder / _CHANGED
-    commit = ("-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "-m", "a")
-    _git(folder, "init", "--quiet", "--initial-branch=main")
+    git = partial(bench.context.git, folder)
+    git("init", "--quiet", "--initial-branch=main")
     for branch in ("main", "change"):
         if branch == "change":
-            _git(folder, "switch", "--quiet", "--create", branch)
+            git("switch", "--quiet", "--create", branch)
             changed.write_text(changed.read_text().replace("cpu: 100m", "cpu: 150m"))
-        _git(folder, "add", "--all")
-        _git(folder, *commit)
-
-
-def _git(folder: Path, *words: str) -> None:
-    done = subprocess.run(["git", "-C", str(folder), *words], check=False, capture_output=True)
-    if done.returncode:
-        raise Failed(f"`git {' '.join(words)}` failed: {done.stderr.decode()}")
+        git("add", "--all")
+        git(
+            *("-c", "user.name=a", "-c", "user.email=a@example.com"), "commit", "--quiet", "-m", "a"
+        )

@@ -8,9 +8,9 @@ class Protection(pulumi.ComponentResource):
     first resource that `pulumi destroy` would delete, and Pulumi refuses to.
 
     Protecting single resources is not enough: with `--skip-preview`, Pulumi would delete everything
-    that depends on them (Argo CD, the applications and their objects) before it refuses. Pulumi
-    still removes components without children, such as a registry of another stack, from the
-    state; the next `pulumi up` adds them again.
+    that depends on them (Argo CD, the applications and their objects) before it refuses. A
+    component without children, such as a registry of another stack, needs `protect` itself:
+    nothing in the state depends on it.
     https://www.pulumi.com/docs/iac/concepts/options/protect/
     """
 

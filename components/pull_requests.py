@@ -11,13 +11,17 @@ from typing import Any
 
 import pulumi
 from pulumi_kubernetes.apiextensions import CustomResource
-from pulumi_kubernetes.core.v1 import Secret
+from pulumi_kubernetes.core.v1 import Namespace, ResourceQuota, ResourceQuotaSpecArgs, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components.application import Source
 from components.dependencies import with_dependencies
 from components.manifest import as_argo, encoded
-from components.names import PULL_REQUEST_NAMESPACES
+from components.names import (
+    PULL_REQUEST_NAMESPACES,
+    PULL_REQUEST_PLACES,
+    PULL_REQUEST_QUOTA,
+)
 from components.options import child_options
 from components.project import (
     ARGOCD_KINDS,
@@ -28,8 +32,6 @@ from components.project import (
     ResourceKind,
 )
 
-QUOTA = "pull-request"
-"""Name of the ResourceQuota and of the LimitRange in each namespace."""
 LABEL = "doks-gitops/pull-request"
 """Label of these namespaces."""
 
@@ -89,7 +91,8 @@ class PullRequestEnvironmentsArgs:
     forks are in no branch of the repository, so Argo CD never deploys them."""
     limits_path: str
     """Folder of a Helm chart with the namespace and its limits. Its values are `labels` of the
-    namespace, and of the ResourceQuota and the LimitRange `name`, `hard` and `limits`."""
+    namespace, of the ResourceQuota and the LimitRange `name`, `hard` and `limits`, and `places`,
+    the namespace in which it has to make a LimitRange before anything else."""
     api_url: str | None = None
     """Address of a GitHub Enterprise Server. None: github.com."""
     token: pulumi.Input[str] | None = None
@@ -101,6 +104,8 @@ class PullRequestEnvironmentsArgs:
     environment runs them with the pull request's commit as tag."""
     quota: Quota = field(default_factory=Quota)
     """Limits of each environment."""
+    at_once: int = 5
+    """How many environments there may be at the same time."""
 
 
 class PullRequestEnvironments(pulumi.ComponentResource):
@@ -111,6 +116,10 @@ class PullRequestEnvironments(pulumi.ComponentResource):
     and its limits, and one with what the pull request's branch has. The second one's project
     allows neither to change these limits nor to make roles. Admission policies let no pod run in
     such a namespace unless its quota is there and at most that of `args`, whatever wrote it.
+
+    The chart of the limits takes a place before it makes the namespace, and gives it back when the
+    namespace is gone. Kubernetes refuses a place beyond those that `args` allows, as it counts them
+    with a ResourceQuota.
     """
 
     project_name: pulumi.Output[str]
@@ -123,7 +132,10 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("doks-gitops:index:PullRequestEnvironments", name, {}, opts)
-        first: list[pulumi.Resource] = [*self._policies(name, args, opts)]
+        first: list[pulumi.Resource] = [
+            *self._policies(name, args, opts),
+            *self._places(name, args, opts),
+        ]
         if args.token is not None:
             token = Secret(
                 f"{name}-token",
@@ -165,6 +177,28 @@ class PullRequestEnvironments(pulumi.ComponentResource):
             )
         self.project_name = projects[1].project_name
         self.register_outputs({"projectName": self.project_name})
+
+    def _places(
+        self, name: str, args: PullRequestEnvironmentsArgs, opts: pulumi.ResourceOptions | None
+    ) -> Sequence[pulumi.Resource]:
+        """The namespace of the places, and what limits their number.
+
+        https://kubernetes.io/docs/concepts/policy/resource-quotas/#object-count-quota
+        """
+        # In no namespace, but in the cluster: `components.dependencies`.
+        namespace = with_dependencies(PULL_REQUEST_PLACES, args.argocd_namespace)
+        places = Namespace(
+            f"{name}-places",
+            metadata=ObjectMetaArgs(name=namespace),
+            opts=child_options(self, opts),
+        )
+        quota = ResourceQuota(
+            f"{name}-places",
+            metadata=ObjectMetaArgs(name=PULL_REQUEST_PLACES, namespace=namespace),
+            spec=ResourceQuotaSpecArgs(hard={"count/limitranges": str(args.at_once)}),
+            opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=[places])),
+        )
+        return [places, quota]
 
     def _policies(
         self, name: str, args: PullRequestEnvironmentsArgs, opts: pulumi.ResourceOptions | None
@@ -217,12 +251,12 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             " && variables.limits.all(name, name in variables.hard"
                             " && quantity(string(variables.hard[name]))"
                             ".compareTo(quantity(variables.limits[name])) <= 0)",
-                            "message": f"the ResourceQuota {QUOTA} of this namespace allows more"
-                            " than the stack does",
+                            "message": f"the ResourceQuota {PULL_REQUEST_QUOTA} of this namespace"
+                            " allows more than the stack does",
                         }
                     ],
                 },
-                {"paramRef": {"name": QUOTA, "parameterNotFoundAction": "Deny"}},
+                {"paramRef": {"name": PULL_REQUEST_QUOTA, "parameterNotFoundAction": "Deny"}},
             ),
             # Kustomize can put an object of one pull request into the namespace of another one.
             "owner": (
@@ -355,7 +389,7 @@ def _limits_project(args: PullRequestEnvironmentsArgs) -> GitOpsProjectArgs:
         argocd_namespace=args.argocd_namespace,
         description="Namespaces and limits of the environments of pull requests",
         source_repos=[args.source.repo_url],
-        namespaces=[PULL_REQUEST_NAMESPACES],
+        namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_PLACES],
         namespace_resources=_LIMITS,
         allow_any=True,
     )
@@ -378,17 +412,21 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
     """The Application with the namespace and its limits."""
     values = {
         "labels": _LABELS,
-        "name": QUOTA,
+        "name": PULL_REQUEST_QUOTA,
         "hard": hard(args.quota),
         "limits": [_PER_CONTAINER],
+        "places": PULL_REQUEST_PLACES,
     }
     source = {
         "repoURL": args.source.repo_url,
         "path": args.limits_path,
         "targetRevision": args.source.revision,
-        "helm": {"valuesObject": values},
+        "helm": {"namespace": _NAMESPACE, "valuesObject": values},
     }
-    return _template(f"{_NAMESPACE}-limits", _limits_project(args), source)
+    # Argo CD makes the namespace of the destination before anything else, even before a wave of the
+    # sync that comes first.
+    name = f"{_NAMESPACE}-limits"
+    return _template(name, _limits_project(args), source, PULL_REQUEST_PLACES)
 
 
 def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
@@ -406,7 +444,7 @@ def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
             "patches": [_WITHOUT_NAMESPACE],
         },
     }
-    return _template(_NAMESPACE, _project(args), source)
+    return _template(_NAMESPACE, _project(args), source, _NAMESPACE)
 
 
 def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
@@ -425,7 +463,9 @@ def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
     return {"templatePatch": f"{{{{ if {condition} }}}}{patch}{{{{ else }}}}{{}}{{{{ end }}}}"}
 
 
-def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> dict[str, Any]:
+def _template(
+    name: str, project: GitOpsProjectArgs, source: dict[str, Any], namespace: str
+) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "finalizers": [FINALIZER]},
         "spec": {
@@ -433,16 +473,16 @@ def _template(name: str, project: GitOpsProjectArgs, source: dict[str, Any]) -> 
             "source": source,
             "destination": {
                 "server": IN_CLUSTER,
-                "namespace": _NAMESPACE,
+                "namespace": namespace,
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # The namespace and its limits come first. 24 s at most: until its last retry has
+                # The namespace and its limits come first. 40 s at most: until its last retry has
                 # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": 4,
+                    "limit": 8,
                     "refresh": True,
-                    "backoff": {"duration": "2s", "factor": 2, "maxDuration": "10s"},
+                    "backoff": {"duration": "5s", "factor": 1, "maxDuration": "5s"},
                 },
             },
         },

@@ -7,6 +7,7 @@ import, and ignores these objects afterwards.
 
 import asyncio
 import gc
+import signal
 from collections.abc import Awaitable, Callable
 
 gc.disable()
@@ -38,6 +39,16 @@ def _ignore(
     """Has the signature of `pulumi.log.debug`, which it replaces."""
 
 
+def end_when_interrupted() -> None:
+    """Let SIGINT end this process without a traceback.
+
+    When a deployment has failed, the engine cancels the program and its language host sends SIGINT.
+    Without this, two tracebacks of `KeyboardInterrupt` would follow the error.
+    https://github.com/pulumi/pulumi/blob/master/sdk/python/cmd/pulumi-language-python/main.go
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def run(program: Callable[[], Awaitable[None]]) -> None:
     """Run the program, which may await outputs, and send the requests of its resources.
 
@@ -52,4 +63,10 @@ def run(program: Callable[[], Awaitable[None]]) -> None:
     pulumi.run(run_and_send)
 
 
-__all__ = ["disable_debug_messages", "pulumi_digitalocean", "pulumi_kubernetes", "run"]
+__all__ = [
+    "disable_debug_messages",
+    "end_when_interrupted",
+    "pulumi_digitalocean",
+    "pulumi_kubernetes",
+    "run",
+]

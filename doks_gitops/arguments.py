@@ -114,7 +114,7 @@ def cluster_args(
             convert(
                 settings.adopt,
                 Existing,
-                not_copied=("admin_password", "registry", "mark", "volumes"),
+                not_copied=("admin_password", "registry", "mark", "volumes", "copies"),
             )
             if settings.adopt
             else None
@@ -365,7 +365,7 @@ def pull_requests_args(
         pull_requests,
         PullRequestEnvironmentsArgs,
         # `bin/platform pull-requests` uses them.
-        not_copied=("application", "webhook_url", "time_to_live", "at_once", "service", "port"),
+        not_copied=("application", "webhook_url", "time_to_live", "service", "port"),
         project_name=project.name,
         argocd_namespace=argocd_namespace,
         owner=github.owner,

@@ -37,9 +37,11 @@ _DEPLOYMENT = frozenset(
     {
         *("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"),
         "ARGOCD_AUTH_TOKEN",
+        # The password of the volumes' copies.
+        "RESTIC_PASSWORD",
     }
 )
-"""Access to Git and to Argo CD, for deployments to a real account."""
+"""Access to Git, to Argo CD and to copies, for deployments to a real account."""
 _DEPLOYMENT_PREFIXES = (
     *("PULUMI_", "DIGITALOCEAN_", "GITHUB_", "ACTIONS_", "RUNNER_"),
     *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_"),

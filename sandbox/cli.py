@@ -312,7 +312,7 @@ def push_chart(
 def clock(
     days: Annotated[float, typer.Option(help="Days to set the clock forward.", min=0)] = 0,
 ) -> None:
-    """Show the account's clock or set it forward, so that tokens and credentials expire."""
+    """Show the account's clock or set it forward, so that tokens expire and snapshots get older."""
     time = _daemon().post("/sandbox/clock", {"seconds": days * 86400})
     console.print(f"The account's clock shows {time['now']}.")
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ class Daemon:
     """DigitalOcean token of the sandbox's account; also authorizes the control routes."""
     github: Mapping[str, str]
     """`api`, `repository` and `token`, as a GitHub workflow of the monorepo has them."""
+    spaces: Mapping[str, str] = field(default_factory=dict)
+    """`id` and `secret` of the key of Spaces."""
 
     def get(self, path: str, *, seconds: float = 30) -> Any:
         return self._call("GET", path, None, seconds)
@@ -56,6 +58,28 @@ class Daemon:
         return response.json()
 
 
+def github(
+    access: Mapping[str, str],
+    method: str,
+    path: str,
+    body: object = None,
+    token: str | None = None,
+) -> Any:
+    """The answer of GitHub's API about the monorepo. `access`: see `Daemon.github`. `token`: by
+    default that of a workflow. Raises `SandboxError`."""
+    response = httpx.request(
+        method,
+        f"{access['api']}/repos/{access['repository']}{path}",
+        json=body,
+        headers={"Authorization": f"Bearer {token or access['token']}"},
+        timeout=60,
+        trust_env=False,
+    )
+    if response.is_error:
+        raise SandboxError(f"{method} {path}: {response.status_code} {response.text}")
+    return response.json() if response.content else None
+
+
 def log_file(home: Home) -> Path:
     return home.folder("logs") / "daemon.log"
 
@@ -70,7 +94,14 @@ def running(home: Home) -> Daemon | None:
         return None
     try:
         record = json.loads((home.root / "daemon.json").read_text())
-        daemon = Daemon(record["pid"], record["url"], record["token"], record["github"])
+        daemon = Daemon(
+            record["pid"],
+            record["url"],
+            record["token"],
+            record["github"],
+            # A daemon that was started before an update has none.
+            record.get("spaces", {}),
+        )
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:

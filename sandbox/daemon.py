@@ -42,6 +42,7 @@ from sandbox.chart import PrivateCharts, build_chart, can_be_reached, next_patch
 from sandbox.chart.private import HELM_PATH, REGISTRY_PATH, USERNAME
 from sandbox.cluster.backend import Clusters as Backend
 from sandbox.cluster.supervise import Supervised
+from sandbox.digitalocean import spaces
 from sandbox.digitalocean.app import create_app
 from sandbox.digitalocean.lifecycle import Clusters
 from sandbox.digitalocean.state import AccountState
@@ -97,6 +98,7 @@ class Sandbox:
         self.tools = tools
         self.account = AccountState.load(home.root / "account.json")
         self.token = _account_token(home, self.account)
+        self.spaces_key = spaces.key_of(home)
         self.git = GitServer(home.folder("git"))
         self.github = GitHub(home.root / "github.json", self.git, self.url)
         self.github_token = _github_token(home, self.github)
@@ -454,7 +456,10 @@ def main() -> None:
         except StateUnreadable as error:
             sys.exit(str(error))
         config = uvicorn.Config(
-            FaultMiddleware(sandbox.app, sandbox.account.faults),
+            spaces.Dispatch(
+                FaultMiddleware(sandbox.app, sandbox.account.faults),
+                spaces.create_app(home.folder("spaces"), sandbox.spaces_key),
+            ),
             log_level="warning",
             timeout_graceful_shutdown=3,
         )
@@ -467,6 +472,7 @@ def _announce(home: Home, sandbox: Sandbox) -> None:
         "pid": os.getpid(),
         "url": sandbox.url,
         "token": sandbox.token,
+        "spaces": sandbox.spaces_key.model_dump(),
         "github": {
             "api": f"{sandbox.url}{PREFIX}",
             "repository": f"{OWNER}/{MONOREPO}",

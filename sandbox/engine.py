@@ -42,11 +42,12 @@ def environment(
     api_url: str,
     token: str,
     github: Mapping[str, str] | None = None,
+    spaces: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Environment variables with which `pulumi`, `kubectl`, `helm` and `argocd` use the sandbox.
 
-    `bin_dir` holds the tools; `github` is the `api`, `repository` and `token` of a workflow. The
-    caller adds the result to its own environment.
+    `bin_dir` holds the tools; `github` is the `api`, `repository` and `token` of a workflow, and
+    `spaces` the `id` and `secret` of a key. The caller adds the result to its own environment.
     """
     passphrase = home.root / "passphrase"
     if not passphrase.exists():
@@ -72,6 +73,16 @@ def environment(
                 "GITHUB_TOKEN": github["token"],
             }
             if github
+            else {}
+        ),
+        **(
+            {
+                "SPACES_ENDPOINT_URL": api_url,
+                "SPACES_ACCESS_KEY_ID": spaces["id"],
+                "SPACES_SECRET_ACCESS_KEY": spaces["secret"],
+                "RESTIC_PASSWORD": passphrase.read_text(),
+            }
+            if spaces
             else {}
         ),
     }
@@ -153,6 +164,10 @@ class Engine:
         config = _derive(source, self._config[stack]["values"])
         # The sandbox can't decrypt the team's keys.
         has_keys = config.pop(f"{PROJECT}:{SEALED_SECRETS}", None) is not None
+        if isinstance(volumes := config.get(f"{PROJECT}:volumes"), dict) and "copies" in volumes:
+            # Those of the environment are the sandbox's.
+            for key in ("credentials", "endpoint"):
+                volumes["copies"].pop(key, None)
         content: dict[str, object] = {"config": config}
         if salt := old.get("encryptionsalt"):
             content["encryptionsalt"] = salt
@@ -193,6 +208,12 @@ class Engine:
     def has_sealed_secrets(self) -> bool:
         """Whether a stack has Sealed Secrets."""
         return self._has(SEALED_SECRETS, f'"{PROJECT}:index:SealedSecrets"')
+
+    @property
+    def has_copies(self) -> bool:
+        """Whether a stack has copies of volumes."""
+        sections = (self._stack_config(stack).get(f"{PROJECT}:volumes") for stack in STACKS)
+        return any("copies" in section for section in sections if isinstance(section, dict))
 
     def _has(self, section: str, resource: str) -> bool:
         """Whether a stack has a section in its stack file in the project folder, or still has the

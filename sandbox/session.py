@@ -13,7 +13,7 @@ from sandbox.client import Daemon
 from sandbox.errors import SandboxError
 from sandbox.paths import Home, remove_tree
 from sandbox.plugins import install
-from sandbox.toolchain.recipes import PULUMI_GITHUB, RECIPES, SEALED_SECRETS
+from sandbox.toolchain.recipes import PULUMI_GITHUB, RECIPES, RESTIC, SEALED_SECRETS
 from sandbox.toolchain.tools import sealed_secrets_chart
 
 
@@ -76,8 +76,8 @@ def engine_of(
 ) -> engine.Engine:
     """The Pulumi engine of a running sandbox.
 
-    `real_providers` as for `start`. Builds the provider of GitHub if a stack has parts there, and
-    the controller of Sealed Secrets if a stack has it.
+    `real_providers` as for `start`. Builds the provider of GitHub if a stack has parts there, the
+    controller of Sealed Secrets if a stack has it, and restic if a stack has copies of volumes.
     """
     pulumi = engine.Engine(home, environment(home, daemon, tools), daemon.get("/sandbox/config"))
 
@@ -94,6 +94,8 @@ def engine_of(
         if pulumi.has_sealed_secrets:
             toolchain.ensure(console, (*RECIPES, SEALED_SECRETS))
             package_chart(sealed_secrets_chart(), home.folder("charts"))
+        if pulumi.has_copies:
+            toolchain.ensure(console, (*RECIPES, RESTIC))
     if real_providers:
         used = ", ".join(f"{plugin.file}" for plugin in plugins.values())
         console.print(f"Real plugins: {used}", soft_wrap=True)
@@ -108,6 +110,7 @@ def environment(home: Home, daemon: Daemon, tools: toolchain.Tools) -> dict[str,
         api_url=daemon.url,
         token=daemon.token,
         github=daemon.github,
+        spaces=daemon.spaces,
     )
 
 

@@ -200,17 +200,23 @@ class DigitalOceanClient:
         return volumes
 
     def create_volume(
-        self, name: str, region: str, snapshot: VolumeSnapshot, size: int, tags: Collection[str]
+        self,
+        name: str,
+        region: str,
+        snapshot: VolumeSnapshot | None,
+        size: int,
+        tags: Collection[str],
     ) -> Volume:
-        """Create a volume of `size` GiB from a snapshot. `name`: one that no other volume has.
-        Scopes: block_storage:create, tag:create, block_storage:read."""
+        """Create a volume of `size` GiB from a snapshot, or an empty one; returns the existing one
+        if the region has a volume of that name. Scopes: block_storage:create, tag:create,
+        block_storage:read."""
         path, scope = "/v2/volumes", "block_storage:create, tag:create"
         body = {
             "name": name,
             "region": region,
             "size_gigabytes": size,
-            "snapshot_id": snapshot.id,
             "tags": sorted(tags),
+            **({"snapshot_id": snapshot.id} if snapshot else {}),
         }
         response = self._request("POST", path, scope, body)
         if response.status_code == 409:
@@ -218,12 +224,26 @@ class DigitalOceanClient:
             for volume in self.volumes():
                 if (volume.name, volume.region) == (name, region):
                     return volume
+        fix = (
+            "Look at the limits of the account: https://cloud.digitalocean.com/account/team/limits"
+        )
         self._require_done(
             response,
-            f"create a volume of {size} GiB from the snapshot {snapshot.id}",
-            f"Look at the snapshot: doctl compute snapshot get {snapshot.id}",
+            f"create a volume of {size} GiB"
+            + (f" from the snapshot {snapshot.id}" if snapshot else f" in {region}"),
+            f"Look at the snapshot: doctl compute snapshot get {snapshot.id}" if snapshot else fix,
         )
         return _volume(self._parsed(path, response, responses.VolumeResponse, 201).volume)
+
+    def delete_volume(self, volume: str) -> None:
+        """Delete a volume; one that is gone already is no error. Scope: block_storage:delete."""
+        response = self._request("DELETE", f"/v2/volumes/{volume}", "block_storage:delete")
+        if response.status_code != 404:
+            self._require_done(
+                response,
+                f"delete the volume {volume}",
+                f"Look at the volume: doctl compute volume get {volume}",
+            )
 
     def snapshots(self) -> tuple[VolumeSnapshot, ...]:
         """The snapshots of the account's volumes, also of those that are gone. Scopes:
@@ -260,26 +280,33 @@ class DigitalOceanClient:
 
         https://docs.digitalocean.com/reference/api/reference/tags/
         """
-        path, body = f"/v2/tags/{tag}/resources", _volume_resources(volumes)
+        self._tag(tag, "volume", volumes)
+
+    def tag_snapshot(self, tag: str, snapshot: str) -> None:
+        """Give a snapshot of a volume a tag, as `tag_volumes` does."""
+        self._tag(tag, "volume_snapshot", [snapshot])
+
+    def _tag(self, tag: str, kind: str, ids: Collection[str]) -> None:
+        path, body = f"/v2/tags/{tag}/resources", _resources(kind, ids)
         response = self._request("POST", path, "tag:create", body)
         if response.status_code == 404:
             # That it exists by now is no error.
             self._request("POST", "/v2/tags", "tag:create", {"name": tag})
             response = self._request("POST", path, "tag:create", body)
-        self._require_tagged(response, volumes)
+        self._require_tagged(response, f"{kind} {', '.join(ids)}")
 
     def untag_volumes(self, tag: str, volumes: Collection[str]) -> None:
         """Take a tag from the volumes. Scope: tag:delete."""
         path = f"/v2/tags/{tag}/resources"
-        response = self._request("DELETE", path, "tag:delete", _volume_resources(volumes))
+        response = self._request("DELETE", path, "tag:delete", _resources("volume", volumes))
         if response.status_code != 404:
-            self._require_tagged(response, volumes)
+            self._require_tagged(response, f"volume {', '.join(volumes)}")
 
-    def _require_tagged(self, response: requests.Response, volumes: Collection[str]) -> None:
+    def _require_tagged(self, response: requests.Response, tagged: str) -> None:
         self._require_done(
             response,
-            f"change the tags of the volumes {', '.join(volumes)}",
-            "Look at them: doctl compute volume list",
+            f"change the tags of the {tagged.replace('_', ' ')}",
+            "Look at them: doctl compute volume list, or doctl compute snapshot list",
         )
 
     def _delete(self, path: str, scope: str, what: str, fix: str) -> None:
@@ -525,8 +552,8 @@ def _snapshot(snapshot: responses.Snapshot) -> VolumeSnapshot:
     )
 
 
-def _volume_resources(volumes: Collection[str]) -> dict[str, object]:
-    return {"resources": [{"resource_id": id, "resource_type": "volume"} for id in volumes]}
+def _resources(kind: str, ids: Collection[str]) -> dict[str, object]:
+    return {"resources": [{"resource_id": id, "resource_type": kind} for id in ids]}
 
 
 def _limit_end(response: requests.Response) -> str:

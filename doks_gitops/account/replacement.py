@@ -138,6 +138,13 @@ def warn(settings: Settings, account: Account) -> None:
             " never deletes: `pulumi destroy` leaves it in the account. To let it be deleted, make"
             f" another VPC the default: {other_default_vpc(vpc.region)}."
         )
+    copies = settings.volumes.copies if settings.volumes is not None else None
+    if copies is not None and copies.region == settings.cluster.region:
+        messages.warn(
+            f"The bucket {copies.bucket} of the volumes' copies is in {copies.region}, the region"
+            " of the cluster. `bin/platform volumes copy` copies nothing before"
+            " doks-gitops:volumes.copies names one in another region."
+        )
     running = running_cluster(settings, account)
     if replaced is None and running is not None:
         if (advice := network.advice(running)) is not None:

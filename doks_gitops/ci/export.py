@@ -37,8 +37,10 @@ from doks_gitops.stack import Stack, link_project
 PLACEHOLDER = base64.b64encode(b"not exported").decode()
 """Takes the place of each secret text. It may be the data of a Secret, and it is as long as the
 secret of a webhook must be."""
-_NO_KUBECONFIG = "{}"
-"""A kubeconfig that names no cluster. The Kubernetes provider takes no other text without YAML."""
+_FORMS = {"kubeconfig": "{}", "clusterCaCertificate": ""}
+"""What takes the place of secrets of which the Kubernetes provider takes no other text: a
+kubeconfig that names no cluster, and no certificate. With one that can't be parsed the provider
+ends; without one, it trusts no cluster and goes on (`makeClient` in `provider/pkg/provider`)."""
 _SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 (no secret itself)
 """Marks of a secret in a state: `sdk/go/common/resource/sig` of github.com/pulumi/pulumi."""
@@ -375,4 +377,4 @@ def _replaced(value: Any, key: str = "") -> Any:
         return [_replaced(item) for item in value]
     if value is None or isinstance(value, bool):
         return value
-    return _NO_KUBECONFIG if key == "kubeconfig" else PLACEHOLDER
+    return _FORMS.get(key, PLACEHOLDER)

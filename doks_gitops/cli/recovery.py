@@ -71,6 +71,13 @@ def recover(
             help="Restore the newest snapshots of volumes that are gone.",
         ),
     ] = False,
+    from_copies: Annotated[
+        bool,
+        typer.Option(
+            "--from-copies",
+            help="Restore the newest copies of volumes that are in another region.",
+        ),
+    ] = False,
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
     cwd: options.Folder = Path(),
@@ -98,6 +105,7 @@ def recover(
         volumes=decided(volumes or ()),
         left_volumes=frozenset(left_volumes or ()),
         snapshots=from_snapshots,
+        copies=from_copies,
     )
     target = Stack(stack, cwd)
     settings = Recovery(target, None if dry_run else approve, consent).run(cancel=cancel)

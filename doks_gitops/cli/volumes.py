@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from doks_gitops.errors import PlatformError, raise_all
 
 if TYPE_CHECKING:
     from doks_gitops.settings import Settings
+    from doks_gitops.settings.model import Copies, CopyCredentials
     from doks_gitops.stack import Stack
     from doks_gitops.volumes import Claim, Recorded
     from doks_gitops.volumes.stacks import StackVolumes
@@ -104,6 +106,49 @@ def snapshot(
             print(f"{name}: {line}", flush=True)
 
     raise_all(_of_each(stacks, cwd, run))
+
+
+@app.command(
+    epilog=examples(
+        ("bin/platform volumes copy", "The copies that are due, and deletes the oldest."),
+        ("bin/platform volumes copy --stack dev --now", "One of each volume, due or not."),
+    )
+)
+def copy(
+    stacks: options.Stacks = None,
+    now: Annotated[bool, typer.Option("--now", help="Also those that are not due yet.")] = False,
+    cwd: options.Folder = Path(),
+) -> None:
+    """Copy the newest snapshots to the bucket of `volumes.copies`, and delete the oldest copies.
+
+    Runs in the stack's cluster, in a namespace of its own, on volumes that are made of the
+    snapshots. The keys come from the environment; without them, from the stack file.
+    """
+    from doks_gitops.volumes.copies import copy as run_copy
+
+    def run(name: str, stack: StackVolumes | None) -> None:
+        copies = stack.settings.copies if stack is not None else None
+        if stack is None or copies is None:
+            print(f"{name}: the stack file has no `volumes.copies`.")
+            return
+        copies, credentials = _with_credentials(name, copies, cwd)
+        for line in run_copy(stack, copies, credentials, at_once=now):
+            print(f"{name}: {line}", flush=True)
+
+    raise_all(_of_each(stacks, cwd, run))
+
+
+def _with_credentials(name: str, copies: Copies, cwd: Path) -> tuple[Copies, CopyCredentials]:
+    """The settings of the copies, completed by the environment if that has the credentials, so that
+    no state and no passphrase is needed; else by the stack."""
+    from doks_gitops.settings.load import with_copies_of_environment
+    from doks_gitops.stack import Stack
+    from doks_gitops.volumes.copies import required
+
+    completed = with_copies_of_environment(copies, os.environ)
+    if completed.credentials is not None:
+        return completed, completed.credentials
+    return required(Stack(name, cwd).settings())
 
 
 @app.command(

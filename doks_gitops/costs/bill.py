@@ -27,9 +27,13 @@ SNAPSHOT = Decimal("0.06")
 """US dollars per month for a GiB of a volume's snapshot.
 https://docs.digitalocean.com/products/snapshots/details/pricing/"""
 
+SPACES = Decimal(5)
+"""US dollars per month for object storage, with 250 GiB, in all buckets of a team together.
+https://docs.digitalocean.com/products/spaces/details/pricing/"""
+
 NOT_INCLUDED = (
     "load balancers that applications create, and volumes of stacks without `volumes`",
-    "traffic and stored images beyond the included amounts",
+    "traffic, stored images and copies beyond the included amounts",
     "taxes",
 )
 
@@ -114,8 +118,11 @@ def of_volumes(
     return lines
 
 
-def of_registry(name: str, owner: tuple[str, Registry] | None, prices: Prices) -> Bill:
-    """The bill of the account's one registry subscription.
+def of_account(
+    name: str, owner: tuple[str, Registry] | None, prices: Prices, *, copies: bool = False
+) -> Bill:
+    """The bill of the account's one registry subscription, and of Spaces if a stack has `copies` of
+    volumes.
 
     `owner`: the stack that creates the registry, and its settings, which name the tier; without
     one, the tier is the account's own.
@@ -124,8 +131,10 @@ def of_registry(name: str, owner: tuple[str, Registry] | None, prices: Prices) -
     price = prices.tiers[tier] if tier is not None else Decimal()
     created_by = f"created by {owner[0] if owner is not None else 'no stack'}"
     details = f"{tier}, {created_by}" if tier is not None else "the account has none yet"
-    line = Line(f"registry {name}", details, price, price)
-    return Bill("shared by all stacks", (line,))
+    lines = [Line(f"registry {name}", details, price, price)]
+    if copies:
+        lines.append(Line("Spaces", "copies of volumes, 250 GiB included", SPACES, SPACES))
+    return Bill("shared by all stacks", tuple(lines))
 
 
 def _unknown_sizes(stack: str, cluster: Cluster, prices: Prices) -> Iterator[Finding]:

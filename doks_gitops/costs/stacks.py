@@ -36,6 +36,7 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
     stack_bills = []
     prices: dict[tuple[str, str], account.Prices] = {}
     registries: dict[tuple[str, str], str] = {}
+    with_copies: set[tuple[str, str]] = set()
     for stack in stacks:
         text = _read(folder, stack)
         cluster, registry = billable_sections(stack, text)
@@ -43,6 +44,8 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
         if credentials not in prices:
             prices[credentials] = account.read_prices(*credentials)
         registries.setdefault(credentials, registry.name)
+        if _has_copies(stack, folder):
+            with_copies.add(credentials)
         service = StackFile(text).text(f"{NAMESPACE}:argocd", "values", "server", "service", "type")
         exposed = service == "LoadBalancer"
         stack_bills.append(
@@ -55,9 +58,16 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
             )
         )
     return stack_bills + [
-        bill.of_registry(name, _owner(folder, name), prices[credentials])
+        bill.of_account(
+            name, _owner(folder, name), prices[credentials], copies=credentials in with_copies
+        )
         for credentials, name in registries.items()
     ]
+
+
+def _has_copies(stack: str, folder: Path) -> bool:
+    _, settings = volumes_section(stack, folder)
+    return settings is not None and settings.copies is not None
 
 
 def _volumes(stack: str, folder: Path, credentials: tuple[str, str]) -> list[bill.Line]:
@@ -71,6 +81,9 @@ def _volumes(stack: str, folder: Path, credentials: tuple[str, str]) -> list[bil
         volumes = [volume for volume in client.volumes() if known.owns(volume)]
         snapshots = [snapshot for snapshot in client.snapshots() if known.owns(snapshot)]
     keep = settings.snapshots.keep if settings.snapshots else None
+    if keep is not None and settings.copies is not None:
+        # The one that was copied is kept beyond the others.
+        keep += 1
     return bill.of_volumes(volumes, snapshots, keep)
 
 

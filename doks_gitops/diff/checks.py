@@ -15,6 +15,7 @@ from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
+_HINT = f" In prod that needs the label {PRUNE_LABEL} on the pull request, after its last push."
 DATA = (
     "CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
     "StatefulSet",
@@ -180,10 +181,7 @@ def pruned(
         words = f"{key} stays in the cluster: {application.name} does not prune"
         yield Finding(application.name, words, mandatory=False)
     elif is_data and production and not allowed:
-        yield Finding(
-            application.name,
-            f"{words}. In prod that needs the label {PRUNE_LABEL} on the pull request.",
-        )
+        yield Finding(application.name, f"{words}.{_HINT}")
     elif is_data:
         yield Finding(application.name, words, mandatory=False)
 
@@ -191,8 +189,7 @@ def pruned(
 def unread_deletion(name: str, words: str, *, production: bool, allowed: bool) -> Finding:
     """A deletion, for sure or perhaps, of objects that could not be read. See `pruned`."""
     refused = production and not allowed
-    hint = f" In prod that needs the label {PRUNE_LABEL} on the pull request." if refused else ""
-    return Finding(name, words + hint, mandatory=refused)
+    return Finding(name, words + (_HINT if refused else ""), mandatory=refused)
 
 
 def forbidden(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import tempfile
@@ -16,6 +17,7 @@ from doks_gitops.stack import PulumiError, Stack
 
 REQUEST_TIMEOUT = "20s"
 """How long the cluster may take to answer."""
+_REFRESH = "argocd.argoproj.io/application-set-refresh"
 
 
 class ClusterUnreachable(PlatformError):
@@ -38,7 +40,11 @@ class Application:
     errors: tuple[str, ...] = ()
     """What Argo CD can't do, in its own words, such as reading a repository."""
     urls: tuple[str, ...] = ()
-    """Addresses of its Ingresses and load balancers."""
+    """Addresses of its Ingresses and load balancers, and what annotations call links."""
+    phase: str = ""
+    """Of its last sync, such as Running or Failed. Running until the last retry has ended."""
+    message: str = ""
+    """What Argo CD says about its last sync."""
 
     @property
     def short_name(self) -> str:
@@ -60,6 +66,8 @@ class Delivery:
     """Why an ApplicationSet creates no new Application, by its name: a file in Git that it can't
     read, say. The Applications that exist are synced as usual.
     https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/"""
+    pull_request_sets: Sequence[str] = ()
+    """Names of the ApplicationSets that create one for each pull request."""
 
 
 def applications(stack: str, folder: Path) -> Sequence[Application]:
@@ -88,25 +96,67 @@ class Cluster:
 
     def delivery(self) -> Delivery:
         """What Argo CD has in it now. Raises `ClusterUnreachable`."""
-        context = ["--kubeconfig", str(self.kubeconfig), "--namespace", self.argocd_namespace]
-        kinds = "applications.argoproj.io,applicationsets.argoproj.io"
-        query = ["get", kinds, "--output", "json"]
-        timeout = ["--request-timeout", REQUEST_TIMEOUT]
-        answer = json.loads(_kubectl(self.folder, *context, *query, *timeout))
-        by_kind: dict[str, list[Mapping[str, Any]]] = {"Application": [], "ApplicationSet": []}
-        for manifest in answer["items"]:
-            by_kind[manifest["kind"]].append(manifest)
-        return Delivery(
-            sorted(
-                map(_application, by_kind["Application"]), key=lambda application: application.name
-            ),
-            {
-                manifest["metadata"]["name"]: " ".join(condition["message"].split())
-                for manifest in by_kind["ApplicationSet"]
-                for condition in (manifest.get("status") or {}).get("conditions") or ()
-                if (condition["type"], condition["status"]) == ("ErrorOccurred", "True")
-            },
+        applications, sets = self._objects(
+            self.argocd_namespace, "Application.argoproj.io", "ApplicationSet.argoproj.io"
         )
+        return Delivery(
+            sorted(map(_application, applications), key=lambda application: application.name),
+            {
+                manifest["metadata"]["name"]: " ".join(message.split())
+                for manifest in sets
+                for message in _messages(manifest, "ErrorOccurred")
+            },
+            [
+                manifest["metadata"]["name"]
+                for manifest in sets
+                if any(
+                    "pullRequest" in x for x in (manifest.get("spec") or {}).get("generators", ())
+                )
+            ],
+        )
+
+    def refresh(self, application_sets: Sequence[str]) -> None:
+        """Let ApplicationSets read their generators again, as a webhook does. Raises
+        `ClusterUnreachable`.
+
+        https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Application-Set-Refresh/
+        """
+        self._kubectl(
+            self.argocd_namespace,
+            *("annotate", "--overwrite", "applicationsets.argoproj.io", *application_sets),
+            f"{_REFRESH}=true",
+        )
+
+    def refused_pods(self, namespace: str) -> list[str]:
+        """Why Kubernetes creates no more pods in a namespace, such as its quota, in its own words.
+        Raises `ClusterUnreachable`.
+
+        Controllers tell it in events. A ReplicaSet also has a condition, which ends with the
+        refusal, but keeps the words of the first one.
+        """
+        events, replica_sets, *others = self._objects(
+            namespace, "Event", "ReplicaSet.apps", "StatefulSet.apps", "DaemonSet.apps", "Job.batch"
+        )
+        newest = {
+            event["involvedObject"].get("uid"): event
+            for event in sorted(events, key=_moment)
+            if event["reason"] in ("FailedCreate", "SuccessfulCreate")
+        }
+        refused = [item for item in replica_sets if _messages(item, "ReplicaFailure")]
+        last = [newest.get(x["metadata"]["uid"], {}) for x in itertools.chain(refused, *others)]
+        return [event["message"] for event in last if event.get("reason") == "FailedCreate"]
+
+    def _objects(self, namespace: str, *kinds: str) -> list[list[Mapping[str, Any]]]:
+        """The objects of a namespace, for each kind, which is KIND or KIND.GROUP."""
+        answer = json.loads(self._kubectl(namespace, "get", ",".join(kinds), "--output", "json"))
+        return [
+            [item for item in answer["items"] if item["kind"] == kind.partition(".")[0]]
+            for kind in kinds
+        ]
+
+    def _kubectl(self, namespace: str, *words: str) -> str:
+        context = ("--kubeconfig", str(self.kubeconfig), "--namespace", namespace)
+        return _kubectl(self.folder, *context, *words, "--request-timeout", REQUEST_TIMEOUT)
 
 
 @contextmanager
@@ -146,9 +196,26 @@ def _kubectl(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+def _messages(manifest: Mapping[str, Any], condition_type: str) -> list[str]:
+    """What the object's conditions of that type say, if they hold."""
+    return [
+        condition["message"]
+        for condition in (manifest.get("status") or {}).get("conditions") or ()
+        if (condition["type"], condition["status"]) == (condition_type, "True")
+    ]
+
+
+def _moment(event: Mapping[str, Any]) -> tuple[str, int]:
+    """When the event happened last. Within a second, events are in the order of their versions."""
+    times = ("lastTimestamp", "eventTime", "firstTimestamp")
+    time = next((event[name] for name in times if event.get(name)), "")
+    return time, int(event["metadata"]["resourceVersion"])
+
+
 def _application(manifest: Mapping[str, Any]) -> Application:
     status = manifest.get("status") or {}
     sync = status.get("sync") or {}
+    operation = status.get("operationState") or {}
     return Application(
         name=manifest["metadata"]["name"],
         namespace=manifest["metadata"]["namespace"],
@@ -157,6 +224,8 @@ def _application(manifest: Mapping[str, Any]) -> Application:
         urls=tuple((status.get("summary") or {}).get("externalURLs") or ()),
         images=tuple((status.get("summary") or {}).get("images") or ()),
         sync=sync.get("status", "Unknown"),
+        phase=operation.get("phase", ""),
+        message=operation.get("message", ""),
         health=(status.get("health") or {}).get("status", "Unknown"),
         errors=tuple(
             condition["message"]

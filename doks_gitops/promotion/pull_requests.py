@@ -1,11 +1,13 @@
 """The environments of pull requests: which ones may stay, and what is told on the pull request.
 
 A label on GitHub alone decides whether there is an environment
-(`components.pull_requests`). This module takes labels away, and never touches the cluster.
+(`components.pull_requests`). This module takes labels away. In the cluster, it changes nothing: it
+lets Argo CD read the labels again.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import time
@@ -16,7 +18,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.names import PULL_REQUEST_NAMESPACES
+from components.names import (
+    PULL_REQUEST_NAMESPACES,
+    PULL_REQUEST_PLACES,
+    PULL_REQUEST_QUOTA,
+)
+from doks_gitops import markdown
 from doks_gitops.errors import PlatformError
 from doks_gitops.github import PullRequest, Repository
 from doks_gitops.promotion.cluster import Application, Cluster
@@ -28,8 +35,20 @@ from doks_gitops.settings.pull_requests import PullRequests
 CHART = Path(__file__).parent / "pull_request_limits"
 """The chart of the limits, as the repository has it at `limitsPath`."""
 POLL_SECONDS = 2.0
+REFRESH_SECONDS = 10.0
+"""Between two requests to read the labels again. Argo CD forgets a webhook that comes while it acts
+on the one before, and GitHub does not repeat one that failed."""
 LONGEST_ERROR = 2000
 """Characters of an error of Argo CD that are told."""
+MOST_LINKS = 10
+_LINK = re.compile(r"https?://[^\s<>]+")
+"""Argo CD also takes an annotation of the pull request for a link, whatever it has."""
+_TOO_LARGE = re.compile(
+    rf"exceeded quota: {PULL_REQUEST_QUOTA}, requested: (\S+), used: (\S+), limited: (\S+)"
+)
+"""What Kubernetes says of a quota; in each part are amounts."""
+_AMOUNT = re.compile(r"([\w./-]+)=(\w+(?:\.\w+)?)")
+_NO_PLACE = f"exceeded quota: {PULL_REQUEST_PLACES},"
 
 
 class NoEnvironments(PlatformError):
@@ -128,14 +147,24 @@ def labeled(repository: Repository, settings: PullRequests) -> list[Labeled]:
 
 
 def refusals(
-    pull_requests: Sequence[Labeled], settings: PullRequests, now: datetime
+    pull_requests: Sequence[Labeled],
+    settings: PullRequests,
+    now: datetime,
+    applications: Mapping[str, Application],
 ) -> dict[int, str]:
     """Why pull requests may not keep their label, by number. `pull_requests`: all that have it, the
-    oldest label first. A pure function."""
+    oldest label first. `applications`: all of the cluster, by name. A pure function.
+
+    Kubernetes decides which ones get a place. Those that have one are too many if the stack was
+    given fewer, or if the chart of the limits in Git is an old one, which takes none.
+    """
     reasons = {}
     kept = 0
     for item in pull_requests:
         pull_request = item.pull_request
+        limits = applications.get(f"{_name(pull_request.number)}-limits")
+        has_place = limits is not None and limits.sync == "Synced"
+        too_many = has_place and kept == settings.at_once
         if pull_request.fork is not None and item.own_commit != pull_request.commit:
             reasons[pull_request.number] = _unapproved(pull_request, item.own_commit)
         elif now - item.since > timedelta(hours=settings.time_to_live):
@@ -143,14 +172,19 @@ def refusals(
                 f"its time to live of {settings.time_to_live} hours is over. Set the label again to"
                 " get a new one."
             )
-        elif kept == settings.at_once:
+        elif too_many or (limits is not None and _without_place(limits)):
             reasons[pull_request.number] = (
                 f"there are {settings.at_once} environments already. Set the label again when one"
                 " of them is gone."
             )
         else:
-            kept += 1
+            kept += has_place
     return reasons
+
+
+def _without_place(limits: Application) -> bool:
+    """Whether Kubernetes has refused the place, and Argo CD does not try again."""
+    return limits.phase == "Failed" and _NO_PLACE in limits.message
 
 
 def _unapproved(pull_request: PullRequest, own_commit: str | None) -> str:
@@ -188,20 +222,19 @@ def review(
     `number`: tell only on this one, open or closed. `wait`: seconds to wait until these
     environments are what their pull requests ask for.
     """
-    with_label = labeled(repository, settings)
-    reasons = refusals(with_label, settings, datetime.now(UTC))
-    for refused in reasons:
-        repository.remove_label(refused, settings.label)
-    kept = {
-        item.pull_request.number: item
-        for item in with_label
-        if item.pull_request.number not in reasons
-    }
+    kept = {item.pull_request.number: item for item in labeled(repository, settings)}
+    reasons: dict[int, str] = {}
+    refreshed = -math.inf
     deadline = clock() + wait
     told: dict[int, str] = {}
     while True:
         delivery = cluster.delivery()
         applications = {application.name: application for application in delivery.applications}
+        refused = refusals([*kept.values()], settings, datetime.now(UTC), applications)
+        for key in refused:
+            repository.remove_label(key, settings.label)
+            del kept[key]
+        reasons |= refused
         left = _numbers(applications) - {*kept, *reasons}
         numbers = [number] if number is not None else [*kept, *reasons, *sorted(left)]
         reports = [
@@ -216,15 +249,27 @@ def review(
             is_news = item.number in kept or item.number in reasons
             write = repository.comment if is_news else repository.update_comment
             write(item.number, f"environment in {environment}", item.text)
+        wanted = {f"{_name(key)}{end}" for key in kept for end in ("", "-limits")}
+        unread = wanted != {*filter(_PATTERN.fullmatch, applications)}
+        if unread and delivery.pull_request_sets and clock() - refreshed >= REFRESH_SECONDS:
+            cluster.refresh(delivery.pull_request_sets)
+            refreshed = clock()
         if all(item.settled for item in reports) or clock() >= deadline:
             return Review(reports, delivery.errors)
         time.sleep(POLL_SECONDS)
 
 
+def _name(number: int) -> str:
+    """The name of an environment: of its namespace, and of its Application."""
+    return PULL_REQUEST_NAMESPACES.replace("*", str(number))
+
+
 def _numbers(names: Iterable[str]) -> set[int]:
     """The pull requests that have an environment, by the names of Applications."""
-    pattern = re.compile(PULL_REQUEST_NAMESPACES.replace("*", r"(\d+)") + "(-limits)?")
-    return {int(match[1]) for match in map(pattern.fullmatch, names) if match}
+    return {int(match[1]) for match in map(_PATTERN.fullmatch, names) if match}
+
+
+_PATTERN = re.compile(PULL_REQUEST_NAMESPACES.replace("*", r"(\d+)") + "(-limits)?")
 
 
 def report(
@@ -236,8 +281,8 @@ def report(
     settings: PullRequests,
 ) -> Report:
     """What is told about an environment. `kept`: the pull request, if it may have one; `reason`:
-    why it may not. A pure function."""
-    name = PULL_REQUEST_NAMESPACES.replace("*", str(number))
+    why it may not. Asks the cluster why an environment gets no pods."""
+    name = _name(number)
     application = applications.get(name)
     exists = application is not None or f"{name}-limits" in applications
     if reason is not None:
@@ -252,33 +297,53 @@ def report(
         f"It is gone when the pull request is closed, when it loses the label `{settings.label}`,"
         f" and at {end:%Y-%m-%d %H:%M} UTC."
     )
-    if application is None or application.revision != commit:
+    limits = applications.get(f"{name}-limits")
+    full = limits is not None and _NO_PLACE in limits.message
+    if full or application is None or application.revision != commit:
         errors = application.errors if application is not None else ()
-        return Report(
-            number,
-            "\n\n".join((f"`{name}` waits for {commit[:7]}.", *_quoted(errors), ends)),
-            False,
-        )
+        waits = f"`{name}` waits for {'a place' if full else commit[:7]}."
+        return Report(number, "\n\n".join((waits, *_quoted(errors), ends)), False)
     settled = application.is_synced_and_healthy
+    refused_pods = () if settled else dict.fromkeys(cluster.refused_pods(name))
+    others = [text for text in refused_pods if not _TOO_LARGE.search(text)]
     lines = [
         f"`{name}` is **{application.health}** at {commit[:7]} ({application.sync}).",
-        *_quoted(application.errors),
+        *_too_large(() if settled else (application.message, *refused_pods)),
+        *_quoted((*application.errors, *others)),
         _access(name, application, cluster, settings),
         ends,
     ]
-    return Report(number, "\n\n".join(lines), settled)
+    return Report(number, markdown.fit("\n\n".join(lines), ()), settled)
+
+
+def _too_large(refusals: Sequence[str]) -> list[str]:
+    """What the overlay needs beyond its quota. `refusals`: in the words of Kubernetes."""
+    amounts: dict[str, str] = {}
+    for exceeded in filter(None, map(_TOO_LARGE.search, refusals)):
+        requested, used, limited = (dict(_AMOUNT.findall(part)) for part in exceeded.groups())
+        for resource in requested.keys() & used.keys() & limited.keys():
+            amounts[resource] = (
+                f"- `{resource}`: {requested[resource]} more than the {used[resource]} that are in"
+                f" use, of {limited[resource]}"
+            )
+    if not amounts:
+        return []
+    return [
+        "**The overlay asks for more than the quota of an environment.** Ask for less in the"
+        " branch, or raise `pullRequests.quota` of the stack:",
+        "\n".join(sorted(amounts.values())),
+    ]
 
 
 def _quoted(errors: Sequence[str]) -> list[str]:
     """The beginnings of what Argo CD says, as blocks of code: a commit has a part in their text."""
-    return [
-        "\n".join(f"    {line}" for line in error[:LONGEST_ERROR].splitlines()) for error in errors
-    ]
+    return [markdown.fenced("text", error[:LONGEST_ERROR]) for error in errors]
 
 
 def _access(name: str, application: Application, cluster: Cluster, settings: PullRequests) -> str:
-    if application.urls:
-        return " ".join(f"<{url}>" for url in application.urls)
+    links = [f"<{url}>" for url in application.urls if _LINK.fullmatch(url)]
+    if links:
+        return " ".join(links[:MOST_LINKS])
     kubectl = f"kubectl --context {cluster.context} --namespace {name}"
     command = (
         f"{kubectl} port-forward service/{settings.service} 8081:{settings.port}"

@@ -29,6 +29,8 @@ VPC = "digitalocean:index/vpc:Vpc"
 REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
 PROVIDER = "pulumi:providers:kubernetes"
 STASH = "pulumi:index:Stash"
+DESTROYS_ASSOCIATED = "destroyAllAssociatedResources"
+"""A property of the cluster."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class StackState:
     of these two."""
     owner: Owner | None = None
     """None: the stack was never deployed, or only by a version that did not keep it."""
+    destroys_associated: bool = False
+    """Whether Pulumi would delete the cluster together with its volumes."""
 
     @classmethod
     def from_export(cls, export: Mapping[str, Any]) -> StackState:
@@ -71,6 +75,10 @@ class StackState:
             stack=by_type.get(STACK, {}).get("urn"),
             cluster=by_type.get(CLUSTER, {}).get("id"),
             cluster_urn=by_type.get(CLUSTER, {}).get("urn"),
+            destroys_associated=any(
+                (by_type.get(CLUSTER, {}).get(part) or {}).get(DESTROYS_ASSOCIATED)
+                for part in ("inputs", "outputs")
+            ),
             vpc=by_type.get(VPC, {}).get("id"),
             registry=by_type.get(REGISTRY, {}).get("id"),
             provider=by_type.get(PROVIDER, {}).get("urn"),
@@ -303,6 +311,8 @@ class Consent:
     """IDs of volumes that are not brought back."""
     snapshots: bool = False
     """Restore snapshots of volumes that are gone, with the loss of what came after them."""
+    copies: bool = False
+    """The same for copies of volumes that are in another region."""
 
 
 @dataclass(frozen=True)

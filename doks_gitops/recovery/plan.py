@@ -16,9 +16,11 @@ from doks_gitops.account import (
     unknown_pool_text,
     unknown_pools,
 )
+from doks_gitops.account.marks import mark_in
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
     CLUSTER,
+    DESTROYS_ASSOCIATED,
     ClusterState,
     HelmHistory,
     HelmRevision,
@@ -32,6 +34,7 @@ from doks_gitops.settings.errors import key_of, set_command
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.volumes import Choices, Claim, assign
 from doks_gitops.volumes.assignment import Holdings
+from doks_gitops.volumes.copies import copy_tag_of
 from doks_gitops.volumes.snapshots import age_of
 from doks_gitops.volumes.tags import STORAGE, USED, clusters_in
 
@@ -161,6 +164,37 @@ class ForgetRelease:
 
 
 @dataclass(frozen=True)
+class KeepAssociated:
+    """Change the cluster in the state, so that its volumes outlive it: Pulumi deletes a cluster in
+    the way that it was deployed with, whatever the stack file says since."""
+
+    urn: str
+
+    def __str__(self) -> str:
+        return (
+            f"Change {_names((self.urn,))} in the state: its volumes outlive it, as the stack file"
+            " says, but the last deployment did not."
+        )
+
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        deployment = export["deployment"]
+        resources = [
+            {
+                **resource,
+                **{
+                    part: {**resource[part], DESTROYS_ASSOCIATED: False}
+                    for part in ("inputs", "outputs")
+                    if DESTROYS_ASSOCIATED in (resource.get(part) or {})
+                },
+            }
+            if resource["urn"] == self.urn and not resource.get("delete")
+            else resource
+            for resource in deployment["resources"]
+        ]
+        return {**export, "deployment": {**deployment, "resources": resources}}
+
+
+@dataclass(frozen=True)
 class FinalizeNamespace:
     """Let the deletion of Argo CD's namespace complete: it waits for finalizers that only a running
     Argo CD removes.
@@ -220,6 +254,28 @@ class RestoreSnapshot:
 
 
 @dataclass(frozen=True)
+class RestoreCopy:
+    """Create an empty volume for a claim whose volume is in another region. The deployment restores
+    a copy into it."""
+
+    claim: Claim
+    snapshot: VolumeSnapshot
+    """The snapshot that was copied."""
+    region: str
+    tags: tuple[str, ...]
+    """Tags of the new volume. That of the claim is added when it has its data."""
+    age: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return (
+            f"Create a volume of {self.snapshot.disk} GiB in {self.region} for the claim"
+            f" {self.claim}, into which the deployment restores the copy of the snapshot"
+            f" {self.snapshot.name} ({self.snapshot.id}), which is {self.age} old: what came after"
+            " it is lost."
+        )
+
+
+@dataclass(frozen=True)
 class Deploy:
     """Deploy the stack. `adopt`: existing resources for the state, see `settings.model.Adopt`."""
 
@@ -244,7 +300,7 @@ class Deploy:
         return text
 
 
-StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease
+StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease | KeepAssociated
 Step = (
     AcquireLock
     | WaitForCluster
@@ -253,6 +309,7 @@ Step = (
     | FinalizeNamespace
     | DeleteHelmRevisions
     | RestoreSnapshot
+    | RestoreCopy
     | Deploy
 )
 
@@ -297,7 +354,9 @@ def _steps(observed: Observed) -> list[Step]:
         )
     if not observed.clusters:
         reason = "the cluster is gone from the account"
-        return [*_delete_provider(state, reason), Deploy(_adopted(observed))]
+        # Pulumi would refresh those pools alone that the stack file has, and fail to delete others.
+        pools = [urn for id, urn in state.node_pools.items() if id not in observed.account_pools]
+        return [*_delete_provider(state, reason, pools), Deploy(_adopted(observed))]
     [cluster] = observed.clusters
     if not _owned(observed, cluster) and not observed.consent.new_state:
         raise Refused(*other_state(observed.settings.stack, cluster))
@@ -340,6 +399,10 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
     settings, state = observed.settings, observed.state
     assert isinstance(deploy, Deploy)
     replaced = bool(observed.changes)
+    if settings.volumes is not None and replaced and state.destroys_associated:
+        assert state.cluster_urn is not None
+        before.insert(0, KeepAssociated(state.cluster_urn))
+        steps = [*before, deploy]
     in_use = observed.synced if not replaced else observed.cluster_state is not None
     if settings.volumes is None or in_use:
         # If the deployment replaces the cluster, it brings them back itself.
@@ -357,23 +420,31 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
         lost=_lost_clusters(observed) - {cluster},
         bound=frozenset(volume.volume for volume in bound),
         bound_claims=frozenset(volume.claim for volume in bound if volume.claim),
+        copy_tag=copy_tag_of(settings.volumes),
     )
     choices = Choices(consent.volumes, consent.left_volumes, former_states=consent.new_state)
     assignment = assign(holdings, choices, settings.stack)
+    region = settings.cluster.region
+
+    def details(snapshot: VolumeSnapshot, *kept: str) -> tuple[str, tuple[str, ...], str]:
+        tags = (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith(kept)))
+        return region, tags, age_of(snapshot.created, observed.now)
+
     restores = [
-        RestoreSnapshot(
-            claim,
-            snapshot,
-            settings.cluster.region,
-            (mark, *(tag for tag in sorted(snapshot.tags) if tag.startswith((STORAGE, USED)))),
-            age_of(snapshot.created, observed.now),
-        )
+        RestoreSnapshot(claim, snapshot, *details(snapshot, STORAGE, USED))
         for claim, snapshot in sorted(assignment.snapshots.items())
+    ]
+    copies = [
+        # An empty volume was not in use: DigitalOcean's driver formats it.
+        RestoreCopy(claim, snapshot, *details(snapshot, STORAGE))
+        for claim, snapshot in sorted(assignment.copies.items())
     ]
     if restores and not consent.snapshots:
         raise _snapshots_only(settings.stack, restores)
+    if copies and not consent.copies:
+        raise _copies_only(settings.stack, copies)
     volumes = {volume.id: str(claim) for claim, volume in assignment.volumes.items()}
-    return [*before, *restores, Deploy({**deploy.adopt, "volumes": volumes})]
+    return [*before, *restores, *copies, Deploy({**deploy.adopt, "volumes": volumes})]
 
 
 def _lost_clusters(observed: Observed) -> frozenset[str | None]:
@@ -389,7 +460,7 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     lines = [
         f"The volume of the claim {restore.claim} is gone from the account. Its newest snapshot,"
         f" {restore.snapshot.name} ({restore.snapshot.id}), is {restore.age} old; what came after"
-        " it would be lost."
+        f" it would be lost.{_former_state(restore)}"
         for restore in restores
     ]
     recover = f"bin/platform recover --stack {stack}"
@@ -397,6 +468,28 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     return Refused(
         "\n".join([*lines, "Nothing was changed."]),
         f"{recover} --from-snapshots restores them; {recover} {leave} lets the claims begin empty",
+    )
+
+
+def _former_state(restore: RestoreSnapshot) -> str:
+    mark = mark_in(restore.snapshot.tags)
+    return (
+        f" It was taken for another state of the stack, {mark}." if mark not in restore.tags else ""
+    )
+
+
+def _copies_only(stack: str, restores: Sequence[RestoreCopy]) -> Refused:
+    lines = [
+        f"The volume of the claim {restore.claim} is not in {restore.region}. The copy of its"
+        f" snapshot {restore.snapshot.name} ({restore.snapshot.id}) is {restore.age} old; what came"
+        " after it would be lost."
+        for restore in restores
+    ]
+    leave = " ".join(f"--leave-volume {restore.snapshot.volume}" for restore in restores)
+    return Refused(
+        "\n".join([*lines, "Nothing was changed."]),
+        f"repeat the command with --from-copies, which restores them; with {leave}, the claims"
+        f" begin empty, and the volumes of {stack} stay where they are",
     )
 
 
@@ -440,11 +533,11 @@ def _failed(observed: Observed, cluster: RunningCluster) -> Refused:
     )
 
 
-def _delete_provider(state: StackState, reason: str) -> list[Step]:
-    if state.provider is None:
-        return []
-    dependents = state.dependents.get(state.provider, ())
-    return [DeleteFromState(state.provider, reason, dependents)]
+def _delete_provider(state: StackState, reason: str, pools: Sequence[str] = ()) -> list[Step]:
+    """`pools`: URNs of node pools that are gone, too."""
+    provider = [state.provider] if state.provider else []
+    urns = [*provider, *state.dependents.get(state.provider or "", ()), *pools]
+    return [DeleteFromState(urns[0], reason, tuple(urns[1:]))] if urns else []
 
 
 def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:
@@ -533,10 +626,16 @@ def _repair(observed: Observed) -> list[Step]:
     cluster_state, namespace = observed.cluster_state, observed.settings.argocd.namespace
     if cluster_state is None:
         return []
-    if cluster_state.terminating:
-        return [FinalizeNamespace(namespace, cluster_state.terminating)]
+    steps: list[Step] = []
     releases = _releases(observed, cluster_state)
-    return [step for release in releases for step in _repair_release(*release, observed.state)]
+    if cluster_state.terminating:
+        steps.append(FinalizeNamespace(namespace, cluster_state.terminating))
+        # Helm's records in it go with it.
+        releases = [release for release in releases if release[0] != namespace]
+    return [
+        *steps,
+        *(step for release in releases for step in _repair_release(*release, observed.state)),
+    ]
 
 
 def _releases(

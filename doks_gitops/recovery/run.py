@@ -35,8 +35,10 @@ from doks_gitops.recovery.plan import (
     FinalizeNamespace,
     ForgetPool,
     ForgetRelease,
+    KeepAssociated,
     MarkCluster,
     RemoveDeleted,
+    RestoreCopy,
     RestoreSnapshot,
     StateEdit,
     Step,
@@ -48,7 +50,8 @@ from doks_gitops.settings import Settings
 from doks_gitops.settings.load import ADOPT
 from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.offline import billable_sections
-from doks_gitops.stack import Stack, StackNotFound
+from doks_gitops.stack import Stack, StackLocked, StackNotFound
+from doks_gitops.volumes import bucket, copies
 
 PROVISIONING_SECONDS = 30 * 60
 """How long DigitalOcean may take to create a cluster; its Pulumi provider waits as long."""
@@ -82,6 +85,8 @@ class Recovery:
         """The `revision` of the state that the next step acts on."""
         self._restored: dict[str, str] = {}
         """Claims by the IDs of the volumes that were made for them."""
+        self._copies: dict[str, str] = {}
+        """Snapshots by the IDs of the volumes into which their copies are restored."""
 
     def run(self, *, cancel: bool = False) -> Settings | None:
         """Returns the settings that were deployed; None if nothing was. Raises `PlatformError`.
@@ -97,11 +102,11 @@ class Recovery:
                 raise self._no_state() from None
             if not self._approved(f"Create the stack {self._stack.name}, missing in the backend"):
                 return None
-            if self._stack.create():
-                _report("Pulumi changed the stack file. It was restored.")
+            self._create()
             settings, export = self._settings_and_export()
         observed = self._observe(settings, export)
         steps = plan(observed)
+        _require_copies(steps, observed.settings)
         while True:
             taken = 0
             print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
@@ -126,6 +131,19 @@ class Recovery:
             self._report_step(number, steps)
             self._take(step, observed)
         return observed.settings
+
+    def _create(self) -> None:
+        try:
+            if self._stack.create():
+                _report("Pulumi changed the stack file. It was restored.")
+        except StackLocked as locked:
+            # Pulumi releases the lock of a stack that exists, and makes no stack that is locked.
+            raise RecoveryError(
+                locked.problem,
+                "wait until that run has ended; if it does not exist any more: delete the lock's"
+                " file, which is named above, in the backend, then: bin/platform recover --stack"
+                f" {self._stack.name} --new-state",
+            ) from None
 
     @staticmethod
     def _report_step(number: int, steps: Sequence[Step]) -> None:
@@ -236,7 +254,13 @@ class Recovery:
                     if tags.get(cluster.id) != {*cluster.tags}:
                         raise self._changed(f"the tags of the cluster {cluster.id} are others")
                     client.tag_cluster(cluster, step.tags)
-            case DeleteFromState() | RemoveDeleted() | ForgetPool() | ForgetRelease():
+            case (
+                DeleteFromState()
+                | RemoveDeleted()
+                | ForgetPool()
+                | ForgetRelease()
+                | KeepAssociated()
+            ):
                 self._edit_state(step)
             case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:
@@ -254,9 +278,16 @@ class Recovery:
                 with _account(observed.settings) as client:
                     volume = volumes.restored(client, snapshot, claim, region, tags)
                 self._restored[volume.id] = str(claim)
+            case RestoreCopy(claim, snapshot, region, tags):
+                with _account(observed.settings) as client:
+                    volume = copies.empty_volume(client, snapshot, claim, region, tags)
+                self._restored[volume.id] = str(claim)
+                self._copies[volume.id] = snapshot.id
             case Deploy(adopt):
                 if isinstance(planned := adopt.get("volumes"), dict):
                     adopt = {**adopt, "volumes": {**planned, **self._restored}}
+                if self._copies:
+                    adopt = {**adopt, "copies": self._copies}
                 env = {ADOPT: json.dumps(adopt)} if adopt else {}
                 self._stack.up(
                     policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
@@ -294,6 +325,14 @@ class Recovery:
             f"{self._stack.name} was changed by another run: {what}.",
             f"run it again: bin/platform recover --stack {self._stack.name}",
         )
+
+
+def _require_copies(steps: Sequence[Step], settings: Settings) -> None:
+    """Raises `PlatformError` if a copy that is to be restored is not in the bucket."""
+    for step in steps:
+        if isinstance(step, RestoreCopy):
+            repository = copies.repository_of(settings.stack, step.claim)
+            bucket.require(*copies.required(settings), repository)
 
 
 def _connect(observed: Observed) -> AbstractContextManager[kubernetes.Cluster]:

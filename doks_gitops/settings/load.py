@@ -25,6 +25,7 @@ from doks_gitops.settings.model import (
     AppOfApps,
     Argocd,
     Cluster,
+    Copies,
     CredentialTemplate,
     Project,
     Registry,
@@ -63,6 +64,23 @@ FIREWALL_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"ownAddress": ("DOKS_GITOPS_PUBLIC_IP",)}
 )
 """Sources of the keys of `FIREWALL`, in a stack that has that section."""
+
+VOLUME_COPIES: Path = ("volumes", "copies")
+COPIES_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"endpoint": ("SPACES_ENDPOINT_URL",)}
+)
+"""Sources of the keys of `VOLUME_COPIES`, in a stack that has that section, as in DigitalOcean's
+provider."""
+CREDENTIALS: Path = (*VOLUME_COPIES, "credentials")
+CREDENTIALS_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "accessKey": ("SPACES_ACCESS_KEY_ID",),
+        "secretKey": ("SPACES_SECRET_ACCESS_KEY",),
+        "password": ("RESTIC_PASSWORD",),
+    }
+)
+"""Sources of the keys of `CREDENTIALS`, in a stack that has `VOLUME_COPIES` without them: all of
+them, or none."""
 
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON. `bin/platform recover` sets it for the
@@ -179,7 +197,9 @@ def parse(
     raw = complete(raw, str(raw["environment"]) if "environment" in raw else None)
     account = dict(namespace_values(config, ACCOUNT))
     origins = _from_environment((ACCOUNT,), account, ENVIRONMENT_VARIABLES, environ)
-    origins |= _complete_firewall(raw, environ)
+    origins |= _complete_inside(raw, FIREWALL, FIREWALL_VARIABLES, environ)
+    origins |= _complete_inside(raw, VOLUME_COPIES, COPIES_VARIABLES, environ)
+    origins |= _complete_credentials(raw, environ)
     if isinstance(raw.get(GITHUB), Mapping):
         github = dict(cast(Mapping[str, object], raw[GITHUB]))
         origins |= _from_environment((GITHUB,), github, github_variables(environ), environ)
@@ -244,17 +264,43 @@ def github_variables(environ: Mapping[str, str]) -> Mapping[str, tuple[str, ...]
     }
 
 
-def _complete_firewall(raw: dict[str, object], environ: Mapping[str, str]) -> dict[Path, str]:
-    """As `_from_environment`, for the cluster's firewall."""
-    section, key = FIREWALL
-    cluster = raw.get(str(section))
-    firewall = cluster.get(key) if isinstance(cluster, Mapping) else None
-    if not isinstance(cluster, Mapping) or not isinstance(firewall, Mapping):
+def _complete_inside(
+    raw: dict[str, object],
+    path: Path,
+    variables: Mapping[str, tuple[str, ...]],
+    environ: Mapping[str, str],
+) -> dict[Path, str]:
+    """As `_from_environment`, for a section at `path` inside of others. Without it, for nothing."""
+    section = raw
+    for key in map(str, path):
+        inner = section.get(key)
+        if not isinstance(inner, Mapping):
+            return {}
+        section[key] = inner = dict(inner)
+        section = inner
+    return _from_environment(path, section, variables, environ)
+
+
+def with_copies_of_environment(copies: Copies, environ: Mapping[str, str]) -> Copies:
+    """Settings of copies that were read without their secrets, with what `environ` has. Raises
+    `ValidationError`."""
+    values = copies.model_dump(by_alias=True, exclude_none=True)
+    raw: dict[str, object] = {"volumes": {"copies": values}}
+    _complete_inside(raw, VOLUME_COPIES, COPIES_VARIABLES, environ)
+    _complete_credentials(raw, environ)
+    return Copies.model_validate(cast(dict[str, dict[str, object]], raw["volumes"])["copies"])
+
+
+def _complete_credentials(raw: dict[str, object], environ: Mapping[str, str]) -> dict[Path, str]:
+    """As `_complete_inside`, for the credentials of the copies if the stack has none."""
+    volumes = raw.get("volumes")
+    copies = volumes.get("copies") if isinstance(volumes, Mapping) else None
+    values = {key: environ.get(name) for key, (name,) in CREDENTIALS_VARIABLES.items()}
+    if not isinstance(copies, Mapping) or "credentials" in copies or not all(values.values()):
         return {}
-    complete = dict(firewall)
-    origins = _from_environment(FIREWALL, complete, FIREWALL_VARIABLES, environ)
-    raw[str(section)] = {**cluster, key: complete}
-    return origins
+    assert isinstance(volumes, Mapping)
+    raw["volumes"] = {**volumes, "copies": {**copies, "credentials": {}}}
+    return _complete_inside(raw, CREDENTIALS, CREDENTIALS_VARIABLES, environ)
 
 
 def _json_of_variable(name: str, text: str) -> object:

@@ -1268,6 +1268,50 @@ class Snapshots(Model):
     )
 
 
+class CopyCredentials(Model):
+    """Access to the bucket, and the password with which the copies are encrypted."""
+
+    access_key: scalars.Token = Field(description="ID of a Spaces access key.")
+    secret_key: scalars.Token = Field(description="The access key's secret.")
+    password: scalars.CopyPassword = Field(
+        description="Password of the copies. Without it, nobody can read them."
+    )
+
+
+class Copies(Model):
+    """Encrypted copies of the snapshots in a Spaces bucket of another region, made by
+    `bin/platform volumes copy`, which a workflow runs."""
+
+    bucket: scalars.Bucket = Field(description="Name of the bucket, which exists already.")
+    region: scalars.Region = Field(
+        description="Region of the bucket, another one than `cluster.region`. After a move into "
+        "it, name another bucket.",
+        examples=["fra1"],
+    )
+    endpoint: scalars.ApiEndpoint | None = Field(
+        default=None,
+        description="URL of the storage. Default: the environment variable SPACES_ENDPOINT_URL; "
+        "without it, `https://<region>.digitaloceanspaces.com`.",
+    )
+    credentials: CopyCredentials | None = Field(
+        default=None,
+        description="Access to the bucket. Default: the environment variables "
+        "SPACES_ACCESS_KEY_ID, SPACES_SECRET_ACCESS_KEY and RESTIC_PASSWORD.",
+    )
+    every_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=24, description="Hours from one copy of a volume to the next one."
+    )
+    keep: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=7, description="Newest copies of each claim that are kept."
+    )
+
+    @property
+    def url(self) -> str:
+        """URL of the bucket."""
+        storage = self.endpoint or f"https://{self.region}.digitaloceanspaces.com"
+        return f"{storage.rstrip('/')}/{self.bucket}"
+
+
 class Volumes(Model):
     """The volumes of the applications' claims. Whose claim a volume is, is kept in tags on it, and
     in a new cluster the claims get their volumes back."""
@@ -1280,6 +1324,14 @@ class Volumes(Model):
     snapshots: Snapshots | None = Field(
         default=None, description="Snapshots to take. Default: none."
     )
+    copies: Copies | None = Field(
+        default=None, description="Copies in another region. Default: none. Needs `snapshots`."
+    )
+
+    def violations(self) -> Iterator[Violation]:
+        if self.copies is not None and self.snapshots is None:
+            expected = "an object such as {keep: 7}: copies are made of snapshots"
+            yield Violation(("snapshots",), expected, "nothing")
 
 
 class DigitalOcean(Model):
@@ -1323,6 +1375,10 @@ class Adopt(Model):
     )
     volumes: Mapping[scalars.Uuid, str] | None = Field(
         default=None, description="Claims (`NAMESPACE/NAME`) by the volumes that they get."
+    )
+    copies: Mapping[scalars.Uuid, scalars.Uuid] = Field(
+        default_factory=dict,
+        description="Snapshots, copies of which are restored into empty volumes, by these volumes.",
     )
 
 

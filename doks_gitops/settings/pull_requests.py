@@ -53,8 +53,8 @@ class PullRequests(Model):
     )
     at_once: Annotated[int, Field(ge=1, le=100)] = Field(
         default=5,
-        description="Environments at the same time; `bin/platform pull-requests` takes the label "
-        "of the newer ones.",
+        description="Environments at the same time. Kubernetes refuses further ones, and "
+        "`bin/platform pull-requests` takes their label.",
     )
     images: ListOf[scalars.ImageName] = Field(
         default=(),

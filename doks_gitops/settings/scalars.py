@@ -891,6 +891,21 @@ PullRequestLabel = Annotated[
         lambda text: _is_line(text) and len(text) <= 40 and "," not in text,
     ),
 ]
+Bucket = Annotated[
+    str,
+    Rule(
+        "the name of a bucket: 3 to 63 lower-case letters, digits and '-', starting and ending "
+        "with a letter or digit",
+        Pattern(r"[a-z0-9][a-z0-9-]+[a-z0-9]", 63),
+    ),
+]
+CopyPassword = Annotated[
+    SecretStr,
+    Rule(
+        "at least 20 characters of ASCII, without spaces, such as `openssl rand -hex 24` prints",
+        Pattern(r"[!-~]{20,}", 512),
+    ),
+]
 WebhookSecret = Annotated[
     SecretStr,
     Rule(

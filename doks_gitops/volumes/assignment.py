@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from doks_gitops.account import Volume, VolumeSnapshot
 from doks_gitops.account.marks import mark_in, same_stack
 from doks_gitops.errors import PlatformError
+from doks_gitops.volumes.snapshots import is_copied
 from doks_gitops.volumes.tags import Claim, claims_in, clusters_in
 
 
@@ -46,14 +47,18 @@ class Holdings:
     """IDs of the volumes that the cluster has already."""
     bound_claims: frozenset[Claim] = frozenset()
     """The claims of these."""
+    copy_tag: str | None = None
+    """The tag of snapshots with a copy that can be restored; None: the stack has no copies."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The volume of each claim, and the snapshot of each claim whose volume is gone."""
+    """What each claim gets: its volume, a snapshot if that is gone, or else a copy."""
 
     volumes: Mapping[Claim, Volume] = field(default_factory=dict)
     snapshots: Mapping[Claim, VolumeSnapshot] = field(default_factory=dict)
+    copies: Mapping[Claim, VolumeSnapshot] = field(default_factory=dict)
+    """The snapshots that were copied, by the claims whose volumes are in another region."""
 
 
 def assign(holdings: Holdings, choices: Choices, stack: str) -> Assignment:
@@ -64,12 +69,20 @@ def assign(holdings: Holdings, choices: Choices, stack: str) -> Assignment:
     lost = holdings.lost.union(*map(clusters_in, recorded)) - holdings.clusters
     holdings = replace(holdings, lost=lost)
     problems: list[tuple[str, str]] = []
+    # A claim that was restored in this region keeps a former volume in another one.
+    decided = {*holdings.bound_claims, *choices.claims.values()}
     candidates: defaultdict[Claim, list[Volume]] = defaultdict(list)
+    elsewhere: defaultdict[Claim, list[Volume]] = defaultdict(list)
+    """The volumes in other regions."""
     for volume in sorted(holdings.volumes, key=lambda volume: volume.id):
         if volume.id in choices.left | holdings.bound:
             continue
         claim, reason = _claim_of(volume, holdings, choices)
         if claim is None and reason is None:
+            continue
+        if claim is not None and volume.region != holdings.region:
+            if volume.id in choices.claims or claim not in decided:
+                elsewhere[claim].append(volume)
             continue
         reason = reason or _unusable(volume, holdings)
         if reason is not None:
@@ -86,13 +99,27 @@ def assign(holdings: Holdings, choices: Choices, stack: str) -> Assignment:
             names = " and ".join(_name(volume) for volume in chosen)
             problems.append((f"The claim {claim} had several volumes: {names}.", chosen[0].id))
         volumes[claim] = chosen[0]
-    snapshots = dict(_snapshots(holdings, choices, volumes.keys()))
-    for claim, snapshot in snapshots.items():
-        if holdings.region not in snapshot.regions:
+    copies: dict[Claim, VolumeSnapshot] = {}
+    for claim, own in sorted(elsewhere.items()):
+        copied = _copy_of(claim, own[0].id, holdings, choices)
+        if len(own) > 1 or claim in volumes:
+            copied = "the claim had another one too"
+        if isinstance(copied, str):
+            text = f"{_moved(own[0], holdings)}; {copied}"
+            problems += [(f"The volume {_name(volume)} {text}.", volume.id) for volume in own]
+        else:
+            copies[claim] = copied
+    snapshots: dict[Claim, VolumeSnapshot] = {}
+    for claim, snapshot in _snapshots(holdings, choices, {*volumes, *elsewhere}):
+        if holdings.region in snapshot.regions:
+            snapshots[claim] = snapshot
+        elif not isinstance(copied := _copy_of(claim, None, holdings, choices), str):
+            copies[claim] = copied
+        else:
             problems.append(
                 (
                     f"The volume of the claim {claim} is gone, and its snapshot {snapshot.name} is"
-                    f" in {', '.join(snapshot.regions)}, not in {holdings.region}.",
+                    f" in {', '.join(snapshot.regions)}, not in {holdings.region}; {copied}.",
                     snapshot.volume,
                 )
             )
@@ -105,7 +132,7 @@ def assign(holdings: Holdings, choices: Choices, stack: str) -> Assignment:
             f" VOLUME=NAMESPACE/CLAIM gives it to a claim; bin/platform recover --stack {stack}"
             f" {leave} leaves it in the account as it is",
         )
-    return Assignment(volumes, snapshots)
+    return Assignment(volumes, snapshots, copies)
 
 
 def _claim_of(
@@ -146,7 +173,7 @@ def _claim_of(
 def _unusable(volume: Volume, holdings: Holdings) -> str | None:
     """Why the new cluster can't use the volume."""
     if volume.region != holdings.region:
-        return f"is in the region {volume.region}, and the cluster in {holdings.region}"
+        return _moved(volume, holdings)
     if others := sorted(clusters_in(volume.tags) & holdings.clusters):
         return f"is used by another cluster: {', '.join(others)}"
     if volume.droplets:
@@ -154,16 +181,49 @@ def _unusable(volume: Volume, holdings: Holdings) -> str | None:
     return None
 
 
+def _moved(volume: Volume, holdings: Holdings) -> str:
+    return f"is in the region {volume.region}, and the cluster in {holdings.region}"
+
+
+def _copy_of(
+    claim: Claim, volume: str | None, holdings: Holdings, choices: Choices
+) -> VolumeSnapshot | str:
+    """The newest snapshot of the claim that has a copy, or why there is none. `volume`: only of the
+    volume with that ID."""
+    copied = [
+        snapshot
+        for snapshot in sorted(holdings.snapshots, key=lambda snapshot: snapshot.created)
+        if volume in (None, snapshot.volume)
+        and snapshot.id not in choices.left
+        and _is_own(mark_in(snapshot.tags), holdings, choices)
+        and any(known == claim for _, known in claims_in(snapshot.tags))
+        and is_copied(snapshot)
+    ]
+    if not copied:
+        return "no snapshot of it was copied to another region"
+    if holdings.copy_tag is None:
+        return "it was copied, but the stack file does not name the bucket and its credentials"
+    readable = [snapshot for snapshot in copied if holdings.copy_tag in snapshot.tags]
+    if not readable:
+        return (
+            "it was copied, but to another bucket, or with another password, than the stack file"
+            " has in volumes.copies"
+        )
+    return readable[-1]
+
+
 def _snapshots(
     holdings: Holdings, choices: Choices, claims: Collection[Claim]
 ) -> Iterator[tuple[Claim, VolumeSnapshot]]:
-    """The newest snapshot of each recorded claim that has no volume any more."""
+    """The newest snapshot of each recorded claim that has no volume any more, by any state of the
+    stack."""
     existing = {volume.id for volume in holdings.volumes} | choices.left
     known = {*claims, *holdings.bound_claims}
     for snapshot in sorted(holdings.snapshots, key=lambda snapshot: snapshot.created, reverse=True):
         if snapshot.volume in existing or snapshot.id in choices.left:
             continue
-        if _is_own(mark_in(snapshot.tags), holdings, choices):
+        # A snapshot keeps the mark of its time. The state may have been lost since.
+        if same_stack(mark_in(snapshot.tags) or "", holdings.mark):
             for _, claim in claims_in(snapshot.tags):
                 if claim not in known:
                     known.add(claim)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import pulumi
 
@@ -20,7 +21,9 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import cluster as volumes_cluster
+from doks_gitops.volumes import copies
 from doks_gitops.volumes.assignment import Choices, Holdings, NotAssignable, assign
+from doks_gitops.volumes.jobs import CopyError
 from doks_gitops.volumes.stacks import of_settings
 from doks_gitops.volumes.tags import Claim
 
@@ -78,9 +81,8 @@ def bring_back(
             with volumes_cluster.of_kubeconfig(config, token) as cluster:
                 if not cluster.has_applications():
                     for claim, volume in _assigned(settings, account, own_id, cluster).items():
-                        cluster.reserve(volume, claim)
-                        pulumi.log.info(f"The claim {claim} gets the volume {volume.name}.")
-        except (NotAssignable, Unreachable) as error:
+                        _give(settings, cluster, volume, claim)
+        except (NotAssignable, Unreachable, CopyError) as error:
             raise AccountError(error.problem, error.fix) from None
         return endpoint
 
@@ -88,6 +90,23 @@ def bring_back(
     return pulumi.Output.unsecret(
         pulumi.Output.all(registry_endpoint, cluster_id, kubeconfig).apply(reserve)
     )
+
+
+def _give(
+    settings: Settings, cluster: volumes_cluster.Cluster, volume: Volume, claim: Claim
+) -> None:
+    """Reserve the volume for the claim; before that, restore the copy that is planned for it."""
+    snapshot = settings.adopt.copies.get(volume.id) if settings.adopt is not None else None
+    if snapshot is None:
+        cluster.reserve(volume, claim)
+    else:
+        pulumi.log.info(f"The copy for the claim {claim} is being restored.")
+        token = settings.digitalocean.token.get_secret_value()
+        with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+            repository = copies.repository_of(settings.stack, claim)
+            fill = partial(copies.fill, client, cluster, volume, claim, snapshot, repository)
+            fill(*copies.required(settings))
+    pulumi.log.info(f"The claim {claim} gets the volume {volume.name}.")
 
 
 def _assigned(
@@ -116,6 +135,7 @@ def _assigned(
                 lost=frozenset(x.id for x in account.clusters if x.mark == account.mark) - {own_id},
                 bound=frozenset(volume.volume for volume in persistent),
                 bound_claims=frozenset(volume.claim for volume in persistent if volume.claim),
+                copy_tag=copies.copy_tag_of(settings.volumes) if settings.volumes else None,
             )
             attached = any(
                 volume.droplets and account.mark in volume.tags for volume in holdings.volumes
@@ -124,10 +144,13 @@ def _assigned(
                 break
             time.sleep(_PAUSE_SECONDS)
     assignment = assign(holdings, Choices(), settings.stack)
-    if assignment.snapshots:
-        gone = ", ".join(map(str, assignment.snapshots))
-        raise AccountError(
-            f"The volumes of these claims are gone, but they have snapshots: {gone}.",
-            f"bin/platform recover --stack {settings.stack}",
-        )
+    for problem, claims in (
+        ("gone, but they have snapshots", assignment.snapshots),
+        ("in another region, but they have copies", assignment.copies),
+    ):
+        if claims:
+            raise AccountError(
+                f"The volumes of these claims are {problem}: {', '.join(map(str, claims))}.",
+                f"bin/platform recover --stack {settings.stack}",
+            )
     return assignment.volumes

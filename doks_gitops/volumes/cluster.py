@@ -23,10 +23,12 @@ from doks_gitops.volumes.tags import USED, Claim, Storage, storage_in
 
 DRIVER = "dobs.csi.digitalocean.com"
 """DigitalOcean's CSI driver: https://github.com/digitalocean/csi-digitalocean"""
+COPIES_NAMESPACE = "volume-copies"
+"""The namespace in which copies are made and restored. Its claims are no application's."""
 RETAIN = "Retain"
 _NO_FORMAT = {"com.digitalocean.csi/noformat": "true"}
 _QUANTITY = re.compile(r"([0-9.]+(?:[eE][0-9]+)?)(?:(k|K(?=i)|[MGTPE])(i?))?")
-_VOLUMES = "/api/v1/persistentvolumes"
+PERSISTENT_VOLUMES = "/api/v1/persistentvolumes"
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,42 @@ class PersistentVolume:
 class Cluster(Api):
     """A cluster's API. Every method raises `Unreachable`."""
 
-    def persistent_volumes(self) -> tuple[PersistentVolume, ...]:
-        """Those of DigitalOcean's driver."""
-        return tuple(
+    def persistent_volumes(self, *, copies: bool = False) -> tuple[PersistentVolume, ...]:
+        """Those of DigitalOcean's driver for the claims of applications; with `copies`: only those
+        for claims in `COPIES_NAMESPACE`."""
+        volumes = (
             _persistent_volume(item)
-            for item in self._list(_VOLUMES)
+            for item in self._list(PERSISTENT_VOLUMES)
             if item["spec"].get("csi", {}).get("driver") == DRIVER
         )
+        return tuple(
+            volume
+            for volume in volumes
+            if (volume.claim is not None and volume.claim.namespace == COPIES_NAMESPACE) == copies
+        )
+
+    def read(self, path: str) -> Mapping[str, Any] | None:
+        """The object at `path`; None if it does not exist."""
+        existing: Mapping[str, Any] | None = self._call("GET", path, missing=True)
+        return existing
+
+    def items(self, path: str) -> list[Any]:
+        """The objects at `path`."""
+        return self._list(path)
+
+    def create(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create an object, and return it. Raises `Changed` if it exists already."""
+        created: Mapping[str, Any] = self._call("POST", path, body)
+        return created
+
+    def delete(self, path: str) -> None:
+        """Delete the object at `path`, with what it owns; one that is gone is no error."""
+        self._call("DELETE", f"{path}?propagationPolicy=Background", missing=True)
 
     def retain(self, volume: PersistentVolume) -> None:
         """Let the volume in the account outlive its claim."""
         patch = {"spec": {"persistentVolumeReclaimPolicy": RETAIN}}
-        self._call("PATCH", f"{_VOLUMES}/{volume.name}", patch)
+        self._call("PATCH", f"{PERSISTENT_VOLUMES}/{volume.name}", patch)
 
     def reserve(self, volume: Volume, claim: Claim, storage: Storage | None = None) -> None:
         """Create the PersistentVolume of `volume` for the claim, which may not exist yet.
@@ -101,10 +127,10 @@ class Cluster(Api):
             },
         }
         try:
-            self._call("POST", _VOLUMES, body)
+            self._call("POST", PERSISTENT_VOLUMES, body)
         except Changed:
             # A repeated request, if it is the same volume for the same claim.
-            existing = self._call("GET", f"{_VOLUMES}/{volume.name}", missing=True)
+            existing = self._call("GET", f"{PERSISTENT_VOLUMES}/{volume.name}", missing=True)
             known = _persistent_volume(existing) if existing else None
             if known is None or (known.volume, known.claim) != (volume.id, claim):
                 raise
@@ -128,8 +154,7 @@ class Cluster(Api):
 
     def claim(self, claim: Claim) -> Mapping[str, Any] | None:
         """The claim's object; None if it does not exist."""
-        existing: Mapping[str, Any] | None = self._call("GET", _path(claim), missing=True)
-        return existing
+        return self.read(_path(claim))
 
     def requested(self, claim: Claim) -> int:
         """GiB that the claim requests; 0 if it does not exist."""

@@ -9,7 +9,7 @@ from typing import Any
 from doks_gitops.account import AccountError
 from doks_gitops.errors import PlatformError, raise_all
 from doks_gitops.settings.model import Snapshots
-from doks_gitops.volumes.snapshots import age_of, due, surplus
+from doks_gitops.volumes.snapshots import age_of, due, is_copied, surplus
 from doks_gitops.volumes.stacks import StackVolumes
 from doks_gitops.volumes.tags import claims_in, recorded
 
@@ -33,7 +33,13 @@ def listing(stack: StackVolumes) -> list[dict[str, Any]]:
                 "region": volume.region if volume else ", ".join(gone[id].regions),
                 "state": "gone" if volume is None else "attached" if volume.droplets else "free",
                 "snapshots": [
-                    {"id": x.id, "name": x.name, "age": age_of(x.created, now)} for x in own
+                    {
+                        "id": x.id,
+                        "name": x.name,
+                        "age": age_of(x.created, now),
+                        "copied": is_copied(x),
+                    }
+                    for x in own
                 ],
             }
         )
@@ -49,7 +55,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         lines.append(
             f"{row['stack']}  {claim}  {row['volume']}  {size}{row['region']}, {row['state']}"
         )
-        lines += [f"    {x['id']}  {x['name']}, {x['age']} old" for x in row["snapshots"]]
+        lines += [
+            f"    {x['id']}  {x['name']}, {x['age']} old{', copied' if x['copied'] else ''}"
+            for x in row["snapshots"]
+        ]
     return "\n".join(lines) or "No volumes are recorded."
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from doks_gitops.account import DigitalOceanClient, Volume, VolumeSnapshot
-from doks_gitops.volumes.tags import CLAIM, Claim, claim_tag
+from doks_gitops.volumes.tags import CLAIM, COPY, Claim, claim_tag
 
 TOLERANCE = timedelta(minutes=10)
 """How much earlier than due a snapshot may be taken: a workflow does not start to the minute."""
@@ -37,22 +37,28 @@ def surplus(
 ) -> list[VolumeSnapshot]:
     """The recorded snapshots beyond the `keep` newest ones of each volume that still exists. Those
     that somebody has taken by hand are not counted, and neither are those of a volume that is gone:
-    they are all that is left of it."""
+    they are all that is left of it. The newest one with a copy stays: its tags tell of the copy."""
     of_volume: defaultdict[str, list[VolumeSnapshot]] = defaultdict(list)
     existing = {volume.id for volume in volumes}
     for snapshot in filter(is_recorded, snapshots):
         if snapshot.volume in existing:
             of_volume[snapshot.volume].append(snapshot)
-    return [
-        old
-        for group in of_volume.values()
-        for old in sorted(group, key=lambda snapshot: snapshot.created, reverse=True)[keep:]
-    ]
+    old = []
+    for group in of_volume.values():
+        group.sort(key=lambda snapshot: snapshot.created, reverse=True)
+        copied = next(filter(is_copied, group), None)
+        old += [snapshot for snapshot in group[keep:] if snapshot is not copied]
+    return old
 
 
 def is_recorded(snapshot: VolumeSnapshot) -> bool:
     """Whether it has the tags that `bin/platform volumes snapshot` gives."""
     return any(tag.startswith(CLAIM) for tag in snapshot.tags)
+
+
+def is_copied(snapshot: VolumeSnapshot) -> bool:
+    """Whether there is a copy of it in another region."""
+    return any(tag.startswith(COPY) for tag in snapshot.tags)
 
 
 def restored(

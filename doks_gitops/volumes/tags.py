@@ -19,6 +19,8 @@ STORAGE = "doks-gitops-storage:"
 """Beginning of the tag with the StorageClass, the file system, and the modes."""
 USED = "doks-gitops-used"
 """The tag of a volume that was attached to a node, and so has a file system."""
+COPY = "doks-gitops-copy:"
+"""Beginning of the tag of a snapshot that has a copy in another region."""
 MADE_BY = "k8s:"
 """Beginning of the tag with the ID of the cluster, set by DigitalOcean."""
 LONGEST = 255

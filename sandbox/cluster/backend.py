@@ -107,7 +107,12 @@ class Clusters:
                 authenticate_url=self._authenticate_url(spec.id),
                 service_subnet=spec.service_subnet,
             )
-            kubelet = Kubelet(plane, self._tools, cluster_subnet=spec.cluster_subnet)
+            kubelet = Kubelet(
+                plane,
+                self._tools,
+                cluster_subnet=spec.cluster_subnet,
+                volume=self._account.volume_folder if self._account else None,
+            )
             cloud = CloudController(spec.id, self._account) if self._account else None
             images = ImagePuller(spec.id, self._account) if self._account else None
             driver = VolumeDriver(spec.id, spec.region, self._account) if self._account else None

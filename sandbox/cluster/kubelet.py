@@ -1,4 +1,5 @@
-"""Runs the pods of Argo CD and of Sealed Secrets in one cluster as processes on this machine."""
+"""Runs the pods of Argo CD, of Sealed Secrets and of restic in one cluster as processes on this
+machine."""
 
 import asyncio
 import hashlib
@@ -8,7 +9,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -40,11 +41,18 @@ class Kubelet:
 
     A pod's process starts when the pod is scheduled, starts again when it ends, and is stopped when
     the pod is deleted. The pod is ready when its process is. `plane` must have been started.
+    `volume` returns the folder of the volume with that ID.
     """
 
     def __init__(
-        self, plane: ControlPlane, tools: ClusterTools, *, cluster_subnet: str = "10.244.0.0/16"
+        self,
+        plane: ControlPlane,
+        tools: ClusterTools,
+        *,
+        cluster_subnet: str = "10.244.0.0/16",
+        volume: Callable[[str], Path] | None = None,
     ) -> None:
+        self._volume = volume
         self._plane = plane
         self._tools = tools
         self._subnet = ipaddress.ip_network(cluster_subnet)
@@ -85,6 +93,7 @@ class Kubelet:
             ca_file=self._plane.certificates.ca_file,
             bin_dir=self._tools.bin_dir,
             path=self._tools.path,
+            volume=self._volume,
             pods=pods,
             logs=logs,
             sockets=_short_folder(self._plane.folder),
@@ -147,7 +156,7 @@ class Kubelet:
         elif role is Role.APPLICATIONSET_CONTROLLER:
             await self._relay(namespace, role)
         services = None
-        if role is not Role.SEALED_SECRETS:
+        if role not in (Role.SEALED_SECRETS, Role.RESTIC):
             ports = {service: (await self._relay(namespace, service)).port for service in _SERVICES}
             services = Services(redis=ports[Role.REDIS], repo_server=ports[Role.REPO_SERVER])
         return PodRun(

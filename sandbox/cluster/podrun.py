@@ -16,6 +16,7 @@ from sandbox.cluster.podstatus import ContainerState, now, status
 from sandbox.cluster.programs import MOUNTED, PodContext, Program, Services, program_of
 from sandbox.cluster.roles import Role, runs_redis_password
 from sandbox.cluster.supervise import Backoff, ProcessOwner
+from sandbox.cluster.volumes import bound_volume
 from sandbox.paths import remove_tree, write_private
 from sandbox.processes import Process
 
@@ -37,6 +38,8 @@ class Host:
     bin_dir: Path
     path: Callable[[str], Path]
     """Finds a program of the sandbox that is not in `bin_dir`, or raises KeyError."""
+    volume: Callable[[str], Path] | None
+    """The folder of the volume with that ID; None without an account."""
     pods: Path
     """Folder that contains the pods' folders."""
     logs: Path
@@ -147,7 +150,7 @@ class PodRun(ProcessOwner):
         refreshed = time.monotonic()
         try:
             while not ended.done():
-                healthy = self.role is not Role.REDIS_PASSWORD and await self.program.healthy()
+                healthy = not self.role.is_command and await self.program.healthy()
                 if healthy != self._state.ready and not ended.done():
                     self._state.ready = healthy
                     await self._report()
@@ -178,8 +181,26 @@ class PodRun(ProcessOwner):
             services=self._services,
             namespace=self.namespace,
             path=self._host.path,
+            working_dir=await self._working_dir(container),
         )
         return program_of(role, containers.arguments(container, env), env, context)
+
+    async def _working_dir(self, container: Object) -> Path | None:
+        """The folder of the volume that is mounted where the container works; None if nothing is
+        mounted there. Raises NotConfigured if its claim is not bound to a volume of DigitalOcean.
+        """
+        mounted = [
+            mount["name"]
+            for mount in container.get("volumeMounts") or []
+            if mount["mountPath"] == container.get("workingDir")
+        ]
+        for volume in self.pod["spec"].get("volumes") or []:
+            if volume["name"] in mounted and (claim := volume.get("persistentVolumeClaim")):
+                handle = await bound_volume(self._host.api, self.namespace, claim["claimName"])
+                if handle is None or self._host.volume is None:
+                    raise NotConfigured(f'persistentvolumeclaim "{claim["claimName"]}" not bound')
+                return self._host.volume(handle)
+        return None
 
     async def _write_files(self, container: Object) -> None:
         """Write the current files of the mount paths that Argo CD reads."""
@@ -197,7 +218,7 @@ class PodRun(ProcessOwner):
             program.argv,
             log=self.log,
             env=program.env,
-            cwd=self._folder,
+            cwd=program.cwd or self._folder,
         )
         return self.process
 
@@ -239,11 +260,20 @@ class PodRun(ProcessOwner):
         self._state.ready = False
         self._state.exit_code = code
         self._state.finished_at = now()
+        self._state.output = await asyncio.to_thread(self._last_lines)
         self._state.finished = policy == "Never" or (policy == "OnFailure" and code == 0)
         if not self._state.finished:
             self._state.restarts += 1
         message = f"exit code {code}; see {self.log}"
         await self._wait("CrashLoopBackOff", message)
+
+    def _last_lines(self) -> str:
+        """What a failed container's message is by `FallbackToLogsOnError`
+        (https://kubernetes.io/docs/tasks/debug/debug-application/determine-reason-pod-failure/)."""
+        container = self.pod["spec"]["containers"][0]
+        if container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-80:])[-2048:]
 
     async def _wait(self, reason: str, message: str) -> None:
         before = (self._state.waiting, self._state.message)

@@ -26,6 +26,8 @@ class ContainerState:
     exit_code: int | None = None
     """Exit code of the last run."""
     finished_at: str = ""
+    output: str = ""
+    """The last lines that the last run has printed."""
     restarts: int = 0
     finished: bool = False
     """The process has ended and is not started again."""
@@ -49,6 +51,7 @@ class ContainerState:
             "exitCode": code,
             "reason": "Completed" if code == 0 else "Error",
             "finishedAt": self.finished_at,
+            **({"message": self.output} if code and self.output else {}),
         }
 
 

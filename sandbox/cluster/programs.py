@@ -75,6 +75,19 @@ _SEALED_SECRETS_ARGUMENT = re.compile(
     re.VERBOSE,
 )
 """As `_ARGUMENT`, for the controller of Sealed Secrets."""
+_RESTIC_COMMAND = re.compile(
+    r"""( init | unlock | forget | backup[ ]\. | restore[ ]latest )
+    ( [ ]--(host|tag|keep-last|group-by)[ ][A-Za-z0-9-]+ | [ ]--time[ ][0-9-]+[ ][0-9:]+
+    | [ ]--target[ ]\.(?=[ ]|$) | [ ]--(prune|delete|verify|no-cache)(?=[ ]|$) )*""",
+    re.VERBOSE,
+)
+"""The commands of restic that are run, which write into no folder but the one that they run in."""
+_RESTIC_VARIABLES = frozenset(
+    {
+        *("RESTIC_REPOSITORY", "RESTIC_PASSWORD"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,8 @@ class Program:
     tls: bool
     """Whether the port uses TLS."""
     healthy: Callable[[], Awaitable[bool]]
+    cwd: Path | None = None
+    """The working folder; None: the pod's folder."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +129,8 @@ class PodContext:
     namespace: str
     path: Callable[[str], Path]
     """Finds a program that is not in `bin_dir`, or raises KeyError."""
+    working_dir: Path | None = None
+    """The folder of the volume that is mounted where the container works; None if there is none."""
 
 
 def program_of(
@@ -131,6 +148,8 @@ def program_of(
     if role is Role.REDIS_PASSWORD:
         argv: list[str | Path] = [context.bin_dir / "argocd", "admin", "redis-initial-password"]
         return Program(argv, env, port=None, tls=False, healthy=_always)
+    if role is Role.RESTIC:
+        return _restic(args, container_env, context)
     port, metrics = free_port(), free_port()
     if role is Role.SEALED_SECRETS:
         return _sealed_secrets(args, env, context, port, metrics)
@@ -149,17 +168,44 @@ def program_of(
     )
 
 
+def _restic(args: Sequence[str], container_env: Mapping[str, str], context: PodContext) -> Program:
+    """A command of restic that reads or writes the volume or the storage, and nothing else."""
+    command, *options = args
+    if not _RESTIC_COMMAND.fullmatch(" ".join(args)):
+        raise NotConfigured(f"restic {command} is not run in the sandbox with {' '.join(options)}")
+    if not container_env.get("RESTIC_REPOSITORY", "").startswith(f"s3:http://{LOOPBACK}:"):
+        raise NotConfigured("the repository is not in the sandbox")
+    if command in ("backup", "restore") and context.working_dir is None:
+        raise NotConfigured("no volume is mounted where the container works")
+    env = {name: value for name, value in container_env.items() if name in _RESTIC_VARIABLES}
+    return Program(
+        [_program(Role.RESTIC, context), *args],
+        {**env, "HOME": str(context.folder), "TMPDIR": str(_subfolder(context, "tmp"))},
+        port=None,
+        tls=False,
+        healthy=_always,
+        cwd=context.working_dir,
+    )
+
+
+def _program(role: Role, context: PodContext) -> Path:
+    try:
+        return context.path(role.value)
+    except KeyError:
+        raise NotConfigured(f"{role.value} is not built yet: bin/sandbox up builds it") from None
+
+
 def _sealed_secrets(
     args: Sequence[str], env: dict[str, str], context: PodContext, port: int, metrics: int
 ) -> Program:
-    try:
-        program = context.path(Role.SEALED_SECRETS.value)
-    except KeyError:
-        raise NotConfigured("the controller is not built yet: bin/sandbox up builds it") from None
     listen = ["--listen-addr", f"{LOOPBACK}:{port}"]
     listen += ["--listen-metrics-addr", f"{LOOPBACK}:{metrics}"]
     return Program(
-        [program, *listen, *_harmless(args, _SEALED_SECRETS_ARGUMENT)],
+        [
+            _program(Role.SEALED_SECRETS, context),
+            *listen,
+            *_harmless(args, _SEALED_SECRETS_ARGUMENT),
+        ],
         {**env, "POD_NAMESPACE": context.namespace},
         port=None,
         tls=False,

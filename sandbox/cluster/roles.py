@@ -1,5 +1,5 @@
-"""Finds the pods that run as processes, by their labels or their first container: those of Argo CD
-and of Sealed Secrets that an administrator wrote."""
+"""Finds the pods that run as processes, by their labels or their first container: those of Argo CD,
+of Sealed Secrets and of restic that an administrator wrote."""
 
 import json
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from sandbox.cluster.api import Object
 
 
 class Role(StrEnum):
-    """The role of a pod in Argo CD, or as the controller of Sealed Secrets. Except for Redis, the
-    value is the program's name.
+    """The role of a pod in Argo CD, as the controller of Sealed Secrets, or as a command of restic.
+    Except for Redis, the value is the program's name.
 
     Dex is missing: the sandbox has no Dex, so its pods are left to kwok and there is no single
     sign-on.
@@ -25,7 +25,13 @@ class Role(StrEnum):
     NOTIFICATIONS = "argocd-notifications"
     REDIS = "redis"
     SEALED_SECRETS = "sealed-secrets-controller"
+    RESTIC = "restic"
     REDIS_PASSWORD = "argocd admin redis-initial-password"  # noqa: S105
+
+    @property
+    def is_command(self) -> bool:
+        """Whether the process ends by itself, and is never ready."""
+        return self in (Role.RESTIC, Role.REDIS_PASSWORD)
 
 
 _OTHERS = (Role.REDIS, Role.REDIS_PASSWORD, Role.SEALED_SECRETS)

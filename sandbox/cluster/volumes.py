@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 import httpx
@@ -59,6 +60,9 @@ class Account(Protocol):
 
     def remove_volume(self, volume_id: str) -> None:
         """Remove the volume; does nothing if it does not exist."""
+
+    def volume_folder(self, volume_id: str) -> Path:
+        """The folder that stands for the volume's file system."""
 
 
 class VolumeDriver:
@@ -214,6 +218,17 @@ class VolumeDriver:
                 self._account.detach_from_cluster(self._cluster_id, handle)
             elif reason := self._account.attach_to_node(self._cluster_id, handle, nodes[handle]):
                 _log.warning("%s", reason)
+
+
+async def bound_volume(api: Api, namespace: str, claim: str) -> str | None:
+    """ID of DigitalOcean's volume that the claim is bound to; None if it is not bound to one."""
+    path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{claim}"
+    existing = await api.get(path) or {}
+    if existing.get("status", {}).get("phase") != "Bound":
+        return None
+    volume = await api.get(f"{_VOLUMES}/{existing['spec']['volumeName']}") or {}
+    csi = volume.get("spec", {}).get("csi") or {}
+    return str(csi["volumeHandle"]) if csi.get("driver") == DRIVER else None
 
 
 def _name_of(claim: Mapping[str, Object]) -> str:

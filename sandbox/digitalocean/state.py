@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -83,11 +83,16 @@ class AccountState(State[AccountData]):
     def advance_clock(self, by: timedelta) -> datetime:
         """Set the account's clock forward permanently, and return the new time.
 
+        The program judges how old a snapshot is by the machine's clock, which stays as it is. So
+        snapshots have the machine's time, and each step makes them older.
+
         Raises ValueError for a negative step.
         """
         self.clock.advance(by)
         with self.changing() as data:
             data.clock_offset = self.clock.offset
+            for snapshot in data.volume_snapshots.values():
+                snapshot.created_at -= by
         return self.clock.now()
 
     def offer_versions(self, versions: Sequence[str]) -> None:
@@ -387,7 +392,7 @@ class AccountState(State[AccountData]):
             min_disk_size=volume.size_gigabytes,
             size_gigabytes=0,
             tags=list(dict.fromkeys(tags)),
-            created_at=self.clock.now(),
+            created_at=datetime.now(UTC),
         )
         source, copy = self.volume_folder(volume.id), self.snapshot_folder(snapshot.id)
         shutil.copytree(source, copy, symlinks=True)

@@ -33,6 +33,7 @@ MODULES = (
     "lost_secrets",
     "lost_volumes",
     "lost_region",
+    "lost_region_volumes",
     "second_pool",
     "new_region",
     "killed_up",

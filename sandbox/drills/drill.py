@@ -64,10 +64,16 @@ class Context:
     pulumi: Engine
     console: Console
     options: Mapping[str, Any] = field(default_factory=dict)
+    stack: str = DEV
     phases: list[Phase] = field(default_factory=list)
     seconds: float | None = None
     """Seconds from the loss until the stack was healthy again."""
     _lost: float | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the stack's workloads."""
+        return f"microservices-demo-{self.stack}"
 
     def say(self, text: str) -> None:
         self.console.print(f"    {text}", markup=False, soft_wrap=True)
@@ -127,7 +133,7 @@ class Context:
 
     def cluster(self) -> dict[str, Any] | None:
         """The status of the stack's cluster; None if it does not exist or is being deleted."""
-        name = self.pulumi.cluster_name(DEV)
+        name = self.pulumi.cluster_name(self.stack)
         clusters: list[dict[str, Any]] = [
             cluster
             for cluster in self.daemon.get("/sandbox/clusters")
@@ -139,7 +145,7 @@ class Context:
 
     def the_cluster(self) -> dict[str, Any]:
         if (cluster := self.cluster()) is None:
-            raise Failed(f"stack {DEV} has no cluster")
+            raise Failed(f"stack {self.stack} has no cluster")
         return cluster
 
     def is_well(self) -> bool:
@@ -151,7 +157,7 @@ class Context:
     def bring_up(self) -> None:
         """Deploy the stack unless it is healthy, whatever state an earlier drill has left."""
         if not self.is_well():
-            self.command("bin/platform", "recover", "--stack", DEV, "--yes")
+            self.command("bin/platform", "recover", "--stack", self.stack, "--yes")
             self.until("the stack is well", self.is_well)
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
@@ -197,11 +203,12 @@ class Context:
 
     def unchanged(self) -> None:
         """Check that another run would change nothing."""
-        self.command("pulumi", "preview", "--stack", DEV, "--expect-no-changes")
+        self.command("pulumi", "preview", "--stack", self.stack, "--expect-no-changes")
 
     def pods(self, *selector: str) -> set[str]:
         """The names of the workloads' pods; a pod that was replaced has another name."""
-        return set(self.kubectl("-n", NAMESPACE, "get", "pods", "-o", "name", *selector).split())
+        get_pods = ("-n", self.namespace, "get", "pods", "-o", "name")
+        return set(self.kubectl(*get_pods, *selector).split())
 
     def revision(self) -> str:
         """The monorepo's latest commit."""

@@ -10,13 +10,17 @@ def run(context: Context) -> None:
     context.bring_up()
     before = context.the_cluster()
     resources = _resources(context)
-    now = context.daemon.post("/sandbox/clock", {"seconds": _SECONDS})["now"]
-    context.lose(f"the credentials: the account's clock shows {now}")
+    lose(context)
     context.unchanged()
     context.command("pulumi", "refresh", "--stack", DEV, "--yes", "--skip-preview")
     context.recover("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
     context.check(_resources(context) == resources, "the state lost resources")
     context.check(context.the_cluster()["id"] == before["id"], "the cluster was replaced")
+
+
+def lose(context: Context) -> None:
+    now = context.daemon.post("/sandbox/clock", {"seconds": _SECONDS})["now"]
+    context.lose(f"the credentials: the account's clock shows {now}")
 
 
 def _resources(context: Context) -> list[str]:

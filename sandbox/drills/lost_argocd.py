@@ -6,13 +6,17 @@ from sandbox.drills.drill import Context, Drill
 def run(context: Context) -> None:
     context.bring_up()
     pods, revision = context.pods(), context.revision()
-    context.kubectl("delete", "namespace", "argocd", "--wait=false")
-    context.until("Argo CD is deleted", lambda: not _pods(context))
-    context.lose("Argo CD and its namespace")
+    lose(context)
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     context.check(context.pods() == pods, "workloads were restarted")
     context.check(context.revision() == revision, "Git was changed")
     context.unchanged()
+
+
+def lose(context: Context) -> None:
+    context.kubectl("delete", "namespace", "argocd", "--wait=false")
+    context.until("Argo CD is deleted", lambda: not _pods(context))
+    context.lose("Argo CD and its namespace")
 
 
 def _pods(context: Context) -> list[str]:

@@ -6,9 +6,7 @@ from sandbox.drills.drill import Context, Drill
 def run(context: Context) -> None:
     context.bring_up()
     before, images = context.the_cluster(), _images(context)
-    context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
-    context.until("the cluster is deleted", lambda: context.cluster() is None)
-    context.lose(f"the cluster {before['name']} ({before['id']})")
+    lose(context)
     context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
     after = context.the_cluster()
     context.check(after["id"] != before["id"], "the cluster is the same one")
@@ -19,6 +17,13 @@ def run(context: Context) -> None:
         "the new cluster may not pull from the registry",
     )
     context.unchanged()
+
+
+def lose(context: Context) -> None:
+    cluster = context.the_cluster()
+    context.api("DELETE", f"/v2/kubernetes/clusters/{cluster['id']}")
+    context.until("the cluster is deleted", lambda: context.cluster() is None)
+    context.lose(f"the cluster {cluster['name']} ({cluster['id']})")
 
 
 def _images(context: Context) -> list[list[str]]:

@@ -9,9 +9,7 @@ def run(context: Context) -> None:
     context.bring_up()
     context.sandbox("push-image", "drill:v1")
     cluster = context.the_cluster()
-    body = {"cluster_uuids": [cluster["id"]], "registries": ["microservices-demo"]}
-    context.api("DELETE", "/v2/kubernetes/registries", body)
-    context.lose("the registry integration")
+    lose(context)
     try:
         context.kubectl("run", "drill", *_POD)
         context.until("a pull fails", lambda: "BackOff" in _pod(context))
@@ -23,6 +21,12 @@ def run(context: Context) -> None:
     enabled = response["kubernetes_cluster"]["registry_enabled"]
     context.check(enabled, "the registry integration was not restored")
     context.unchanged()
+
+
+def lose(context: Context) -> None:
+    body = {"cluster_uuids": [context.the_cluster()["id"]], "registries": ["microservices-demo"]}
+    context.api("DELETE", "/v2/kubernetes/registries", body)
+    context.lose("the registry integration")
 
 
 def _pod(context: Context) -> str:

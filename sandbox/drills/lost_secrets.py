@@ -7,7 +7,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from sandbox.drills.drill import DEV, NAMESPACE, Context, Drill
+from sandbox.drills import lost_cluster, lost_state
+from sandbox.drills.drill import DEV, Context, Drill
 
 KEY_PAIRS = 3
 """The first one, and two renewals."""
@@ -29,11 +30,11 @@ def run(context: Context) -> None:
         files = "".join(f"  - {name}.yaml\n" for name in values)
         kustomization.write_text(without.replace("resources:\n", f"resources:\n{files}", 1))
         _push(context, clone, "Add sealed secrets")
-        context.until("every secret is readable", lambda: _read(context) == values)
+        context.until("every secret is readable", lambda: read(context) == values)
 
         _lose_state(context)
         _lose_cluster(context)
-        context.until("every secret is readable", lambda: _read(context) == values)
+        context.until("every secret is readable", lambda: read(context) == values)
         context.seconds = context.elapsed
         context.say(f"{len(values)} of {len(values)} secrets are readable")
         context.check(len(_key_names(context)) == KEY_PAIRS, "the controller has made a key")
@@ -42,7 +43,7 @@ def run(context: Context) -> None:
         # The next drill finds the stack as this one did.
         kustomization.write_text(without)
         _push(context, clone, "Remove sealed secrets")
-    context.until("the secrets are removed", lambda: not _read(context))
+    context.until("the secrets are removed", lambda: not read(context))
     stack_file.write_bytes(before)
     context.command("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
 
@@ -57,17 +58,23 @@ def _seal(context: Context, overlay: Path) -> dict[str, str]:
         )
         for scope in SCOPES:
             name = f"secret-{number}-{scope}"
-            values[name] = secrets.token_urlsafe(24)
-            # The value is in no clone and on no command line.
-            with tempfile.NamedTemporaryFile("w") as file:
-                file.write(values[name])
-                file.flush()
-                context.command(
-                    "bin/platform", "seal", "--stack", DEV, "--name", name, "--scope", scope,
-                    "--namespace", NAMESPACE, "--from-file", f"value={file.name}",
-                    "--output", str(overlay / f"{name}.yaml"),
-                )  # fmt: skip
+            values[name] = seal(context, overlay, name, scope)
     return values
+
+
+def seal(context: Context, overlay: Path, name: str, scope: str = "strict") -> str:
+    """Add a sealed secret to the folder, in a file of its name, and return its random value."""
+    value = secrets.token_urlsafe(24)
+    # The value is in no clone and on no command line.
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(value)
+        file.flush()
+        context.command(
+            "bin/platform", "seal", "--stack", context.stack, "--name", name, "--scope", scope,
+            "--namespace", context.namespace, "--from-file", f"value={file.name}",
+            "--output", str(overlay / f"{name}.yaml"),
+        )  # fmt: skip
+    return value
 
 
 def _push(context: Context, clone: Path, message: str) -> None:
@@ -78,26 +85,20 @@ def _push(context: Context, clone: Path, message: str) -> None:
 
 def _lose_state(context: Context) -> None:
     pods, keys = _all_pods(context), _key_names(context)
-    stacks = context.home.root / "state" / ".pulumi" / "stacks" / "doks-gitops"
-    for file in stacks.glob(f"{DEV}.json*"):
-        file.unlink()
-    context.lose(f"the state of the stack {DEV}")
+    lost_state.lose(context)
     context.command("bin/platform", "recover", "--stack", DEV, "--new-state", "--yes")
     context.check(_all_pods(context) == pods, "workloads were restarted")
     context.check(_key_names(context) == keys, "the keys in the cluster are other ones")
 
 
 def _lose_cluster(context: Context) -> None:
-    cluster = context.the_cluster()
-    context.api("DELETE", f"/v2/kubernetes/clusters/{cluster['id']}")
-    context.until("the cluster is deleted", lambda: context.cluster() is None)
-    context.lose(f"the cluster {cluster['name']} with its keys")
+    lost_cluster.lose(context)
     context.recover("bin/platform", "recover", "--stack", DEV, "--yes")
 
 
-def _read(context: Context) -> dict[str, str]:
+def read(context: Context) -> dict[str, str]:
     """The secrets that the controller has unsealed."""
-    output = context.kubectl("-n", NAMESPACE, "get", "secrets", "-o", "json")
+    output = context.kubectl("-n", context.namespace, "get", "secrets", "-o", "json")
     return {
         secret["metadata"]["name"]: base64.b64decode(secret["data"]["value"]).decode()
         for secret in json.loads(output)["items"]

@@ -7,10 +7,7 @@ def run(context: Context) -> None:
     context.bring_up()
     before, pods = context.the_cluster(), context.pods()
     password = _password(context)
-    stacks = context.home.root / "state" / ".pulumi" / "stacks" / "doks-gitops"
-    for file in stacks.glob("dev.json*"):
-        file.unlink()
-    context.lose("the state of the stack dev")
+    lose(context)
     refused = context.command("bin/platform", "recover", "--stack", "dev", "--yes", fails=True)
     context.check("--new-state" in refused, f"the refusal lacks --new-state:\n{refused}")
     context.recover("bin/platform", "recover", "--stack", "dev", "--new-state", "--yes")
@@ -18,6 +15,13 @@ def run(context: Context) -> None:
     context.check(context.pods() == pods, "workloads were restarted")
     context.check(_password(context) == password, "the admin password was changed")
     context.unchanged()
+
+
+def lose(context: Context) -> None:
+    stacks = context.home.root / "state" / ".pulumi" / "stacks" / "doks-gitops"
+    for file in stacks.glob(f"{context.stack}.json*"):
+        file.unlink()
+    context.lose(f"the state of the stack {context.stack}")
 
 
 def _password(context: Context) -> str:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sandbox.drills.drill import DEV, NAMESPACE, Context, Drill, Failed
 
@@ -33,19 +35,34 @@ spec:
 """
 """A StatefulSet with one claim, by its name."""
 _OVERLAY = Path("kustomize") / DEV
-_SETTING = "doks-gitops:volumes"
+SETTING = "doks-gitops:volumes"
 _DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"
 _RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
 
 
 def run(context: Context) -> None:
+    with applications(context, {"snapshots.keep": "2"}) as volumes:
+        _rehearse(context, volumes)
+
+
+@contextmanager
+def applications(context: Context, settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Two StatefulSets, each with a volume that has data; yields the IDs of the volumes by the
+    names. `settings`: keys of the stack's `volumes`. Everything is removed at the end."""
     context.bring_up()
-    for key, value in ((_DESTROYED, "false"), (f"{_SETTING}.snapshots.keep", "2")):
-        context.command("pulumi", "config", "set", "--stack", DEV, "--path", key, value)
+    configure(context, _DESTROYED, "false")
+    for key, value in settings.items():
+        configure(context, f"{SETTING}.{key}", value)
     with context.clone() as clone:
         before = context.git(clone, "rev-parse", "HEAD").strip()
         try:
-            _rehearse(context, clone)
+            _commit(context, clone)
+            context.until("the claims are bound", lambda: len(bound(context)) == 2)
+            context.until("the stack is well", context.is_well)
+            volumes = bound(context)
+            for volume in volumes.values():
+                write(folder(context, volume))
+            yield volumes
         finally:
             context.git(clone, "checkout", "--quiet", before, "--", str(_OVERLAY))
             for name in (_KEPT, _DELETED):
@@ -53,14 +70,19 @@ def run(context: Context) -> None:
                 context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", file)
             context.git(clone, "commit", "--quiet", "--allow-empty", "-am", "The drill is over")
             context.git(clone, "push", "--quiet", "origin", "HEAD:main")
-            context.command("pulumi", "config", "rm", "--stack", DEV, _SETTING)
-            context.command("pulumi", "config", "set", "--stack", DEV, "--path", _DESTROYED, "true")
+            context.command("pulumi", "config", "rm", "--stack", DEV, SETTING)
+            configure(context, _DESTROYED, "true")
             _clear(context)
             with suppress(Failed):
                 context.command("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
 
 
-def _rehearse(context: Context, clone: Path) -> None:
+def configure(context: Context, key: str, value: str) -> None:
+    """Set a key of the stack file."""
+    context.command("pulumi", "config", "set", "--stack", DEV, "--path", key, value)
+
+
+def _commit(context: Context, clone: Path) -> None:
     overlay = clone / _OVERLAY / "kustomization.yaml"
     files = "".join(f"  - {name}.yaml\n" for name in (_KEPT, _DELETED))
     overlay.write_text(overlay.read_text().replace("resources:\n", f"resources:\n{files}", 1))
@@ -69,17 +91,15 @@ def _rehearse(context: Context, clone: Path) -> None:
     context.git(clone, "add", str(_OVERLAY))
     context.git(clone, "commit", "--quiet", "-m", "Two applications with data")
     context.git(clone, "push", "--quiet", "origin", "HEAD:main")
-    context.until("the claims are bound", lambda: len(_bound(context)) == 2)
-    context.until("the stack is well", context.is_well)
-    volumes = _bound(context)
-    for volume in volumes.values():
-        _write(context, volume)
+
+
+def _rehearse(context: Context, volumes: Mapping[str, str]) -> None:
     context.command("bin/platform", "volumes", "record", "--stack", DEV)
     context.command("bin/platform", "volumes", "snapshot", "--stack", DEV, "--now")
-    saved = {name: _checksum(context, volume) for name, volume in volumes.items()}
+    saved = {name: checksum(folder(context, volume)) for name, volume in volumes.items()}
     for volume in volumes.values():
-        _write(context, volume)
-    newest = _checksum(context, volumes[_KEPT])
+        write(folder(context, volume))
+    newest = checksum(folder(context, volumes[_KEPT]))
 
     before = context.the_cluster()
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
@@ -92,11 +112,12 @@ def _rehearse(context: Context, clone: Path) -> None:
     )
     context.lose(f"the cluster {before['name']} ({before['id']}) and a volume")
     context.recover(*_RECOVER, "--from-snapshots")
-    restored = _bound(context)
+    restored = bound(context)
     context.check(restored[_KEPT] == volumes[_KEPT], "the claim has another volume than before")
-    context.check(_checksum(context, restored[_KEPT]) == newest, "data was lost")
+    context.check(checksum(folder(context, restored[_KEPT])) == newest, "data was lost")
     context.check(
-        _checksum(context, restored[_DELETED]) == saved[_DELETED], "the snapshot was not restored"
+        checksum(folder(context, restored[_DELETED])) == saved[_DELETED],
+        "the snapshot was not restored",
     )
     context.unchanged()
 
@@ -105,16 +126,18 @@ def _rehearse(context: Context, clone: Path) -> None:
     restore = ("bin/platform", "volumes", "restore", snapshot, "--stack", DEV, "--yes")
     context.command(*restore)
     context.until("the stack is well", context.is_well)
-    former, restored = restored, _bound(context)
+    former, restored = restored, bound(context)
     context.check(
-        _checksum(context, restored[_KEPT]) == saved[_KEPT], "the snapshot was not restored"
+        checksum(folder(context, restored[_KEPT])) == saved[_KEPT], "the snapshot was not restored"
     )
-    context.check(_checksum(context, former[_KEPT]) == newest, "the former volume was changed")
+    context.check(
+        checksum(folder(context, former[_KEPT])) == newest, "the former volume was changed"
+    )
     context.check(restored[_DELETED] == former[_DELETED], "a neighbour's volume was touched")
     context.check(context.pods("-l", f"app!={_KEPT}") == pods, "a neighbour's pod was touched")
 
 
-def _bound(context: Context) -> dict[str, str]:
+def bound(context: Context) -> dict[str, str]:
     """The IDs of the volumes by the StatefulSets that use them."""
     volumes = json.loads(context.kubectl("get", "persistentvolumes", "-o", "json"))["items"]
     claims = {
@@ -128,21 +151,28 @@ def _bound(context: Context) -> dict[str, str]:
 
 def _attached(context: Context) -> bool:
     """Whether a volume is attached to a node, of a cluster that may be being deleted."""
-    volumes = context.api("GET", "/v2/volumes").json()["volumes"]
-    return any(volume["droplet_ids"] for volume in volumes)
+    return any(volume["droplet_ids"] for volume in volumes_of(context))
 
 
-def _folder(context: Context, volume: str) -> Path:
+def volumes_of(context: Context) -> list[dict[str, Any]]:
+    """The volumes of the account."""
+    volumes: list[dict[str, Any]] = context.api("GET", "/v2/volumes").json()["volumes"]
+    return volumes
+
+
+def folder(context: Context, volume: str) -> Path:
+    """The folder that stands for the volume's file system."""
     return context.home.root / "volumes" / volume
 
 
-def _write(context: Context, volume: str) -> None:
-    (_folder(context, volume) / secrets.token_hex(4)).write_bytes(secrets.token_bytes(100_000))
+def write(files: Path) -> None:
+    """Add a file to those of a volume."""
+    (files / secrets.token_hex(4)).write_bytes(secrets.token_bytes(100_000))
 
 
-def _checksum(context: Context, volume: str) -> str:
+def checksum(files: Path) -> str:
     digest = hashlib.sha256()
-    for file in sorted(_folder(context, volume).rglob("*")):
+    for file in sorted(files.rglob("*")):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 
@@ -160,7 +190,7 @@ def _clear(context: Context) -> None:
         context.kubectl("delete", "persistentvolumes", "--all")
     for snapshot in context.api("GET", "/v2/snapshots").json()["snapshots"]:
         context.api("DELETE", f"/v2/volumes/snapshots/{snapshot['id']}")
-    for volume in context.api("GET", "/v2/volumes").json()["volumes"]:
+    for volume in volumes_of(context):
         context.api("DELETE", f"/v2/volumes/{volume['id']}")
 
 

@@ -68,8 +68,11 @@ def spread(happenings: Sequence[str], count: int, including: Sequence[str]) -> l
     return [happenings[index] for index in sorted(chosen)]
 
 
-async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None = None) -> Run:
-    """Run `pulumi up` on the stack; with `kill_at`, kill it when that happens.
+async def up(
+    pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | int | None = None
+) -> Run:
+    """Run `pulumi up` on the stack; with `kill_at`, kill it when that happens, or when so many
+    things have happened.
 
     All processes of the run are killed at once, as when its machine is switched off: the engine,
     its plugins, and what they run. Returns when they have ended.
@@ -94,7 +97,7 @@ async def up(pulumi: Engine, daemon: Daemon, stack: str, *, kill_at: str | None 
         try:
             while (happening := await watch.happenings.get()) is not None:
                 seen.setdefault(happening)
-                if happening == kill_at:
+                if kill_at in (happening, len(seen)):
                     await _kill(process.pid, daemon.pid)
                     killed = True
                     break

@@ -337,10 +337,20 @@ SEALED_SECRETS = Recipe(
     ),
 )
 
+RESTIC = Recipe(
+    name="restic",
+    module="github.com/restic/restic",
+    binaries=(Binary("restic", "github.com/restic/restic/cmd/restic", Question(("version",))),),
+    # The version of the image that runs in a cluster.
+    suitable=lambda installed, pinned: False,
+    # Alone, as beside tools that were downloaded.
+    seconds=100,
+)
+
 RECIPES = (KUSTOMIZE, ETCD, KWOK, HELM, ARGOCD, PULUMI, KUBERNETES)
 """The tools of every sandbox, in build order: small ones first, so that the compiler has work while
 the large ones are downloaded."""
-FOR_STACKS = (PULUMI_GITHUB, SEALED_SECRETS)
+FOR_STACKS = (PULUMI_GITHUB, SEALED_SECRETS, RESTIC)
 """The tools that only some stacks need. They are not on PATH."""
 FOR_TESTS = (PULUMI_YAML, *FOR_STACKS)
 """The tools that only tests, or only some stacks, need."""

@@ -93,6 +93,9 @@ class Account:
         volume = known or Volume(str(uuid4()), name, size_gigabytes)
         return self.volumes.setdefault(volume.id, volume)
 
+    def volume_folder(self, volume_id: str) -> Path:
+        raise KeyError(volume_id)
+
     def attach_to_node(self, cluster_id: str, volume_id: str, node: str) -> str | None:
         if (volume := self.volumes.get(volume_id)) is None:
             return f"{volume_id}: not found"

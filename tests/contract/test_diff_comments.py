@@ -99,7 +99,7 @@ def test_volume_claim_is_pruned_in_prod_only_with_the_label(monorepo: Path, comm
     assert "| `prod` | 1 of 1 changed | **1 to delete** | ❌ 1 would fail |\n" in text
     assert (
         f"\n- ❌ prod, prod-demo: **{claim} is deleted**, with its data. In prod that needs the"
-        " label allow-prune on the pull request.\n"
+        " label allow-prune on the pull request, after its last push.\n"
     ) in text
     assert f"- delete {claim}\n" in text
     allowed, text = comment(monorepo, "--allow-prune")

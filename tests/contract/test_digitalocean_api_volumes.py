@@ -1,5 +1,6 @@
 """The emulated account's volumes, their snapshots and their tags, with DigitalOcean's client."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -141,6 +142,18 @@ def test_tags_are_given_and_taken_without_regard_to_case(do: Emulator) -> None:
     assert do.pydo().volumes.get(volume["id"])["volume"]["tags"] == []
     assert [tag["name"] for tag in tags.list()["tags"]] == ["claim"]
     assert error_of(do.http().post("/v2/tags", json={"name": "a.b"}))[0] == 422
+
+
+def test_a_snapshot_is_as_old_for_the_machine_as_for_the_clock_that_was_set_forward(
+    do: Emulator,
+) -> None:
+    volume = created(do, "data")
+    do.in_server(lambda: do.account.advance_clock(timedelta(days=30)))
+    do.pydo().volume_snapshots.create(volume["id"], body={"name": "daily"})
+    do.in_server(lambda: do.account.advance_clock(timedelta(days=3)))
+    [snapshot] = do.pydo().snapshots.list()["snapshots"]
+    age = datetime.now(UTC) - datetime.fromisoformat(snapshot["created_at"])
+    assert timedelta(days=3) <= age < timedelta(days=4)
 
 
 def test_volumes_and_their_snapshots_are_destroyed_with_the_cluster_only_if_that_is_asked_for(

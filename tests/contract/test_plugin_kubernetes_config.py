@@ -1,7 +1,9 @@
 """The kubernetes plugin's provider configuration: accepted settings, and changes that replace."""
 
 import asyncio
+import json
 import sys
+from contextlib import nullcontext
 from importlib.metadata import version
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # protobuf ships no types
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
-from sandbox.plugins.common import UNKNOWN, Engine, encode
+from sandbox.plugins.common import UNKNOWN, Engine, Failure, encode
 from sandbox.plugins.kubernetes.provider import KubernetesProvider
 
 TYPE = "urn:pulumi:dev::doks-gitops::pulumi:providers:kubernetes::kubernetes"
@@ -129,3 +131,17 @@ def test_the_process_prints_its_port_serves_its_version_and_ends_on_sigterm() ->
         return info.version, await process.wait()
 
     assert asyncio.run(run()) == (version("pulumi-kubernetes"), 0)
+
+
+@pytest.mark.parametrize("data", ["bm90IGV4cG9ydGVk", ""])
+def test_only_a_certificate_that_cannot_be_parsed_ends_the_provider(data: str) -> None:
+    """`makeClient` in `provider/pkg/provider/provider.go`, of version 4.32.0."""
+    config = kubeconfig("https://127.0.0.1:1")
+    config["clusters"][0]["cluster"]["certificate-authority-data"] = data
+
+    async def configure() -> None:
+        variables = {"kubernetes:config:kubeconfig": json.dumps(config)}
+        await provider().Configure(provider_pb2.ConfigureRequest(variables=variables), None)
+
+    with pytest.raises(Failure, match="initialize discovery") if data else nullcontext():
+        asyncio.run(configure())

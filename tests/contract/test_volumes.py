@@ -2,14 +2,18 @@
 scopes of docs/permissions.md."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import Mock, patch
 
 import pytest
 
 from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings.model import Cluster, Snapshots, Volumes
+from doks_gitops.settings.model import Cluster, Copies, CopyCredentials, Snapshots, Volumes
 from doks_gitops.volumes import Cluster as VolumesCluster
+from doks_gitops.volumes import copies as copies_module
 from doks_gitops.volumes import record, restored
 from doks_gitops.volumes.cluster import PersistentVolume
 from doks_gitops.volumes.listing import listing, take
@@ -92,9 +96,30 @@ def restore_newest(do: Emulator, token: str) -> None:
         restored(client, client.snapshots()[0], CLAIM, "nyc1", [MARK])
 
 
+def copied(do: Emulator, token: str) -> None:
+    """Copy a snapshot that was just taken, without what happens in the cluster and the bucket."""
+    taken(do, at_once=True)
+    copies = Copies.model_validate({"bucket": "shop-copies", "region": "fra1"})
+    credentials = CopyCredentials.model_validate(
+        {"accessKey": "key", "secretKey": "secret", "password": "p" * 24}
+    )
+    running = SimpleNamespace(region="nyc1", mark=MARK)
+
+    def opened(*_: object) -> AbstractContextManager[object]:
+        return nullcontext(Mock())
+
+    with ExitStack() as replaced, DigitalOceanClient(token, do.url) as client:
+        for name, value in (("restic", opened), ("clear", Mock()), ("bucket", Mock())):
+            replaced.enter_context(patch.object(copies_module, name, value))
+        replaced.enter_context(patch.object(StackVolumes, "running", lambda _: running))
+        replaced.enter_context(patch.object(StackVolumes, "opened", opened))
+        list(copies_module.copy(stack(client), copies, credentials, at_once=True))
+
+
 COMMANDS: dict[str, Callable[[Emulator, str, str], object]] = {
     "record": lambda do, volume, token: recorded(do, volume, token),
     "snapshot": lambda do, _, token: taken(do, token, at_once=True),
+    "copy": lambda do, _, token: copied(do, token),
     "record, restore": lambda do, _, token: restore_newest(do, token),
 }
 IN_THE_CLUSTER = {"kubernetes:read", "kubernetes:access_cluster"}
@@ -118,3 +143,12 @@ def test_command_works_with_its_scopes_and_names_the_one_that_is_missing(
         with pytest.raises(PlatformError, match=missing):
             COMMANDS[command](do, volume, do.token_with(*(scopes - {missing})))
     COMMANDS[command](do, volume, do.token_with(*scopes))
+
+
+def test_copy_leaves_no_volume_and_is_known_by_the_tag_of_its_snapshot(do: Emulator) -> None:
+    volume = made(do)
+    recorded(do, volume)
+    copied(do, do.token)
+    [snapshot] = do.pydo().snapshots.list(resource_type="volume")["snapshots"]
+    assert [tag for tag in snapshot["tags"] if tag.startswith("doks-gitops-copy:")]
+    assert [x["id"] for x in do.pydo().volumes.list()["volumes"]] == [volume]

@@ -110,7 +110,8 @@ def test_what_a_pull_request_runs_gets_nothing_that_can_change_or_decrypt_an_env
     assert set(account["permissions"].values()) == {"read"}
     # What may write the comment runs what is in main, and no secret is near it.
     checkout = comment["steps"][0]["with"]
-    assert checkout["ref"] == "${{ github.event.pull_request.base.sha }}"
+    # Not in the base of the pull request, which may be any branch that somebody has pushed.
+    assert checkout["ref"] == "${{ github.event.repository.default_branch }}"
     assert not SECRET.search(str(comment))
     assert "environment" not in comment
 
@@ -125,6 +126,26 @@ def test_files_of_a_pull_requests_runs_stay_out_of_the_checkout_that_writes_the_
     assert re.findall(r"\S+\.md\S*", command["run"]) == [
         '"$RESULTS/preview.md"', '"$RESULTS/diff.md"'
     ]  # fmt: skip
+
+
+def test_label_allows_deletions_of_the_commit_that_it_was_set_for_and_of_no_later_one() -> None:
+    jobs = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]
+    condition = "!github.event.label || github.event.label.name == 'allow-prune'"
+    for name in ("account", "applications", "fork"):
+        assert condition in jobs[name]["if"]
+    [diff] = [x for x in jobs["applications"]["steps"] if "platform diff" in x.get("run", "")]
+    # A push, a pull request that is opened again, and another label are other events.
+    allowed = "${{ github.event.action == 'labeled' && '--allow-prune' || '' }}"
+    assert diff["env"]["OPTIONS"] == allowed
+
+
+def test_check_of_a_commit_is_about_its_merge_to_main() -> None:
+    """GitHub keeps it for the commit, when the pull request gets another base."""
+    comment = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]["comment"]
+    variables = comment["steps"][-1]["env"]
+    to_main = "${{ github.base_ref == github.event.repository.default_branch && "
+    assert variables["CHECK"].startswith(to_main)
+    assert variables["PASSED"].startswith(to_main)
 
 
 def test_comment_tells_failures_but_none_of_a_cancelled_run() -> None:
@@ -184,7 +205,7 @@ def test_fork_gets_no_secret_and_no_environment() -> None:
     workflow = loaded(ROOT / ".github" / "workflows" / "preview.yml")
     assert set(workflow["on"]) == {"pull_request"}
     fork, account = workflow["jobs"]["fork"], workflow["jobs"]["account"]
-    assert account["if"].replace("==", "!=") == fork["if"]
+    assert account["if"].replace("==", "!=", 1) == fork["if"]
     assert "secrets." not in str(fork)
     assert "environment" not in fork
     assert fork["permissions"] == {"contents": "read"}

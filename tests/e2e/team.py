@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from sandbox import client
 from tests.e2e.box import Sandbox
 
 APP = "microservices-demo"
@@ -61,16 +60,7 @@ class Team:
 
     def github(self, method: str, path: str, body: object = None, token: str | None = None) -> Any:
         """The answer of GitHub's API about the monorepo. `token`: by default that of a workflow."""
-        github = self.sandbox.daemon["github"]
-        response = httpx.request(
-            method,
-            f"{github['api']}/repos/{github['repository']}{path}",
-            json=body,
-            headers={"Authorization": f"Bearer {token or github['token']}"},
-            timeout=60,
-        )
-        assert response.is_success, response.text
-        return response.json() if response.content else None
+        return client.github(self.sandbox.daemon["github"], method, path, body, token)
 
     def merge(self) -> None:
         """Merge the one open pull request and pull it."""

@@ -193,6 +193,7 @@ def test_an_upgrade_that_failed_half_way_and_was_taken_back_is_recovered(
         config_map = json.loads(sandbox.shell(f"{kubectl} get configmap argocd-cm -o json"))
         return str(config_map["data"]["timeout.hard.reconciliation"])
 
+    sandbox(*UP)
     stack = sandbox.home / "project" / "Pulumi.dev.yaml"
     before, original = stack.read_text(), setting()
     config = yaml.safe_load(before)

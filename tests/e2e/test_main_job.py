@@ -119,14 +119,15 @@ def test_what_is_changed_by_hand_is_put_back(sandbox: Sandbox) -> None:
 
 @pytest.mark.weekly
 def test_a_killed_sandbox_leaves_no_process_and_up_brings_it_back(sandbox: Sandbox) -> None:
+    sandbox("up", "dev", "staging")
     before = sandbox.status()
     subprocess.run(["kill", "-9", str(sandbox.daemon["pid"])], check=True)
     until("no process is left", lambda: not sandbox.processes())
-    sandbox("up", "--wait", "0")
+    sandbox("up", "dev", "--wait", "0")
     after = sandbox.status()
     for old, new in zip(before["clusters"], after["clusters"], strict=True):
         assert (old["id"], old["endpoint"]) == (new["id"], new["endpoint"])
-    until("all are healthy again", lambda: all(map(sandbox.is_healthy, APPLICATIONS)))
+    until("all are healthy again", lambda: all(map(sandbox.is_healthy, APPLICATIONS[:2])))
 
 
 def test_destroy_leaves_nothing_behind(sandbox: Sandbox) -> None:

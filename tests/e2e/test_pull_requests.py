@@ -5,6 +5,7 @@ Argo CD is told by webhook: by itself it would look for pull requests every ten 
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,11 @@ def label(team: Team, number: int) -> None:
     team.github("POST", f"/issues/{number}/labels", {"labels": [LABEL]})
 
 
-def review(team: Team, number: int, *, wait: int = 120, fails: bool = False) -> str:
-    """What the workflow runs for an event of a pull request."""
-    words = ("pull-requests", "--stack", "dev", "--number", str(number), "--wait", str(wait))
-    return team.sandbox("run", "bin/platform", *words, fails=fails)
+def review(team: Team, number: int | None = None, *, wait: int = 120, fails: bool = False) -> str:
+    """What the workflow runs for an event of a pull request, or for all of them."""
+    words = ("pull-requests", "--stack", "dev", "--wait", str(wait))
+    selected = ("--number", str(number)) if number is not None else ()
+    return team.sandbox("run", "bin/platform", *words, *selected, fails=fails)
 
 
 def comments(team: Team, number: int) -> list[str]:
@@ -237,3 +239,71 @@ def test_a_forged_webhook_is_refused(team: Team) -> None:
         )
         assert response.status_code == 400
     assert delivery["status_code"] == 200
+
+
+@pytest.mark.weekly
+def test_an_overlay_that_asks_for_more_than_the_quota_is_told_so(team: Team) -> None:
+    label_of_pods = {"app": "hungry"}
+    template = {"metadata": {"labels": label_of_pods}, "spec": POD["spec"]}
+    workload = {"selector": {"matchLabels": label_of_pods}, "template": template, "replicas": 9}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "hungry"},
+        "spec": workload,
+    }
+    number = propose(team, "hungry", deployment=deployment)
+    label(team, number)
+
+    def comment() -> str:
+        review(team, number, wait=1, fails=True)
+        return comments(team, number)[0]
+
+    until("it is told", lambda: "asks for more than the quota of an environment" in comment())
+    assert "- `pods`: 1 more than the 12 that are in use, of 12" in comment()
+    team.github("PATCH", f"/pulls/{number}", {"state": "closed"})
+    review(team, number)
+
+
+@pytest.mark.weekly
+def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_quota(
+    team: Team,
+) -> None:
+    places, nodes = 18, 16
+    team.sandbox.shell(
+        f"pulumi config set --stack dev --path doks-gitops:pullRequests.atOnce {places}\n"
+        f"pulumi config set --stack dev --path 'doks-gitops:cluster.nodePools[0].count' {nodes}"
+    )
+    team.sandbox("up", "dev")
+    numbers = [propose(team, f"many-{number}") for number in range(20)]
+
+    def namespaces() -> int:
+        names = kubectl(team, "kubectl get namespaces --output name").split()
+        return sum(name.startswith("namespace/pr-") for name in names)
+
+    begin = time.monotonic()
+    for number in numbers:
+        label(team, number)
+    with ThreadPoolExecutor() as threads:
+        reviewed = threads.submit(review, team, wait=300)
+        counts = [namespaces()]
+        while not reviewed.done():
+            counts.append(namespaces())
+        told = reviewed.result()
+    print(f"20 labelled -> {places} Healthy, and all are told: {time.monotonic() - begin:.1f} s")
+    print(f"memory of the sandbox: {team.sandbox.status()['memory'] / 2**20:.0f} MiB")
+    # Kubernetes refuses the others: at no moment are there more.
+    assert max(counts) == namespaces() == places
+    refused = len(numbers) - places
+    assert told.count("is **Healthy**") == places
+    assert told.count(f"there are {places} environments already") == refused
+    labels = [team.github("GET", f"/pulls/{number}")["labels"] for number in numbers]
+    assert labels.count([]) == refused
+    quotas = json.loads(kubectl(team, "kubectl get resourcequotas -A --output json"))["items"]
+    used = {quota["metadata"]["namespace"]: quota["status"]["used"] for quota in quotas}
+    assert used.pop("doks-gitops-pull-requests") == {"count/limitranges": str(places)}
+    assert {amounts["pods"] for amounts in used.values()} == {"10"}
+    for number in numbers:
+        team.github("PATCH", f"/pulls/{number}", {"state": "closed"})
+    review(team)
+    assert namespaces() == 0

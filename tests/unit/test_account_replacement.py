@@ -171,3 +171,16 @@ def test_pool_that_is_not_in_the_stack_file_is_named_with_both_ways_on(
     renamed = [{"name": "renamed", "size": "s-2vcpu-4gb", "count": 3}]
     account.warn(stack(nodePools=renamed), team())
     assert len(warnings) == 1
+
+
+def test_bucket_of_copies_in_the_region_of_the_cluster_is_warned_of(warnings: list[str]) -> None:
+    def with_copies(region: str) -> Settings:
+        copies = {"bucket": "shop-copies", "region": region}
+        cluster = {**CLUSTER, "vpc": {"ipRange": OWN.ip_range}}
+        return parsed(cluster=cluster, volumes={"snapshots": {}, "copies": copies})
+
+    account.warn(with_copies("fra1"), team())
+    assert warnings == []
+    account.warn(with_copies("nyc1"), team())
+    [text] = warnings
+    assert "is in nyc1, the region of the cluster" in text

@@ -97,7 +97,7 @@ ROOTS = (
         ControlPlaneFirewall,
         ("own_address", "own_address_unchecked"),
     ),
-    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes")),
+    Pair(model.Adopt, Existing, ("admin_password", "registry", "mark", "volumes", "copies")),
     Pair(
         model.Argocd,
         ArgoCdArgs,
@@ -141,7 +141,7 @@ ROOTS = (
     Pair(
         PullRequests,
         PullRequestEnvironmentsArgs,
-        ("application", "webhook_url", "time_to_live", "at_once", "service", "port"),
+        ("application", "webhook_url", "time_to_live", "service", "port"),
         ("project_name", "argocd_namespace", "owner", "repository", "source", "api_url"),
         # A stack has a default folder; a component has none.
         differing=("limits_path",),
@@ -208,6 +208,8 @@ def test_every_object_of_the_settings_has_a_pair_except_those_mapped_by_hand() -
         model.AppOfApps,
         model.Volumes,
         model.Snapshots,
+        model.Copies,
+        model.CopyCredentials,
     }
 
 

@@ -110,7 +110,7 @@ def test_the_registry_is_paid_once_by_the_tier_of_the_stack_that_creates_it(proj
 
 
 def test_an_account_without_a_registry_pays_for_none() -> None:
-    nothing = bill.of_registry("team", None, Prices(PRICES.sizes, PRICES.tiers, None))
+    nothing = bill.of_account("team", None, Prices(PRICES.sizes, PRICES.tiers, None))
     assert span(nothing) == (0, 0)
 
 

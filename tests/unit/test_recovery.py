@@ -38,9 +38,11 @@ from doks_gitops.recovery.plan import (
     FinalizeNamespace,
     ForgetPool,
     ForgetRelease,
+    KeepAssociated,
     MarkCluster,
     Refused,
     RemoveDeleted,
+    RestoreCopy,
     RestoreSnapshot,
     WaitForCluster,
     left_alone,
@@ -49,6 +51,7 @@ from doks_gitops.recovery.plan import (
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim, NotAssignable
 from doks_gitops.volumes.cluster import PersistentVolume
+from doks_gitops.volumes.copies import copy_tag_of
 from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -145,8 +148,14 @@ def test_what_was_in_a_cluster_that_is_gone_from_the_account_is_deleted_from_the
     lock, delete, deploy = plan(observed(clusters=(), cluster_state=None))
     assert lock == AcquireLock(STACK)
     assert isinstance(delete, DeleteFromState)
-    assert delete.urn == PROVIDER
+    # And its pool, which the stack file may not have any more.
+    assert (delete.urn, delete.dependents) == (PROVIDER, ("n",))
     assert deploy == Deploy()
+    # A run that was killed before there was a provider.
+    state = replace(STATE, provider=None)
+    _, delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
+    assert isinstance(delete, DeleteFromState)
+    assert (delete.urn, delete.dependents) == ("n", ())
 
 
 def test_a_cluster_with_a_new_name_in_the_stack_file_is_not_considered_gone() -> None:
@@ -349,6 +358,24 @@ def test_sealed_secrets_are_installed_over_what_a_lost_state_had_installed() -> 
     assert plan(observed(cluster_state=cluster_state)) == [Deploy()]
 
 
+def test_sealed_secrets_are_installed_again_although_argo_cds_namespace_is_being_deleted() -> None:
+    deployed = HelmRevision("sh.helm.release.v1.sealed-secrets.v1", 1, "deployed", "7", "uid")
+    cluster_state = replace(
+        revisions(DEPLOYED), terminating="uid", sealed_secrets_history=HelmHistory((deployed,))
+    )
+    sealed = parsed(cluster=CLUSTER, sealedSecrets=section(pair("new")))
+    steps = plan(
+        observed(
+            settings=sealed, state=replace(STATE, ids=frozenset()), cluster_state=cluster_state
+        )
+    )
+    # Argo CD's records are deleted with the namespace.
+    assert steps[1:-1] == [
+        FinalizeNamespace("argocd", "uid"),
+        DeleteHelmRevisions("sealed-secrets", (deployed,)),
+    ]
+
+
 def test_a_failed_revision_before_the_deployed_one_is_ignored() -> None:
     failed = HelmRevision("sh.helm.release.v1.argocd.v1", 1, "failed", "7", "uid")
     deployed = HelmRevision("sh.helm.release.v1.argocd.v2", 2, "deployed", "7", "uid")
@@ -538,11 +565,14 @@ def test_the_state_is_read_from_pulumis_export() -> None:
 
 def test_the_plan_names_what_is_deleted_and_adopted() -> None:
     release = "urn:pulumi:dev::doks-gitops::my:index:Parent$kubernetes:helm.sh/v3:Release::argocd"
-    state = replace(STATE, dependents={PROVIDER: (release,)})
+    pool = (
+        "urn:pulumi:dev::doks-gitops::digitalocean:index/kubernetesNodePool:KubernetesNodePool::n"
+    )
+    state = replace(STATE, dependents={PROVIDER: (release,)}, node_pools={POOL: pool})
     _, delete, _ = plan(observed(state=state, clusters=(), cluster_state=None))
     assert str(delete) == (
         "Delete from the state, because the cluster is gone from the account:"
-        " kubernetes kubernetes, Release argocd."
+        " kubernetes kubernetes, Release argocd, KubernetesNodePool n."
     )
     cluster_state = replace(revisions(DEPLOYED), admin_password=True)
     lock, mark, delete, deploy = plan(
@@ -648,9 +678,9 @@ def volume(**changes: Any) -> Volume:
     return Volume(**{**fields, **changes})
 
 
-def snapshot() -> VolumeSnapshot:
-    taken = NOON - timedelta(hours=5)
-    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=recorded_tags() | {USED})
+def snapshot(mark: str = MARK) -> VolumeSnapshot:
+    taken, tags = NOON - timedelta(hours=5), recorded_tags() - {MARK} | {mark, USED}
+    return VolumeSnapshot("s", "daily", VOLUME, ("nyc1",), taken, tags=tags)
 
 
 def lost(**changes: Any) -> Observed:
@@ -735,6 +765,16 @@ def test_snapshot_is_restored_only_with_its_age_confirmed() -> None:
     assert deploy == Deploy({"volumes": {}})
 
 
+def test_snapshot_of_a_former_state_is_told_and_restored_for_the_present_one() -> None:
+    former = {"snapshots": (snapshot(OTHER_MARK),)}
+    with pytest.raises(Refused, match=f"taken for another state of the stack, {OTHER_MARK}"):
+        plan(lost(**former))
+    *_, restore, _ = plan(lost(**former, consent=Consent(snapshots=True)))
+    assert isinstance(restore, RestoreSnapshot)
+    assert MARK in restore.tags
+    assert OTHER_MARK not in restore.tags
+
+
 def test_plan_with_a_snapshot_is_the_same_a_minute_later() -> None:
     consent = Consent(snapshots=True)
     later = NOON + timedelta(minutes=1)
@@ -765,3 +805,81 @@ def test_cluster_that_the_deployment_replaces_keeps_its_volumes_until_then() -> 
     )
     assert isinstance(deploy, Deploy)
     assert "volumes" not in deploy.adopt
+
+
+COPIES: dict[str, Any] = {
+    "bucket": "shop-copies",
+    "region": "fra1",
+    "credentials": {"accessKey": "key", "secretKey": "secret", "password": "p" * 24},
+}
+
+
+def moved_with_copies() -> Observed:
+    """The region is down, and the newest snapshot of the volume in it was copied."""
+    volumes = {"snapshots": {}, "copies": COPIES}
+    settings = parsed(
+        cluster={**CLUSTER, "region": "sfo3"}, registry={"name": "team"}, volumes=volumes
+    )
+    assert settings.volumes is not None
+    tag = copy_tag_of(settings.volumes)
+    assert tag is not None
+    copied = replace(snapshot(), tags=snapshot().tags | {tag})
+    return lost(
+        settings=settings,
+        clusters=(running(),),
+        changes=MOVED,
+        consent=replace(ABANDON, copies=True),
+        volumes=(volume(droplets=(7,)),),
+        snapshots=(copied,),
+    )
+
+
+def test_copy_is_restored_in_another_region_only_with_its_age_confirmed() -> None:
+    observed = moved_with_copies()
+    with pytest.raises(Refused) as refused:
+        plan(replace(observed, consent=ABANDON))
+    assert "not in sfo3" in refused.value.problem
+    assert "daily (s) is 5 h 0 min old; what came after it would be lost" in refused.value.problem
+    assert f"with --leave-volume {VOLUME}, the claims begin empty" in str(refused.value.fix)
+    *_, restore, deploy = plan(observed)
+    assert isinstance(restore, RestoreCopy)
+    assert (restore.claim, restore.region, restore.snapshot.id) == (CLAIM, "sfo3", "s")
+    assert set(restore.tags) == {MARK, storage_tag(Storage(fs_type="xfs"))}, "it is formatted"
+    assert "daily (s), which is 5 h 0 min old: what came after it is lost" in str(restore)
+    assert deploy == Deploy({"volumes": {}})
+
+
+def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_abandoned() -> None:
+    observed = moved_with_copies()
+    other = {**COPIES, "credentials": {**COPIES["credentials"], "password": "q" * 24}}
+    changed = parsed(
+        cluster={**CLUSTER, "region": "sfo3"},
+        registry={"name": "team"},
+        volumes={"snapshots": {}, "copies": other},
+    )
+    with pytest.raises(NotAssignable, match="another bucket, or with another password"):
+        plan(replace(observed, settings=changed))
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_cluster_that_was_deployed_to_be_deleted_with_its_volumes_leaves_them(
+    *, answers: bool
+) -> None:
+    """Pulumi deletes a replaced cluster as the state has it."""
+    urn = str(STATE.cluster_urn)
+    kept = {"destroyAllAssociatedResources": True, "region": "nyc1"}
+    resource = {"urn": urn, "type": CLUSTER_TYPE, "id": ID, "inputs": kept, "outputs": kept}
+    export = {"deployment": {"resources": [resource]}}
+    assert StackState.from_export(export).destroys_associated
+    observed = replace(
+        moved_with_copies(),
+        state=replace(STATE, destroys_associated=True),
+        cluster_state=revisions(DEPLOYED) if answers else None,
+        synced=answers,
+    )
+    [step] = [step for step in plan(observed) if isinstance(step, KeepAssociated)]
+    edited = step.edited(export)
+    assert not StackState.from_export(edited).destroys_associated
+    assert edited["deployment"]["resources"][0]["outputs"]["region"] == "nyc1"
+    unchanged = replace(observed, state=STATE)
+    assert not [step for step in plan(unchanged) if isinstance(step, KeepAssociated)]

@@ -22,7 +22,11 @@ from doks_gitops.recovery.observed import (
     Observed,
 )
 from doks_gitops.recovery.run import Recovery, RecoveryError
+from doks_gitops.settings.model import Volumes
 from doks_gitops.stack import Stack
+from doks_gitops.volumes import bucket
+from doks_gitops.volumes.copies import copy_tag_of
+from doks_gitops.volumes.jobs import CopyError
 from tests.unit.fake_api import serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
@@ -159,6 +163,23 @@ def test_a_stack_that_the_backend_lacks_is_not_created_unless_a_new_state_is_ask
     assert not [call for call in pulumi.calls if " init " in call]
 
 
+def test_lock_of_a_killed_run_whose_state_is_lost_is_to_be_deleted_by_hand(
+    pulumi: PulumiCommand,
+) -> None:
+    lock = "s3://team/.pulumi/locks/organization/doks-gitops/dev/1.json"
+    pulumi.script(
+        f"""case "$2 $3" in
+          'stack init') echo 'error: the stack is currently locked by 1 lock(s) {lock}' >&2 ;;
+          *) echo "error: no stack named 'dev' found" >&2 ;;
+        esac; exit 1"""
+    )
+    with pytest.raises(RecoveryError) as refused:
+        Recovery(Stack("dev"), lambda _: None, NEW_STATE).run(cancel=True)
+    assert lock in refused.value.problem
+    assert "delete the lock's file" in str(refused.value.fix)
+    assert "--cancel" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("keys", "provider"),
     [
@@ -287,3 +308,60 @@ def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
     assert set(tagged[1:]) == {mark, f"doks-gitops-claim:{name}:shop:gone"}
     adopted = json.loads((pulumi.folder / "adopt").read_text())
     assert adopted == {"volumes": {kept: "shop/kept", new: "shop/gone"}}
+
+
+def test_copy_is_sought_in_the_bucket_before_the_question_and_restored_by_the_run(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cluster is gone, and its volume is in another region."""
+    former, empty, copied = (str(UUID(int=number)) for number in (1, 2, 3))
+    mark = "doks-gitops-owner:doks-gitops:dev:a"
+    credentials = {"accessKey": "k", "secretKey": "s", "password": "p" * 20}
+    copies = {"bucket": "shop-copies", "region": "fra1", "credentials": credentials}
+    tag = copy_tag_of(Volumes.model_validate({"snapshots": {}, "copies": copies}))
+    assert tag is not None
+    tags = frozenset({mark, f"doks-gitops-claim:{former}:shop:data"})
+    volume = account.Volume(former, "pvc-1", "sfo3", 5, tags=tags)
+    taken = datetime(2026, 1, 31, tzinfo=UTC)
+    snapshot = account.VolumeSnapshot(copied, "daily", former, ("sfo3",), taken, tags=tags | {tag})
+    monkeypatch.setattr(account.DigitalOceanClient, "volumes", lambda _: (volume,))
+    monkeypatch.setattr(account.DigitalOceanClient, "snapshots", lambda _: (snapshot,))
+    created: list[tuple[str, object, set[str]]] = []
+
+    def create(_: object, name: str, region: str, source: object, size: int, tags: Any) -> Any:
+        created.append((region, source, {*tags}))
+        return account.Volume(empty, name, region, size)
+
+    def require(_: object, __: object, repository: str) -> None:
+        assert repository == "doks-gitops/dev/shop/data"
+        raise CopyError("There is no copy. Nothing was changed.")
+
+    monkeypatch.setattr(account.DigitalOceanClient, "create_volume", create)
+    monkeypatch.setattr(bucket, "require", require)
+    monkeypatch.setattr("doks_gitops.cli.recovery.record_after", lambda *_: None)
+    owner = {"output": {"team": "", "mark": mark}}
+    stash = {"type": "pulumi:index:Stash", "urn": "u", "id": "1", "outputs": owner}
+    state = json.dumps({"deployment": {"resources": [stash]}})
+    config = json.loads((pulumi.folder / "config").read_text())
+    section = json.dumps({"snapshots": {}, "copies": copies})
+    config["doks-gitops:volumes"] = {"value": section, "secret": True}
+    (pulumi.folder / "config").write_text(json.dumps(config))
+    pulumi.script(
+        f"""case "$2 $3" in
+          config*) cat '{pulumi.folder}/config' ;;
+          'stack export') echo '{state}' ;;
+          up*) printenv DOKS_GITOPS_ADOPT >'{pulumi.folder}/adopt' ;;
+        esac"""
+    )
+    command = ("recover", "--stack", "dev", "--yes", "--from-copies")
+    code, _, errors = bin_platform(*command)
+    assert code == 1
+    assert "There is no copy. Nothing was changed." in errors
+    assert created == []
+    monkeypatch.setattr(bucket, "require", lambda *_: None)
+    code, output, errors = bin_platform(*command)
+    assert code == 0, errors
+    assert "into which the deployment restores the copy of the snapshot daily" in output
+    assert created == [("nyc1", None, {mark})], "it is not recorded for the claim yet"
+    adopted = json.loads((pulumi.folder / "adopt").read_text())
+    assert adopted == {"volumes": {empty: "shop/data"}, "copies": {empty: copied}}

@@ -152,7 +152,13 @@ async def test_the_files_of_a_mount_path_are_the_text_of_its_configmaps_and_secr
     assert files == {"hosts": "host key", "key": "secret"}
 
 
-def program(role: Role, args: list[str], env: dict[str, str], folder: Path) -> Program:
+def program(
+    role: Role,
+    args: list[str],
+    env: dict[str, str],
+    folder: Path,
+    working_dir: Path | None = None,
+) -> Program:
     services = Services(redis=1, repo_server=2)
     context = PodContext(
         bin_dir=folder / "bin",
@@ -162,6 +168,7 @@ def program(role: Role, args: list[str], env: dict[str, str], folder: Path) -> P
         services=services,
         namespace="the-namespace",
         path=lambda name: folder / "later" / name,
+        working_dir=working_dir,
     )
     return program_of(role, args, env, context)
 
@@ -242,6 +249,7 @@ def test_a_redis_password_stays_one_quoted_word(tmp_path: Path) -> None:
         ({}, {"app": "redis-ha-haproxy"}, Role.REDIS),
         ({"command": ["controller"]}, {"app.kubernetes.io/name": "sealed-secrets"},
          Role.SEALED_SECRETS),
+        ({"command": ["/usr/bin/restic"], "args": ["init"]}, {}, Role.RESTIC),
         ({"command": ["controller"]}, {}, None),
         ({"args": ["--save", ""]}, {"app": "redis-cart"}, None),
         ({"command": ["/shared/argocd-dex", "rundex"]}, {}, None),
@@ -279,3 +287,66 @@ def test_the_exit_code_of_a_process_that_was_killed_is_128_plus_the_signal() -> 
 
     assert pod_status["phase"] == "Running"
     assert pod_status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 137
+
+
+VOLUME = {"RESTIC_REPOSITORY": "s3:http://127.0.0.1:1/b/r", "RESTIC_PASSWORD": "p"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["init", "--no-cache"],
+        [
+            "backup",
+            ".",
+            "--host",
+            "h",
+            "--tag",
+            "a-1",
+            "--time",
+            "2026-01-31 12:00:00",
+            "--no-cache",
+        ],
+        ["restore", "latest", "--tag", "a-1", "--target", ".", "--delete", "--verify"],
+        ["forget", "--keep-last", "7", "--group-by", "host", "--prune"],
+    ],
+)
+def test_command_of_restic_runs_in_the_folder_of_its_volume(
+    tmp_path: Path, args: list[str]
+) -> None:
+    env = {**VOLUME, "RESTIC_PASSWORD_COMMAND": "sh", "LD_PRELOAD": "x"}
+    command = program(Role.RESTIC, args, env, tmp_path, working_dir=tmp_path / "volume")
+    assert command.argv == [tmp_path / "later" / "restic", *args]
+    assert command.cwd == tmp_path / "volume"
+    assert set(command.env) == {*VOLUME, "HOME", "TMPDIR"}
+
+
+@pytest.mark.parametrize(
+    ("args", "changes", "reason"),
+    [
+        (["backup", "/etc"], {}, "is not run in the sandbox"),
+        (["restore", "latest", "--target", ".", "--target", ".."], {}, "is not run in the sandbox"),
+        (["restore", "latest", "--target", "/"], {}, "is not run in the sandbox"),
+        (["init", "--password-command", "sh"], {}, "is not run in the sandbox"),
+        (["mount", "."], {}, "is not run in the sandbox"),
+        (["init"], {"RESTIC_REPOSITORY": "/etc"}, "is not in the sandbox"),
+        (["init"], {"RESTIC_REPOSITORY": "s3:https://fra1.example.com/b"}, "is not in the sandbox"),
+    ],
+)
+def test_command_of_restic_that_could_read_or_write_elsewhere_is_not_run(
+    tmp_path: Path, args: list[str], changes: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(NotConfigured, match=reason):
+        program(Role.RESTIC, args, {**VOLUME, **changes}, tmp_path, working_dir=tmp_path)
+
+
+def test_command_of_restic_without_a_volume_waits(tmp_path: Path) -> None:
+    with pytest.raises(NotConfigured, match="no volume is mounted"):
+        program(Role.RESTIC, ["backup", "."], VOLUME, tmp_path)
+
+
+def test_message_of_a_failed_container_is_the_end_of_its_log() -> None:
+    state = ContainerState(exit_code=12, finished=True, output="wrong password")
+    failed = status(pod({"name": "c", "image": "i"}), state, initialized=True, ip="10.0.0.1")
+    [container] = failed["containerStatuses"]
+    assert container["state"]["terminated"]["message"] == "wrong password"

@@ -92,3 +92,18 @@ def test_a_stack_with_sealed_secrets_has_other_keys_in_the_sandbox(
         engine._create_stack("dev", source)
         assert "the team's" not in Stack("dev", engine.project).file.read_text()
     assert added == ["dev", "a new pair"]
+
+
+def test_a_stack_with_copies_has_the_sandboxs_bucket_credentials(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(Engine, "run", lambda *_, **__: "")
+    copies = {"bucket": "shop-copies", "region": "fra1", "endpoint": "https://storage.example.com",
+              "credentials": {"password": {"secure": "v1:x"}}}  # fmt: skip
+    source = tmp_path / "Pulumi.dev.yaml"
+    source.write_text(yaml.safe_dump({"config": {"doks-gitops:volumes": {"copies": copies}}}))
+    engine._config = {"dev": {"values": {}, "secrets": {}}}
+    engine._create_stack("dev", source)
+    content = yaml.safe_load(Stack("dev", engine.project).file.read_text())
+    derived = content["config"]["doks-gitops:volumes"]["copies"]
+    assert derived == {"bucket": "shop-copies", "region": "fra1"}

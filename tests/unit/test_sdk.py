@@ -1,5 +1,9 @@
 """What the SDK tells of its own work."""
 
+import signal
+import subprocess
+import sys
+
 import pulumi
 import pytest
 
@@ -29,3 +33,12 @@ def test_the_sdk_tells_nothing_once_it_is_silenced(told: list[str]) -> None:
     disable_debug_messages()
     run(program)
     assert told == []
+
+
+def test_a_program_that_the_language_host_interrupts_writes_no_traceback() -> None:
+    program = (
+        "import os, signal; from components import sdk;"
+        " sdk.end_when_interrupted(); os.kill(os.getpid(), signal.SIGINT)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout + ended.stderr) == (-signal.SIGINT, b"")

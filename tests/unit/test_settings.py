@@ -378,3 +378,41 @@ def test_source_names_its_repository_if_several_are_of_its_type() -> None:
     shop = {"path": "shop", "namespace": "shop-dev"}
     with pytest.raises(settings.SettingsError, match=r"shop.repository\n +got: +nothing"):
         stackfiles.parsed(repositories=repositories, applications={"shop": shop})
+
+
+@pytest.mark.parametrize(
+    ("given", "complete"),
+    [
+        ({}, False),
+        ({"SPACES_ACCESS_KEY_ID": "key", "SPACES_SECRET_ACCESS_KEY": "secret"}, False),
+        (
+            {
+                "SPACES_ACCESS_KEY_ID": "key",
+                "SPACES_SECRET_ACCESS_KEY": "secret",
+                "RESTIC_PASSWORD": "p" * 20,
+            },
+            True,
+        ),
+    ],
+)
+def test_credentials_of_copies_come_from_the_environment_all_or_none(
+    given: dict[str, str], complete: bool
+) -> None:
+    sections = {
+        "cluster": stackfiles.CLUSTER,
+        "registry": {"name": "team"},
+        "argocd": {"chart": {"version": "1.2.3"}},
+        "repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
+        "project": {"namespaces": ["shop-dev"]},
+        "volumes": {"snapshots": {}, "copies": {"bucket": "shop-copies", "region": "fra1"}},
+    }
+    config: dict[str, Any] = {f"doks-gitops:{name}": value for name, value in sections.items()}
+    config["digitalocean:token"] = "dop_v1_token"
+    environ = {"SPACES_ENDPOINT_URL": "https://storage.example.com/", **given}
+    volumes = settings.parse(
+        "dev", config, {}, environ=environ, secret_keys=["digitalocean:token"]
+    ).volumes
+    assert volumes is not None
+    assert volumes.copies is not None
+    assert volumes.copies.url == "https://storage.example.com/shop-copies"
+    assert (volumes.copies.credentials is not None) == complete

@@ -216,6 +216,13 @@ def test_newest_snapshot_replaces_a_volume_that_is_gone() -> None:
     assert assign(holdings(snapshots=snapshots), left, "dev").snapshots == {}
 
 
+def test_snapshot_that_was_taken_before_the_state_was_lost_is_not_passed_over() -> None:
+    before, later = snapshot("before", tags=tags(mark=FORMER_MARK)), snapshot("later", 1)
+    assert assign(holdings(snapshots=(before,)), Choices(), "dev").snapshots == {CLAIM: before}
+    both = holdings(snapshots=(before, later))
+    assert assign(both, Choices(), "dev").snapshots == {CLAIM: later}
+
+
 def test_snapshots_of_others_and_of_other_regions_restore_nothing() -> None:
     foreign = snapshot(tags=tags(mark=FOREIGN_MARK))
     assert assign(holdings(snapshots=(foreign,)), Choices(), "dev").snapshots == {}

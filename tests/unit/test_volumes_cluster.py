@@ -20,6 +20,7 @@ from doks_gitops.account import (
 )
 from doks_gitops.volumes import Claim, Cluster, bring_back, keep, record
 from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
+from doks_gitops.volumes.copies import copy_tag_of
 from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.mocked import OutputValue, run
@@ -221,15 +222,15 @@ def restored(
     *,
     preview: bool = False,
     adopt: Mapping[str, str] | None = None,
+    adopted_copies: Mapping[str, str] | None = None,
     clusters: tuple[RunningCluster, ...] = (),
     **sections: Any,
 ) -> OutputValue:
     """The registry's endpoint in a run of a stack that brings its volumes back."""
     stack = parsed(**{"volumes": {"snapshots": {"keep": 3}}, **sections})
     account = stack.digitalocean.model_copy(update={"api_endpoint": api.url})
-    stack = stack.model_copy(
-        update={"digitalocean": account, "adopt": adopt and settings.model.Adopt(volumes=adopt)}
-    )
+    planned = settings.model.Adopt(volumes=adopt, copies=adopted_copies or {}) if adopt else None
+    stack = stack.model_copy(update={"digitalocean": account, "adopt": planned})
     cluster = {"server": api.url, "certificate-authority-data": base64.b64encode(b"").decode()}
     kubeconfig = yaml.safe_dump({"clusters": [{"name": "c", "cluster": cluster}]})
     team = Account((), (), (), clusters, (), mark=MARK)
@@ -391,3 +392,41 @@ def test_repeated_run_finds_the_volume_that_it_has_made(api: FakeApi) -> None:
     api.answer(PERSISTENT, (200, {"items": []}), (409, {}), Content_Type="application/json")
     with pytest.raises(AccountError, match="409"):
         restored(api)
+
+
+def test_planned_copy_is_restored_into_its_volume_before_the_claim_gets_that(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = {"accessKey": "key", "secretKey": "secret", "password": "p" * 24}
+    copies = {"bucket": "shop-copies", "region": "fra1", "credentials": credentials}
+    api.answer("/v2/volumes", (200, {"volumes": [volume(ID, {MARK}), volume(OTHER_ID, tags())]}))
+    filled: list[tuple[object, ...]] = []
+
+    def fill(_: object, __: object, empty: Volume, *rest: object) -> None:
+        filled.append((empty.id, *rest[:3]))
+
+    monkeypatch.setattr("doks_gitops.volumes.copies.fill", fill)
+    restored(
+        api,
+        adopt={ID: str(CLAIM)},
+        adopted_copies={ID: OTHER_ID},
+        volumes={"snapshots": {}, "copies": copies},
+    )
+    assert filled == [(ID, CLAIM, OTHER_ID, f"doks-gitops/dev/{CLAIM}")]
+    assert api.bodies == [], "it is reserved only when it has its data"
+
+
+def test_run_ends_if_the_volumes_are_in_another_region_and_have_copies(api: FakeApi) -> None:
+    credentials = {"accessKey": "key", "secretKey": "secret", "password": "p" * 24}
+    copies = {"bucket": "shop-copies", "region": "fra1", "credentials": credentials}
+    sections: dict[str, Any] = {"volumes": {"snapshots": {}, "copies": copies}}
+    known = parsed(**sections).volumes
+    assert known is not None
+    snapshot = {"id": "s", "name": "daily", "resource_id": ID, "regions": ["sfo3"],
+                "created_at": "2026-01-31T12:00:00Z",
+                "tags": sorted(tags() | {str(copy_tag_of(known))})}  # fmt: skip
+    moved = volume(ID, tags(), region={"slug": "sfo3"})
+    api.answer("/v2/volumes", (200, {"volumes": [moved]}))
+    api.answer("/v2/snapshots", (200, {"snapshots": [snapshot]}))
+    with pytest.raises(AccountError, match="but they have copies: shop/data-postgres-0"):
+        restored(api, **sections)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from doks_gitops.account import AccountError, DigitalOceanClient, VolumeSnapshot
+from doks_gitops.settings.model import Copies, CopyCredentials
 from doks_gitops.volumes import Claim, restored
 from doks_gitops.volumes.tags import claim_tag
 from tests.unit.fake_api import FakeApi, serve
@@ -253,3 +254,39 @@ def test_claim_that_can_not_be_one_is_wrong_usage(bin_platform: BinPlatform) -> 
     code, _, errors = bin_platform("volumes", "restore", "s", "--stack", "dev")
     assert code == 2
     assert "Add --yes" in errors
+
+
+def test_copies_are_made_without_a_state_when_the_environment_has_the_credentials(
+    bin_platform: BinPlatform,
+    api: FakeApi,
+    project: Path,
+    pulumi: PulumiCommand,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copies = {"bucket": "shop-copies", "region": "fra1", "credentials": {
+        "accessKey": {"secure": "v1:x"}, "secretKey": {"secure": "v1:x"},
+        "password": {"secure": "v1:x"}}}  # fmt: skip
+    config = {"cluster": CLUSTER, "volumes": {"snapshots": {}, "copies": copies}}
+    content = {"config": {f"doks-gitops:{key}": value for key, value in config.items()}}
+    (project / "Pulumi.dev.yaml").write_text(json.dumps(content))
+    calls: list[tuple[Copies, CopyCredentials, bool]] = []
+
+    def copy(
+        _: object, copies: Copies, credentials: CopyCredentials, *, at_once: bool
+    ) -> list[str]:
+        calls.append((copies, credentials, at_once))
+        return ["copied"]
+
+    monkeypatch.setattr("doks_gitops.volumes.copies.copy", copy)
+    variables = {"SPACES_ENDPOINT_URL": api.url, "SPACES_ACCESS_KEY_ID": "key",
+                 "SPACES_SECRET_ACCESS_KEY": "secret", "RESTIC_PASSWORD": "p" * 20}  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    command = ("volumes", "copy", "--stack", "dev", "--stack", "prod", "--now")
+    code, output, errors = bin_platform(*command)
+    assert code == 0, errors
+    assert output.splitlines() == ["dev: copied", "prod: the stack file has no `volumes.copies`."]
+    [(copies_read, credentials, at_once)] = calls
+    assert (copies_read.url, at_once) == (f"{api.url}/shop-copies", True)
+    assert credentials.password.get_secret_value() == "p" * 20
+    assert pulumi.calls == [], "no state and no passphrase is needed"

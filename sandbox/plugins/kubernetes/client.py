@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from sandbox.plugins.common import Failure
 from sandbox.plugins.kubernetes.kubeconfig import Access, Credentials, KubeconfigError
 from sandbox.plugins.kubernetes.objects import Gvk, Object, name_of, namespace_of
 
@@ -75,15 +76,20 @@ class Cluster:
 
     @classmethod
     async def connect(cls, access: Access) -> "Cluster":
-        """Raises Unreachable unless the server responds and authenticates this user.
+        """Raises Unreachable unless the server responds and authenticates this user, and Failure if
+        the kubeconfig's certificates can't be parsed.
 
         A wrong or expired token counts as unreachable, too, as in Pulumi's own plugin, which
         requests a schema here that only authenticated users may read.
         """
         try:
-            cluster = cls(access, await access.credentials())
+            credentials = await access.credentials()
         except KubeconfigError as error:
             raise Unreachable(str(error)) from None
+        try:
+            cluster = cls(access, credentials)
+        except KubeconfigError as error:
+            raise Failure(f"failed to initialize discovery client: {error}") from None
         try:
             await cluster._discover("v1")
         except (ApiError, httpx.HTTPError) as error:

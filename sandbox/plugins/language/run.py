@@ -9,7 +9,6 @@ import dataclasses
 import json
 import logging
 import runpy
-import signal
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +88,8 @@ def _run(settings: Settings) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.set_default_executor(ThreadPoolExecutor(max_workers=max(settings.parallel, 1) * 4))
+    executor = ThreadPoolExecutor(max_workers=max(settings.parallel, 1) * 4)
+    loop.set_default_executor(executor)
     try:
         loop.run_until_complete(pulumi.runtime.run_in_stack(lambda: _run_main(settings.program)))
     except pulumi.RunError as error:
@@ -100,8 +100,7 @@ def _run(settings: Settings) -> int:
         pulumi.log.error(f"Program failed with an unhandled exception:\n{shown}")
         return ERROR_SHOWN
     finally:
-        # The engine sends SIGINT also after a failure, when this process is already ending.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        executor.shutdown(wait=True)
         loop.close()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -112,8 +111,4 @@ if __name__ == "__main__":
     fields = json.loads(sys.argv[1])
     # Python put this file's folder first: the program's modules would be looked for there.
     sys.path.pop(0)
-    try:
-        code = _run(Settings(**{**fields, "arguments": tuple(fields["arguments"])}))
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
-    sys.exit(code)
+    sys.exit(_run(Settings(**{**fields, "arguments": tuple(fields["arguments"])})))

@@ -1,0 +1,121 @@
+"""The emulated Spaces with the real restic, and the commands of restic that the program runs."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from requests_aws4auth import AWS4Auth
+
+from doks_gitops.settings.model import Copies, CopyCredentials
+from doks_gitops.volumes import bucket
+from doks_gitops.volumes.jobs import NO_REPOSITORY, WRONG_PASSWORD, CopyError
+from sandbox.digitalocean import spaces
+from sandbox.toolchain.recipes import RESTIC
+from tests.contract.built_tools import binary
+from tests.contract.http_server import serving
+
+KEY = spaces.Key(id="DO00KEY", secret="secret/of+the=key")
+PASSWORD = "p" * 24
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A bucket, and restic."""
+
+    url: str
+    folder: Path
+
+    def signed(self, secret: str = KEY.secret) -> AWS4Auth:
+        return AWS4Auth(KEY.id, secret, "fra1", "s3")
+
+    def restic(self, folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        own = {
+            "HOME": str(self.folder),
+            "RESTIC_REPOSITORY": f"s3:{self.url}/shop-copies/doks-gitops/dev/shop/data",
+            "RESTIC_PASSWORD": PASSWORD,
+            "AWS_ACCESS_KEY_ID": KEY.id,
+            "AWS_SECRET_ACCESS_KEY": KEY.secret,
+            "AWS_DEFAULT_REGION": "fra1",
+        }
+        return subprocess.run(
+            [binary(RESTIC, "restic"), *arguments, "--no-cache"],
+            env={**own, **env},
+            cwd=folder,
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Storage]:
+    with serving(spaces.create_app(tmp_path / "spaces", KEY)) as url:
+        made = Storage(url, tmp_path)
+        requests.put(f"{url}/shop-copies", auth=made.signed(), timeout=10).raise_for_status()
+        yield made
+
+
+def test_restored_copy_is_what_the_snapshot_had_and_the_exit_codes_are_those_of_the_program(
+    storage: Storage, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "first").write_bytes(os.urandom(100_000))
+    (source / "link").symlink_to("sub/first")
+    target.mkdir()
+    (target / "of-an-attempt-that-was-killed").touch()
+    backup = ("backup", ".", "--host", "doks-gitops", "--time", "2026-01-31 12:00:00", "--tag")
+
+    assert storage.restic(source, *backup, "a").returncode == NO_REPOSITORY
+    assert storage.restic(source, "init").returncode == 0
+    assert storage.restic(source, *backup, "a").returncode == 0
+    (source / "second").touch()
+    assert storage.restic(source, *backup, "b").returncode == 0
+    restored = storage.restic(
+        target, "restore", "latest", "--tag", "a", "--target", ".", "--delete", "--verify"
+    )
+    assert restored.returncode == 0, restored.stderr
+    assert sorted(x.name for x in target.rglob("*")) == ["first", "link", "sub"]
+    assert (target / "link").read_bytes() == (source / "sub" / "first").read_bytes()
+
+    forget = ("forget", "--keep-last", "1", "--group-by", "host", "--prune")
+    assert storage.restic(source, *forget).returncode == 0
+    listed = storage.restic(source, "snapshots", "--compact").stdout
+    assert "1 snapshots" in listed
+    wrong = storage.restic(source, "snapshots", RESTIC_PASSWORD="q" * 24)
+    assert wrong.returncode == WRONG_PASSWORD
+
+    copies = Copies.model_validate(
+        {"bucket": "shop-copies", "region": "fra1", "endpoint": storage.url}
+    )
+    credentials = CopyCredentials.model_validate(
+        {"accessKey": KEY.id, "secretKey": KEY.secret, "password": PASSWORD}
+    )
+    bucket.require(copies, credentials, "doks-gitops/dev/shop/data")
+    bucket.require(copies, credentials)
+    with pytest.raises(CopyError, match="There is no copy at"):
+        bucket.require(copies, credentials, "doks-gitops/dev/shop/other")
+    with pytest.raises(CopyError, match="There is no bucket"):
+        bucket.require(copies.model_copy(update={"bucket": "other"}), credentials)
+
+
+@pytest.mark.parametrize("case", ["unsigned", "wrong secret", "wrong key", "replayed"])
+def test_request_that_is_not_signed_with_the_key_is_refused(storage: Storage, case: str) -> None:
+    auth = {"wrong secret": storage.signed("other"),
+            "wrong key": AWS4Auth("DO00OTHER", KEY.secret, "fra1", "s3")}  # fmt: skip
+    prepared = requests.Request(
+        "GET", f"{storage.url}/shop-copies", auth=auth.get(case, storage.signed())
+    ).prepare()
+    if case == "unsigned":
+        prepared.headers["Authorization"] = f"{spaces.ALGORITHM} Credential={KEY.id}/x"
+    if case == "replayed":
+        # Of another object.
+        prepared.url = f"{storage.url}/shop-copies/doks-gitops/dev/shop/data/config"
+    with requests.Session() as session:
+        session.trust_env = False
+        assert session.send(prepared, timeout=10).status_code == 403
