@@ -18,7 +18,7 @@ from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
 from tests.unit.test_account import cluster
 from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, FORMER_MARK, ID, MARK, OTHER_ID, tags
-from tests.unit.test_volumes_cluster import volume
+from tests.unit.test_volumes_cluster import BOUND_OBJECT, PERSISTENT, volume
 
 BinPlatform = Callable[..., tuple[int, str, str]]
 
@@ -49,22 +49,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
         fake.answer("/v2/kubernetes/clusters/id-of-demo/credentials", (200, authority))
         fake.answer("/v2/volumes", (200, {"volumes": [volume(ID, {"k8s:id-of-demo"})]}))
         fake.answer("/v2/snapshots", (200, {"snapshots": []}))
-        persistent = {
-            "metadata": {"name": "pvc-1"},
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "storageClassName": "do-block-storage",
-                "persistentVolumeReclaimPolicy": "Delete",
-                "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
-                "csi": {"driver": "dobs.csi.digitalocean.com", "volumeHandle": ID},
-            },
-            "status": {"phase": "Bound"},
-        }
-        fake.answer(
-            "/api/v1/persistentvolumes",
-            (200, {"items": [persistent]}),
-            Content_Type="application/json",
-        )
+        fake.answer(PERSISTENT, (200, {"items": [BOUND_OBJECT]}), Content_Type="application/json")
         for tag in tags(ID):
             fake.answer(f"/v2/tags/{tag}/resources", (204, ""))
         yield fake
