@@ -145,7 +145,7 @@ def _with_credentials(name: str, copies: Copies, cwd: Path) -> tuple[Copies, Cop
     from doks_gitops.stack import Stack
     from doks_gitops.volumes.copies import required
 
-    completed = with_copies_of_environment(copies, os.environ)
+    completed = with_copies_of_environment(name, copies, os.environ)
     if completed.credentials is not None:
         return completed, completed.credentials
     return required(Stack(name, cwd).settings())

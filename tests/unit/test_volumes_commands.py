@@ -290,3 +290,11 @@ def test_copies_are_made_without_a_state_when_the_environment_has_the_credential
     assert (copies_read.url, at_once) == (f"{api.url}/shop-copies", True)
     assert credentials.password.get_secret_value() == "p" * 20
     assert pulumi.calls == [], "no state and no passphrase is needed"
+    password = "correct horse battery staple"
+    monkeypatch.setenv("RESTIC_PASSWORD", password)
+    code, output, errors = bin_platform(*command)
+    assert code == 1
+    assert "RESTIC_PASSWORD" in errors
+    assert password not in errors
+    assert "Traceback" not in errors
+    assert output.splitlines() == ["prod: the stack file has no `volumes.copies`."]
