@@ -361,6 +361,12 @@ def hard(quota: Quota) -> dict[str, str]:
     return limits
 
 
+_RETRIES = 8
+"""Of a sync that fails, every 5 s. 40 s at most: until its last retry has ended, Argo CD does not
+delete an Application."""
+_RETRIES_OF_LIMITS = 4
+"""They end first: a namespace that comes after the application's last retry stays empty, as Argo CD
+does not sync a commit again that it has failed to sync."""
 _PER_CONTAINER = {
     "type": "Container",
     # Of containers that name none: the quota refuses those without.
@@ -426,7 +432,9 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
     # Argo CD makes the namespace of the destination before anything else, even before a wave of the
     # sync that comes first.
     name = f"{_NAMESPACE}-limits"
-    return _template(name, _limits_project(args), source, PULL_REQUEST_PLACES)
+    return _template(
+        name, _limits_project(args), source, PULL_REQUEST_PLACES, retries=_RETRIES_OF_LIMITS
+    )
 
 
 def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
@@ -444,7 +452,7 @@ def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
             "patches": [_WITHOUT_NAMESPACE],
         },
     }
-    return _template(_NAMESPACE, _project(args), source, _NAMESPACE)
+    return _template(_NAMESPACE, _project(args), source, _NAMESPACE, retries=_RETRIES)
 
 
 def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
@@ -464,7 +472,12 @@ def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
 
 
 def _template(
-    name: str, project: GitOpsProjectArgs, source: dict[str, Any], namespace: str
+    name: str,
+    project: GitOpsProjectArgs,
+    source: dict[str, Any],
+    namespace: str,
+    *,
+    retries: int,
 ) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "finalizers": [FINALIZER]},
@@ -477,10 +490,8 @@ def _template(
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # The namespace and its limits come first. 40 s at most: until its last retry has
-                # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": 8,
+                    "limit": retries,
                     "refresh": True,
                     "backoff": {"duration": "5s", "factor": 1, "maxDuration": "5s"},
                 },

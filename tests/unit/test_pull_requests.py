@@ -22,6 +22,7 @@ from doks_gitops.policy.rules import Resource as Checked
 from doks_gitops.promotion.cluster import Application, Cluster, Delivery
 from doks_gitops.promotion.pull_requests import (
     CHART,
+    REFRESH_SECONDS,
     Labeled,
     NoEnvironments,
     Review,
@@ -103,6 +104,18 @@ def test_a_sync_that_fails_ends_soon_for_only_then_its_application_can_be_delete
         policy = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]
         longest = int(policy["retry"]["backoff"]["maxDuration"].removesuffix("s"))
         assert 0 < policy["retry"]["limit"] * longest <= 40
+
+
+def test_a_namespace_that_comes_late_still_comes_before_the_application_s_last_retry(
+    result: Run,
+) -> None:
+    last: dict[str, int] = {}
+    for name in ("limits-set", "applications-set"):
+        retry = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]["retry"]
+        assert retry["backoff"]["factor"] == 1
+        last[name] = retry["limit"] * int(retry["backoff"]["duration"].removesuffix("s"))
+    # The labels are read again for the limits, and two waves are 2 s apart.
+    assert last["limits-set"] + REFRESH_SECONDS + 2 < last["applications-set"]
 
 
 def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
