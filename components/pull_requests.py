@@ -39,6 +39,8 @@ _POLICY = "doks-gitops-pull-requests"
 _TOKEN = "pull-requests-token"  # noqa: S105 (a name)
 _POLL_SECONDS = 600
 """How long a lost webhook stays unnoticed: GitHub does not repeat it."""
+_LONGEST_GRACE_SECONDS = 600
+"""How long a pod may take to stop. Its namespace stays, and keeps its place, until it is gone."""
 _LABELS = {LABEL: "true", "pod-security.kubernetes.io/enforce": "baseline"}
 """Labels of the namespaces. Their pods get no access to the node:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
@@ -228,6 +230,14 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             f" {key}: {value}",
                         }
                         for key, value in _LABELS.items()
+                    ]
+                    + [
+                        {
+                            "expression": "object.spec.?terminationGracePeriodSeconds.orValue(0)"
+                            f" <= {_LONGEST_GRACE_SECONDS}",
+                            "message": "a pod in the environment of a pull request has a"
+                            f" terminationGracePeriodSeconds of at most {_LONGEST_GRACE_SECONDS}",
+                        }
                     ],
                 },
                 {},
@@ -270,14 +280,34 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             "name": "application",
                             "expression": f"object.metadata.?annotations[?'{_TRACKING}']"
                             ".orValue('').split(':')[0]",
-                        }
+                        },
+                        {
+                            "name": "finalizers",
+                            "expression": "object.metadata.?finalizers.orValue([]).filter(name,"
+                            " oldObject == null"
+                            " || !(name in oldObject.metadata.?finalizers.orValue([])))",
+                        },
                     ],
                     "validations": [
                         {
                             "expression": "variables.application in"
                             " ['', request.namespace, request.namespace + '-limits']",
                             "message": "another pull request has this namespace",
-                        }
+                        },
+                        # Operators add their own finalizers to what is there, and take them away.
+                        {
+                            "expression": pulumi.Output.concat(
+                                "variables.application == '' || variables.finalizers.all(name,"
+                                " name == 'kubernetes.io/pvc-protection'"
+                                " && request.resource.resource == 'persistentvolumeclaims')"
+                                " || request.operation == 'UPDATE'"
+                                " && !('system:serviceaccounts:",
+                                args.argocd_namespace,
+                                "' in request.userInfo.groups)",
+                            ),
+                            "message": "a pull request may set no finalizers, which would keep its"
+                            " namespace for good",
+                        },
                     ],
                 },
                 {},

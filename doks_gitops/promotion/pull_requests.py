@@ -160,6 +160,9 @@ def refusals(
     """
     reasons = {}
     kept = 0
+    unasked = _numbers(applications) - {item.pull_request.number for item in pull_requests}
+    names = ", ".join(f"`{_name(number)}`" for number in sorted(unasked))
+    ending = f" (being removed: {names})" if names else ""
     for item in pull_requests:
         pull_request = item.pull_request
         limits = applications.get(f"{_name(pull_request.number)}-limits")
@@ -174,8 +177,8 @@ def refusals(
             )
         elif too_many or (limits is not None and _without_place(limits)):
             reasons[pull_request.number] = (
-                f"there are {settings.at_once} environments already. Set the label again when one"
-                " of them is gone."
+                f"there are {settings.at_once} environments already{ending}. Set the label again"
+                " when one of them is gone."
             )
         else:
             kept += has_place

@@ -267,6 +267,15 @@ def test_the_namespace_is_not_that_of_the_destination_which_comes_before_every_w
     assert template["destination"]["namespace"] == "doks-gitops-pull-requests"
 
 
+def test_only_argocd_is_refused_finalizers_on_what_is_there_already(result: Run) -> None:
+    """The e2e tests show what the policies refuse; in the sandbox, everybody is the admin."""
+    *_, finalizers = spec(result, "ValidatingAdmissionPolicy", "owner-policy")["validations"]
+    assert finalizers["expression"].endswith(
+        "request.operation == 'UPDATE'"
+        " && !('system:serviceaccounts:argocd' in request.userInfo.groups)"
+    )
+
+
 def test_the_policies_leave_alone_what_is_in_no_namespace(result: Run) -> None:
     for item in result.all("ValidatingAdmissionPolicy"):
         for rule in item.inputs["spec"]["matchConstraints"]["resourceRules"]:
@@ -358,6 +367,15 @@ def test_who_gets_a_place_is_what_kubernetes_says_and_not_who_has_the_label_firs
     assert text(tries, application(sync="OutOfSync"), kept=pull(1)).startswith(
         "pending: `pr-1` waits for a place."
     )
+
+
+def test_an_environment_that_keeps_its_place_while_it_is_removed_is_named_to_who_needs_one() -> (
+    None
+):
+    without = limits(1, sync="OutOfSync", phase="Failed", message=NO_PLACE)
+    stuck = [limits(8), limits(7), application(name="pr-7")]
+    [reason] = refused(pull(1), pull(2), limits=[without, limits(2), *stuck]).values()
+    assert "5 environments already (being removed: `pr-7`, `pr-8`). Set the label" in reason
 
 
 def test_the_first_ones_keep_their_label_if_the_stack_is_given_fewer_places() -> None:
