@@ -29,11 +29,12 @@ from components.project import (
     IN_CLUSTER,
     GitOpsProject,
     GitOpsProjectArgs,
+    NamedResource,
     ResourceKind,
 )
 
 LABEL = "doks-gitops/pull-request"
-"""Label of these namespaces."""
+"""Label of these namespaces, and of that of the places."""
 
 _POLICY = "doks-gitops-pull-requests"
 _TOKEN = "pull-requests-token"  # noqa: S105 (a name)
@@ -191,7 +192,8 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         namespace = with_dependencies(PULL_REQUEST_PLACES, args.argocd_namespace)
         places = Namespace(
             f"{name}-places",
-            metadata=ObjectMetaArgs(name=namespace),
+            # The policies hold here, too.
+            metadata=ObjectMetaArgs(name=namespace, labels={LABEL: "places"}),
             opts=child_options(self, opts),
         )
         quota = ResourceQuota(
@@ -291,8 +293,12 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                     "validations": [
                         {
                             "expression": "variables.application in"
-                            " ['', request.namespace, request.namespace + '-limits']",
-                            "message": "another pull request has this namespace",
+                            " ['', request.namespace, request.namespace + '-limits']"
+                            f" || request.namespace == '{PULL_REQUEST_PLACES}'"
+                            " && request.resource.resource == 'limitranges'"
+                            " && variables.application == object.metadata.name + '-limits'",
+                            "message": "another pull request has this namespace, or it has only"
+                            " places",
                         },
                         # Operators add their own finalizers to what is there, and take them away.
                         {
@@ -426,6 +432,8 @@ def _limits_project(args: PullRequestEnvironmentsArgs) -> GitOpsProjectArgs:
         description="Namespaces and limits of the environments of pull requests",
         source_repos=[args.source.repo_url],
         namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_PLACES],
+        # Argo CD would delete it with a commit that takes it out of the chart again.
+        denied_cluster_resources=[NamedResource("Namespace", name=PULL_REQUEST_PLACES)],
         namespace_resources=_LIMITS,
         allow_any=True,
     )

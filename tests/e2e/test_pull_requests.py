@@ -165,6 +165,29 @@ def test_a_namespace_takes_no_object_of_another_pull_request(team: Team) -> None
     for owner in ("pr-0", "pr-0-limits"):
         own = stray.replace("pr-999", owner).replace('"stray"', f'"{owner}"')
         assert "created" in kubectl(team, create.format(own))
+    places = "doks-gitops-pull-requests"
+
+    def placed(kind: str, name: str) -> str:
+        owner = {"argocd.argoproj.io/tracking-id": f"pr-0-limits:/{kind}:{places}/{name}"}
+        spec = (
+            {"limits": [{"type": "Container"}]} if kind == "LimitRange" else {"hard": {"pods": "1"}}
+        )
+        place = {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "annotations": owner},
+            "spec": spec,
+        }
+        script = create.replace("pr-0 apply", f"{places} apply --dry-run=server")
+        return kubectl(team, script.format(json.dumps(place)))
+
+    assert "created" in placed("LimitRange", "pr-0")
+    for kind, name in (
+        ("LimitRange", "pr-1"),
+        ("ResourceQuota", "pr-0"),
+        ("ResourceQuota", places),
+    ):
+        assert "another pull request" in placed(kind, name)
     kubectl(team, "kubectl delete namespace pr-0")
 
 

@@ -194,6 +194,19 @@ def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run)
     assert kinds == ["ResourceQuota", "LimitRange"]
 
 
+def test_a_commit_to_the_chart_changes_neither_the_namespace_of_the_places_nor_their_quota(
+    result: Run,
+) -> None:
+    name = "doks-gitops-pull-requests"
+    denied = spec(result, "AppProject", "limits")["clusterResourceBlacklist"]
+    assert {"group": "", "kind": "Namespace", "name": name} in denied
+    # The policy that lets a place alone pass holds in it: shown in the e2e tests.
+    labels = result.one("Namespace", "pull-requests-places").inputs["metadata"]["labels"]
+    selector = spec(result, "ValidatingAdmissionPolicy", "owner-policy")["matchConstraints"]
+    [selected] = selector["namespaceSelector"]["matchExpressions"]
+    assert (selected["operator"], selected["key"] in labels) == ("Exists", True)
+
+
 def test_images_have_the_commit_as_tag_once_a_label_says_that_they_exist(
     monkeypatch: pytest.MonkeyPatch, result: Run
 ) -> None:
