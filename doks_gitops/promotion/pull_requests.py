@@ -73,6 +73,8 @@ class Review:
     reports: Sequence[Report]
     errors: Mapping[str, str]
     """Why Argo CD makes no new environments, or removes none, by ApplicationSet."""
+    settled: bool
+    """Whether the environments that the run was for are what their pull requests ask for."""
 
 
 @dataclass(frozen=True)
@@ -222,8 +224,9 @@ def review(
     """Take the label of the pull requests that may not keep it, and tell on each one what its
     environment is like. An environment without a pull request that asks for it is told, too.
 
-    `number`: tell only on this one, open or closed. `wait`: seconds to wait until these
-    environments are what their pull requests ask for.
+    `number`: only of this one, open or closed, and on those that lose the label in this run.
+    `wait`: seconds to wait until the environments are what their pull requests ask for; with
+    `number`, until that one is.
     """
     kept = {item.pull_request.number: item for item in labeled(repository, settings)}
     reasons: dict[int, str] = {}
@@ -239,10 +242,11 @@ def review(
             del kept[key]
         reasons |= refused
         left = _numbers(applications) - {*kept, *reasons}
-        numbers = [number] if number is not None else [*kept, *reasons, *sorted(left)]
+        awaited = [number] if number is not None else [*kept, *reasons, *sorted(left)]
         reports = [
             report(key, kept.get(key), reasons.get(key), applications, cluster, settings)
-            for key in numbers
+            # Whoever loses the label is told why.
+            for key in dict.fromkeys((*awaited, *reasons))
         ]
         for item in reports:
             if told.get(item.number) == item.text:
@@ -257,8 +261,9 @@ def review(
         if unread and delivery.pull_request_sets and clock() - refreshed >= REFRESH_SECONDS:
             cluster.refresh(delivery.pull_request_sets)
             refreshed = clock()
-        if all(item.settled for item in reports) or clock() >= deadline:
-            return Review(reports, delivery.errors)
+        settled = all(item.settled for item in reports if item.number in awaited)
+        if settled or clock() >= deadline:
+            return Review(reports, delivery.errors, settled)
         time.sleep(POLL_SECONDS)
 
 

@@ -631,16 +631,25 @@ def test_what_changes_is_told_once_until_the_environment_is_healthy(
     assert "**Healthy**" in repository.comments[-1][1]
 
 
-def test_every_refused_pull_request_loses_its_label_whichever_one_is_told_of(
+def test_every_refused_pull_request_is_told_why_it_loses_its_label_whichever_one_a_run_is_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    repository = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
-    reviewed(repository, FakeCluster([application()]), monkeypatch, number=1)
-    assert repository.removed == [2]
-    assert [number for number, _ in repository.comments] == [1]
-    everybody = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
-    reviewed(everybody, FakeCluster([application()]), monkeypatch)
-    assert [number for number, _ in everybody.comments] == [1, 2]
+    for number in (1, None):
+        repository = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
+        reviewed(repository, FakeCluster([application()]), monkeypatch, number=number)
+        assert repository.removed == [2]
+        assert [told for told, _ in repository.comments] == [1, 2]
+        assert "is not approved" in repository.comments[1][1]
+
+
+def test_a_run_for_a_pull_request_waits_for_its_environment_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository(recent(1), pull(2, hours=1000))
+    cluster = FakeCluster([application(), limits(1), limits(2)])
+    result = reviewed(repository, cluster, monkeypatch, number=1, wait=60)
+    assert result.settled
+    assert [(item.number, item.settled) for item in result.reports] == [(1, True), (2, False)]
 
 
 def test_a_pull_request_without_a_place_loses_its_label_while_its_run_waits(
