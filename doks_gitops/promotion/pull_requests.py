@@ -306,10 +306,13 @@ def report(
         f" and at {end:%Y-%m-%d %H:%M} UTC."
     )
     limits = applications.get(f"{name}-limits")
-    full = limits is not None and _NO_PLACE in limits.message
-    if full or application is None or application.revision != commit:
+    # Between two attempts, Argo CD says why the last one has failed, and during one, nothing.
+    if limits is not None and limits.sync != "Synced":
+        waits = f"`{name}` waits for a place and its limits."
+        return Report(number, "\n\n".join((waits, *_quoted(limits.errors), ends)), False)
+    if application is None or application.revision != commit:
         errors = application.errors if application is not None else ()
-        waits = f"`{name}` waits for {'a place' if full else commit[:7]}."
+        waits = f"`{name}` waits for {commit[:7]}."
         return Report(number, "\n\n".join((waits, *_quoted(errors), ends)), False)
     settled = application.is_synced_and_healthy
     refused_pods = () if settled else dict.fromkeys(cluster.refused_pods(name))

@@ -378,7 +378,7 @@ def test_who_gets_a_place_is_what_kubernetes_says_and_not_who_has_the_label_firs
     tries = replace(without, phase="Running")
     assert refused(*pull_requests, limits=[tries, *others], at_once=2) == {}
     assert text(tries, application(sync="OutOfSync"), kept=pull(1)).startswith(
-        "pending: `pr-1` waits for a place."
+        "pending: `pr-1` waits for a place and its limits."
     )
 
 
@@ -453,6 +453,25 @@ def test_the_comment_tells_the_state_how_to_reach_it_and_when_it_ends() -> None:
     assert "kubectl --context do-nyc1-demo --namespace pr-1 port-forward service/frontend" in told
     assert "at 2026-03-02 11:00 UTC" in told
     assert "<https://pr-1.test>" in text(application(urls=("https://pr-1.test",)), kept=pull(1))
+
+
+def test_a_wait_for_the_limits_is_told_in_the_same_words_during_an_attempt_and_between_two() -> (
+    None
+):
+    between = limits(1, sync="OutOfSync", phase="Running", message=NO_PLACE)
+    during = replace(between, message="Retrying operation with latest revisions. Attempt #2")
+    told = {
+        text(first, *others, kept=pull(1))
+        for first in (between, during)
+        for others in ([], [application(revision=None)], [application(health="Missing")])
+    }
+    assert [item.partition(".")[0] for item in told] == [
+        "pending: `pr-1` waits for a place and its limits"
+    ]
+    without_chart = replace(during, errors=("Failed last sync attempt: no such chart",))
+    assert "\n```text\nFailed last sync attempt: no such chart\n```\n" in text(
+        without_chart, application(), kept=pull(1)
+    )
 
 
 def test_an_environment_of_an_older_commit_is_not_the_one_that_was_asked_for() -> None:
@@ -662,7 +681,7 @@ def test_a_pull_request_without_a_place_loses_its_label_while_its_run_waits(
     assert repository.removed == [3]
     beginnings = [told.partition(".")[0].partition(":")[0] for _, told in repository.comments]
     assert beginnings == [
-        "`pr-3` waits for a place",
+        "`pr-3` waits for a place and its limits",
         "The environment is being removed",
         "There is no environment",
     ]
