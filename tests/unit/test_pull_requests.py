@@ -549,6 +549,28 @@ def test_only_what_kubernetes_refuses_at_present_counts(monkeypatch: pytest.Monk
     assert cluster.refused_pods("pr-1") == ["refused, event 2", "refused-too, event 1"]
 
 
+def test_what_kubernetes_may_leave_out_of_an_event_or_a_condition_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
+    condition = {"type": "ReplicaFailure", "status": "True"}
+    events = [
+        {"kind": "Event", "metadata": {"resourceVersion": "1"}, "involvedObject": who, **reason}
+        for who in ({}, {"uid": "1"})
+        for reason in ({}, {"reason": "FailedCreate"})
+    ]
+    items = [
+        *events,
+        {"kind": "ReplicaSet", "metadata": {"uid": "1"}, "status": {"conditions": [condition]}},
+        {"kind": "Job", "metadata": {"uid": "2"}},
+    ]
+    monkeypatch.setattr(
+        "doks_gitops.promotion.cluster._kubectl",
+        lambda folder, *words: json.dumps({"items": items}),
+    )
+    assert Cluster(Path(), Path(), "argocd", "do-nyc1-demo").refused_pods("pr-1") == []
+
+
 def test_a_link_of_a_pull_request_is_a_link_and_nothing_else() -> None:
     """Argo CD takes them from annotations, too."""
     urls = ("javascript:alert(1)", "https://a.test> @team <b>", "https://b.test")
