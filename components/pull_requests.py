@@ -29,16 +29,19 @@ from components.project import (
     IN_CLUSTER,
     GitOpsProject,
     GitOpsProjectArgs,
+    NamedResource,
     ResourceKind,
 )
 
 LABEL = "doks-gitops/pull-request"
-"""Label of these namespaces."""
+"""Label of these namespaces, and of that of the places."""
 
 _POLICY = "doks-gitops-pull-requests"
 _TOKEN = "pull-requests-token"  # noqa: S105 (a name)
 _POLL_SECONDS = 600
 """How long a lost webhook stays unnoticed: GitHub does not repeat it."""
+_LONGEST_GRACE_SECONDS = 600
+"""How long a pod may take to stop. Its namespace stays, and keeps its place, until it is gone."""
 _LABELS = {LABEL: "true", "pod-security.kubernetes.io/enforce": "baseline"}
 """Labels of the namespaces. Their pods get no access to the node:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
@@ -189,7 +192,8 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         namespace = with_dependencies(PULL_REQUEST_PLACES, args.argocd_namespace)
         places = Namespace(
             f"{name}-places",
-            metadata=ObjectMetaArgs(name=namespace),
+            # The policies hold here, too.
+            metadata=ObjectMetaArgs(name=namespace, labels={LABEL: "places"}),
             opts=child_options(self, opts),
         )
         quota = ResourceQuota(
@@ -228,6 +232,14 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             f" {key}: {value}",
                         }
                         for key, value in _LABELS.items()
+                    ]
+                    + [
+                        {
+                            "expression": "object.spec.?terminationGracePeriodSeconds.orValue(0)"
+                            f" <= {_LONGEST_GRACE_SECONDS}",
+                            "message": "a pod in the environment of a pull request has a"
+                            f" terminationGracePeriodSeconds of at most {_LONGEST_GRACE_SECONDS}",
+                        }
                     ],
                 },
                 {},
@@ -270,14 +282,38 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             "name": "application",
                             "expression": f"object.metadata.?annotations[?'{_TRACKING}']"
                             ".orValue('').split(':')[0]",
-                        }
+                        },
+                        {
+                            "name": "finalizers",
+                            "expression": "object.metadata.?finalizers.orValue([]).filter(name,"
+                            " oldObject == null"
+                            " || !(name in oldObject.metadata.?finalizers.orValue([])))",
+                        },
                     ],
                     "validations": [
                         {
                             "expression": "variables.application in"
-                            " ['', request.namespace, request.namespace + '-limits']",
-                            "message": "another pull request has this namespace",
-                        }
+                            " ['', request.namespace, request.namespace + '-limits']"
+                            f" || request.namespace == '{PULL_REQUEST_PLACES}'"
+                            " && request.resource.resource == 'limitranges'"
+                            " && variables.application == object.metadata.name + '-limits'",
+                            "message": "another pull request has this namespace, or it has only"
+                            " places",
+                        },
+                        # Operators add their own finalizers to what is there, and take them away.
+                        {
+                            "expression": pulumi.Output.concat(
+                                "variables.application == '' || variables.finalizers.all(name,"
+                                " name == 'kubernetes.io/pvc-protection'"
+                                " && request.resource.resource == 'persistentvolumeclaims')"
+                                " || request.operation == 'UPDATE'"
+                                " && !('system:serviceaccounts:",
+                                args.argocd_namespace,
+                                "' in request.userInfo.groups)",
+                            ),
+                            "message": "a pull request may set no finalizers, which would keep its"
+                            " namespace for good",
+                        },
                     ],
                 },
                 {},
@@ -361,6 +397,12 @@ def hard(quota: Quota) -> dict[str, str]:
     return limits
 
 
+_RETRIES = 8
+"""Of a sync that fails, every 5 s. 40 s at most: until its last retry has ended, Argo CD does not
+delete an Application."""
+_RETRIES_OF_LIMITS = 4
+"""They end first: a namespace that comes after the application's last retry stays empty, as Argo CD
+does not sync a commit again that it has failed to sync."""
 _PER_CONTAINER = {
     "type": "Container",
     # Of containers that name none: the quota refuses those without.
@@ -390,6 +432,8 @@ def _limits_project(args: PullRequestEnvironmentsArgs) -> GitOpsProjectArgs:
         description="Namespaces and limits of the environments of pull requests",
         source_repos=[args.source.repo_url],
         namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_PLACES],
+        # Argo CD would delete it with a commit that takes it out of the chart again.
+        denied_cluster_resources=[NamedResource("Namespace", name=PULL_REQUEST_PLACES)],
         namespace_resources=_LIMITS,
         allow_any=True,
     )
@@ -426,7 +470,9 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
     # Argo CD makes the namespace of the destination before anything else, even before a wave of the
     # sync that comes first.
     name = f"{_NAMESPACE}-limits"
-    return _template(name, _limits_project(args), source, PULL_REQUEST_PLACES)
+    return _template(
+        name, _limits_project(args), source, PULL_REQUEST_PLACES, retries=_RETRIES_OF_LIMITS
+    )
 
 
 def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
@@ -444,7 +490,7 @@ def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
             "patches": [_WITHOUT_NAMESPACE],
         },
     }
-    return _template(_NAMESPACE, _project(args), source, _NAMESPACE)
+    return _template(_NAMESPACE, _project(args), source, _NAMESPACE, retries=_RETRIES)
 
 
 def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
@@ -464,7 +510,12 @@ def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
 
 
 def _template(
-    name: str, project: GitOpsProjectArgs, source: dict[str, Any], namespace: str
+    name: str,
+    project: GitOpsProjectArgs,
+    source: dict[str, Any],
+    namespace: str,
+    *,
+    retries: int,
 ) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "finalizers": [FINALIZER]},
@@ -477,10 +528,8 @@ def _template(
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # The namespace and its limits come first. 40 s at most: until its last retry has
-                # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": 8,
+                    "limit": retries,
                     "refresh": True,
                     "backoff": {"duration": "5s", "factor": 1, "maxDuration": "5s"},
                 },

@@ -140,11 +140,12 @@ class Cluster:
         newest = {
             event["involvedObject"].get("uid"): event
             for event in sorted(events, key=_moment)
-            if event["reason"] in ("FailedCreate", "SuccessfulCreate")
+            if event.get("reason") in ("FailedCreate", "SuccessfulCreate")
         }
         refused = [item for item in replica_sets if _messages(item, "ReplicaFailure")]
         last = [newest.get(x["metadata"]["uid"], {}) for x in itertools.chain(refused, *others)]
-        return [event["message"] for event in last if event.get("reason") == "FailedCreate"]
+        messages = (x.get("message") for x in last if x.get("reason") == "FailedCreate")
+        return [message for message in messages if message]
 
     def _objects(self, namespace: str, *kinds: str) -> list[list[Mapping[str, Any]]]:
         """The objects of a namespace, for each kind, which is KIND or KIND.GROUP."""
@@ -199,7 +200,7 @@ def _kubectl(folder: Path, *words: str) -> str:
 def _messages(manifest: Mapping[str, Any], condition_type: str) -> list[str]:
     """What the object's conditions of that type say, if they hold."""
     return [
-        condition["message"]
+        condition.get("message", "")
         for condition in (manifest.get("status") or {}).get("conditions") or ()
         if (condition["type"], condition["status"]) == (condition_type, "True")
     ]
