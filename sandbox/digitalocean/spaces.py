@@ -34,10 +34,11 @@ _PAGE = 1000
 
 
 class Key(BaseModel):
-    """A Spaces access key."""
+    """A Spaces access key, and a password for what its user encrypts."""
 
     id: str
     secret: str
+    password: str
 
 
 class _Refused(Exception):
@@ -52,7 +53,11 @@ def key_of(home: Home) -> Key:
     """The key of the sandbox's user; created if there is none."""
     path = home.root / "spaces-key.json"
     if (key := read_state(path, Key)) is None:
-        key = Key(id=f"DO00{secrets.token_hex(8).upper()}", secret=secrets.token_urlsafe(32))
+        key = Key(
+            id=f"DO00{secrets.token_hex(8).upper()}",
+            secret=secrets.token_urlsafe(32),
+            password=secrets.token_urlsafe(24),
+        )
         write_private(path, key.model_dump_json().encode())
     return key
 

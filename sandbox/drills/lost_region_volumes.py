@@ -135,5 +135,5 @@ DRILL = Drill(
     "lost-region-volumes",
     "A stack whose region is down gets its data in another one, as it was when it was copied.",
     run,
-    limit=120,
+    limit=150,
 )

@@ -18,8 +18,7 @@ from sandbox.toolchain.recipes import RESTIC
 from tests.contract.built_tools import binary
 from tests.contract.http_server import serving
 
-KEY = spaces.Key(id="DO00KEY", secret="secret/of+the=key")
-PASSWORD = "p" * 24
+KEY = spaces.Key(id="DO00KEY", secret="secret/of+the=key", password="p" * 24)
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Storage:
         own = {
             "HOME": str(self.folder),
             "RESTIC_REPOSITORY": f"s3:{self.url}/shop-copies/doks-gitops/dev/shop/data",
-            "RESTIC_PASSWORD": PASSWORD,
+            "RESTIC_PASSWORD": KEY.password,
             "AWS_ACCESS_KEY_ID": KEY.id,
             "AWS_SECRET_ACCESS_KEY": KEY.secret,
             "AWS_DEFAULT_REGION": "fra1",
@@ -94,7 +93,7 @@ def test_restored_copy_is_what_the_snapshot_had_and_the_exit_codes_are_those_of_
         {"bucket": "shop-copies", "region": "fra1", "endpoint": storage.url}
     )
     credentials = CopyCredentials.model_validate(
-        {"accessKey": KEY.id, "secretKey": KEY.secret, "password": PASSWORD}
+        {"accessKey": KEY.id, "secretKey": KEY.secret, "password": KEY.password}
     )
     bucket.require(copies, credentials, "doks-gitops/dev/shop/data")
     bucket.require(copies, credentials)

@@ -9,6 +9,7 @@ import pytest
 
 from doks_gitops.account import DigitalOceanClient, RunningCluster, Version, Volume, VolumeSnapshot
 from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings.model import Cluster as ClusterSettings
 from doks_gitops.settings.model import Copies, CopyCredentials, Volumes
 from doks_gitops.volumes import Choices, Claim, NotAssignable, assign, bucket, jobs
@@ -419,3 +420,25 @@ def test_nothing_is_copied_into_the_region_of_the_cluster() -> None:
     with pytest.raises(CopyError, match="the region of the cluster"):
         list(copy(stack, same, CREDENTIALS))
     assert world.commands == []
+
+
+def test_command_outlives_a_control_plane_that_does_not_answer_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    items, silent = world.items, [Unreachable("503"), Unreachable("503")]
+
+    def answer(path: str) -> list[Any]:
+        if "/pods" in path and silent:
+            raise silent.pop()
+        return items(path)
+
+    monkeypatch.setattr(world, "items", answer)
+    monkeypatch.setattr(jobs, "_PAUSE_SECONDS", 0)
+    list(lines_of(world))
+    assert world.tagged == [(TAG, "s")]
+    silent.append(Unreachable("503"))
+    monkeypatch.setattr(jobs, "SILENT_SECONDS", -1)
+    with pytest.raises(PlatformError, match="503"):
+        list(lines_of(world))
+    assert_nothing_is_left(world)
