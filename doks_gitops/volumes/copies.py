@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from doks_gitops.account import DigitalOceanClient, Volume, VolumeSnapshot
 from doks_gitops.environments import short_name
@@ -38,6 +38,7 @@ from doks_gitops.volumes.stacks import StackVolumes
 from doks_gitops.volumes.tags import (
     COPY,
     STORAGE,
+    TEMPORARY,
     USED,
     Claim,
     claim_tag,
@@ -45,8 +46,6 @@ from doks_gitops.volumes.tags import (
     storage_in,
 )
 
-_TEMPORARY = "copy-"
-"""Beginning of the names of the volumes that are made of snapshots for a copy."""
 _WRONG_PASSWORD = "the copies have another password than doks-gitops:volumes.copies"  # noqa: S105
 
 
@@ -133,7 +132,7 @@ def copy(
     left = [
         x
         for x in client.volumes()
-        if stack.owns(x) and x.name.startswith(_TEMPORARY) and not claims_in(x.tags)
+        if stack.owns(x) and TEMPORARY in x.tags and not claims_in(x.tags)
     ]
     if not due and not left:
         yield "no copies are due"
@@ -169,8 +168,9 @@ def _volume_of(
     snapshot: VolumeSnapshot, client: DigitalOceanClient, region: str, mark: str
 ) -> Iterator[Volume]:
     """A volume that is made of the snapshot, and deleted at the end. No claim is recorded on it."""
-    tags = [mark, *(tag for tag in snapshot.tags if tag.startswith((STORAGE, USED)))]
-    name = f"{_TEMPORARY}{snapshot.id}"
+    tags = [mark, TEMPORARY, *(tag for tag in snapshot.tags if tag.startswith((STORAGE, USED)))]
+    # A name that no other volume has: an existing one of that name would be taken, and deleted.
+    name = f"copy-{uuid4()}"
     volume = client.create_volume(name, region, snapshot, snapshot.disk, tags)
     with undone(lambda: client.delete_volume(volume.id)):
         yield volume

@@ -18,7 +18,7 @@ from doks_gitops.volumes.copies import copy, copy_tag, due_copies, empty_volume,
 from doks_gitops.volumes.jobs import CopyError, job
 from doks_gitops.volumes.snapshots import surplus
 from doks_gitops.volumes.stacks import StackVolumes
-from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import TEMPORARY, USED, Storage, claim_tag, storage_tag
 from sandbox.toolchain.recipes import RESTIC
 from tests.unit.fake_api import serve
 from tests.unit.stackfiles import CLUSTER
@@ -292,17 +292,22 @@ def test_copy_that_fails_is_told_and_leaves_nothing(code: int, problem: str) -> 
 
 def test_what_a_killed_run_has_left_is_deleted() -> None:
     world = World(snapshots=(copied(),))
-    left = Volume("left", "copy-s", "nyc1", 5, tags=frozenset({MARK}))
+    left = Volume("left", "copy-s", "nyc1", 5, tags=frozenset({MARK, TEMPORARY}))
     world.existing["left"] = left
-    foreign = replace(left, id="foreign", tags=frozenset({FOREIGN_MARK}))
+    kept = (
+        replace(left, id="foreign", tags=frozenset({FOREIGN_MARK, TEMPORARY})),
+        replace(left, id="former", name="copy-of-orders", tags=frozenset({MARK, USED})),
+        replace(left, id="recorded", tags=tags("recorded") | {TEMPORARY}),
+    )
     labels = {"app.kubernetes.io/managed-by": "doks-gitops"}
     namespace = f"/api/v1/namespaces/{COPIES_NAMESPACE}"
     world.objects[namespace] = {"metadata": {"labels": labels}}
     world.reserved["copy-s"] = Claim(COPIES_NAMESPACE, "copy-s"), frozenset()
     assert list(lines_of(world)) == ["deleted the volume copy-s of a run that was killed"]
     assert_nothing_is_left(world)
-    world.existing["foreign"] = foreign
+    world.existing.update({volume.id: volume for volume in kept})
     assert list(lines_of(world)) == ["no copies are due"]
+    assert set(world.existing) == {ID, *(volume.id for volume in kept)}
 
 
 def test_run_is_refused_while_another_one_works_or_the_namespace_is_somebody_elses() -> None:
