@@ -1302,7 +1302,7 @@ class Copies(Model):
         default=24, description="Hours from one copy of a volume to the next one."
     )
     keep: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=7, description="Newest copies of each claim that are kept."
+        default=7, description="Newest copies of each volume that are kept."
     )
 
     @property

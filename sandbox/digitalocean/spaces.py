@@ -133,7 +133,7 @@ def _signature(request: Request, secret: str, scope: str, sent: str, signed_head
 
 async def _answer(request: Request, folder: Path) -> Response:
     name, _, key = request.path_params["path"].partition("/")
-    if not _BUCKET.fullmatch(name) or not {".", ".."}.isdisjoint(key.split("/")):
+    if not _BUCKET.fullmatch(name) or (key and not {"", ".", ".."}.isdisjoint(key.split("/"))):
         raise _Refused(400, "InvalidBucketName")
     bucket = folder / name
     file = bucket / key
@@ -220,8 +220,8 @@ def _entries(bucket: Path, prefix: str, delimiter: str) -> Iterator[tuple[str, s
         name = file.relative_to(bucket).as_posix()
         if not file.is_file() or not name.startswith(prefix):
             continue
-        head, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-        if found:
+        head, separator, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+        if separator:
             common = f"{prefix}{head}{delimiter}"
             yield common, f"<CommonPrefixes><Prefix>{escape(common)}</Prefix></CommonPrefixes>"
             continue

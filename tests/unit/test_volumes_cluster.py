@@ -21,7 +21,7 @@ from doks_gitops.account import (
 from doks_gitops.volumes import Claim, Cluster, bring_back, keep, record
 from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
 from doks_gitops.volumes.copies import copy_tag_of
-from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import TEMPORARY, USED, Storage, claim_tag, storage_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.mocked import OutputValue, run
 from tests.unit.stackfiles import CLUSTER, parsed
@@ -93,6 +93,12 @@ def test_volume_that_was_attached_once_stays_known_as_used() -> None:
     detached = FakeAccount(replace(NEW, tags=frozenset(account.tags[ID])))
     record(detached.client, FakeCluster(BOUND).api, MARK, retain=False)
     assert detached.tags == account.tags
+
+
+def test_volume_of_a_claim_is_not_temporary_any_more() -> None:
+    account = FakeAccount(replace(NEW, tags=NEW.tags | {TEMPORARY}))
+    record(account.client, FakeCluster(BOUND).api, MARK, retain=False)
+    assert TEMPORARY not in account.tags[ID]
 
 
 def test_second_record_changes_nothing() -> None:
