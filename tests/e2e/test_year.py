@@ -10,9 +10,10 @@ from tests.e2e import year
 from tests.e2e.box import Sandbox
 from tests.e2e.world import SandboxWorld
 
-SHORT_SEED = 341
-"""Of a history with a new key, a commit, and the loss of the state together with the cluster."""
-SHORT = 3
+SHORT_SEED = 161
+"""Of a history with a new key, and the loss of the registry's access together with credentials that
+expire."""
+SHORT = 2
 """Number of events."""
 
 
