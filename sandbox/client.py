@@ -31,7 +31,7 @@ class Daemon:
     github: Mapping[str, str]
     """`api`, `repository` and `token`, as a GitHub workflow of the monorepo has them."""
     spaces: Mapping[str, str] = field(default_factory=dict)
-    """`id` and `secret` of the key of Spaces."""
+    """`id` and `secret` of the key of Spaces, and a `password` for copies."""
 
     def get(self, path: str, *, seconds: float = 30) -> Any:
         return self._call("GET", path, None, seconds)

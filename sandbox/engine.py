@@ -47,7 +47,8 @@ def environment(
     """Environment variables with which `pulumi`, `kubectl`, `helm` and `argocd` use the sandbox.
 
     `bin_dir` holds the tools; `github` is the `api`, `repository` and `token` of a workflow, and
-    `spaces` the `id` and `secret` of a key. The caller adds the result to its own environment.
+    `spaces` the `id`, `secret` and `password` of a key. The caller adds the result to its own
+    environment.
     """
     passphrase = home.root / "passphrase"
     if not passphrase.exists():
@@ -80,7 +81,7 @@ def environment(
                 "SPACES_ENDPOINT_URL": api_url,
                 "SPACES_ACCESS_KEY_ID": spaces["id"],
                 "SPACES_SECRET_ACCESS_KEY": spaces["secret"],
-                "RESTIC_PASSWORD": passphrase.read_text(),
+                "RESTIC_PASSWORD": spaces["password"],
             }
             if spaces
             else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from doks_gitops.errors import PlatformError
 from doks_gitops.stack import PulumiError, Stack
+from doks_gitops.variables import of_kubectl
 
 REQUEST_TIMEOUT = "20s"
 """How long the cluster may take to answer."""
@@ -185,8 +187,9 @@ def connected(stack: str, folder: Path) -> Iterator[Cluster]:
 def _kubectl(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
-            ["kubectl", *words], cwd=folder, check=False, text=True, capture_output=True
-        )
+            ["kubectl", *words], cwd=folder, env=of_kubectl(os.environ),
+            check=False, text=True, capture_output=True,
+        )  # fmt: skip
     except OSError as error:
         raise ClusterUnreachable(
             f"kubectl can't be run: {error.strerror}.",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from doks_gitops.account import DigitalOceanClient, Volume, VolumeSnapshot
 from doks_gitops.environments import short_name
@@ -22,7 +22,8 @@ from doks_gitops.settings.model import NAMESPACE, Copies, CopyCredentials, Volum
 from doks_gitops.volumes import bucket
 from doks_gitops.volumes.cluster import Cluster
 from doks_gitops.volumes.jobs import (
-    HOST,
+    FOLDER,
+    INCOMPLETE,
     LOCKED,
     NO_REPOSITORY,
     WRONG_PASSWORD,
@@ -38,6 +39,7 @@ from doks_gitops.volumes.stacks import StackVolumes
 from doks_gitops.volumes.tags import (
     COPY,
     STORAGE,
+    TEMPORARY,
     USED,
     Claim,
     claim_tag,
@@ -45,8 +47,6 @@ from doks_gitops.volumes.tags import (
     storage_in,
 )
 
-_TEMPORARY = "copy-"
-"""Beginning of the names of the volumes that are made of snapshots for a copy."""
 _WRONG_PASSWORD = "the copies have another password than doks-gitops:volumes.copies"  # noqa: S105
 
 
@@ -133,7 +133,7 @@ def copy(
     left = [
         x
         for x in client.volumes()
-        if stack.owns(x) and x.name.startswith(_TEMPORARY) and not claims_in(x.tags)
+        if stack.owns(x) and TEMPORARY in x.tags and not claims_in(x.tags)
     ]
     if not due and not left:
         yield "no copies are due"
@@ -169,8 +169,9 @@ def _volume_of(
     snapshot: VolumeSnapshot, client: DigitalOceanClient, region: str, mark: str
 ) -> Iterator[Volume]:
     """A volume that is made of the snapshot, and deleted at the end. No claim is recorded on it."""
-    tags = [mark, *(tag for tag in snapshot.tags if tag.startswith((STORAGE, USED)))]
-    name = f"{_TEMPORARY}{snapshot.id}"
+    tags = [mark, TEMPORARY, *(tag for tag in snapshot.tags if tag.startswith((STORAGE, USED)))]
+    # A name that no other volume has: an existing one of that name would be taken, and deleted.
+    name = f"copy-{uuid4()}"
     volume = client.create_volume(name, region, snapshot, snapshot.disk, tags)
     with undone(lambda: client.delete_volume(volume.id)):
         yield volume
@@ -188,20 +189,28 @@ def _copy(
     with restic(cluster, client, volume, copies, credentials, repository) as commands:
         _backup(commands, snapshot)
         client.tag_snapshot(copy_tag(copies, credentials), snapshot.id)
-        keep = ("--keep-last", str(copies.keep))
-        _unlocked(commands, "forget", *keep, "--group-by", "host", "--prune")
+        _unlocked(commands, "forget", "--host", snapshot.volume, "--group-by", "host",
+                  "--keep-last", str(copies.keep), "--prune")  # fmt: skip
 
 
 def _backup(commands: Restic, snapshot: VolumeSnapshot) -> None:
-    taken = f"{snapshot.created:%Y-%m-%d %H:%M:%S}"
-    arguments = ("backup", ".", "--host", HOST, "--tag", snapshot.id, "--time", taken)
+    """Make the copy. Its host is the volume: a claim's former volume has copies of its own."""
+    own = ("--host", snapshot.volume, "--tag", snapshot.id)
     try:
-        _unlocked(commands, *arguments)
+        try:
+            _unlocked(commands, "backup", FOLDER, *own)
+        except CommandFailed as failed:
+            if failed.code != NO_REPOSITORY:
+                raise
+            commands.run("init")
+            _unlocked(commands, "backup", FOLDER, *own)
     except CommandFailed as failed:
-        if failed.code != NO_REPOSITORY:
-            raise
-        commands.run("init")
-        _unlocked(commands, *arguments)
+        if failed.code == INCOMPLETE:
+            # What could be read is a copy all the same. If it can't be deleted, it is at least not
+            # the latest one of the snapshot after the next run.
+            with suppress(CopyError):
+                _unlocked(commands, "forget", *own, "--unsafe-allow-remove-all")
+        raise
 
 
 def _unlocked(commands: Restic, command: str, *arguments: str) -> None:
@@ -215,7 +224,16 @@ def _unlocked(commands: Restic, command: str, *arguments: str) -> None:
         if failed.code != LOCKED:
             raise
         commands.run("unlock")
-        commands.run(command, *arguments)
+        try:
+            commands.run(command, *arguments)
+        except CommandFailed as second:
+            if second.code != LOCKED:
+                raise
+            raise CopyError(
+                second.problem,
+                "a killed command has left its lock, or a command in another cluster still works:"
+                " run the command again 30 minutes after its end, when restic removes the lock",
+            ) from None
 
 
 def _wrong_password() -> CopyError:
@@ -265,9 +283,10 @@ def fill(
     """Restore the copy of a snapshot (its ID) into the volume, and give it to the claim. Raises
     `PlatformError`; then it may be repeated."""
     with restic(cluster, client, volume, copies, credentials, repository) as commands:
-        # Without the files of an attempt that was killed.
-        _unlocked(commands, "restore", "latest", "--tag", snapshot, "--target", ".", "--delete",
-                  "--verify")  # fmt: skip
+        # Without the files of an attempt that was killed, and without a lock: that of a killed
+        # command would bar it for half an hour, and nothing deletes the newest copies.
+        _unlocked(commands, "restore", "latest", "--tag", snapshot, "--target", ".",
+                  "--include", f"/{FOLDER}", "--delete", "--verify", "--no-lock")  # fmt: skip
     # From here on, it is never filled again.
     client.tag_volumes(USED, [volume.id])
     cluster.reserve(replace(volume, tags=volume.tags | {USED}), claim)

@@ -21,8 +21,6 @@ from doks_gitops.volumes.tags import Claim, storage_in
 
 VERSION = "0.18.1"
 IMAGE = f"ghcr.io/restic/restic:{VERSION}"
-HOST = "doks-gitops"
-"""The host that is written into the repository: a pod has another name each time."""
 LONGEST_SECONDS = 4 * 60 * 60
 """How long one command may take: the first copy of a volume reads all of it."""
 START_SECONDS = 10 * 60
@@ -33,7 +31,7 @@ CLEAR_SECONDS = 5 * 60
 """How long what was made may take to be deleted."""
 _PAUSE_SECONDS = 1.0
 
-NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+INCOMPLETE, NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 3, 10, 11, 12
 """Exit codes: https://restic.readthedocs.io/en/stable/075_scripting.html#exit-codes"""
 
 _NAMESPACE = f"/api/v1/namespaces/{COPIES_NAMESPACE}"
@@ -46,7 +44,9 @@ _CAPABILITIES = {
     # To write them with their owners, modes and attributes.
     "restore": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "MKNOD", "SETFCAP"],
 }
-_FOLDER = "/volume"
+FOLDER = "volume"
+"""The volume's folder, in the folder where the commands run: restic keeps the owner and the mode of
+a folder that it is given by name, not those of the one where it runs."""
 
 
 class CopyError(PlatformError):
@@ -75,7 +75,7 @@ class Restic:
     repository: str
 
     def run(self, command: str, *arguments: str) -> None:
-        """Run a command in a Job of its own; `backup` and `restore` run in the volume."""
+        """Run a command in a Job of its own; `backup` and `restore` have the volume in `FOLDER`."""
         body = job(self.volume.name, self.region, self.repository, command, arguments)
         path = f"{_JOBS}/{body['metadata']['name']}"
         uid = self.cluster.create(_JOBS, body)["metadata"]["uid"]
@@ -131,7 +131,8 @@ def is_ended(existing: Any) -> bool:
 def job(
     volume: str, region: str, repository: str, command: str, arguments: Sequence[str]
 ) -> dict[str, Any]:
-    """The Job of one command. `volume`: name of the claim, in which `backup` and `restore` run.
+    """The Job of one command. `volume`: name of the claim that `backup` and `restore` have in
+    `FOLDER`.
 
     https://restic.readthedocs.io/en/stable/040_backup.html#environment-variables
     """
@@ -139,7 +140,7 @@ def job(
     mounts: list[dict[str, Any]] = [{"name": "temporary", "mountPath": "/tmp"}]
     volumes: list[dict[str, Any]] = [{"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}}]
     if mounted:
-        mount = {"name": "volume", "mountPath": _FOLDER, "readOnly": command == "backup"}
+        mount = {"name": "volume", "mountPath": f"/{FOLDER}", "readOnly": command == "backup"}
         mounts.append(mount)
         volumes.append({"name": "volume", "persistentVolumeClaim": {"claimName": volume}})
     container = {
@@ -147,7 +148,7 @@ def job(
         "image": IMAGE,
         "command": ["/usr/bin/restic"],
         "args": [command, *arguments, "--no-cache"],
-        **({"workingDir": _FOLDER} if mounted else {}),
+        "workingDir": "/",
         "env": [
             {"name": "RESTIC_REPOSITORY", "value": repository},
             {"name": "AWS_DEFAULT_REGION", "value": region},

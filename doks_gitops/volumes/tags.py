@@ -19,6 +19,8 @@ STORAGE = "doks-gitops-storage:"
 """Beginning of the tag with the StorageClass, the file system, and the modes."""
 USED = "doks-gitops-used"
 """The tag of a volume that was attached to a node, and so has a file system."""
+TEMPORARY = "doks-gitops-temporary"
+"""The tag of a volume that was made for one run alone, which deletes it."""
 COPY = "doks-gitops-copy:"
 """Beginning of the tag of a snapshot that has a copy in another region."""
 MADE_BY = "k8s:"
@@ -125,7 +127,8 @@ def clusters_in(tags: Collection[str]) -> frozenset[str]:
 
 def recorded(tags: Collection[str]) -> frozenset[str]:
     """The tags that are the program's own."""
-    return frozenset(tag for tag in tags if tag.startswith((OWNER, CLAIM, STORAGE, USED)))
+    own = (OWNER, CLAIM, STORAGE, USED, TEMPORARY)
+    return frozenset(tag for tag in tags if tag.startswith(own))
 
 
 def _fields(tags: Collection[str], prefix: str, number: int) -> Iterator[list[str]]:

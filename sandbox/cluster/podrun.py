@@ -186,20 +186,20 @@ class PodRun(ProcessOwner):
         return program_of(role, containers.arguments(container, env), env, context)
 
     async def _working_dir(self, container: Object) -> Path | None:
-        """The folder of the volume that is mounted where the container works; None if nothing is
-        mounted there. Raises NotConfigured if its claim is not bound to a volume of DigitalOcean.
-        """
+        """The folder with the volume that is mounted at `volume` where the container works; None if
+        nothing is mounted there. Raises NotConfigured if its claim is not bound to a volume of
+        DigitalOcean."""
         mounted = [
             mount["name"]
             for mount in container.get("volumeMounts") or []
-            if mount["mountPath"] == container.get("workingDir")
+            if mount["mountPath"] == f"{container.get('workingDir', '').rstrip('/')}/volume"
         ]
         for volume in self.pod["spec"].get("volumes") or []:
             if volume["name"] in mounted and (claim := volume.get("persistentVolumeClaim")):
                 handle = await bound_volume(self._host.api, self.namespace, claim["claimName"])
                 if handle is None or self._host.volume is None:
                     raise NotConfigured(f'persistentvolumeclaim "{claim["claimName"]}" not bound')
-                return self._host.volume(handle)
+                return self._host.volume(handle).parent
         return None
 
     async def _write_files(self, container: Object) -> None:

@@ -76,9 +76,10 @@ _SEALED_SECRETS_ARGUMENT = re.compile(
 )
 """As `_ARGUMENT`, for the controller of Sealed Secrets."""
 _RESTIC_COMMAND = re.compile(
-    r"""( init | unlock | forget | backup[ ]\. | restore[ ]latest )
-    ( [ ]--(host|tag|keep-last|group-by)[ ][A-Za-z0-9-]+ | [ ]--time[ ][0-9-]+[ ][0-9:]+
-    | [ ]--target[ ]\.(?=[ ]|$) | [ ]--(prune|delete|verify|no-cache)(?=[ ]|$) )*""",
+    r"""( init | unlock | forget | backup[ ]volume | restore[ ]latest )
+    ( [ ]--(host|tag|keep-last|group-by)[ ][A-Za-z0-9-]+ | [ ]--target[ ]\.(?=[ ]|$)
+    | [ ]--include[ ]/volume(?=[ ]|$)
+    | [ ]--(prune|delete|verify|no-cache|no-lock|unsafe-allow-remove-all)(?=[ ]|$) )*""",
     re.VERBOSE,
 )
 """The commands of restic that are run, which write into no folder but the one that they run in."""
@@ -130,7 +131,8 @@ class PodContext:
     path: Callable[[str], Path]
     """Finds a program that is not in `bin_dir`, or raises KeyError."""
     working_dir: Path | None = None
-    """The folder of the volume that is mounted where the container works; None if there is none."""
+    """The folder in which a volume of the container is, with the name `volume`; None if there is
+    none."""
 
 
 def program_of(

@@ -1,5 +1,5 @@
-"""Spaces, DigitalOcean's object storage, as far as restic uses S3's API: objects in files, and the
-signature of every request checked.
+"""Spaces, DigitalOcean's object storage, as far as restic and Pulumi use S3's API: objects in
+files, and the signature of every request checked.
 
 https://docs.digitalocean.com/reference/api/spaces/
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 from xml.sax.saxutils import escape
 
 from pydantic import BaseModel
@@ -34,10 +34,11 @@ _PAGE = 1000
 
 
 class Key(BaseModel):
-    """A Spaces access key."""
+    """A Spaces access key, and a password for what its user encrypts."""
 
     id: str
     secret: str
+    password: str
 
 
 class _Refused(Exception):
@@ -52,7 +53,11 @@ def key_of(home: Home) -> Key:
     """The key of the sandbox's user; created if there is none."""
     path = home.root / "spaces-key.json"
     if (key := read_state(path, Key)) is None:
-        key = Key(id=f"DO00{secrets.token_hex(8).upper()}", secret=secrets.token_urlsafe(32))
+        key = Key(
+            id=f"DO00{secrets.token_hex(8).upper()}",
+            secret=secrets.token_urlsafe(32),
+            password=secrets.token_urlsafe(24),
+        )
         write_private(path, key.model_dump_json().encode())
     return key
 
@@ -128,7 +133,7 @@ def _signature(request: Request, secret: str, scope: str, sent: str, signed_head
 
 async def _answer(request: Request, folder: Path) -> Response:
     name, _, key = request.path_params["path"].partition("/")
-    if not _BUCKET.fullmatch(name) or not {".", ".."}.isdisjoint(key.split("/")):
+    if not _BUCKET.fullmatch(name) or (key and not {"", ".", ".."}.isdisjoint(key.split("/"))):
         raise _Refused(400, "InvalidBucketName")
     bucket = folder / name
     file = bucket / key
@@ -139,6 +144,8 @@ async def _answer(request: Request, folder: Path) -> Response:
         raise _Refused(404, "NoSuchBucket")
     if not key:
         return _list(bucket, request.query_params)
+    if source := request.headers.get("x-amz-copy-source"):
+        return _copy(folder / unquote(source).removeprefix("/"), file)
     if request.method == "PUT":
         return await _put(request, file)
     if request.method == "DELETE":
@@ -161,6 +168,16 @@ async def _put(request: Request, file: Path) -> Response:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(file, body)
     return Response(headers={"ETag": f'"{file.stat().st_mtime_ns:x}"'})
+
+
+def _copy(source: Path, file: Path) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+    if not source.is_file() or ".." in source.parts:
+        raise _Refused(404, "NoSuchKey")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(file, source.read_bytes())
+    body = f'<CopyObjectResult><ETag>"{file.stat().st_mtime_ns:x}"</ETag></CopyObjectResult>'
+    return Response(body, media_type="application/xml")
 
 
 def _joined(body: bytes) -> bytes:
@@ -203,8 +220,8 @@ def _entries(bucket: Path, prefix: str, delimiter: str) -> Iterator[tuple[str, s
         name = file.relative_to(bucket).as_posix()
         if not file.is_file() or not name.startswith(prefix):
             continue
-        head, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
-        if found:
+        head, separator, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
+        if separator:
             common = f"{prefix}{head}{delimiter}"
             yield common, f"<CommonPrefixes><Prefix>{escape(common)}</Prefix></CommonPrefixes>"
             continue

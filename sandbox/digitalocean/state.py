@@ -333,8 +333,9 @@ class AccountState(State[AccountData]):
     # Volumes, and the copies of their files
 
     def volume_folder(self, volume_id: str) -> Path:
-        """The folder that stands for the volume's file system."""
-        return self._path.parent / "volumes" / volume_id
+        """The folder that stands for the volume's file system. All have one name, by which a
+        process finds it as it would find a mount."""
+        return self._path.parent / "volumes" / volume_id / "volume"
 
     def snapshot_folder(self, snapshot_id: str) -> Path:
         """The folder with the snapshot's copy of the files."""
@@ -378,7 +379,7 @@ class AccountState(State[AccountData]):
         stay."""
         with self.changing() as data:
             data.volumes.pop(volume_id, None)
-        remove_tree(self.volume_folder(volume_id))
+        remove_tree(self.volume_folder(volume_id).parent)
 
     def snapshot_volume(
         self, volume: Volume, name: str, tags: Sequence[str] = ()

@@ -162,7 +162,7 @@ def volumes_of(context: Context) -> list[dict[str, Any]]:
 
 def folder(context: Context, volume: str) -> Path:
     """The folder that stands for the volume's file system."""
-    return context.home.root / "volumes" / volume
+    return context.home.root / "volumes" / volume / "volume"
 
 
 def write(files: Path) -> None:

@@ -12,14 +12,13 @@ from requests_aws4auth import AWS4Auth
 
 from doks_gitops.settings.model import Copies, CopyCredentials
 from doks_gitops.volumes import bucket
-from doks_gitops.volumes.jobs import NO_REPOSITORY, WRONG_PASSWORD, CopyError
+from doks_gitops.volumes.jobs import FOLDER, NO_REPOSITORY, WRONG_PASSWORD, CopyError
 from sandbox.digitalocean import spaces
 from sandbox.toolchain.recipes import RESTIC
 from tests.contract.built_tools import binary
 from tests.contract.http_server import serving
 
-KEY = spaces.Key(id="DO00KEY", secret="secret/of+the=key")
-PASSWORD = "p" * 24
+KEY = spaces.Key(id="DO00KEY", secret="secret/of+the=key", password="p" * 24)
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Storage:
         own = {
             "HOME": str(self.folder),
             "RESTIC_REPOSITORY": f"s3:{self.url}/shop-copies/doks-gitops/dev/shop/data",
-            "RESTIC_PASSWORD": PASSWORD,
+            "RESTIC_PASSWORD": KEY.password,
             "AWS_ACCESS_KEY_ID": KEY.id,
             "AWS_SECRET_ACCESS_KEY": KEY.secret,
             "AWS_DEFAULT_REGION": "fra1",
@@ -55,38 +54,53 @@ class Storage:
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
     with serving(spaces.create_app(tmp_path / "spaces", KEY)) as url:
-        made = Storage(url, tmp_path)
-        requests.put(f"{url}/shop-copies", auth=made.signed(), timeout=10).raise_for_status()
-        yield made
+        storage = Storage(url, tmp_path)
+        requests.put(f"{url}/shop-copies", auth=storage.signed(), timeout=10).raise_for_status()
+        yield storage
 
 
 def test_restored_copy_is_what_the_snapshot_had_and_the_exit_codes_are_those_of_the_program(
     storage: Storage, tmp_path: Path
 ) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
-    (source / "sub").mkdir(parents=True)
-    (source / "sub" / "first").write_bytes(os.urandom(100_000))
-    (source / "link").symlink_to("sub/first")
-    target.mkdir()
-    (target / "of-an-attempt-that-was-killed").touch()
-    backup = ("backup", ".", "--host", "doks-gitops", "--time", "2026-01-31 12:00:00", "--tag")
+    files, restored_files = source / FOLDER, target / FOLDER
+    files.mkdir(parents=True)
+    files.chmod(0o2710)
+    restored_files.mkdir(parents=True)
+    (restored_files / "of-an-attempt-that-was-killed").touch()
+    backup = ("backup", FOLDER, "--host", "v", "--tag")
+    restore = ("restore", "latest", "--target", ".", "--include", f"/{FOLDER}", "--delete",
+               "--verify", "--no-lock", "--tag")  # fmt: skip
 
-    assert storage.restic(source, *backup, "a").returncode == NO_REPOSITORY
+    assert storage.restic(source, *backup, "empty").returncode == NO_REPOSITORY
     assert storage.restic(source, "init").returncode == 0
-    assert storage.restic(source, *backup, "a").returncode == 0
-    (source / "second").touch()
-    assert storage.restic(source, *backup, "b").returncode == 0
-    restored = storage.restic(
-        target, "restore", "latest", "--tag", "a", "--target", ".", "--delete", "--verify"
+    assert storage.restic(source, *backup, "empty").returncode == 0
+    assert storage.restic(target, *restore, "empty").returncode == 0
+    assert (list(target.rglob("*")), restored_files.stat().st_mode & 0o7777) == (
+        [restored_files],
+        0o2710,
     )
+    (files / "sub").mkdir()
+    (files / "sub" / "first").write_bytes(os.urandom(100_000))
+    assert storage.restic(source, *backup, "a").returncode == 0
+    (files / "link").symlink_to("sub/first")
+    assert storage.restic(source, *backup, "a").returncode == 0
+    (files / "second").touch()
+    assert storage.restic(source, *backup, "b").returncode == 0
+    restored = storage.restic(target, *restore, "a")
     assert restored.returncode == 0, restored.stderr
-    assert sorted(x.name for x in target.rglob("*")) == ["first", "link", "sub"]
-    assert (target / "link").read_bytes() == (source / "sub" / "first").read_bytes()
+    assert sorted(x.name for x in target.rglob("*")) == ["first", "link", "sub", FOLDER]
+    assert (restored_files / "link").read_bytes() == (files / "sub" / "first").read_bytes()
 
-    forget = ("forget", "--keep-last", "1", "--group-by", "host", "--prune")
-    assert storage.restic(source, *forget).returncode == 0
-    listed = storage.restic(source, "snapshots", "--compact").stdout
-    assert "1 snapshots" in listed
+    former = ("backup", FOLDER, "--host", "former", "--tag", "c")
+    assert storage.restic(source, *former).returncode == 0
+    forget = ("forget", "--host", "v")
+    keep = ("--keep-last", "1", "--group-by", "host", "--prune")
+    assert storage.restic(source, *forget, *keep).returncode == 0
+    assert "2 snapshots" in storage.restic(source, "snapshots", "--compact").stdout
+    incomplete = (*forget, "--tag", "b", "--unsafe-allow-remove-all")
+    assert storage.restic(source, *incomplete).returncode == 0
+    assert "1 snapshots" in storage.restic(source, "snapshots", "--compact").stdout
     wrong = storage.restic(source, "snapshots", RESTIC_PASSWORD="q" * 24)
     assert wrong.returncode == WRONG_PASSWORD
 
@@ -94,7 +108,7 @@ def test_restored_copy_is_what_the_snapshot_had_and_the_exit_codes_are_those_of_
         {"bucket": "shop-copies", "region": "fra1", "endpoint": storage.url}
     )
     credentials = CopyCredentials.model_validate(
-        {"accessKey": KEY.id, "secretKey": KEY.secret, "password": PASSWORD}
+        {"accessKey": KEY.id, "secretKey": KEY.secret, "password": KEY.password}
     )
     bucket.require(copies, credentials, "doks-gitops/dev/shop/data")
     bucket.require(copies, credentials)
@@ -102,6 +116,15 @@ def test_restored_copy_is_what_the_snapshot_had_and_the_exit_codes_are_those_of_
         bucket.require(copies, credentials, "doks-gitops/dev/shop/other")
     with pytest.raises(CopyError, match="There is no bucket"):
         bucket.require(copies.model_copy(update={"bucket": "other"}), credentials)
+
+
+def test_key_does_not_lead_out_of_its_bucket(storage: Storage, tmp_path: Path) -> None:
+    (tmp_path / "outside").touch()
+    for path in (f"/shop-copies/{tmp_path}/outside", "/shop-copies/a//b", "/shop-copies/a/"):
+        prepared = requests.Request("GET", f"{storage.url}{path}", auth=storage.signed()).prepare()
+        with requests.Session() as session:
+            session.trust_env = False
+            assert session.send(prepared, timeout=10).status_code == 400
 
 
 @pytest.mark.parametrize("case", ["unsigned", "wrong secret", "wrong key", "replayed"])

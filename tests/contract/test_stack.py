@@ -14,7 +14,9 @@ from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import KUBERNETES
 from doks_gitops.recovery.observed import revision, without_resources
 from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound
-from tests.contract import bucket, pulumi_stack
+from sandbox.digitalocean import spaces
+from tests.contract import pulumi_stack
+from tests.contract.http_server import serving
 
 PROGRAM = """
 import pulumi, pulumi_kubernetes
@@ -159,19 +161,30 @@ def test_the_revision_of_a_state_is_kept_by_an_import_and_changed_by_a_run(
 
 
 def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with bucket.serve("team-state") as team, bucket.serve("other-state") as other:
-        backend = {**bucket.KEYS, "PULUMI_BACKEND_URL": team.url}
+    for name in ("team-state", "other-state"):
+        (tmp_path / "spaces" / name).mkdir(parents=True)
+    key, team = spaces.Key(id="DO00KEY", secret="secret"), tmp_path / "spaces" / "team-state"
+    with serving(spaces.create_app(tmp_path / "spaces", key)) as url:
+        options = (
+            f"endpoint={url}&s3ForcePathStyle=true&region=nyc3"
+            "&response_checksum_validation=when_required"
+        )
+        backend = {
+            "PULUMI_BACKEND_URL": f"s3://team-state?{options}",
+            "AWS_ACCESS_KEY_ID": key.id,
+            "AWS_SECRET_ACCESS_KEY": key.secret,
+        }
         real = pulumi_stack.Stack.new(tmp_path, backend=backend)
-        for key, value in variables.restricted(real.env, deployment=True).items():
-            monkeypatch.setenv(key, value)
+        for name, value in variables.restricted(real.env, deployment=True).items():
+            monkeypatch.setenv(name, value)
         stack = Stack("organization/tests/dev", real.folder)
-        locks, states = ".pulumi/locks/organization/tests/dev/", ".pulumi/stacks/tests/dev.json"
+        locks = team / ".pulumi" / "locks" / "organization" / "tests" / "dev"
 
         def check() -> None:
-            [lock] = team.keys(locks)
-            left.append(team.objects[lock])
+            [lock] = locks.iterdir()
+            left.append(lock.read_bytes())
             with pytest.raises(StackLocked):
                 stack.import_state(before)
 
@@ -181,21 +194,22 @@ def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
         real.program(CONDITION + PROGRAM % "one")
         stack.up(policy_pack=PACK, refresh=True, check=check)
         assert (stack.outputs(), stack.last_run()) == ({"password": "hush"}, stack.history()[0])
-        assert team.keys(locks) == []
+        assert list(locks.iterdir()) == []
 
-        team.objects[f"{locks}killed.json"] = left[0]
+        (locks / "killed.json").write_bytes(left[0])
         with pytest.raises(StackLocked, match=r"recover --stack \S+/dev --cancel"):
             stack.up(policy_pack=PACK)
         stack.cancel()
         export, last = stack.export(), stack.last_run()
         stack.import_state(export)
         assert (revision(stack.export()), stack.last_run()) == (revision(export), last)
-        assert team.keys(".pulumi/backups/tests/dev/"), "where the runbook looks for a former state"
-        assert b"hush" not in team.objects[states]
+        backups = team / ".pulumi" / "backups" / "tests" / "dev"
+        assert list(backups.iterdir()), "where the runbook looks for a former state"
+        assert b"hush" not in (team / ".pulumi" / "stacks" / "tests" / "dev.json").read_bytes()
 
-        monkeypatch.setenv("PULUMI_BACKEND_URL", other.url)
+        monkeypatch.setenv("PULUMI_BACKEND_URL", f"s3://other-state?{options}")
         with pytest.raises(StackNotFound):
             stack.export()
-        monkeypatch.setenv("AWS_SESSION_TOKEN", "of yesterday")
-        with pytest.raises(PulumiError, match="AccessDenied"):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "that of yesterday")
+        with pytest.raises(PulumiError, match="SignatureDoesNotMatch"):
             stack.export()

@@ -80,6 +80,13 @@ def review(team: Team, number: int | None = None, *, wait: int = 120, fails: boo
     return team.sandbox("run", "bin/platform", *words, *selected, fails=fails)
 
 
+def close_all(team: Team) -> None:
+    """Close all pull requests, and wait until their environments are gone."""
+    for pull in team.github("GET", "/pulls"):
+        team.github("PATCH", f"/pulls/{pull['number']}", {"state": "closed"})
+    review(team)
+
+
 def comments(team: Team, number: int) -> list[str]:
     return [comment["body"] for comment in team.github("GET", f"/issues/{number}/comments")]
 
@@ -354,6 +361,7 @@ def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_
         f"pulumi config set --stack dev --path 'doks-gitops:cluster.nodePools[0].count' {nodes}"
     )
     team.sandbox("up", "dev")
+    close_all(team)
     numbers = [propose(team, f"many-{number}") for number in range(20)]
 
     def namespaces() -> int:
@@ -382,7 +390,5 @@ def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_
     used = {quota["metadata"]["namespace"]: quota["status"]["used"] for quota in quotas}
     assert used.pop("doks-gitops-pull-requests") == {"count/limitranges": str(places)}
     assert {amounts["pods"] for amounts in used.values()} == {"10"}
-    for number in numbers:
-        team.github("PATCH", f"/pulls/{number}", {"state": "closed"})
-    review(team)
+    close_all(team)
     assert namespaces() == 0

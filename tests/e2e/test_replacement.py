@@ -141,7 +141,7 @@ def test_one_up_that_replaces_the_cluster_gives_its_claims_their_volumes_with_th
         subprocess.run(["git", "-C", str(clone), *words], check=True)
     until("the claim has its volume", lambda: any(x["droplet_ids"] for x in volumes(dev)))
     [volume] = volumes(dev)
-    file = dev.home / "volumes" / volume["id"] / "ledger"
+    file = dev.home / "volumes" / volume["id"] / "volume" / "ledger"
     file.write_text("all of it")
 
     assert "dev: 1 volume recorded." in dev(

@@ -21,7 +21,7 @@ def test_after_each_event_of_a_few_weeks_all_is_as_it_should_be(
 ) -> None:
     history = year.generated(["dev"], seed=SHORT_SEED, length=SHORT)
     assert any(isinstance(event, year.Lose) and len(event.what) == 2 for event in history)
-    year.live(SandboxWorld(sandbox, ["dev"], tmp_path / "clone"), history, searching=0)
+    year.live(SandboxWorld(sandbox, ["dev"], tmp_path / "clone"), history, searching=120)
 
 
 @pytest.mark.weekly

@@ -296,19 +296,22 @@ VOLUME = {"RESTIC_REPOSITORY": "s3:http://127.0.0.1:1/b/r", "RESTIC_PASSWORD": "
     "args",
     [
         ["init", "--no-cache"],
+        ["backup", "volume", "--host", "h", "--tag", "a-1", "--no-cache"],
         [
-            "backup",
-            ".",
-            "--host",
-            "h",
+            "restore",
+            "latest",
             "--tag",
             "a-1",
-            "--time",
-            "2026-01-31 12:00:00",
-            "--no-cache",
+            "--target",
+            ".",
+            "--include",
+            "/volume",
+            "--delete",
+            "--verify",
+            "--no-lock",
         ],
-        ["restore", "latest", "--tag", "a-1", "--target", ".", "--delete", "--verify"],
-        ["forget", "--keep-last", "7", "--group-by", "host", "--prune"],
+        ["forget", "--host", "h", "--group-by", "host", "--keep-last", "7", "--prune"],
+        ["forget", "--host", "h", "--tag", "a-1", "--unsafe-allow-remove-all"],
     ],
 )
 def test_command_of_restic_runs_in_the_folder_of_its_volume(
@@ -327,6 +330,7 @@ def test_command_of_restic_runs_in_the_folder_of_its_volume(
         (["backup", "/etc"], {}, "is not run in the sandbox"),
         (["restore", "latest", "--target", ".", "--target", ".."], {}, "is not run in the sandbox"),
         (["restore", "latest", "--target", "/"], {}, "is not run in the sandbox"),
+        (["restore", "latest", "--include", "/"], {}, "is not run in the sandbox"),
         (["init", "--password-command", "sh"], {}, "is not run in the sandbox"),
         (["mount", "."], {}, "is not run in the sandbox"),
         (["init"], {"RESTIC_REPOSITORY": "/etc"}, "is not in the sandbox"),
@@ -342,7 +346,7 @@ def test_command_of_restic_that_could_read_or_write_elsewhere_is_not_run(
 
 def test_command_of_restic_without_a_volume_waits(tmp_path: Path) -> None:
     with pytest.raises(NotConfigured, match="no volume is mounted"):
-        program(Role.RESTIC, ["backup", "."], VOLUME, tmp_path)
+        program(Role.RESTIC, ["backup", "volume"], VOLUME, tmp_path)
 
 
 def test_message_of_a_failed_container_is_the_end_of_its_log() -> None:

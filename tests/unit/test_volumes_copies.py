@@ -9,6 +9,7 @@ import pytest
 
 from doks_gitops.account import DigitalOceanClient, RunningCluster, Version, Volume, VolumeSnapshot
 from doks_gitops.errors import PlatformError
+from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings.model import Cluster as ClusterSettings
 from doks_gitops.settings.model import Copies, CopyCredentials, Volumes
 from doks_gitops.volumes import Choices, Claim, NotAssignable, assign, bucket, jobs
@@ -17,7 +18,7 @@ from doks_gitops.volumes.copies import copy, copy_tag, due_copies, empty_volume,
 from doks_gitops.volumes.jobs import CopyError, job
 from doks_gitops.volumes.snapshots import surplus
 from doks_gitops.volumes.stacks import StackVolumes
-from doks_gitops.volumes.tags import USED, Storage, claim_tag, storage_tag
+from doks_gitops.volumes.tags import TEMPORARY, USED, Storage, claim_tag, storage_tag
 from sandbox.toolchain.recipes import RESTIC
 from tests.unit.fake_api import serve
 from tests.unit.stackfiles import CLUSTER
@@ -145,6 +146,7 @@ class World:
     def __init__(self, *codes: int, snapshots: tuple[VolumeSnapshot, ...] = (snapshot(),)) -> None:
         self.codes = list(codes)
         self.commands: list[str] = []
+        self.arguments: list[str] = []
         self.objects: dict[str, dict[str, Any]] = {}
         self.reserved: dict[str, tuple[Claim, frozenset[str]]] = {}
         self.existing = {ID: volume()}
@@ -172,8 +174,10 @@ class World:
         self, name: str, region: str, source: VolumeSnapshot | None, size: int, tags: Any
     ) -> Volume:
         known = [x for x in self.existing.values() if (x.name, x.region) == (name, region)]
-        made = known[0] if known else Volume(OTHER_ID, name, region, size, tags=frozenset(tags))
-        return self.existing.setdefault(made.id, made)
+        if known:
+            return known[0]
+        self.existing[OTHER_ID] = Volume(OTHER_ID, name, region, size, tags=frozenset(tags))
+        return self.existing[OTHER_ID]
 
     def delete_volume(self, id: str) -> None:
         assert not self.reserved, "a volume can't be deleted while it is attached"
@@ -204,6 +208,7 @@ class World:
         if body["kind"] == "Job":
             [container] = body["spec"]["template"]["spec"]["containers"]
             self.commands.append(" ".join(container["args"][:2]))
+            self.arguments.append(" ".join(container["args"]))
         return created
 
     def delete(self, path: str) -> None:
@@ -259,7 +264,7 @@ def test_copy_is_made_of_a_volume_that_is_made_of_the_snapshot_and_nothing_is_le
     world = World()
     [line] = lines_of(world)
     assert "shop/data-postgres-0: copied the snapshot name-of-s" in line
-    assert world.commands == ["backup .", "forget --keep-last"]
+    assert world.commands == ["backup volume", "forget --host"]
     assert world.tagged == [(TAG, "s")]
     assert_nothing_is_left(world)
 
@@ -267,13 +272,37 @@ def test_copy_is_made_of_a_volume_that_is_made_of_the_snapshot_and_nothing_is_le
 def test_first_copy_of_a_claim_makes_its_repository() -> None:
     world = World(jobs.NO_REPOSITORY)
     list(lines_of(world))
-    assert world.commands == ["backup .", "init --no-cache", "backup .", "forget --keep-last"]
+    assert world.commands == ["backup volume", "init --no-cache", "backup volume", "forget --host"]
 
 
 def test_lock_of_a_killed_command_is_removed() -> None:
     world = World(0, jobs.LOCKED)
     list(lines_of(world))
-    assert world.commands[1:] == ["forget --keep-last", "unlock --no-cache", "forget --keep-last"]
+    assert world.commands[1:] == ["forget --host", "unlock --no-cache", "forget --host"]
+
+
+def test_lock_that_restic_still_heeds_is_told_with_the_time_until_it_does_not() -> None:
+    world = World(0, jobs.LOCKED, 0, jobs.LOCKED)
+    with pytest.raises(PlatformError, match="restic forget") as failed:
+        list(lines_of(world))
+    assert "30 minutes" in str(failed.value.fix)
+    assert_nothing_is_left(world)
+
+
+def test_copies_belong_to_the_volume_so_that_those_of_a_former_one_are_kept() -> None:
+    world = World()
+    list(lines_of(world))
+    assert all(f"--host {ID} " in arguments for arguments in world.arguments)
+
+
+def test_incomplete_copy_is_deleted_at_once() -> None:
+    world = World(jobs.INCOMPLETE)
+    with pytest.raises(PlatformError, match="exit code 3"):
+        list(lines_of(world))
+    backup, forget = world.arguments
+    assert "--time" not in backup, "a later attempt is the latest copy of the snapshot"
+    assert forget == f"forget --host {ID} --tag s --unsafe-allow-remove-all --no-cache"
+    assert world.tagged == []
 
 
 @pytest.mark.parametrize(
@@ -291,17 +320,22 @@ def test_copy_that_fails_is_told_and_leaves_nothing(code: int, problem: str) -> 
 
 def test_what_a_killed_run_has_left_is_deleted() -> None:
     world = World(snapshots=(copied(),))
-    left = Volume("left", "copy-s", "nyc1", 5, tags=frozenset({MARK}))
+    left = Volume("left", "copy-s", "nyc1", 5, tags=frozenset({MARK, TEMPORARY}))
     world.existing["left"] = left
-    foreign = replace(left, id="foreign", tags=frozenset({FOREIGN_MARK}))
+    kept = (
+        replace(left, id="foreign", tags=frozenset({FOREIGN_MARK, TEMPORARY})),
+        replace(left, id="former", name="copy-of-orders", tags=frozenset({MARK, USED})),
+        replace(left, id="recorded", tags=tags("recorded") | {TEMPORARY}),
+    )
     labels = {"app.kubernetes.io/managed-by": "doks-gitops"}
     namespace = f"/api/v1/namespaces/{COPIES_NAMESPACE}"
     world.objects[namespace] = {"metadata": {"labels": labels}}
     world.reserved["copy-s"] = Claim(COPIES_NAMESPACE, "copy-s"), frozenset()
     assert list(lines_of(world)) == ["deleted the volume copy-s of a run that was killed"]
     assert_nothing_is_left(world)
-    world.existing["foreign"] = foreign
+    world.existing.update({volume.id: volume for volume in kept})
     assert list(lines_of(world)) == ["no copies are due"]
+    assert set(world.existing) == {ID, *(volume.id for volume in kept)}
 
 
 def test_run_is_refused_while_another_one_works_or_the_namespace_is_somebody_elses() -> None:
@@ -336,6 +370,7 @@ def test_volume_is_the_claims_only_when_it_has_all_data() -> None:
     filled(world)
     assert len(world.existing) == 2, "the repeated run goes on with the volume of the first one"
     assert world.commands == ["restore latest"] * 2
+    assert "--no-lock" in world.arguments[0], "the lock of a killed command does not bar it"
     assert world.tagged == [(USED, OTHER_ID), (claim_tag(OTHER_ID, CLAIM), OTHER_ID)]
     [(claim, known_tags)] = world.reserved.values()
     assert claim == CLAIM
@@ -419,3 +454,25 @@ def test_nothing_is_copied_into_the_region_of_the_cluster() -> None:
     with pytest.raises(CopyError, match="the region of the cluster"):
         list(copy(stack, same, CREDENTIALS))
     assert world.commands == []
+
+
+def test_command_outlives_a_control_plane_that_does_not_answer_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    items, silent = world.items, [Unreachable("503"), Unreachable("503")]
+
+    def answer(path: str) -> list[Any]:
+        if "/pods" in path and silent:
+            raise silent.pop()
+        return items(path)
+
+    monkeypatch.setattr(world, "items", answer)
+    monkeypatch.setattr(jobs, "_PAUSE_SECONDS", 0)
+    list(lines_of(world))
+    assert world.tagged == [(TAG, "s")]
+    silent.append(Unreachable("503"))
+    monkeypatch.setattr(jobs, "SILENT_SECONDS", -1)
+    with pytest.raises(PlatformError, match="503"):
+        list(lines_of(world))
+    assert_nothing_is_left(world)
