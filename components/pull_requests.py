@@ -19,8 +19,8 @@ from components.dependencies import with_dependencies
 from components.manifest import as_argo, encoded
 from components.names import (
     PULL_REQUEST_NAMESPACES,
-    PULL_REQUEST_PLACES,
     PULL_REQUEST_QUOTA,
+    PULL_REQUEST_SLOTS,
 )
 from components.options import child_options
 from components.project import (
@@ -34,14 +34,14 @@ from components.project import (
 )
 
 LABEL = "doks-gitops/pull-request"
-"""Label of these namespaces, and of that of the places."""
+"""Label of these namespaces, and of that of the slots."""
 
 _POLICY = "doks-gitops-pull-requests"
 _TOKEN = "pull-requests-token"  # noqa: S105 (a name)
 _POLL_SECONDS = 600
 """How long a lost webhook stays unnoticed: GitHub does not repeat it."""
 _LONGEST_GRACE_SECONDS = 600
-"""How long a pod may take to stop. Its namespace stays, and keeps its place, until it is gone."""
+"""How long a pod may take to stop. Its namespace stays, and keeps its slot, until it is gone."""
 _LABELS = {LABEL: "true", "pod-security.kubernetes.io/enforce": "baseline"}
 """Labels of the namespaces. Their pods get no access to the node:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
@@ -94,8 +94,8 @@ class PullRequestEnvironmentsArgs:
     forks are in no branch of the repository, so Argo CD never deploys them."""
     limits_path: str
     """Folder of a Helm chart with the namespace and its limits. Its values are `labels` of the
-    namespace, of the ResourceQuota and the LimitRange `name`, `hard` and `limits`, and `places`,
-    the namespace in which it has to make a LimitRange before anything else."""
+    namespace, of the ResourceQuota and the LimitRange `name`, `hard` and `limits`, and
+    `slotsNamespace`, in which it has to make a LimitRange before anything else."""
     api_url: str | None = None
     """Address of a GitHub Enterprise Server. None: github.com."""
     token: pulumi.Input[str] | None = None
@@ -120,8 +120,8 @@ class PullRequestEnvironments(pulumi.ComponentResource):
     allows neither to change these limits nor to make roles. Admission policies let no pod run in
     such a namespace unless its quota is there and at most that of `args`, whatever wrote it.
 
-    The chart of the limits takes a place before it makes the namespace, and gives it back when the
-    namespace is gone. Kubernetes refuses a place beyond those that `args` allows, as it counts them
+    The chart of the limits takes a slot before it makes the namespace, and gives it back when the
+    namespace is gone. Kubernetes refuses a slot beyond those that `args` allows, as it counts them
     with a ResourceQuota.
     """
 
@@ -137,7 +137,7 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         super().__init__("doks-gitops:index:PullRequestEnvironments", name, {}, opts)
         first: list[pulumi.Resource] = [
             *self._policies(name, args, opts),
-            *self._places(name, args, opts),
+            *self._slots(name, args, opts),
         ]
         if args.token is not None:
             token = Secret(
@@ -181,28 +181,29 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         self.project_name = projects[1].project_name
         self.register_outputs({"projectName": self.project_name})
 
-    def _places(
+    def _slots(
         self, name: str, args: PullRequestEnvironmentsArgs, opts: pulumi.ResourceOptions | None
     ) -> Sequence[pulumi.Resource]:
-        """The namespace of the places, and what limits their number.
+        """The namespace of the slots, and what limits their number.
 
         https://kubernetes.io/docs/concepts/policy/resource-quotas/#object-count-quota
         """
         # In no namespace, but in the cluster: `components.dependencies`.
-        namespace = with_dependencies(PULL_REQUEST_PLACES, args.argocd_namespace)
-        places = Namespace(
+        namespace = with_dependencies(PULL_REQUEST_SLOTS, args.argocd_namespace)
+        # Another logical name would replace both.
+        slots = Namespace(
             f"{name}-places",
             # The policies hold here, too.
-            metadata=ObjectMetaArgs(name=namespace, labels={LABEL: "places"}),
+            metadata=ObjectMetaArgs(name=namespace, labels={LABEL: "slots"}),
             opts=child_options(self, opts),
         )
         quota = ResourceQuota(
             f"{name}-places",
-            metadata=ObjectMetaArgs(name=PULL_REQUEST_PLACES, namespace=namespace),
+            metadata=ObjectMetaArgs(name=PULL_REQUEST_SLOTS, namespace=namespace),
             spec=ResourceQuotaSpecArgs(hard={"count/limitranges": str(args.at_once)}),
-            opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=[places])),
+            opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=[slots])),
         )
-        return [places, quota]
+        return [slots, quota]
 
     def _policies(
         self, name: str, args: PullRequestEnvironmentsArgs, opts: pulumi.ResourceOptions | None
@@ -294,11 +295,11 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                         {
                             "expression": "variables.application in"
                             " ['', request.namespace, request.namespace + '-limits']"
-                            f" || request.namespace == '{PULL_REQUEST_PLACES}'"
+                            f" || request.namespace == '{PULL_REQUEST_SLOTS}'"
                             " && request.resource.resource == 'limitranges'"
                             " && variables.application == object.metadata.name + '-limits'",
                             "message": "another pull request has this namespace, or it has only"
-                            " places",
+                            " slots",
                         },
                         # Operators add their own finalizers to what is there, and take them away.
                         {
@@ -431,9 +432,9 @@ def _limits_project(args: PullRequestEnvironmentsArgs) -> GitOpsProjectArgs:
         argocd_namespace=args.argocd_namespace,
         description="Namespaces and limits of the environments of pull requests",
         source_repos=[args.source.repo_url],
-        namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_PLACES],
+        namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_SLOTS],
         # Argo CD would delete it with a commit that takes it out of the chart again.
-        denied_cluster_resources=[NamedResource("Namespace", name=PULL_REQUEST_PLACES)],
+        denied_cluster_resources=[NamedResource("Namespace", name=PULL_REQUEST_SLOTS)],
         namespace_resources=_LIMITS,
         allow_any=True,
     )
@@ -459,7 +460,7 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
         "name": PULL_REQUEST_QUOTA,
         "hard": hard(args.quota),
         "limits": [_PER_CONTAINER],
-        "places": PULL_REQUEST_PLACES,
+        "slotsNamespace": PULL_REQUEST_SLOTS,
     }
     source = {
         "repoURL": args.source.repo_url,
@@ -471,7 +472,7 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
     # sync that comes first.
     name = f"{_NAMESPACE}-limits"
     return _template(
-        name, _limits_project(args), source, PULL_REQUEST_PLACES, retries=_RETRIES_OF_LIMITS
+        name, _limits_project(args), source, PULL_REQUEST_SLOTS, retries=_RETRIES_OF_LIMITS
     )
 
 

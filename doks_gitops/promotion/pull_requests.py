@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from components.names import (
     PULL_REQUEST_NAMESPACES,
-    PULL_REQUEST_PLACES,
     PULL_REQUEST_QUOTA,
+    PULL_REQUEST_SLOTS,
 )
 from doks_gitops import markdown
 from doks_gitops.errors import PlatformError
@@ -48,7 +48,7 @@ _TOO_LARGE = re.compile(
 )
 """What Kubernetes says of a quota; in each part are amounts."""
 _AMOUNT = re.compile(r"([\w./-]+)=(\w+(?:\.\w+)?)")
-_NO_PLACE = f"exceeded quota: {PULL_REQUEST_PLACES},"
+_NO_SLOT = f"exceeded quota: {PULL_REQUEST_SLOTS},"
 
 
 class NoEnvironments(PlatformError):
@@ -157,7 +157,7 @@ def refusals(
     """Why pull requests may not keep their label, by number. `pull_requests`: all that have it, the
     oldest label first. `applications`: all of the cluster, by name. A pure function.
 
-    Kubernetes decides which ones get a place. Those that have one are too many if the stack was
+    Kubernetes decides which ones get a slot. Those that have one are too many if the stack was
     given fewer, or if the chart of the limits in Git is an old one, which takes none.
     """
     reasons = {}
@@ -168,8 +168,8 @@ def refusals(
     for item in pull_requests:
         pull_request = item.pull_request
         limits = applications.get(f"{_name(pull_request.number)}-limits")
-        has_place = limits is not None and limits.sync == "Synced"
-        too_many = has_place and kept == settings.at_once
+        has_slot = limits is not None and limits.sync == "Synced"
+        too_many = has_slot and kept == settings.at_once
         if pull_request.fork is not None and item.own_commit != pull_request.commit:
             reasons[pull_request.number] = _unapproved(pull_request, item.own_commit)
         elif now - item.since > timedelta(hours=settings.time_to_live):
@@ -177,19 +177,19 @@ def refusals(
                 f"its time to live of {settings.time_to_live} hours is over. Set the label again to"
                 " get a new one."
             )
-        elif too_many or (limits is not None and _without_place(limits)):
+        elif too_many or (limits is not None and _without_slot(limits)):
             reasons[pull_request.number] = (
                 f"there are {settings.at_once} environments already{ending}. Set the label again"
                 " when one of them is gone."
             )
         else:
-            kept += has_place
+            kept += has_slot
     return reasons
 
 
-def _without_place(limits: Application) -> bool:
-    """Whether Kubernetes has refused the place, and Argo CD does not try again."""
-    return limits.phase == "Failed" and _NO_PLACE in limits.message
+def _without_slot(limits: Application) -> bool:
+    """Whether Kubernetes has refused the slot, and Argo CD does not try again."""
+    return limits.phase == "Failed" and _NO_SLOT in limits.message
 
 
 def _unapproved(pull_request: PullRequest, own_commit: str | None) -> str:
@@ -308,7 +308,7 @@ def report(
     limits = applications.get(f"{name}-limits")
     # Between two attempts, Argo CD says why the last one has failed, and during one, nothing.
     if limits is not None and limits.sync != "Synced":
-        waits = f"`{name}` waits for a place and its limits."
+        waits = f"`{name}` waits for a slot and its limits."
         return Report(number, "\n\n".join((waits, *_quoted(limits.errors), ends)), False)
     if application is None or application.revision != commit:
         errors = application.errors if application is not None else ()

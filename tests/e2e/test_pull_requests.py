@@ -172,29 +172,29 @@ def test_a_namespace_takes_no_object_of_another_pull_request(team: Team) -> None
     for owner in ("pr-0", "pr-0-limits"):
         own = stray.replace("pr-999", owner).replace('"stray"', f'"{owner}"')
         assert "created" in kubectl(team, create.format(own))
-    places = "doks-gitops-pull-requests"
+    slots = "doks-gitops-pull-requests"
 
-    def placed(kind: str, name: str) -> str:
-        owner = {"argocd.argoproj.io/tracking-id": f"pr-0-limits:/{kind}:{places}/{name}"}
+    def applied_slot(kind: str, name: str) -> str:
+        owner = {"argocd.argoproj.io/tracking-id": f"pr-0-limits:/{kind}:{slots}/{name}"}
         spec = (
             {"limits": [{"type": "Container"}]} if kind == "LimitRange" else {"hard": {"pods": "1"}}
         )
-        place = {
+        slot = {
             "apiVersion": "v1",
             "kind": kind,
             "metadata": {"name": name, "annotations": owner},
             "spec": spec,
         }
-        script = create.replace("pr-0 apply", f"{places} apply --dry-run=server")
-        return kubectl(team, script.format(json.dumps(place)))
+        script = create.replace("pr-0 apply", f"{slots} apply --dry-run=server")
+        return kubectl(team, script.format(json.dumps(slot)))
 
-    assert "created" in placed("LimitRange", "pr-0")
+    assert "created" in applied_slot("LimitRange", "pr-0")
     for kind, name in (
         ("LimitRange", "pr-1"),
         ("ResourceQuota", "pr-0"),
-        ("ResourceQuota", places),
+        ("ResourceQuota", slots),
     ):
-        assert "another pull request" in placed(kind, name)
+        assert "another pull request" in applied_slot(kind, name)
     kubectl(team, "kubectl delete namespace pr-0")
 
 
@@ -352,12 +352,12 @@ def test_an_overlay_that_asks_for_more_than_the_quota_is_told_so(team: Team) -> 
 
 
 @pytest.mark.weekly
-def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_quota(
+def test_of_twenty_at_once_as_many_come_up_as_there_are_slots_and_within_their_quota(
     team: Team,
 ) -> None:
-    places, nodes = 18, 16
+    slots, nodes = 18, 16
     team.sandbox.shell(
-        f"pulumi config set --stack dev --path doks-gitops:pullRequests.atOnce {places}\n"
+        f"pulumi config set --stack dev --path doks-gitops:pullRequests.atOnce {slots}\n"
         f"pulumi config set --stack dev --path 'doks-gitops:cluster.nodePools[0].count' {nodes}"
     )
     team.sandbox("up", "dev")
@@ -377,18 +377,18 @@ def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_
         while not reviewed.done():
             counts.append(namespaces())
         told = reviewed.result()
-    print(f"20 labelled -> {places} Healthy, and all are told: {time.monotonic() - begin:.1f} s")
+    print(f"20 labelled -> {slots} Healthy, and all are told: {time.monotonic() - begin:.1f} s")
     print(f"memory of the sandbox: {team.sandbox.status()['memory'] / 2**20:.0f} MiB")
     # Kubernetes refuses the others: at no moment are there more.
-    assert max(counts) == namespaces() == places
-    refused = len(numbers) - places
-    assert told.count("is **Healthy**") == places
-    assert told.count(f"there are {places} environments already") == refused
+    assert max(counts) == namespaces() == slots
+    refused = len(numbers) - slots
+    assert told.count("is **Healthy**") == slots
+    assert told.count(f"there are {slots} environments already") == refused
     labels = [team.github("GET", f"/pulls/{number}")["labels"] for number in numbers]
     assert labels.count([]) == refused
     quotas = json.loads(kubectl(team, "kubectl get resourcequotas -A --output json"))["items"]
     used = {quota["metadata"]["namespace"]: quota["status"]["used"] for quota in quotas}
-    assert used.pop("doks-gitops-pull-requests") == {"count/limitranges": str(places)}
+    assert used.pop("doks-gitops-pull-requests") == {"count/limitranges": str(slots)}
     assert {amounts["pods"] for amounts in used.values()} == {"10"}
     close_all(team)
     assert namespaces() == 0

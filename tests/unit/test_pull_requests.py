@@ -194,13 +194,13 @@ def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run)
     assert kinds == ["ResourceQuota", "LimitRange"]
 
 
-def test_a_commit_to_the_chart_changes_neither_the_namespace_of_the_places_nor_their_quota(
+def test_a_commit_to_the_chart_changes_neither_the_namespace_of_the_slots_nor_their_quota(
     result: Run,
 ) -> None:
     name = "doks-gitops-pull-requests"
     denied = spec(result, "AppProject", "limits")["clusterResourceBlacklist"]
     assert {"group": "", "kind": "Namespace", "name": name} in denied
-    # The policy that lets a place alone pass holds in it: shown in the e2e tests.
+    # The policy that lets a slot alone pass holds in it: shown in the e2e tests.
     labels = result.one("Namespace", "pull-requests-places").inputs["metadata"]["labels"]
     selector = spec(result, "ValidatingAdmissionPolicy", "owner-policy")["matchConstraints"]
     [selected] = selector["namespaceSelector"]["matchExpressions"]
@@ -247,7 +247,7 @@ def test_the_limits_are_the_stack_s_and_come_from_the_branch_of_the_stack(result
             assert item.urn in result.dependencies(first)
 
 
-def test_kubernetes_counts_the_places_of_the_stack(
+def test_kubernetes_counts_the_slots_of_the_stack(
     monkeypatch: pytest.MonkeyPatch, result: Run
 ) -> None:
     section = {**SECTION, "atOnce": 7}
@@ -257,18 +257,18 @@ def test_kubernetes_counts_the_places_of_the_stack(
     source = spec(run, "ApplicationSet", "limits-set")["template"]["spec"]["source"]
     values = source["helm"]["valuesObject"]
     assert (
-        values["places"]
+        values["slotsNamespace"]
         == quota["metadata"]["namespace"]
         == run.one("Namespace", "pull-requests-places").inputs["metadata"]["name"]
     )
-    # Not in the namespaces of the pull requests, whose commits could take places themselves.
-    assert not fnmatchcase(values["places"], "pr-*")
+    # Not in the namespaces of the pull requests, whose commits could take slots themselves.
+    assert not fnmatchcase(values["slotsNamespace"], "pr-*")
 
 
-def test_the_chart_takes_a_place_before_it_makes_the_namespace() -> None:
-    place, namespace, *_ = (CHART / "templates" / "limits.yaml").read_text().split("---\n")
-    assert "namespace: {{ .Values.places }}" in place
-    assert 'argocd.argoproj.io/sync-wave: "-1"' in place
+def test_the_chart_takes_a_slot_before_it_makes_the_namespace() -> None:
+    slot, namespace, *_ = (CHART / "templates" / "limits.yaml").read_text().split("---\n")
+    assert "namespace: {{ .Values.slotsNamespace }}" in slot
+    assert 'argocd.argoproj.io/sync-wave: "-1"' in slot
     assert "kind: Namespace" in namespace
 
 
@@ -355,7 +355,7 @@ def test_a_pull_request_keeps_its_label_for_its_time_to_live() -> None:
     assert "24 hours" in reasons[1]
 
 
-NO_PLACE = (
+NO_SLOT = (
     'one or more objects failed to apply, reason: limitranges "pr-3" is forbidden: exceeded quota:'
     " doks-gitops-pull-requests, requested: count/limitranges=1, used: count/limitranges=2,"
     " limited: count/limitranges=2"
@@ -366,36 +366,34 @@ def limits(number: int, **changes: Any) -> Application:
     return application(name=f"pr-{number}-limits", **changes)
 
 
-def test_who_gets_a_place_is_what_kubernetes_says_and_not_who_has_the_label_first() -> None:
-    missing = {"sync": "OutOfSync", "message": NO_PLACE}
+def test_who_gets_a_slot_is_what_kubernetes_says_and_not_who_has_the_label_first() -> None:
+    missing = {"sync": "OutOfSync", "message": NO_SLOT}
     without = limits(1, phase="Failed", **missing)
     others = [limits(2), limits(3)]
     pull_requests = [pull(number) for number in (1, 2, 3)]
     reasons = refused(*pull_requests, limits=[without, *others], at_once=2)
     assert [*reasons] == [1]
     assert "there are 2 environments already" in reasons[1]
-    # A place may be free again before Argo CD has tried for the last time.
+    # A slot may be free again before Argo CD has tried for the last time.
     tries = replace(without, phase="Running")
     assert refused(*pull_requests, limits=[tries, *others], at_once=2) == {}
     assert text(tries, application(sync="OutOfSync"), kept=pull(1)).startswith(
-        "pending: `pr-1` waits for a place and its limits."
+        "pending: `pr-1` waits for a slot and its limits."
     )
 
 
-def test_an_environment_that_keeps_its_place_while_it_is_removed_is_named_to_who_needs_one() -> (
-    None
-):
-    without = limits(1, sync="OutOfSync", phase="Failed", message=NO_PLACE)
+def test_an_environment_that_keeps_its_slot_while_it_is_removed_is_named_to_who_needs_one() -> None:
+    without = limits(1, sync="OutOfSync", phase="Failed", message=NO_SLOT)
     stuck = [limits(8), limits(7), application(name="pr-7")]
     [reason] = refused(pull(1), pull(2), limits=[without, limits(2), *stuck]).values()
     assert "5 environments already (being removed: `pr-7`, `pr-8`). Set the label" in reason
 
 
-def test_the_first_ones_keep_their_label_if_the_stack_is_given_fewer_places() -> None:
+def test_the_first_ones_keep_their_label_if_the_stack_is_given_fewer_slots() -> None:
     pull_requests = [pull(number) for number in (1, 2, 3, 4)]
     all_limits = [limits(number) for number in (1, 2, 3, 4)]
     assert [*refused(*pull_requests, limits=all_limits, at_once=2)] == [3, 4]
-    # One that is refused for another reason takes no place.
+    # One that is refused for another reason takes no slot.
     first = pull(1, hours=25)
     assert [*refused(first, pull(2), pull(3), limits=all_limits, at_once=2)] == [1]
 
@@ -458,7 +456,7 @@ def test_the_comment_tells_the_state_how_to_reach_it_and_when_it_ends() -> None:
 def test_a_wait_for_the_limits_is_told_in_the_same_words_during_an_attempt_and_between_two() -> (
     None
 ):
-    between = limits(1, sync="OutOfSync", phase="Running", message=NO_PLACE)
+    between = limits(1, sync="OutOfSync", phase="Running", message=NO_SLOT)
     during = replace(between, message="Retrying operation with latest revisions. Attempt #2")
     told = {
         text(first, *others, kept=pull(1))
@@ -466,7 +464,7 @@ def test_a_wait_for_the_limits_is_told_in_the_same_words_during_an_attempt_and_b
         for others in ([], [application(revision=None)], [application(health="Missing")])
     }
     assert [item.partition(".")[0] for item in told] == [
-        "pending: `pr-1` waits for a place and its limits"
+        "pending: `pr-1` waits for a slot and its limits"
     ]
     without_chart = replace(during, errors=("Failed last sync attempt: no such chart",))
     assert "\n```text\nFailed last sync attempt: no such chart\n```\n" in text(
@@ -693,17 +691,17 @@ def test_a_run_for_a_pull_request_waits_for_its_environment_alone(
     assert [(item.number, item.settled) for item in result.reports] == [(1, True), (2, False)]
 
 
-def test_a_pull_request_without_a_place_loses_its_label_while_its_run_waits(
+def test_a_pull_request_without_a_slot_loses_its_label_while_its_run_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     repository = FakeRepository(recent(3))
-    tries = limits(3, sync="OutOfSync", phase="Running", message=NO_PLACE)
+    tries = limits(3, sync="OutOfSync", phase="Running", message=NO_SLOT)
     cluster = FakeCluster([tries], [replace(tries, phase="Failed")], [])
     result = reviewed(repository, cluster, monkeypatch, number=3, wait=60)
     assert repository.removed == [3]
     beginnings = [told.partition(".")[0].partition(":")[0] for _, told in repository.comments]
     assert beginnings == [
-        "`pr-3` waits for a place and its limits",
+        "`pr-3` waits for a slot and its limits",
         "The environment is being removed",
         "There is no environment",
     ]
