@@ -194,7 +194,10 @@ def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
 ) -> None:
     for name in ("team-state", "other-state"):
         (tmp_path / "spaces" / name).mkdir(parents=True)
-    key, team = spaces.Key(id="DO00KEY", secret="secret"), tmp_path / "spaces" / "team-state"
+    key, team = (
+        spaces.Key(id="DO00KEY", secret="secret", password=""),
+        tmp_path / "spaces" / "team-state",
+    )
     with serving(spaces.create_app(tmp_path / "spaces", key)) as url:
         options = (
             f"endpoint={url}&s3ForcePathStyle=true&region=nyc3"
