@@ -61,6 +61,7 @@ _QUERY_PASSWORD = re.compile(r'([?&]\w*password=)[^\s"&]+', re.IGNORECASE)
 engine repeats it in its messages. A password may have `@`, `/` and quotes in it."""
 _BACKEND_ERROR = re.compile(
     r"unable to open|\.pulumi/meta\.yaml|could not list bucket|PULUMI_ACCESS_TOKEN must be set"
+    r"|No credentials provided or are invalid|requires logging in"
 )
 """The engine's messages about a backend that can't be read."""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
@@ -430,7 +431,8 @@ class _Pulumi(PulumiCommand):
         elif _BACKEND_ERROR.search(message):
             fix = (
                 "look whether this is the right backend (pulumi whoami --verbose, and the variable"
-                ' PULUMI_BACKEND_URL), and at its credentials: docs/real-account.md, "State"'
+                " PULUMI_BACKEND_URL), and at its credentials, which may have expired:"
+                ' docs/real-account.md, "State"'
             )
         return kind(problem, fix, message=message, output=stdout)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -158,6 +160,33 @@ def test_the_revision_of_a_state_is_kept_by_an_import_and_changed_by_a_run(
     stack.up(policy_pack=PACK)
     assert revision(stack.export()) not in (revision(edited), revision(export))
     assert stack.last_run() != last
+
+
+class _Unauthorized(BaseHTTPRequestHandler):
+    """Pulumi Cloud's answer to a token that has expired or was revoked.
+
+    https://www.pulumi.com/docs/reference/cloud-rest-api/
+    """
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_an_expired_access_token_is_told_with_where_to_look(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), _Unauthorized) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PULUMI_BACKEND_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "pul-expired")
+        with pytest.raises(PulumiError, match="are invalid") as failure:
+            stack.export()
+        server.shutdown()
+    assert 'docs/real-account.md, "State"' in str(failure.value.fix)
+    assert "pul-expired" not in str(failure.value)
 
 
 def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(

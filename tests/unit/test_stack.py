@@ -59,12 +59,17 @@ def test_a_preview_that_is_no_json_fails(pulumi: PulumiCommand) -> None:
         ("unable to open bucket: unknown query", PulumiError, 'docs/real-account.md, "State"'),
         ("read .pulumi/meta.yaml: AccessDenied", PulumiError, 'docs/real-account.md, "State"'),
         ("could not list bucket: NoSuchBucket", PulumiError, 'docs/real-account.md, "State"'),
+        (
+            "this command requires logging in; try running `pulumi login` first",
+            PulumiError,
+            'docs/real-account.md, "State"',
+        ),
     ],
 )
 def test_a_failed_command_is_an_error_with_its_message_and_the_next_command(
     pulumi: PulumiCommand, message: str, kind: type[PulumiError], fix: str
 ) -> None:
-    pulumi.script(f'echo "error: {message}" >&2; exit 255')
+    pulumi.script(f"echo {shlex.quote(f'error: {message}')} >&2; exit 255")
     with pytest.raises(PulumiError) as failure:
         Stack("dev").export()
     assert type(failure.value) is kind
