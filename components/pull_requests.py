@@ -190,15 +190,14 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         """
         # In no namespace, but in the cluster: `components.dependencies`.
         namespace = with_dependencies(PULL_REQUEST_SLOTS, args.argocd_namespace)
-        # Another logical name would replace both.
         slots = Namespace(
-            f"{name}-places",
+            f"{name}-slots",
             # The policies hold here, too.
             metadata=ObjectMetaArgs(name=namespace, labels={LABEL: "slots"}),
             opts=child_options(self, opts),
         )
         quota = ResourceQuota(
-            f"{name}-places",
+            f"{name}-slots",
             metadata=ObjectMetaArgs(name=PULL_REQUEST_SLOTS, namespace=namespace),
             spec=ResourceQuotaSpecArgs(hard={"count/limitranges": str(args.at_once)}),
             opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=[slots])),

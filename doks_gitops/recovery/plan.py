@@ -265,13 +265,15 @@ class RestoreCopy:
     tags: tuple[str, ...]
     """Tags of the new volume. That of the claim is added when it has its data."""
     age: str = field(compare=False)
+    size: int
+    """GiB of the new volume: as the former one, which may have grown since the snapshot. Kubernetes
+    binds none to a claim that requests more."""
 
     def __str__(self) -> str:
         return (
-            f"Create a volume of {self.snapshot.disk} GiB in {self.region} for the claim"
-            f" {self.claim}, into which the deployment restores the copy of the snapshot"
-            f" {self.snapshot.name} ({self.snapshot.id}), which is {self.age} old: what came after"
-            " it is lost."
+            f"Create a volume of {self.size} GiB in {self.region} for the claim {self.claim}, into"
+            f" which the deployment restores the copy of the snapshot {self.snapshot.name}"
+            f" ({self.snapshot.id}), which is {self.age} old: what came after it is lost."
         )
 
 
@@ -436,7 +438,7 @@ def _with_volumes(observed: Observed, steps: list[Step]) -> list[Step]:
     ]
     copies = [
         # An empty volume was not in use: DigitalOcean's driver formats it.
-        RestoreCopy(claim, snapshot, *details(snapshot, STORAGE))
+        RestoreCopy(claim, snapshot, *details(snapshot, STORAGE), _size_of(snapshot, observed))
         for claim, snapshot in sorted(assignment.copies.items())
     ]
     if restores and not consent.snapshots:
@@ -454,6 +456,13 @@ def _lost_clusters(observed: Observed) -> frozenset[str | None]:
         return frozenset({observed.state.cluster})
     makers = (clusters_in(volume.tags) for volume in observed.volumes)
     return frozenset({observed.state.cluster}).union(*makers) - observed.account_clusters
+
+
+def _size_of(snapshot: VolumeSnapshot, observed: Observed) -> int:
+    """GiB of the snapshot's volume, as far as the account tells: a volume never shrinks."""
+    own = (x.size for x in observed.volumes if x.id == snapshot.volume)
+    later = (x.disk for x in observed.snapshots if x.volume == snapshot.volume)
+    return max(snapshot.disk, *own, *later)
 
 
 def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:

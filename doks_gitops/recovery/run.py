@@ -278,9 +278,9 @@ class Recovery:
                 with _account(observed.settings) as client:
                     volume = volumes.restored(client, snapshot, claim, region, tags)
                 self._restored[volume.id] = str(claim)
-            case RestoreCopy(claim, snapshot, region, tags):
+            case RestoreCopy(claim, snapshot, region, tags, size=size):
                 with _account(observed.settings) as client:
-                    volume = copies.empty_volume(client, snapshot, claim, region, tags)
+                    volume = copies.empty_volume(client, snapshot, claim, region, tags, size)
                 self._restored[volume.id] = str(claim)
                 self._copies[volume.id] = snapshot.id
             case Deploy(adopt):

@@ -92,7 +92,8 @@ def due_copies(
     now: datetime,
 ) -> list[VolumeSnapshot]:
     """The newest snapshots of the recorded volumes whose newest copy is of a snapshot that is at
-    least that many hours old, or in another bucket. A volume without a file system has none."""
+    least that many hours old, or of a time before the volume grew, or in another bucket. A volume
+    without a file system has none."""
     due = []
     latest = now - timedelta(hours=hours) + TOLERANCE
     for volume in volumes:
@@ -100,8 +101,12 @@ def due_copies(
             (x for x in snapshots if x.volume == volume.id and claims_in(x.tags)),
             key=lambda snapshot: snapshot.created,
         )
-        copied = [x.created for x in own if tag in x.tags]
-        is_due = own and tag not in own[-1].tags and (not copied or copied[-1] <= latest)
+        copied = [x for x in own if tag in x.tags]
+        is_due = (
+            own
+            and tag not in own[-1].tags
+            and (not copied or copied[-1].created <= latest or copied[-1].disk < own[-1].disk)
+        )
         if is_due and storage_in(volume.tags).volume_mode == "Filesystem":
             due.append(own[-1])
     return due
@@ -118,12 +123,6 @@ def copy(
     `kubernetes:access_cluster`, `block_storage:read`, `block_storage:create`,
     `block_storage:delete`, `snapshot:read`, `tag:read` and `tag:create`.
     """
-    if copies.region == stack.cluster.region:
-        raise CopyError(
-            f"The bucket {copies.bucket} is in {copies.region}, the region of the cluster: it would"
-            " be lost together with the volumes. Nothing was copied.",
-            "name a bucket in another region in doks-gitops:volumes.copies",
-        )
     client, now = stack.client, datetime.now(UTC)
     volumes = stack.recorded()
     snapshots = [x for x in client.snapshots() if stack.owns(x)]
@@ -138,9 +137,16 @@ def copy(
     if not due and not left:
         yield "no copies are due"
         return
-    bucket.require(copies, credentials)
     running = stack.running()
     assert running.mark is not None
+    # The stack file may name the region of the next cluster already.
+    if copies.region == running.region:
+        raise CopyError(
+            f"The bucket {copies.bucket} is in {copies.region}, the region of the cluster: it would"
+            " be lost together with the volumes. Nothing was copied.",
+            "name a bucket in another region in doks-gitops:volumes.copies",
+        )
+    bucket.require(copies, credentials)
     failures: list[PlatformError] = []
     with stack.opened(running) as cluster:
         clear(cluster, client)
@@ -255,11 +261,12 @@ def empty_volume(
     claim: Claim,
     region: str,
     tags: Collection[str],
+    size: int,
 ) -> Volume:
-    """Create the volume for the copy of a snapshot, or find that of a run that was killed. It is
-    recorded for its claim only when it has all data. Raises `PlatformError`."""
+    """Create the volume of `size` GiB for the copy of a snapshot, or find that of a run that was
+    killed. It is recorded for its claim only when it has all data. Raises `PlatformError`."""
     name = restored_name(snapshot, claim, region)
-    volume = client.create_volume(name, region, None, snapshot.disk, tags)
+    volume = client.create_volume(name, region, None, size, tags)
     if USED in volume.tags:
         raise CopyError(
             f"The volume {volume.name} ({volume.id}) was restored from the copy of the snapshot"

@@ -7,7 +7,7 @@ namespace with its Jobs, its claim and the keys of the bucket, and the Persisten
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -57,12 +57,13 @@ class CommandFailed(CopyError):
     """A command of restic has failed."""
 
     def __init__(self, command: str, code: int | None, message: str) -> None:
+        ended = "was stopped" if code is None else f"ended with the exit code {code}"
         super().__init__(
-            f"restic {command} ended with the exit code {code}: {message or 'no message'}",
+            f"restic {command} {ended}: {message or 'no message'}",
             "see https://restic.readthedocs.io/en/stable/077_troubleshooting.html",
         )
         self.code = code
-        """None: it did not end in time."""
+        """None: it did not end by itself."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Restic:
         pods = f"{_NAMESPACE}/pods?labelSelector=batch.kubernetes.io%2Fcontroller-uid%3D{uid}"
         while True:
             try:
-                ended, listed = is_ended(self.cluster.read(path) or {}), self.cluster.items(pods)
+                existing, listed = self.cluster.read(path) or {}, self.cluster.items(pods)
             except Unreachable:
                 # A command that takes hours outlives a control plane that is being upgraded.
                 if time.monotonic() - answered > SILENT_SECONDS:
@@ -107,9 +108,10 @@ class Restic:
             ]
             for state in states:
                 if terminated := state.get("terminated"):
-                    return terminated["exitCode"], terminated.get("message", "").strip()
-            if ended:
-                return None, f"it was stopped after {LONGEST_SECONDS // 3600} hours"
+                    return terminated["exitCode"], _text_of(terminated)
+            if end := _end_of(existing):
+                # Its pod is gone: deleted after its time, evicted, or with its node.
+                return (0 if end["type"] == "Complete" else None), _text_of(end)
             if time.monotonic() - begin > START_SECONDS and not any(
                 "running" in state for state in states
             ):
@@ -121,11 +123,27 @@ class Restic:
 
 def is_ended(existing: Any) -> bool:
     """Whether a Job has completed or failed."""
+    return _end_of(existing) is not None
+
+
+def _end_of(existing: Any) -> Any:
+    """The condition of a Job that has completed or failed; None if it has not."""
     conditions = existing.get("status", {}).get("conditions") or ()
-    return any(
-        condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
-        for condition in conditions
+    return next(
+        (
+            condition
+            for condition in conditions
+            if condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+        ),
+        None,
     )
+
+
+def _text_of(end: Mapping[str, str]) -> str:
+    """Why a Job or a container has ended, such as `OOMKilled`, and the message about it."""
+    reason, message = end.get("reason", ""), end.get("message", "").strip()
+    # Of a container that has ended by itself, the exit code tells it already.
+    return ": ".join(text for text in (reason if reason != "Error" else "", message) if text)
 
 
 def job(

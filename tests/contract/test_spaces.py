@@ -118,10 +118,18 @@ def test_restored_copy_is_what_the_snapshot_had_and_the_exit_codes_are_those_of_
         bucket.require(copies.model_copy(update={"bucket": "other"}), credentials)
 
 
+class AsIs(AWS4Auth):  # type: ignore[misc]
+    """Signs a path as it is, as S3 wants it."""
+
+    def amz_cano_path(self, path: str) -> str:
+        return path
+
+
 def test_key_does_not_lead_out_of_its_bucket(storage: Storage, tmp_path: Path) -> None:
     (tmp_path / "outside").touch()
+    auth = AsIs(KEY.id, KEY.secret, "fra1", "s3")
     for path in (f"/shop-copies/{tmp_path}/outside", "/shop-copies/a//b", "/shop-copies/a/"):
-        prepared = requests.Request("GET", f"{storage.url}{path}", auth=storage.signed()).prepare()
+        prepared = requests.Request("GET", f"{storage.url}{path}", auth=auth).prepare()
         with requests.Session() as session:
             session.trust_env = False
             assert session.send(prepared, timeout=10).status_code == 400

@@ -498,13 +498,13 @@ class SandboxWorld:
         state = json.loads(pulumi.run("stack", "export", "--stack", life.stack, "--show-secrets"))
         section = pulumi.run("config", "get", "--stack", life.stack, f"{PROJECT}:sealedSecrets")
         keys = [key["privateKey"].splitlines()[5] for key in json.loads(section)["keys"]]
-        found = [
+        named_secrets = [
             ("token", pulumi.env["DIGITALOCEAN_TOKEN"]),
             *(("sealing key", key) for key in keys),
             *life.secrets.items(),
             *plain_texts(state),
         ]
-        for name, value in found:
+        for name, value in named_secrets:
             if value not in self._known.values():
                 self._known[f"{life.stack}: {name} ({len(self._known)})"] = value
         return self._known

@@ -862,6 +862,19 @@ def test_copy_of_a_former_state_is_told_and_restored_for_the_present_one() -> No
     assert OTHER_MARK not in restore.tags
 
 
+def test_volume_for_a_copy_is_as_large_as_the_former_one_became() -> None:
+    observed = moved_with_copies()
+    [copied] = observed.snapshots
+    *_, restore, _ = plan(observed)
+    assert isinstance(restore, RestoreCopy)
+    assert (copied.disk, restore.size) == (1, 5)
+    assert "a volume of 5 GiB in sfo3" in str(restore)
+    later = replace(snapshot(), id="later", created=NOON, disk=7)
+    *_, restore, _ = plan(replace(observed, volumes=(), snapshots=(copied, later)))
+    assert isinstance(restore, RestoreCopy)
+    assert restore.size == 7
+
+
 def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_abandoned() -> None:
     observed = moved_with_copies()
     other = {**COPIES, "credentials": {**COPIES["credentials"], "password": "q" * 24}}

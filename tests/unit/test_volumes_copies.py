@@ -15,7 +15,7 @@ from doks_gitops.settings.model import Copies, CopyCredentials, Volumes
 from doks_gitops.volumes import Choices, Claim, NotAssignable, assign, bucket, jobs
 from doks_gitops.volumes.cluster import COPIES_NAMESPACE, Cluster, PersistentVolume
 from doks_gitops.volumes.copies import copy, copy_tag, due_copies, empty_volume, fill
-from doks_gitops.volumes.jobs import CopyError, job
+from doks_gitops.volumes.jobs import CommandFailed, CopyError, job
 from doks_gitops.volumes.snapshots import surplus
 from doks_gitops.volumes.stacks import StackVolumes
 from doks_gitops.volumes.tags import TEMPORARY, USED, Storage, claim_tag, storage_tag
@@ -58,6 +58,11 @@ def test_newest_snapshot_is_copied_when_the_newest_copy_is_old_enough() -> None:
     assert due_copies([volume()], [new], 31, TAG, NOON) == [new]
     assert due_copies([volume()], [copied("new", 5), old], 1, TAG, NOON) == []
     assert due_copies([volume()], [], 1, TAG, NOON) == []
+
+
+def test_volume_that_has_grown_since_its_copy_is_copied_again() -> None:
+    grown = snapshot("new", 5, disk=6)
+    assert due_copies([volume(size=6)], [copied("old", 6), grown], 24, TAG, NOON) == [grown]
 
 
 def test_everything_is_copied_to_another_bucket_or_with_another_password() -> None:
@@ -357,7 +362,8 @@ def test_run_is_refused_while_another_one_works_or_the_namespace_is_somebody_els
 
 def filled(world: World) -> None:
     client = cast(DigitalOceanClient, world)
-    empty = empty_volume(client, copied(), CLAIM, "sfo3", [MARK, storage_tag(Storage())])
+    empty = empty_volume(client, copied(), CLAIM, "sfo3", [MARK, storage_tag(Storage())], 8)
+    assert empty.size == 8
     fill(client, cast(Cluster, world), empty, CLAIM, "s", "r", COPIES, CREDENTIALS)
 
 
@@ -410,6 +416,40 @@ def test_job_has_no_more_rights_than_its_command_needs(command: str) -> None:
     assert container["args"][0] == command
 
 
+@pytest.mark.parametrize(
+    ("terminated", "condition", "text"),
+    [
+        ({"exitCode": 137, "reason": "OOMKilled"}, None, "exit code 137: OOMKilled"),
+        ({"exitCode": 1, "reason": "Error", "message": "words\n"}, None, "exit code 1: words"),
+        (
+            None,
+            {"type": "Failed", "reason": "BackoffLimitExceeded", "message": "Too often"},
+            "restic forget was stopped: BackoffLimitExceeded: Too often",
+        ),
+        (None, {"type": "Complete"}, None),
+    ],
+    ids=["out of memory", "by itself", "its pod is gone", "complete, and its pod is gone"],
+)
+def test_end_of_a_job_is_told_as_the_cluster_tells_it(
+    terminated: dict[str, Any] | None, condition: dict[str, Any] | None, text: str | None
+) -> None:
+    class Ended(World):
+        def read(self, path: str) -> dict[str, Any] | None:
+            ended = {"status": {"conditions": [{**(condition or {}), "status": "True"}]}}
+            return ended if condition else {}
+
+        def items(self, path: str) -> list[Any]:
+            state = {"state": {"terminated": terminated}}
+            return [{"status": {"containerStatuses": [state]}}] if terminated else []
+
+    commands = jobs.Restic(cast(Cluster, Ended()), volume(), "fra1", "r")
+    if text is None:
+        commands.run("forget")
+        return
+    with pytest.raises(CommandFailed, match=f"{text}\n"):
+        commands.run("forget")
+
+
 def test_keys_of_the_bucket_are_in_the_secret_alone() -> None:
     world = World(1)
     created: list[Mapping[str, Any]] = []
@@ -449,10 +489,13 @@ def test_bucket_is_asked_with_signed_requests_before_anything_is_changed(
 
 def test_nothing_is_copied_into_the_region_of_the_cluster() -> None:
     world = World()
+    [running] = world.clusters()
+    same = COPIES.model_copy(update={"region": running.region})
     stack = stack_of(world)
-    same = COPIES.model_copy(update={"region": stack.cluster.region})
-    with pytest.raises(CopyError, match="the region of the cluster"):
-        list(copy(stack, same, CREDENTIALS))
+    for region in (running.region, "sfo3"):
+        moved = replace(stack, cluster=stack.cluster.model_copy(update={"region": region}))
+        with pytest.raises(CopyError, match="the region of the cluster"):
+            list(copy(moved, same, CREDENTIALS))
     assert world.commands == []
 
 
