@@ -297,10 +297,17 @@ class DigitalOceanClient:
 
     def untag_volumes(self, tag: str, volumes: Collection[str]) -> None:
         """Take a tag from the volumes. Scope: tag:delete."""
+        self._untag(tag, "volume", volumes)
+
+    def untag_snapshot(self, tag: str, snapshot: str) -> None:
+        """Take a tag from a snapshot of a volume. Scope: tag:delete."""
+        self._untag(tag, "volume_snapshot", [snapshot])
+
+    def _untag(self, tag: str, kind: str, ids: Collection[str]) -> None:
         path = f"/v2/tags/{tag}/resources"
-        response = self._request("DELETE", path, "tag:delete", _resources("volume", volumes))
+        response = self._request("DELETE", path, "tag:delete", _resources(kind, ids))
         if response.status_code != 404:
-            self._require_tagged(response, f"volume {', '.join(volumes)}")
+            self._require_tagged(response, f"{kind} {', '.join(ids)}")
 
     def _require_tagged(self, response: requests.Response, tagged: str) -> None:
         self._require_done(

@@ -121,7 +121,7 @@ def copy(
     A copy is made of a snapshot, not of the volume: so the application goes on, and what the copy
     has is what the volume was at one moment. Needs the scopes `kubernetes:read`,
     `kubernetes:access_cluster`, `block_storage:read`, `block_storage:create`,
-    `block_storage:delete`, `snapshot:read`, `tag:read` and `tag:create`.
+    `block_storage:delete`, `snapshot:read`, `tag:read`, `tag:create` and `tag:delete`.
     """
     client, now = stack.client, datetime.now(UTC)
     volumes = stack.recorded()
@@ -161,8 +161,17 @@ def copy(
             _, claim = claims_in(snapshot.tags)[0]
             try:
                 repository = repository_of(stack.stack, claim)
-                with _volume_of(snapshot, client, running.region, running.mark) as volume:
-                    _copy(snapshot, volume, client, cluster, copies, credentials, repository)
+                with (
+                    _volume_of(snapshot, client, running.region, running.mark) as volume,
+                    restic(cluster, client, volume, copies, credentials, repository) as commands,
+                ):
+                    _backup(commands, snapshot)
+                    client.tag_snapshot(tag, snapshot.id)
+                    # Before the copies are deleted: no tag may tell of one that is not there.
+                    for former in _beyond(copies.keep, snapshot.volume, snapshots, tag):
+                        client.untag_snapshot(tag, former.id)
+                    _unlocked(commands, "forget", "--host", snapshot.volume, "--group-by", "host",
+                              "--keep-last", str(copies.keep), "--prune")  # fmt: skip
                 age = age_of(snapshot.created, now)
                 yield f"{claim}: copied the snapshot {snapshot.name}, {age} old"
             except PlatformError as error:
@@ -183,20 +192,13 @@ def _volume_of(
         yield volume
 
 
-def _copy(
-    snapshot: VolumeSnapshot,
-    volume: Volume,
-    client: DigitalOceanClient,
-    cluster: Cluster,
-    copies: Copies,
-    credentials: CopyCredentials,
-    repository: str,
-) -> None:
-    with restic(cluster, client, volume, copies, credentials, repository) as commands:
-        _backup(commands, snapshot)
-        client.tag_snapshot(copy_tag(copies, credentials), snapshot.id)
-        _unlocked(commands, "forget", "--host", snapshot.volume, "--group-by", "host",
-                  "--keep-last", str(copies.keep), "--prune")  # fmt: skip
+def _beyond(
+    keep: int, volume: str, snapshots: Collection[VolumeSnapshot], tag: str
+) -> list[VolumeSnapshot]:
+    """The snapshots of the volume whose copies are beyond `keep` after another copy was made."""
+    copied = [x for x in snapshots if x.volume == volume and tag in x.tags]
+    copied.sort(key=lambda snapshot: snapshot.created, reverse=True)
+    return copied[keep - 1 :]
 
 
 def _backup(commands: Restic, snapshot: VolumeSnapshot) -> None:

@@ -201,7 +201,7 @@ def test_a_commit_to_the_chart_changes_neither_the_namespace_of_the_slots_nor_th
     denied = spec(result, "AppProject", "limits")["clusterResourceBlacklist"]
     assert {"group": "", "kind": "Namespace", "name": name} in denied
     # The policy that lets a slot alone pass holds in it: shown in the e2e tests.
-    labels = result.one("Namespace", "pull-requests-places").inputs["metadata"]["labels"]
+    labels = result.one("Namespace", "pull-requests-slots").inputs["metadata"]["labels"]
     selector = spec(result, "ValidatingAdmissionPolicy", "owner-policy")["matchConstraints"]
     [selected] = selector["namespaceSelector"]["matchExpressions"]
     assert (selected["operator"], selected["key"] in labels) == ("Exists", True)
@@ -259,7 +259,7 @@ def test_kubernetes_counts_the_slots_of_the_stack(
     assert (
         values["slotsNamespace"]
         == quota["metadata"]["namespace"]
-        == run.one("Namespace", "pull-requests-places").inputs["metadata"]["name"]
+        == run.one("Namespace", "pull-requests-slots").inputs["metadata"]["name"]
     )
     # Not in the namespaces of the pull requests, whose commits could take slots themselves.
     assert not fnmatchcase(values["slotsNamespace"], "pr-*")

@@ -156,6 +156,7 @@ class World:
         self.reserved: dict[str, tuple[Claim, frozenset[str]]] = {}
         self.existing = {ID: volume()}
         self.tagged: list[tuple[str, str]] = []
+        self.untagged: list[tuple[str, str]] = []
         self._snapshots = snapshots
         self._uids = count()
 
@@ -190,6 +191,9 @@ class World:
 
     def tag_snapshot(self, tag: str, snapshot: str) -> None:
         self.tagged.append((tag, snapshot))
+
+    def untag_snapshot(self, tag: str, snapshot: str) -> None:
+        self.untagged.append((tag, snapshot))
 
     def tag_volumes(self, tag: str, volumes: list[str]) -> None:
         self.tagged.append((tag, volumes[0]))
@@ -298,6 +302,14 @@ def test_copies_belong_to_the_volume_so_that_those_of_a_former_one_are_kept() ->
     world = World()
     list(lines_of(world))
     assert all(f"--host {ID} " in arguments for arguments in world.arguments)
+
+
+def test_snapshot_does_not_count_as_copied_when_its_copy_is_deleted() -> None:
+    snapshots = (snapshot("new", 1), *(copied(f"s{hours}", hours) for hours in (99, 50, 75)))
+    world = World(snapshots=snapshots)
+    list(lines_of(world))
+    assert world.tagged == [(TAG, "new")]
+    assert world.untagged == [(TAG, "s99")], "two of them and the new one are kept"
 
 
 def test_incomplete_copy_is_deleted_at_once() -> None:
