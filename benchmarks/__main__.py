@@ -41,10 +41,15 @@ errors = Console(stderr=True, highlight=False)
 
 def main(
     runs: Annotated[int, typer.Option(help="How often each value is measured.", min=1)] = 5,
-    cold: Annotated[bool, typer.Option(help="Build every tool from nothing, too.")] = False,
+    cold: Annotated[
+        bool, typer.Option(help="Build every tool from nothing, too. Not with --only.")
+    ] = False,
     only: Annotated[
         list[Part] | None,
-        typer.Option(help="Print only this part, and write no page; may be given several times."),
+        typer.Option(
+            help="Print only this part, and write neither the page nor its pictures; may be given"
+            " several times. The times of a rehearsal are written all the same."
+        ),
     ] = None,
     write_to: Annotated[Path, typer.Option(help="The page to write.")] = REPOSITORY
     / "docs"
@@ -54,16 +59,24 @@ def main(
 
     Run nothing else on the machine at the same time.
     """
-    pictures = write_to.parent / "pictures"
-    pictures.mkdir(exist_ok=True)
+    if cold and only:
+        raise typer.BadParameter("--only names the parts: --only cold", param_hint="--cold")
+
+    def picture(name: str) -> Path | None:
+        if only:
+            return None
+        file = write_to.parent / "pictures" / name
+        file.parent.mkdir(exist_ok=True)
+        return file
+
     measures: dict[Part, Callable[[Bench], Sequence[Result]]] = {
         Part.COST: cost.measure,
         Part.LATENCY: latency.measure,
-        Part.RECOVERY: partial(recovery.measure, picture=pictures / "recovery.svg"),
+        Part.RECOVERY: partial(recovery.measure, picture=picture("recovery.svg")),
         Part.REHEARSAL: partial(rehearsal.measure, file=REHEARSAL),
         Part.SETUP: setup.measure,
         Part.DIFF: diff.measure,
-        Part.GROWTH: partial(growth.measure, picture=pictures / "growth.svg"),
+        Part.GROWTH: partial(growth.measure, picture=picture("growth.svg")),
         Part.PULL_REQUESTS: pull_requests.measure,
         Part.COLD: setup.cold,
     }

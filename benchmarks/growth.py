@@ -46,7 +46,8 @@ for number in range(int(os.environ["RESOURCES"])):
 """
 
 
-def measure(bench: Bench, picture: Path) -> list[Result]:
+def measure(bench: Bench, picture: Path | None) -> list[Result]:
+    """`picture`: the file to draw. None: none."""
     plain = plain_project(bench, "plain", _PLAIN)
     # The controller would sync up to 500 applications during the measurements.
     controller = ("scale", "statefulset", "argocd-application-controller", "--replicas")
@@ -67,12 +68,13 @@ def measure(bench: Bench, picture: Path) -> list[Result]:
             }
         )
         resources[size], applications[size] = seconds.values()
-    picture.write_text(
-        chart(
-            "seconds of a preview that changes nothing, by number of applications",
-            (Line("applications", applications), Line("as many plain resources", resources)),
+    if picture is not None:
+        picture.write_text(
+            chart(
+                "seconds of a preview that changes nothing, by number of applications",
+                (Line("applications", applications), Line("as many plain resources", resources)),
+            )
         )
-    )
     middle, last = SIZES[-2:]
     ratio = applications[last] / resources[last]
     early, late = _shares(applications)

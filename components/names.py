@@ -10,9 +10,9 @@ PULL_REQUEST_NAMESPACES = "pr-*"
 """Pattern of the namespaces of the environments of pull requests."""
 PULL_REQUEST_QUOTA = "pull-request"
 """Name of the ResourceQuota and of the LimitRange in each of these namespaces."""
-PULL_REQUEST_PLACES = "doks-gitops-pull-requests"
-"""Namespace with a place for each of these environments, and name of its ResourceQuota, by which
-Kubernetes gives no more places than the stack has. A place is a LimitRange: nothing else makes one
+PULL_REQUEST_SLOTS = "doks-gitops-pull-requests"
+"""Namespace with a slot for each of these environments, and name of its ResourceQuota, by which
+Kubernetes gives no more slots than the stack has. A slot is a LimitRange: nothing else makes one
 there."""
 ADMIN_SECRET = "argocd-admin-password"  # noqa: S105 (a name)
 """The Secret that holds the generated admin password."""

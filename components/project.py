@@ -28,6 +28,13 @@ class ResourceKind:
     kind: str
 
 
+@dataclass(frozen=True)
+class NamedResource(ResourceKind):
+    """The cluster-scoped object of a kind with a name, which may be a pattern."""
+
+    name: str
+
+
 ARGOCD_KINDS = tuple(
     ResourceKind(kind, group="argoproj.io")
     for kind in ("AppProject", "Application", "ApplicationSet")

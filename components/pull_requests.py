@@ -19,8 +19,8 @@ from components.dependencies import with_dependencies
 from components.manifest import as_argo, encoded
 from components.names import (
     PULL_REQUEST_NAMESPACES,
-    PULL_REQUEST_PLACES,
     PULL_REQUEST_QUOTA,
+    PULL_REQUEST_SLOTS,
 )
 from components.options import child_options
 from components.project import (
@@ -29,16 +29,19 @@ from components.project import (
     IN_CLUSTER,
     GitOpsProject,
     GitOpsProjectArgs,
+    NamedResource,
     ResourceKind,
 )
 
 LABEL = "doks-gitops/pull-request"
-"""Label of these namespaces."""
+"""Label of these namespaces, and of that of the slots."""
 
 _POLICY = "doks-gitops-pull-requests"
 _TOKEN = "pull-requests-token"  # noqa: S105 (a name)
 _POLL_SECONDS = 600
 """How long a lost webhook stays unnoticed: GitHub does not repeat it."""
+_LONGEST_GRACE_SECONDS = 600
+"""How long a pod may take to stop. Its namespace stays, and keeps its slot, until it is gone."""
 _LABELS = {LABEL: "true", "pod-security.kubernetes.io/enforce": "baseline"}
 """Labels of the namespaces. Their pods get no access to the node:
 https://kubernetes.io/docs/concepts/security/pod-security-standards/"""
@@ -91,8 +94,8 @@ class PullRequestEnvironmentsArgs:
     forks are in no branch of the repository, so Argo CD never deploys them."""
     limits_path: str
     """Folder of a Helm chart with the namespace and its limits. Its values are `labels` of the
-    namespace, of the ResourceQuota and the LimitRange `name`, `hard` and `limits`, and `places`,
-    the namespace in which it has to make a LimitRange before anything else."""
+    namespace, of the ResourceQuota and the LimitRange `name`, `hard` and `limits`, and
+    `slotsNamespace`, in which it has to make a LimitRange before anything else."""
     api_url: str | None = None
     """Address of a GitHub Enterprise Server. None: github.com."""
     token: pulumi.Input[str] | None = None
@@ -117,8 +120,8 @@ class PullRequestEnvironments(pulumi.ComponentResource):
     allows neither to change these limits nor to make roles. Admission policies let no pod run in
     such a namespace unless its quota is there and at most that of `args`, whatever wrote it.
 
-    The chart of the limits takes a place before it makes the namespace, and gives it back when the
-    namespace is gone. Kubernetes refuses a place beyond those that `args` allows, as it counts them
+    The chart of the limits takes a slot before it makes the namespace, and gives it back when the
+    namespace is gone. Kubernetes refuses a slot beyond those that `args` allows, as it counts them
     with a ResourceQuota.
     """
 
@@ -134,7 +137,7 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         super().__init__("doks-gitops:index:PullRequestEnvironments", name, {}, opts)
         first: list[pulumi.Resource] = [
             *self._policies(name, args, opts),
-            *self._places(name, args, opts),
+            *self._slots(name, args, opts),
         ]
         if args.token is not None:
             token = Secret(
@@ -178,27 +181,29 @@ class PullRequestEnvironments(pulumi.ComponentResource):
         self.project_name = projects[1].project_name
         self.register_outputs({"projectName": self.project_name})
 
-    def _places(
+    def _slots(
         self, name: str, args: PullRequestEnvironmentsArgs, opts: pulumi.ResourceOptions | None
     ) -> Sequence[pulumi.Resource]:
-        """The namespace of the places, and what limits their number.
+        """The namespace of the slots, and what limits their number.
 
         https://kubernetes.io/docs/concepts/policy/resource-quotas/#object-count-quota
         """
         # In no namespace, but in the cluster: `components.dependencies`.
-        namespace = with_dependencies(PULL_REQUEST_PLACES, args.argocd_namespace)
-        places = Namespace(
+        namespace = with_dependencies(PULL_REQUEST_SLOTS, args.argocd_namespace)
+        # Another logical name would replace both.
+        slots = Namespace(
             f"{name}-places",
-            metadata=ObjectMetaArgs(name=namespace),
+            # The policies hold here, too.
+            metadata=ObjectMetaArgs(name=namespace, labels={LABEL: "slots"}),
             opts=child_options(self, opts),
         )
         quota = ResourceQuota(
             f"{name}-places",
-            metadata=ObjectMetaArgs(name=PULL_REQUEST_PLACES, namespace=namespace),
+            metadata=ObjectMetaArgs(name=PULL_REQUEST_SLOTS, namespace=namespace),
             spec=ResourceQuotaSpecArgs(hard={"count/limitranges": str(args.at_once)}),
-            opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=[places])),
+            opts=child_options(self, opts, pulumi.ResourceOptions(depends_on=[slots])),
         )
-        return [places, quota]
+        return [slots, quota]
 
     def _policies(
         self, name: str, args: PullRequestEnvironmentsArgs, opts: pulumi.ResourceOptions | None
@@ -228,6 +233,14 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             f" {key}: {value}",
                         }
                         for key, value in _LABELS.items()
+                    ]
+                    + [
+                        {
+                            "expression": "object.spec.?terminationGracePeriodSeconds.orValue(0)"
+                            f" <= {_LONGEST_GRACE_SECONDS}",
+                            "message": "a pod in the environment of a pull request has a"
+                            f" terminationGracePeriodSeconds of at most {_LONGEST_GRACE_SECONDS}",
+                        }
                     ],
                 },
                 {},
@@ -270,14 +283,38 @@ class PullRequestEnvironments(pulumi.ComponentResource):
                             "name": "application",
                             "expression": f"object.metadata.?annotations[?'{_TRACKING}']"
                             ".orValue('').split(':')[0]",
-                        }
+                        },
+                        {
+                            "name": "finalizers",
+                            "expression": "object.metadata.?finalizers.orValue([]).filter(name,"
+                            " oldObject == null"
+                            " || !(name in oldObject.metadata.?finalizers.orValue([])))",
+                        },
                     ],
                     "validations": [
                         {
                             "expression": "variables.application in"
-                            " ['', request.namespace, request.namespace + '-limits']",
-                            "message": "another pull request has this namespace",
-                        }
+                            " ['', request.namespace, request.namespace + '-limits']"
+                            f" || request.namespace == '{PULL_REQUEST_SLOTS}'"
+                            " && request.resource.resource == 'limitranges'"
+                            " && variables.application == object.metadata.name + '-limits'",
+                            "message": "another pull request has this namespace, or it has only"
+                            " slots",
+                        },
+                        # Operators add their own finalizers to what is there, and take them away.
+                        {
+                            "expression": pulumi.Output.concat(
+                                "variables.application == '' || variables.finalizers.all(name,"
+                                " name == 'kubernetes.io/pvc-protection'"
+                                " && request.resource.resource == 'persistentvolumeclaims')"
+                                " || request.operation == 'UPDATE'"
+                                " && !('system:serviceaccounts:",
+                                args.argocd_namespace,
+                                "' in request.userInfo.groups)",
+                            ),
+                            "message": "a pull request may set no finalizers, which would keep its"
+                            " namespace for good",
+                        },
                     ],
                 },
                 {},
@@ -361,6 +398,12 @@ def hard(quota: Quota) -> dict[str, str]:
     return limits
 
 
+_RETRIES = 8
+"""Of a sync that fails, every 5 s. 40 s at most: until its last retry has ended, Argo CD does not
+delete an Application."""
+_RETRIES_OF_LIMITS = 4
+"""They end first: a namespace that comes after the application's last retry stays empty, as Argo CD
+does not sync a commit again that it has failed to sync."""
 _PER_CONTAINER = {
     "type": "Container",
     # Of containers that name none: the quota refuses those without.
@@ -389,7 +432,9 @@ def _limits_project(args: PullRequestEnvironmentsArgs) -> GitOpsProjectArgs:
         argocd_namespace=args.argocd_namespace,
         description="Namespaces and limits of the environments of pull requests",
         source_repos=[args.source.repo_url],
-        namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_PLACES],
+        namespaces=[PULL_REQUEST_NAMESPACES, PULL_REQUEST_SLOTS],
+        # Argo CD would delete it with a commit that takes it out of the chart again.
+        denied_cluster_resources=[NamedResource("Namespace", name=PULL_REQUEST_SLOTS)],
         namespace_resources=_LIMITS,
         allow_any=True,
     )
@@ -415,7 +460,7 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
         "name": PULL_REQUEST_QUOTA,
         "hard": hard(args.quota),
         "limits": [_PER_CONTAINER],
-        "places": PULL_REQUEST_PLACES,
+        "slotsNamespace": PULL_REQUEST_SLOTS,
     }
     source = {
         "repoURL": args.source.repo_url,
@@ -426,7 +471,9 @@ def _limits(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
     # Argo CD makes the namespace of the destination before anything else, even before a wave of the
     # sync that comes first.
     name = f"{_NAMESPACE}-limits"
-    return _template(name, _limits_project(args), source, PULL_REQUEST_PLACES)
+    return _template(
+        name, _limits_project(args), source, PULL_REQUEST_SLOTS, retries=_RETRIES_OF_LIMITS
+    )
 
 
 def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
@@ -444,7 +491,7 @@ def _application(args: PullRequestEnvironmentsArgs) -> dict[str, Any]:
             "patches": [_WITHOUT_NAMESPACE],
         },
     }
-    return _template(_NAMESPACE, _project(args), source, _NAMESPACE)
+    return _template(_NAMESPACE, _project(args), source, _NAMESPACE, retries=_RETRIES)
 
 
 def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
@@ -464,7 +511,12 @@ def _images(args: PullRequestEnvironmentsArgs) -> dict[str, str]:
 
 
 def _template(
-    name: str, project: GitOpsProjectArgs, source: dict[str, Any], namespace: str
+    name: str,
+    project: GitOpsProjectArgs,
+    source: dict[str, Any],
+    namespace: str,
+    *,
+    retries: int,
 ) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "finalizers": [FINALIZER]},
@@ -477,10 +529,8 @@ def _template(
             },
             "syncPolicy": {
                 "automated": {"prune": True, "selfHeal": True},
-                # The namespace and its limits come first. 40 s at most: until its last retry has
-                # ended, Argo CD does not delete an Application.
                 "retry": {
-                    "limit": 8,
+                    "limit": retries,
                     "refresh": True,
                     "backoff": {"duration": "5s", "factor": 1, "maxDuration": "5s"},
                 },

@@ -55,11 +55,13 @@ second one, those in the state are used, which may have been revoked since the l
 
 https://www.pulumi.com/docs/iac/cli/commands/pulumi_up/
 """
-_URL_PASSWORD = re.compile(r"(?<=://)[^\s/@'\"]*:[^\s/@'\"]*(?=@)|(?<=[?&]password=)[^\s&'\"]+")
-"""The password in a URL, as a backend's may have one (postgres://user:password@host/database): the
-engine repeats it in its messages."""
+_URL_PASSWORD = re.compile(r'(?<=://)[^\s"]*:[^\s"]*(?=@)')
+_QUERY_PASSWORD = re.compile(r'([?&]\w*password=)[^\s"&]+', re.IGNORECASE)
+"""Passwords in a URL, as a backend's may have them (postgres://user:password@host/database): the
+engine repeats it in its messages. A password may have `@`, `/` and quotes in it."""
 _BACKEND_ERROR = re.compile(
     r"unable to open|\.pulumi/meta\.yaml|could not list bucket|PULUMI_ACCESS_TOKEN must be set"
+    r"|No credentials provided or are invalid|requires logging in"
 )
 """The engine's messages about a backend that can't be read."""
 _EXIT_CODE = re.compile(r"code: (-?\d+)")
@@ -429,7 +431,8 @@ class _Pulumi(PulumiCommand):
         elif _BACKEND_ERROR.search(message):
             fix = (
                 "look whether this is the right backend (pulumi whoami --verbose, and the variable"
-                ' PULUMI_BACKEND_URL), and at its credentials: docs/real-account.md, "State"'
+                " PULUMI_BACKEND_URL), and at its credentials, which may have expired:"
+                ' docs/real-account.md, "State"'
             )
         return kind(problem, fix, message=message, output=stdout)
 
@@ -479,7 +482,12 @@ def _printer(stream: TextIO) -> OnOutput:
 
 def without_passwords(text: str) -> str:
     """`text` with stars in place of the user and the password of each URL."""
-    return _URL_PASSWORD.sub("****", text)
+    if backend := os.environ.get("PULUMI_BACKEND_URL"):
+        # Where it ends is known, whatever characters it has. Messages may have it quoted.
+        hidden = re.sub(r"(?<=://).*:.*(?=@)", "****", backend)
+        for url in (backend, json.dumps(backend)[1:-1]):
+            text = text.replace(url, hidden)
+    return _URL_PASSWORD.sub("****", _QUERY_PASSWORD.sub(r"\1****", text))
 
 
 def _tail(text: str) -> str:

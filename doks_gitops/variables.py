@@ -31,20 +31,24 @@ _SYSTEM = frozenset(
         "GITHUB_STEP_SUMMARY",
     }
 )
-_SYSTEM_PREFIXES = ("LC_", "XDG_", "SANDBOX_", "DOKS_GITOPS_")
+_OWN_PREFIX = "DOKS_GITOPS_"
+_SYSTEM_PREFIXES = ("LC_", "XDG_", "SANDBOX_", _OWN_PREFIX)
 
-_DEPLOYMENT = frozenset(
+_GIT = frozenset(
     {
         *("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"),
-        "ARGOCD_AUTH_TOKEN",
-        # The password of the volumes' copies.
-        "RESTIC_PASSWORD",
+        # The credential helper of GitHub's command line takes it.
+        "GITHUB_TOKEN",
     }
 )
+_GIT_PREFIXES = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_")
+
+# For RESTIC_PASSWORD: the password of the volumes' copies.
+_DEPLOYMENT = _GIT | {"ARGOCD_AUTH_TOKEN", "RESTIC_PASSWORD"}
 """Access to Git, to Argo CD and to copies, for deployments to a real account."""
 _DEPLOYMENT_PREFIXES = (
+    *_GIT_PREFIXES,
     *("PULUMI_", "DIGITALOCEAN_", "GITHUB_", "ACTIONS_", "RUNNER_"),
-    *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_"),
     # Backends and secrets providers: https://www.pulumi.com/docs/iac/concepts/state-and-backends/
     *("AWS_", "SPACES_", "AZURE_", "ARM_", "GOOGLE_", "CLOUDSDK_", "VAULT_", "PG"),
 )
@@ -71,6 +75,19 @@ def restricted(environ: Mapping[str, str], *, deployment: bool) -> dict[str, str
         # This Python may find its own library by it alone.
         variables["LD_LIBRARY_PATH"] = str(sysconfig.get_config_var("LIBDIR"))
     return variables | no_proxy(environ)
+
+
+def of_kubectl(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables of `environ` for kubectl: those of the system alone."""
+    variables = restricted(environ, deployment=False)
+    return {k: v for k, v in variables.items() if not k.startswith(_OWN_PREFIX)}
+
+
+def of_git(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the variables of `environ` for Git: those of the system, its own, and the token for
+    GitHub. Its hooks and credential helpers get no passphrase and no key of a cloud."""
+    own = {k: v for k, v in environ.items() if k in _GIT or k.startswith(_GIT_PREFIXES)}
+    return of_kubectl(environ) | own
 
 
 def no_proxy(environ: Mapping[str, str]) -> dict[str, str]:

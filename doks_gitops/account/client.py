@@ -160,13 +160,8 @@ class DigitalOceanClient:
         https://docs.digitalocean.com/reference/api/reference/kubernetes/
         """
         path = f"/v2/kubernetes/clusters/{cluster_id}/destroy_with_associated_resources/dangerous"
-        response = self._request("DELETE", path, "kubernetes:delete")
-        if response.status_code != 404:
-            self._require_done(
-                response,
-                f"delete the cluster {cluster_id}",
-                f"Look at the cluster: doctl kubernetes cluster get {cluster_id}",
-            )
+        fix = f"Look at the cluster: doctl kubernetes cluster get {cluster_id}"
+        self._delete(path, "kubernetes:delete", f"the cluster {cluster_id}", fix)
 
     def made_by_clusters(self, cluster_ids: Collection[str]) -> tuple[str, ...]:
         """Names of the load balancers and volumes that these clusters have made, as a part of a
@@ -277,13 +272,8 @@ class DigitalOceanClient:
         """Delete a snapshot of a volume; one that is gone already is no error. Scope:
         block_storage_snapshot:delete."""
         path = f"/v2/volumes/snapshots/{snapshot}"
-        response = self._request("DELETE", path, "block_storage_snapshot:delete")
-        if response.status_code != 404:
-            self._require_done(
-                response,
-                f"delete the snapshot {snapshot}",
-                f"Look at the snapshot: doctl compute snapshot get {snapshot}",
-            )
+        fix = f"Look at the snapshot: doctl compute snapshot get {snapshot}"
+        self._delete(path, "block_storage_snapshot:delete", f"the snapshot {snapshot}", fix)
 
     def tag_volumes(self, tag: str, volumes: Collection[str]) -> None:
         """Give the volumes a tag, which is created if it does not exist. Scope: tag:create.
@@ -318,6 +308,12 @@ class DigitalOceanClient:
             f"change the tags of the {tagged.replace('_', ' ')}",
             "Look at them: doctl compute volume list, or doctl compute snapshot list",
         )
+
+    def _delete(self, path: str, scope: str, what: str, fix: str) -> None:
+        """Delete a resource; one that is gone already is no error."""
+        response = self._request("DELETE", path, scope)
+        if response.status_code != 404:
+            self._require_done(response, f"delete {what}", fix)
 
     @staticmethod
     def _require_done(response: requests.Response, action: str, fix: str) -> None:

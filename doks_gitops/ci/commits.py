@@ -6,6 +6,7 @@ https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_history/
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from doks_gitops.errors import PlatformError
 from doks_gitops.stack import Stack
+from doks_gitops.variables import of_git
 
 _INSTALLED = (".venv",)
 """Folders that no commit has, and that the program needs."""
@@ -94,8 +96,9 @@ def checked_out(folder: Path, commit: str | None) -> Iterator[Path]:
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], text=True, capture_output=True, check=False
-        )
+            ["git", "-C", str(folder), *words],
+            env=of_git(os.environ), text=True, capture_output=True, check=False,
+        )  # fmt: skip
     except OSError as error:
         raise CommitError(f"`git` can't be run: {error.strerror}") from None
     if done.returncode:

@@ -277,7 +277,11 @@ def review_pull_requests(
     stack: options.Stack,
     number: Annotated[
         int | None,
-        typer.Option("--number", metavar="NUMBER", help="Tell only on this pull request."),
+        typer.Option(
+            "--number",
+            metavar="NUMBER",
+            help="Tell on this pull request, and on those that lose their label.",
+        ),
     ] = None,
     wait: Annotated[
         int,
@@ -303,8 +307,8 @@ def review_pull_requests(
         result = review(
             repository, cluster, settings, environment=environment, number=number, wait=wait
         )
-    reports = result.reports
-    print(*(f"pull request {item.number}: {item.text}\n" for item in reports), sep="\n", end="")
+    lines = (f"pull request {item.number}: {item.text}\n" for item in result.reports)
+    print(*lines, sep="\n", end="")
     if result.errors:
         raise PlatformError(
             "Argo CD can't read the pull requests: "
@@ -312,7 +316,7 @@ def review_pull_requests(
             f"If a token has expired, set doks-gitops:pullRequests.token, then: pulumi up --stack"
             f" {stack}",
         )
-    if wait and not all(item.settled for item in reports):
+    if wait and not result.settled:
         raise typer.Exit(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,3 +38,11 @@ Folder = Annotated[
     Path,
     typer.Option("--cwd", "-C", metavar="FOLDER", help="The project's folder.", file_okay=False),
 ]
+
+
+def require_an_answer(*, yes: bool, how: str) -> None:
+    """Raises `BadParameter` if there is nobody to ask and no `yes`. `how` ends "Add --yes ..."."""
+    if not (yes or sys.stdin.isatty()):
+        raise typer.BadParameter(
+            f"There is no terminal to ask at. Add --yes {how}.", param_hint="--yes"
+        )

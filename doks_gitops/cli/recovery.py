@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -89,12 +88,8 @@ def recover(
 
     Deletes nothing from the state that the account still has.
     """
-    if not (yes or dry_run or sys.stdin.isatty()):
-        raise typer.BadParameter(
-            "There is no terminal to ask at. Add --yes to carry the plan out without a question,"
-            " or --dry-run to only see it.",
-            param_hint="--yes",
-        )
+    how = "to carry the plan out without a question, or --dry-run to only see it"
+    options.require_an_answer(yes=yes or dry_run, how=how)
     from doks_gitops.recovery.observed import Consent
     from doks_gitops.recovery.run import Recovery
     from doks_gitops.stack import Stack

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -60,11 +59,7 @@ def rehearse(
     if clean_up:
         run.clean_up()
         return
-    if not (yes or sys.stdin.isatty()):
-        raise typer.BadParameter(
-            "There is no terminal to ask at. Add --yes to spend money without a question.",
-            param_hint="--yes",
-        )
+    options.require_an_answer(yes=yes, how="to spend money without a question")
     plan = Plan.like(like, run.new_name(), Stack(like, cwd).file.read_text())
     with DigitalOceanClient.from_environment() as client:
         price = run.most_expensive(plan, minutes, client)

@@ -145,7 +145,7 @@ def _with_credentials(name: str, copies: Copies, cwd: Path) -> tuple[Copies, Cop
     from doks_gitops.stack import Stack
     from doks_gitops.volumes.copies import required
 
-    completed = with_copies_of_environment(copies, os.environ)
+    completed = with_copies_of_environment(name, copies, os.environ)
     if completed.credentials is not None:
         return completed, completed.credentials
     return required(Stack(name, cwd).settings())
@@ -178,11 +178,7 @@ def restore(
     from doks_gitops.volumes.restore import restore as run
     from doks_gitops.volumes.stacks import VolumesError, of_environment
 
-    if not (yes or sys.stdin.isatty()):
-        raise typer.BadParameter(
-            "There is no terminal to ask at. Add --yes to restore without a question.",
-            param_hint="--yes",
-        )
+    options.require_an_answer(yes=yes, how="to restore without a question")
 
     def approve(question: str) -> None:
         if yes:

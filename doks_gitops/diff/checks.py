@@ -15,7 +15,10 @@ from doks_gitops.settings.rules import permits_namespace, permits_source
 
 PRUNE_LABEL = "allow-prune"
 """Label of a pull request that allows the deletion of data in prod."""
-_HINT = f" In prod that needs the label {PRUNE_LABEL} on the pull request, after its last push."
+_HINT = (
+    f" In prod that needs the label {PRUNE_LABEL} on the pull request. If it has the label, take it"
+    " away and set it again: a push or opening it again ends what it allows."
+)
 DATA = (
     "CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim",
     "StatefulSet",

@@ -234,7 +234,8 @@ class Renderer:
     ) -> Rendered:
         urls = [str(source.get("repoURL")) for source in application.sources]
         foreign = not any(map(self._is_clone, urls))
-        private = any(self._is_closed(url, rendering) for url in urls)
+        charts = [x for y in application.sources for x in rendering.tree.chart_repositories(y)]
+        private = any(self._is_closed(url, rendering) for url in (*urls, *charts))
         if isinstance(futures, str):
             return Rendered(application, error=futures, foreign=foreign, private=private)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,6 +69,18 @@ class Tree:
             return True
         return any(map(self._may_have_argo_objects, folders))
 
+    def chart_repositories(self, source: Mapping[str, Any]) -> frozenset[str]:
+        """The repositories of the charts that the source's chart depends on, by the URLs that a
+        stack file has for them: a registry's is without `oci://`."""
+        try:
+            folder = _inside(PurePosixPath(), str(source.get("path") or "."))
+            return frozenset(
+                str(dependency.get("repository") or "").removeprefix("oci://")
+                for dependency in _chart_dependencies(self.files / folder)
+            )
+        except _Unknown:
+            return frozenset()
+
     def _may_have_argo_objects(self, folder: PurePosixPath) -> bool:
         if folder not in self._declaring:
             path = self.files / folder
@@ -113,7 +125,7 @@ class Tree:
     def _dependencies(
         self, folder: PurePosixPath, seen: set[PurePosixPath]
     ) -> Iterator[PurePosixPath]:
-        for dependency in _load(self.files / folder / "Chart.yaml").get("dependencies") or ():
+        for dependency in _chart_dependencies(self.files / folder):
             repository = str(dependency.get("repository") or "")
             if repository.startswith("file://"):
                 path = _inside(folder, repository.removeprefix("file://"))
@@ -219,6 +231,10 @@ def _inside(folder: PurePosixPath, name: str) -> PurePosixPath:
         else:
             parts.append(part)
     return PurePosixPath(*parts)
+
+
+def _chart_dependencies(chart: Path) -> Sequence[Mapping[str, Any]]:
+    return _load(chart / "Chart.yaml").get("dependencies") or ()
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 from doks_gitops.errors import PlatformError
 from doks_gitops.stack import PulumiError, Stack
+from doks_gitops.variables import of_kubectl
 
 REQUEST_TIMEOUT = "20s"
 """How long the cluster may take to answer."""
@@ -140,11 +142,12 @@ class Cluster:
         newest = {
             event["involvedObject"].get("uid"): event
             for event in sorted(events, key=_moment)
-            if event["reason"] in ("FailedCreate", "SuccessfulCreate")
+            if event.get("reason") in ("FailedCreate", "SuccessfulCreate")
         }
         refused = [item for item in replica_sets if _messages(item, "ReplicaFailure")]
         last = [newest.get(x["metadata"]["uid"], {}) for x in itertools.chain(refused, *others)]
-        return [event["message"] for event in last if event.get("reason") == "FailedCreate"]
+        messages = (x.get("message") for x in last if x.get("reason") == "FailedCreate")
+        return [message for message in messages if message]
 
     def _objects(self, namespace: str, *kinds: str) -> list[list[Mapping[str, Any]]]:
         """The objects of a namespace, for each kind, which is KIND or KIND.GROUP."""
@@ -184,8 +187,9 @@ def connected(stack: str, folder: Path) -> Iterator[Cluster]:
 def _kubectl(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
-            ["kubectl", *words], cwd=folder, check=False, text=True, capture_output=True
-        )
+            ["kubectl", *words], cwd=folder, env=of_kubectl(os.environ),
+            check=False, text=True, capture_output=True,
+        )  # fmt: skip
     except OSError as error:
         raise ClusterUnreachable(
             f"kubectl can't be run: {error.strerror}.",
@@ -199,7 +203,7 @@ def _kubectl(folder: Path, *words: str) -> str:
 def _messages(manifest: Mapping[str, Any], condition_type: str) -> list[str]:
     """What the object's conditions of that type say, if they hold."""
     return [
-        condition["message"]
+        condition.get("message", "")
         for condition in (manifest.get("status") or {}).get("conditions") or ()
         if (condition["type"], condition["status"]) == (condition_type, "True")
     ]

@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from components.names import (
     PULL_REQUEST_NAMESPACES,
-    PULL_REQUEST_PLACES,
     PULL_REQUEST_QUOTA,
+    PULL_REQUEST_SLOTS,
 )
 from doks_gitops import markdown
 from doks_gitops.errors import PlatformError
@@ -48,7 +48,7 @@ _TOO_LARGE = re.compile(
 )
 """What Kubernetes says of a quota; in each part are amounts."""
 _AMOUNT = re.compile(r"([\w./-]+)=(\w+(?:\.\w+)?)")
-_NO_PLACE = f"exceeded quota: {PULL_REQUEST_PLACES},"
+_NO_SLOT = f"exceeded quota: {PULL_REQUEST_SLOTS},"
 
 
 class NoEnvironments(PlatformError):
@@ -73,6 +73,8 @@ class Review:
     reports: Sequence[Report]
     errors: Mapping[str, str]
     """Why Argo CD makes no new environments, or removes none, by ApplicationSet."""
+    settled: bool
+    """Whether the environments that the run was for are what their pull requests ask for."""
 
 
 @dataclass(frozen=True)
@@ -155,16 +157,19 @@ def refusals(
     """Why pull requests may not keep their label, by number. `pull_requests`: all that have it, the
     oldest label first. `applications`: all of the cluster, by name. A pure function.
 
-    Kubernetes decides which ones get a place. Those that have one are too many if the stack was
+    Kubernetes decides which ones get a slot. Those that have one are too many if the stack was
     given fewer, or if the chart of the limits in Git is an old one, which takes none.
     """
     reasons = {}
     kept = 0
+    unasked = _numbers(applications) - {item.pull_request.number for item in pull_requests}
+    names = ", ".join(f"`{_name(number)}`" for number in sorted(unasked))
+    ending = f" (being removed: {names})" if names else ""
     for item in pull_requests:
         pull_request = item.pull_request
         limits = applications.get(f"{_name(pull_request.number)}-limits")
-        has_place = limits is not None and limits.sync == "Synced"
-        too_many = has_place and kept == settings.at_once
+        has_slot = limits is not None and limits.sync == "Synced"
+        too_many = has_slot and kept == settings.at_once
         if pull_request.fork is not None and item.own_commit != pull_request.commit:
             reasons[pull_request.number] = _unapproved(pull_request, item.own_commit)
         elif now - item.since > timedelta(hours=settings.time_to_live):
@@ -172,19 +177,19 @@ def refusals(
                 f"its time to live of {settings.time_to_live} hours is over. Set the label again to"
                 " get a new one."
             )
-        elif too_many or (limits is not None and _without_place(limits)):
+        elif too_many or (limits is not None and _without_slot(limits)):
             reasons[pull_request.number] = (
-                f"there are {settings.at_once} environments already. Set the label again when one"
-                " of them is gone."
+                f"there are {settings.at_once} environments already{ending}. Set the label again"
+                " when one of them is gone."
             )
         else:
-            kept += has_place
+            kept += has_slot
     return reasons
 
 
-def _without_place(limits: Application) -> bool:
-    """Whether Kubernetes has refused the place, and Argo CD does not try again."""
-    return limits.phase == "Failed" and _NO_PLACE in limits.message
+def _without_slot(limits: Application) -> bool:
+    """Whether Kubernetes has refused the slot, and Argo CD does not try again."""
+    return limits.phase == "Failed" and _NO_SLOT in limits.message
 
 
 def _unapproved(pull_request: PullRequest, own_commit: str | None) -> str:
@@ -219,8 +224,9 @@ def review(
     """Take the label of the pull requests that may not keep it, and tell on each one what its
     environment is like. An environment without a pull request that asks for it is told, too.
 
-    `number`: tell only on this one, open or closed. `wait`: seconds to wait until these
-    environments are what their pull requests ask for.
+    `number`: only of this one, open or closed, and on those that lose the label in this run.
+    `wait`: seconds to wait until the environments are what their pull requests ask for; with
+    `number`, until that one is.
     """
     kept = {item.pull_request.number: item for item in labeled(repository, settings)}
     reasons: dict[int, str] = {}
@@ -236,10 +242,11 @@ def review(
             del kept[key]
         reasons |= refused
         left = _numbers(applications) - {*kept, *reasons}
-        numbers = [number] if number is not None else [*kept, *reasons, *sorted(left)]
+        awaited = [number] if number is not None else [*kept, *reasons, *sorted(left)]
         reports = [
             report(key, kept.get(key), reasons.get(key), applications, cluster, settings)
-            for key in numbers
+            # Whoever loses the label is told why.
+            for key in dict.fromkeys((*awaited, *reasons))
         ]
         for item in reports:
             if told.get(item.number) == item.text:
@@ -254,8 +261,9 @@ def review(
         if unread and delivery.pull_request_sets and clock() - refreshed >= REFRESH_SECONDS:
             cluster.refresh(delivery.pull_request_sets)
             refreshed = clock()
-        if all(item.settled for item in reports) or clock() >= deadline:
-            return Review(reports, delivery.errors)
+        settled = all(item.settled for item in reports if item.number in awaited)
+        if settled or clock() >= deadline:
+            return Review(reports, delivery.errors, settled)
         time.sleep(POLL_SECONDS)
 
 
@@ -298,10 +306,13 @@ def report(
         f" and at {end:%Y-%m-%d %H:%M} UTC."
     )
     limits = applications.get(f"{name}-limits")
-    full = limits is not None and _NO_PLACE in limits.message
-    if full or application is None or application.revision != commit:
+    # Between two attempts, Argo CD says why the last one has failed, and during one, nothing.
+    if limits is not None and limits.sync != "Synced":
+        waits = f"`{name}` waits for a slot and its limits."
+        return Report(number, "\n\n".join((waits, *_quoted(limits.errors), ends)), False)
+    if application is None or application.revision != commit:
         errors = application.errors if application is not None else ()
-        waits = f"`{name}` waits for {'a place' if full else commit[:7]}."
+        waits = f"`{name}` waits for {commit[:7]}."
         return Report(number, "\n\n".join((waits, *_quoted(errors), ends)), False)
     settled = application.is_synced_and_healthy
     refused_pods = () if settled else dict.fromkeys(cluster.refused_pods(name))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doks_gitops.errors import PlatformError
+from doks_gitops.variables import of_git
 
 
 class GitError(PlatformError):
@@ -153,7 +154,7 @@ class WorkingTree:
         done = subprocess.run(
             ["git", "-C", str(self.folder), *words],
             # Messages are in English.
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            env={**of_git(os.environ), "LC_ALL": "C.UTF-8"},
             check=False,
             text=True,
             capture_output=True,

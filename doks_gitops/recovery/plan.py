@@ -480,7 +480,7 @@ def _snapshots_only(stack: str, restores: Sequence[RestoreSnapshot]) -> Refused:
     )
 
 
-def _former_state(restore: RestoreSnapshot) -> str:
+def _former_state(restore: RestoreSnapshot | RestoreCopy) -> str:
     mark = mark_in(restore.snapshot.tags)
     return (
         f" It was taken for another state of the stack, {mark}." if mark not in restore.tags else ""
@@ -491,7 +491,7 @@ def _copies_only(stack: str, restores: Sequence[RestoreCopy]) -> Refused:
     lines = [
         f"The volume of the claim {restore.claim} is not in {restore.region}. The copy of its"
         f" snapshot {restore.snapshot.name} ({restore.snapshot.id}) is {restore.age} old; what came"
-        " after it would be lost."
+        f" after it would be lost.{_former_state(restore)}"
         for restore in restores
     ]
     leave = " ".join(f"--leave-volume {restore.snapshot.volume}" for restore in restores)

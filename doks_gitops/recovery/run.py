@@ -106,9 +106,9 @@ class Recovery:
             settings, export = self._settings_and_export()
         observed = self._observe(settings, export)
         steps = plan(observed)
-        _require_copies(steps, observed.settings)
         while True:
             taken = 0
+            _require_copies(steps, observed.settings)
             print(f"Plan for the stack {self._stack.name}:", *steps, sep="\n  - ", flush=True)
             for text in left_alone(observed):
                 _report(text)

@@ -281,22 +281,31 @@ def _complete_inside(
     return _from_environment(path, section, variables, environ)
 
 
-def with_copies_of_environment(copies: Copies, environ: Mapping[str, str]) -> Copies:
+def with_copies_of_environment(stack: str, copies: Copies, environ: Mapping[str, str]) -> Copies:
     """Settings of copies that were read without their secrets, with what `environ` has. Raises
-    `ValidationError`."""
+    `SettingsError`."""
     values = copies.model_dump(by_alias=True, exclude_none=True)
     raw: dict[str, object] = {"volumes": {"copies": values}}
-    _complete_inside(raw, VOLUME_COPIES, COPIES_VARIABLES, environ)
-    _complete_credentials(raw, environ)
-    return Copies.model_validate(cast(dict[str, dict[str, object]], raw["volumes"])["copies"])
+    origins = _complete_inside(raw, VOLUME_COPIES, COPIES_VARIABLES, environ)
+    origins |= _complete_credentials(raw, environ)
+    try:
+        return Copies.model_validate(cast(dict[str, dict[str, object]], raw["volumes"])["copies"])
+    except ValidationError as invalid:
+        report, findings = Report(stack, raw, None, origins, None), list[Finding]()
+        for error in invalid.errors(include_url=False):
+            error["loc"] = (*VOLUME_COPIES, *error["loc"])
+            findings += report.of_error(error)
+        # Not from the error, which shows the values.
+        raise SettingsError(findings) from None
 
 
 def _complete_credentials(raw: dict[str, object], environ: Mapping[str, str]) -> dict[Path, str]:
-    """As `_complete_inside`, for the credentials of the copies if the stack has none."""
+    """Replaces the credentials of the copies by those of `environ` if it has all of them, as a
+    workflow that can't decrypt the stack's."""
     volumes = raw.get("volumes")
     copies = volumes.get("copies") if isinstance(volumes, Mapping) else None
     values = {key: environ.get(name) for key, (name,) in CREDENTIALS_VARIABLES.items()}
-    if not isinstance(copies, Mapping) or "credentials" in copies or not all(values.values()):
+    if not isinstance(copies, Mapping) or not all(values.values()):
         return {}
     assert isinstance(volumes, Mapping)
     raw["volumes"] = {**volumes, "copies": {**copies, "credentials": {}}}

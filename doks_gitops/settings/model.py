@@ -1295,8 +1295,8 @@ class Copies(Model):
     )
     credentials: CopyCredentials | None = Field(
         default=None,
-        description="Access to the bucket. Default: the environment variables "
-        "SPACES_ACCESS_KEY_ID, SPACES_SECRET_ACCESS_KEY and RESTIC_PASSWORD.",
+        description="Access to the bucket. The environment variables SPACES_ACCESS_KEY_ID, "
+        "SPACES_SECRET_ACCESS_KEY and RESTIC_PASSWORD, if all are set, take its place.",
     )
     every_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
         default=24, description="Hours from one copy of a volume to the next one."

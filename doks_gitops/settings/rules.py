@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 
 from pydantic.alias_generators import to_camel
 
-from components.names import CLUSTER_NAMESPACES, PULL_REQUEST_NAMESPACES
+from components.names import CLUSTER_NAMESPACES, PULL_REQUEST_NAMESPACES, PULL_REQUEST_SLOTS
 from doks_gitops.environments import is_production
 from doks_gitops.settings import network
 from doks_gitops.settings.base import Path, Violation
@@ -245,13 +245,28 @@ def _pull_requests(pull_requests: PullRequests, sections: ValidSections) -> Iter
                 expected="another address: that of the ApplicationSet controller",
             )
     for name, application in sections.applications.items():
-        if fnmatchcase(application.namespace, PULL_REQUEST_NAMESPACES):
+        if fnmatchcase(application.namespace, PULL_REQUEST_NAMESPACES) or (
+            application.namespace == PULL_REQUEST_SLOTS
+        ):
             yield Violation(
                 at=("applications", name, "namespace"),
                 got=f'"{application.namespace}", beside pullRequests',
-                expected=f"a namespace that is not {PULL_REQUEST_NAMESPACES}, which are those of "
-                "pull requests",
+                expected=f"a namespace that is neither {PULL_REQUEST_NAMESPACES} nor "
+                f"{PULL_REQUEST_SLOTS}, which are those of pull requests",
             )
+    project = sections.project
+    namespaces = {application.namespace for application in sections.applications.values()}
+    if (
+        project is not None
+        and PULL_REQUEST_SLOTS not in namespaces
+        and permits_namespace(project.namespaces, PULL_REQUEST_SLOTS)
+    ):
+        yield Violation(
+            at=("project", "namespaces"),
+            got=f"patterns that allow {PULL_REQUEST_SLOTS}, beside pullRequests",
+            expected=f'without it, or with "!{PULL_REQUEST_SLOTS}" beside a pattern: Argo CD '
+            "deletes a namespace that is taken out of Git",
+        )
     yield from _pull_request_application(pull_requests.application, sections)
 
 

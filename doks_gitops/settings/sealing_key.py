@@ -26,7 +26,6 @@ def certificate(pem: str) -> Certificate:
     """The certificate `pem`. Raises ValueError for any other text, for a key that is not RSA, and
     for one of less than `SMALLEST` bits; the message completes "a text that ..."."""
     from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     # The library skips what else is in the text, such as a private key.
@@ -35,7 +34,8 @@ def certificate(pem: str) -> Certificate:
     try:
         parsed = x509.load_pem_x509_certificate(pem.encode())
         key = parsed.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    # Beside ValueError, it raises others for damaged certificates, such as its InvalidVersion.
+    except Exception:
         raise ValueError("is not one certificate in PEM form") from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise ValueError("is no certificate of an RSA key")
@@ -55,14 +55,14 @@ def is_certificate(pem: str) -> bool:
 def private_key(pem: str) -> RSAPrivateKey:
     """The key in `pem`, which has no passphrase. Raises ValueError for any other text; the message
     completes "a text that ..."."""
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        # TypeError: it has a passphrase. The library's messages may have parts of the text.
+    # The library's messages may have parts of the text. TypeError: it has a passphrase. Others than
+    # those that it documents, such as its InternalError: it is damaged.
+    except Exception:
         raise ValueError("is no private key in PEM form without a passphrase") from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError("is no RSA key")

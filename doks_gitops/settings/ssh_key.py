@@ -43,7 +43,6 @@ def public_key(private_key: str) -> str:
     if is_unknown(private_key):
         return f"ssh-ed25519 {base64.b64encode(_PUBLIC_PART).decode()}"
     # The import takes a tenth of a second, which only a stack with a key needs.
-    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     is_openssh = "BEGIN OPENSSH PRIVATE KEY" in private_key
@@ -59,7 +58,8 @@ def public_key(private_key: str) -> str:
     # The library's own messages may have parts of the key.
     except TypeError:
         raise ValueError("needs a passphrase") from None
-    except (ValueError, UnsupportedAlgorithm):
+    # Beside those that it documents, it raises others for damaged keys, such as its InternalError.
+    except Exception:
         raise ValueError(_REASON) from None
     if not public.startswith(_TYPES):
         raise ValueError(_REASON)

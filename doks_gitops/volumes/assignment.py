@@ -195,7 +195,8 @@ def _copy_of(
         for snapshot in sorted(holdings.snapshots, key=lambda snapshot: snapshot.created)
         if volume in (None, snapshot.volume)
         and snapshot.id not in choices.left
-        and _is_own(mark_in(snapshot.tags), holdings, choices)
+        # A snapshot keeps the mark of its time. The state may have been lost since.
+        and same_stack(mark_in(snapshot.tags) or "", holdings.mark)
         and any(known == claim for _, known in claims_in(snapshot.tags))
         and is_copied(snapshot)
     ]

@@ -1,5 +1,5 @@
-"""Spaces, DigitalOcean's object storage, as far as restic uses S3's API: objects in files, and the
-signature of every request checked.
+"""Spaces, DigitalOcean's object storage, as far as restic and Pulumi use S3's API: objects in
+files, and the signature of every request checked.
 
 https://docs.digitalocean.com/reference/api/spaces/
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, unquote
 from xml.sax.saxutils import escape
 
 from pydantic import BaseModel
@@ -144,6 +144,8 @@ async def _answer(request: Request, folder: Path) -> Response:
         raise _Refused(404, "NoSuchBucket")
     if not key:
         return _list(bucket, request.query_params)
+    if source := request.headers.get("x-amz-copy-source"):
+        return _copy(folder / unquote(source).removeprefix("/"), file)
     if request.method == "PUT":
         return await _put(request, file)
     if request.method == "DELETE":
@@ -166,6 +168,16 @@ async def _put(request: Request, file: Path) -> Response:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(file, body)
     return Response(headers={"ETag": f'"{file.stat().st_mtime_ns:x}"'})
+
+
+def _copy(source: Path, file: Path) -> Response:
+    """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
+    if not source.is_file() or ".." in source.parts:
+        raise _Refused(404, "NoSuchKey")
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(file, source.read_bytes())
+    body = f'<CopyObjectResult><ETag>"{file.stat().st_mtime_ns:x}"</ETag></CopyObjectResult>'
+    return Response(body, media_type="application/xml")
 
 
 def _joined(body: bytes) -> bytes:

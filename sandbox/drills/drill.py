@@ -89,9 +89,9 @@ class Context:
         assert self._lost is not None
         return time.monotonic() - self._lost
 
-    def command(self, *words: str, fails: bool = False, token: str | None = None) -> str:
+    def command(self, *words: str, fails: bool = False, **variables: str) -> str:
         """Run a command in the project's folder and return its output, which is logged in
-        `drills.log`. `token`: a DigitalOcean token other than the sandbox's.
+        `drills.log`. `variables`: values of environment variables other than the sandbox's.
 
         Raises `Failed` if the command fails (with `fails`: if it succeeds).
         """
@@ -99,7 +99,7 @@ class Context:
         result = subprocess.run(
             with_parent_death_signal(list(words), "INT"),
             cwd=self.pulumi.project,
-            env=self.pulumi.env | ({"DIGITALOCEAN_TOKEN": token} if token else {}),
+            env={**self.pulumi.env, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

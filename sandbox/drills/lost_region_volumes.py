@@ -10,7 +10,6 @@ from requests_aws4auth import AWS4Auth
 from sandbox import toolchain
 from sandbox.drills.drill import DEV, Context, Drill
 from sandbox.drills.lost_volumes import (
-    SETTING,
     applications,
     bound,
     checksum,
@@ -46,29 +45,13 @@ def run(context: Context) -> None:
                 refusal.count("min old; what came after it would be lost") == len(volumes),
                 f"the refusal does not tell what would be lost:\n{refusal}",
             )
-            _set_credentials(context, password=secrets.token_hex(24))
-            _refused(context, "with another password", *_MOVE, "--from-copies")
-            key = f"{SETTING}.copies.credentials"
-            context.command("pulumi", "config", "rm", "--stack", DEV, "--path", key)
+            wrong = {"RESTIC_PASSWORD": secrets.token_hex(24)}
+            _refused(context, "with another password", *_MOVE, "--from-copies", **wrong)
             context.recover(*_MOVE, "--from-copies")
             _check_restored(context, volumes, saved, newest, new_region)
             context.unchanged()
         finally:
             context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
-
-
-def _set_credentials(context: Context, password: str) -> None:
-    """Replace the credentials of the sandbox's environment; no process list shows them."""
-    key = context.daemon.spaces
-    for name, value in {
-        "accessKey": key["id"],
-        "secretKey": key["secret"],
-        "password": password,
-    }.items():
-        path = f"{SETTING}.copies.credentials.{name}"
-        context.pulumi.run(
-            "config", "set", "--stack", DEV, "--secret", "--path", path, stdin=value
-        )  # fmt: skip
 
 
 def _make_bucket(context: Context, bucket: str) -> None:
@@ -90,10 +73,10 @@ def _copied(context: Context, volumes: dict[str, str]) -> tuple[dict[str, str], 
     return saved, {name: checksum(folder(context, volume)) for name, volume in volumes.items()}
 
 
-def _refused(context: Context, text: str, *words: str) -> str:
+def _refused(context: Context, text: str, *words: str, **variables: str) -> str:
     """Run a command that refuses with that text, and changes nothing."""
     before = (context.the_cluster()["id"], sorted(str(x["id"]) for x in volumes_of(context)))
-    refusal = context.command(*words, fails=True)
+    refusal = context.command(*words, fails=True, **variables)
     context.check(text in refusal, f"the refusal lacks {text!r}:\n{refusal}")
     after = (context.the_cluster()["id"], sorted(str(x["id"]) for x in volumes_of(context)))
     context.check(before == after, "a refused command has changed the account")

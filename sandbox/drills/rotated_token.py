@@ -9,7 +9,7 @@ def run(context: Context) -> None:
     context.bring_up()
     before, pods = context.the_cluster(), context.pods()
     old_token = context.daemon.post("/sandbox/tokens", {"scopes": ["full"]})["token"]
-    context.command("pulumi", "up", *_YES, token=old_token)
+    context.command("pulumi", "up", *_YES, DIGITALOCEAN_TOKEN=old_token)
     state = str(context.home.root / "state-with-old-token.json")
     context.command("pulumi", "stack", "export", "--stack", DEV, "--file", state)
     context.daemon.post("/sandbox/tokens/revoke", {"token": old_token})

@@ -114,7 +114,7 @@ def install(
     else:
         _put(language, {_LANGUAGE: _launcher(home, "sandbox.plugins.language")})
     if real:
-        remembered.touch()
+        remembered.write_text(str(_users_pulumi(home)))
     else:
         remembered.unlink(missing_ok=True)
     return machine
@@ -149,17 +149,25 @@ def _rank(plugin: Plugin, provider: Provider) -> tuple[bool, Version]:
 
 
 def _candidates(home: Home, provider: Provider) -> Iterator[Plugin]:
-    own = home.folder("pulumi")
-    pulumi_home = Path(os.environ.get("PULUMI_HOME") or own)
-    # In a shell with the sandbox's environment, PULUMI_HOME is the sandbox's.
-    users = Path.home() / ".pulumi" if pulumi_home == own else pulumi_home
-    for folder in (users / "plugins").glob(f"resource-{provider.name}-v*"):
+    for folder in (_users_pulumi(home) / "plugins").glob(f"resource-{provider.name}-v*"):
         file, partial = folder / provider.program, folder.with_name(f"{folder.name}.partial")
         version = re.fullmatch(rf"resource-{provider.name}-v(.+)", folder.name)
         if version and os.access(file, os.X_OK) and not partial.exists():
             yield Plugin(file, versions.find(version[1]))
     if path := shutil.which(provider.program):
         yield Plugin(Path(path), _version_of(path))
+
+
+def _users_pulumi(home: Home) -> Path:
+    """The user's PULUMI_HOME. In a shell with the sandbox's environment, in which PULUMI_HOME is
+    the sandbox's, it is the one of the last call outside."""
+    own = home.folder("pulumi")
+    pulumi_home = Path(os.environ.get("PULUMI_HOME") or own)
+    if pulumi_home != own:
+        return pulumi_home
+    remembered = own / "real-providers"
+    folder = remembered.read_text() if remembered.exists() else ""
+    return Path(folder) if folder else Path.home() / ".pulumi"
 
 
 def _version_of(file: str) -> Version | None:

@@ -190,6 +190,42 @@ def test_private_repository_is_named_and_fails_nothing_without_its_credentials(
     assert finding["message"].startswith("It was not rendered")
 
 
+@pytest.mark.parametrize(
+    ("url", "repository"),
+    [
+        ("https://charts.test/team", "https://charts.test/team"),
+        ("registry.test/team", "oci://registry.test/team"),
+    ],
+)
+def test_chart_that_depends_on_a_private_one_is_named_and_fails_nothing_without_its_credentials(
+    clone: Path, commit: Commit, url: str, repository: str
+) -> None:
+    private = (
+        f"charts: {{url: '{url}', type: helm,"
+        " credentials: {username: a, password: {secure: 'v1:abc'}}}"
+    )
+    sections = """\
+  doks-gitops:applications: {shop: {repository: monorepo, path: shop, namespace: shop-dev}}
+  doks-gitops:project: {namespaces: [shop-dev]}
+"""
+    text = stack_file("dev", sections).replace("repositories: {", f"repositories: {{{private}, ")
+    chart = "apiVersion: v2\nname: shop\nversion: 1.0.0\n"
+    dependency = f"{{name: library, version: 1.0.0, repository: '{repository}'}}"
+    files: Files = {
+        "Pulumi.dev.yaml": text,
+        "shop/Chart.yaml": f"{chart}dependencies: [{dependency}]\n",
+    }
+    commit(files)
+    git(clone, "remote", "add", "origin", URL)
+    git(clone, "switch", "--quiet", "--create", "change")
+    commit({"shop/values.yaml": "a: 1"})
+    code, [result] = diff(clone, "--stack", "dev", "--offline")
+    assert code == 0
+    [finding] = result["findings"]
+    assert (finding["application"], finding["mandatory"]) == ("dev-shop", False)
+    assert finding["message"].startswith("It was not rendered")
+
+
 @pytest.fixture
 def rendering(clone: Path, commit: Commit) -> Iterator[Callable[..., Rendering]]:
     stack: list[Any] = []

@@ -99,7 +99,8 @@ def test_volume_claim_is_pruned_in_prod_only_with_the_label(monorepo: Path, comm
     assert "| `prod` | 1 of 1 changed | **1 to delete** | ❌ 1 would fail |\n" in text
     assert (
         f"\n- ❌ prod, prod-demo: **{claim} is deleted**, with its data. In prod that needs the"
-        " label allow-prune on the pull request, after its last push.\n"
+        " label allow-prune on the pull request. If it has the label, take it away and set it"
+        " again: a push or opening it again ends what it allows.\n"
     ) in text
     assert f"- delete {claim}\n" in text
     allowed, text = comment(monorepo, "--allow-prune")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -14,7 +16,9 @@ from doks_gitops.policy.preview import PACK
 from doks_gitops.policy.rules import KUBERNETES
 from doks_gitops.recovery.observed import revision, without_resources
 from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound
-from tests.contract import bucket, pulumi_stack
+from sandbox.digitalocean import spaces
+from tests.contract import pulumi_stack
+from tests.contract.http_server import serving
 
 PROGRAM = """
 import pulumi, pulumi_kubernetes
@@ -158,20 +162,61 @@ def test_the_revision_of_a_state_is_kept_by_an_import_and_changed_by_a_run(
     assert stack.last_run() != last
 
 
-def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+class _Unauthorized(BaseHTTPRequestHandler):
+    """Pulumi Cloud's answer to a token that has expired or was revoked.
+
+    https://www.pulumi.com/docs/reference/cloud-rest-api/
+    """
+
+    def do_GET(self) -> None:
+        self.send_error(401)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_an_expired_access_token_is_told_with_where_to_look(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with bucket.serve("team-state") as team, bucket.serve("other-state") as other:
-        backend = {**bucket.KEYS, "PULUMI_BACKEND_URL": team.url}
+    with HTTPServer(("127.0.0.1", 0), _Unauthorized) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PULUMI_BACKEND_URL", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("PULUMI_ACCESS_TOKEN", "pul-expired")
+        with pytest.raises(PulumiError, match="are invalid") as failure:
+            stack.export()
+        server.shutdown()
+    assert 'docs/real-account.md, "State"' in str(failure.value.fix)
+    assert "pul-expired" not in str(failure.value)
+
+
+def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("team-state", "other-state"):
+        (tmp_path / "spaces" / name).mkdir(parents=True)
+    key, team = (
+        spaces.Key(id="DO00KEY", secret="secret", password=""),
+        tmp_path / "spaces" / "team-state",
+    )
+    with serving(spaces.create_app(tmp_path / "spaces", key)) as url:
+        options = (
+            f"endpoint={url}&s3ForcePathStyle=true&region=nyc3"
+            "&response_checksum_validation=when_required"
+        )
+        backend = {
+            "PULUMI_BACKEND_URL": f"s3://team-state?{options}",
+            "AWS_ACCESS_KEY_ID": key.id,
+            "AWS_SECRET_ACCESS_KEY": key.secret,
+        }
         real = pulumi_stack.Stack.new(tmp_path, backend=backend)
-        for key, value in variables.restricted(real.env, deployment=True).items():
-            monkeypatch.setenv(key, value)
+        for name, value in variables.restricted(real.env, deployment=True).items():
+            monkeypatch.setenv(name, value)
         stack = Stack("organization/tests/dev", real.folder)
-        locks, states = ".pulumi/locks/organization/tests/dev/", ".pulumi/stacks/tests/dev.json"
+        locks = team / ".pulumi" / "locks" / "organization" / "tests" / "dev"
 
         def check() -> None:
-            [lock] = team.keys(locks)
-            left.append(team.objects[lock])
+            [lock] = locks.iterdir()
+            left.append(lock.read_bytes())
             with pytest.raises(StackLocked):
                 stack.import_state(before)
 
@@ -181,21 +226,22 @@ def test_a_state_in_a_bucket_is_locked_compared_and_kept_as_one_in_a_folder(
         real.program(CONDITION + PROGRAM % "one")
         stack.up(policy_pack=PACK, refresh=True, check=check)
         assert (stack.outputs(), stack.last_run()) == ({"password": "hush"}, stack.history()[0])
-        assert team.keys(locks) == []
+        assert list(locks.iterdir()) == []
 
-        team.objects[f"{locks}killed.json"] = left[0]
+        (locks / "killed.json").write_bytes(left[0])
         with pytest.raises(StackLocked, match=r"recover --stack \S+/dev --cancel"):
             stack.up(policy_pack=PACK)
         stack.cancel()
         export, last = stack.export(), stack.last_run()
         stack.import_state(export)
         assert (revision(stack.export()), stack.last_run()) == (revision(export), last)
-        assert team.keys(".pulumi/backups/tests/dev/"), "where the runbook looks for a former state"
-        assert b"hush" not in team.objects[states]
+        backups = team / ".pulumi" / "backups" / "tests" / "dev"
+        assert list(backups.iterdir()), "where the runbook looks for a former state"
+        assert b"hush" not in (team / ".pulumi" / "stacks" / "tests" / "dev.json").read_bytes()
 
-        monkeypatch.setenv("PULUMI_BACKEND_URL", other.url)
+        monkeypatch.setenv("PULUMI_BACKEND_URL", f"s3://other-state?{options}")
         with pytest.raises(StackNotFound):
             stack.export()
-        monkeypatch.setenv("AWS_SESSION_TOKEN", "of yesterday")
-        with pytest.raises(PulumiError, match="AccessDenied"):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "that of yesterday")
+        with pytest.raises(PulumiError, match="SignatureDoesNotMatch"):
             stack.export()

@@ -139,13 +139,30 @@ def test_label_allows_deletions_of_the_commit_that_it_was_set_for_and_of_no_late
     assert diff["env"]["OPTIONS"] == allowed
 
 
-def test_check_of_a_commit_is_about_its_merge_to_main() -> None:
+@pytest.mark.parametrize(
+    ("base", "options"),
+    [("main", ["--check", "3f2a91c", "--passed"]), ("Main", []), ("release", [])],
+)
+def test_check_of_a_commit_is_about_its_merge_to_main(
+    tmp_path: Path, base: str, options: list[str]
+) -> None:
     """GitHub keeps it for the commit, when the pull request gets another base."""
-    comment = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]["comment"]
-    variables = comment["steps"][-1]["env"]
-    to_main = "${{ github.base_ref == github.event.repository.default_branch && "
-    assert variables["CHECK"].startswith(to_main)
-    assert variables["PASSED"].startswith(to_main)
+    command = loaded(ROOT / ".github" / "workflows" / "preview.yml")["jobs"]["comment"]["steps"][-1]
+    assert command["env"]["BASE"] == "${{ github.base_ref }}"
+    assert command["env"]["DEFAULT"] == "${{ github.event.repository.default_branch }}"
+    assert command["env"]["COMMIT"] == "${{ github.event.pull_request.head.sha }}"
+    platform = tmp_path / "bin" / "platform"
+    platform.parent.mkdir()
+    platform.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    platform.chmod(0o755)
+    variables = {"NUMBER": "7", "RESULTS": "r", "BASE": base, "DEFAULT": "main"}
+    done = subprocess.run(
+        ["bash", "-e", "-c", command["run"]],
+        env={**os.environ, **variables, "COMMIT": "3f2a91c", "PASSED": "--passed"},
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    words = ["comment", "7", "r/preview.md", "r/diff.md", *options]
+    assert done.stdout.splitlines() == words
 
 
 def test_comment_tells_failures_but_none_of_a_cancelled_run() -> None:
@@ -248,7 +265,9 @@ def test_required_check_passes_only_if_every_other_job_did() -> None:
 def test_every_step_is_a_command_of_the_repository_that_takes_these_arguments(
     command: str,
 ) -> None:
-    words = [re.sub(r'^"\$(\w+)"$', r"1", word) for word in command.split()]
+    *conditions, last = command.strip().splitlines()
+    assert all(re.fullmatch(r"if \[ .* \]; then set -- .*; fi", line) for line in conditions)
+    words = [re.sub(r'^"\$(\w+|@)"$', r"1", word) for word in last.split()]
     while words[:2] == ["bin/sandbox", "run"]:
         words = words[2:]
     if words == ["exit", "1"]:

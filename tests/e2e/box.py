@@ -32,6 +32,22 @@ def until(what: str, condition: Callable[[], bool]) -> None:
         time.sleep(0.3)
 
 
+def run(command: list[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
+    """The exit code of a command, and its output (both streams) without colours."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLOCK,
+        check=False,
+    )
+    return done.returncode, re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+
+
 @contextmanager
 def temporary(folder: Path) -> Iterator["Sandbox"]:
     """A sandbox in that folder; it is removed afterwards with all its processes."""
@@ -71,20 +87,9 @@ class Sandbox:
 
     def __call__(self, *args: str, fails: bool = False, cwd: Path = REPOSITORY) -> str:
         """Run `bin/sandbox ARGS`; returns its output (both streams) without colours."""
-        done = subprocess.run(
-            [str(REPOSITORY / "bin" / "sandbox"), *args],
-            cwd=cwd,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=DEADLOCK,
-            check=False,
-        )
-        output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+        code, output = run([str(REPOSITORY / "bin" / "sandbox"), *args], cwd, self.env)
         print(f"$ bin/sandbox {' '.join(args)}\n{output}")
-        assert (done.returncode != 0) == fails, output
+        assert (code != 0) == fails, output
         return output
 
     def shell(self, script: str, **env: str) -> str:

@@ -20,7 +20,7 @@ import yaml
 from components.chart_values import merge
 from sandbox.chart import next_patch
 from tests.e2e import autopilot
-from tests.e2e.box import DEADLOCK, REPOSITORY, Sandbox
+from tests.e2e.box import REPOSITORY, Sandbox, run
 
 DOCS = REPOSITORY / "docs"
 OTHERS = {"benchmarks.md", "github.md", "gitops.md", "package.md"}
@@ -147,22 +147,11 @@ class Reader:
         script = self.clone.parent / "page.sh"
         script.write_text("\n".join(lines) + "\n")
         shell = ["bin/sandbox", "run", "bash"] if inside else ["bash"]
-        done = subprocess.run(
-            [*shell, str(script)],
-            cwd=self.clone,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=DEADLOCK,
-            check=False,
-        )
-        output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+        code, output = run([*shell, str(script)], self.clone, self.env)
         printed = re.split(r"^@@@ \d+$\n?", output, flags=re.MULTILINE)[1:]
         for step, text in zip(steps, printed, strict=False):
             print(f"$ {step.command}\n{text}")
-        assert done.returncode == 0, output[-3000:]
+        assert code == 0, output[-3000:]
         assert len(printed) == len(steps)
         for step, text in zip(steps, printed, strict=True):
             for line in step.shown:

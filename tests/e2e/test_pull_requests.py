@@ -17,7 +17,7 @@ from tests.e2e.team import APP, Team
 
 LABEL = "preview"
 HARD = {"pods": "12", "requests.cpu": "1500m"}
-POD = {
+POD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "extra"},
@@ -78,6 +78,13 @@ def review(team: Team, number: int | None = None, *, wait: int = 120, fails: boo
     words = ("pull-requests", "--stack", "dev", "--wait", str(wait))
     selected = ("--number", str(number)) if number is not None else ()
     return team.sandbox("run", "bin/platform", *words, *selected, fails=fails)
+
+
+def close_all(team: Team) -> None:
+    """Close all pull requests, and wait until their environments are gone."""
+    for pull in team.github("GET", "/pulls"):
+        team.github("PATCH", f"/pulls/{pull['number']}", {"state": "closed"})
+    review(team)
 
 
 def comments(team: Team, number: int) -> list[str]:
@@ -165,6 +172,74 @@ def test_a_namespace_takes_no_object_of_another_pull_request(team: Team) -> None
     for owner in ("pr-0", "pr-0-limits"):
         own = stray.replace("pr-999", owner).replace('"stray"', f'"{owner}"')
         assert "created" in kubectl(team, create.format(own))
+    slots = "doks-gitops-pull-requests"
+
+    def applied_slot(kind: str, name: str) -> str:
+        owner = {"argocd.argoproj.io/tracking-id": f"pr-0-limits:/{kind}:{slots}/{name}"}
+        spec = (
+            {"limits": [{"type": "Container"}]} if kind == "LimitRange" else {"hard": {"pods": "1"}}
+        )
+        slot = {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "annotations": owner},
+            "spec": spec,
+        }
+        script = create.replace("pr-0 apply", f"{slots} apply --dry-run=server")
+        return kubectl(team, script.format(json.dumps(slot)))
+
+    assert "created" in applied_slot("LimitRange", "pr-0")
+    for kind, name in (
+        ("LimitRange", "pr-1"),
+        ("ResourceQuota", "pr-0"),
+        ("ResourceQuota", slots),
+    ):
+        assert "another pull request" in applied_slot(kind, name)
+    kubectl(team, "kubectl delete namespace pr-0")
+
+
+@pytest.mark.weekly
+def test_a_commit_sets_no_finalizer_that_would_keep_its_namespace(team: Team) -> None:
+    kubectl(team, "kubectl create namespace pr-0")
+    kubectl(team, "kubectl label namespace pr-0 doks-gitops/pull-request=true")
+
+    def identity(user: str) -> str:
+        groups = ("system:masters", f"system:serviceaccounts:{user.partition(':')[0]}")
+        return " ".join(
+            (f"--as=system:serviceaccount:{user}", *(f"--as-group={group}" for group in groups))
+        )
+
+    def applied(kind: str, name: str, *finalizers: str, user: str = "operators:operator") -> str:
+        """What Kubernetes answers a service account that applies an object of the pull request."""
+        annotations = {"argocd.argoproj.io/tracking-id": f"pr-0:/{kind}:pr-0/{name}"}
+        metadata = {"name": name, "annotations": annotations, "finalizers": finalizers}
+        storage = {"requests": {"storage": "1Gi"}}
+        claim = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": storage}}
+        manifest = {
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": metadata,
+            **(claim if kind == "PersistentVolumeClaim" else {}),
+        }
+        return kubectl(
+            team,
+            f"kubectl --namespace pr-0 apply {identity(user)} --filename -"
+            f" <<<'{json.dumps(manifest)}' 2>&1 || true",
+        )
+
+    own = "example.com/own"
+    until("it is refused", lambda: "set no finalizers" in applied("ConfigMap", "held", own))
+    assert "created" in applied("ConfigMap", "free")
+    controller = "argocd:argocd-application-controller"
+    assert "set no finalizers" in applied("ConfigMap", "free", own, user=controller)
+    assert "configured" in applied("ConfigMap", "free", own)
+    annotate = f"kubectl --namespace pr-0 annotate {identity(controller)} configmap free"
+    assert "annotated" in kubectl(team, f"{annotate} changed=true")
+    assert "configured" in applied("ConfigMap", "free", user=controller)
+    protection = "kubernetes.io/pvc-protection"
+    assert "set no finalizers" in applied("ConfigMap", "protected", protection)
+    # Kubernetes adds it before the policies are asked. The claim then lacks a quota.
+    assert "no params found" in applied("PersistentVolumeClaim", "data")
     kubectl(team, "kubectl delete namespace pr-0")
 
 
@@ -182,6 +257,17 @@ def test_no_pod_runs_without_its_limits_whoever_creates_it(team: Team) -> None:
     until("a namespace without a quota takes no pod", lambda: "no params found" in refusal())
     kubectl(team, "kubectl --namespace pr-0 create quota pull-request --hard=pods=100")
     until("a higher quota takes no pod", lambda: "allows more than the stack" in refusal())
+    hard = {
+        **HARD,
+        "limits.memory": "4Gi",
+        "requests.storage": "0",
+        "services.loadbalancers": "0",
+        "services.nodeports": "0",
+    }
+    quota = json.dumps({"spec": {"hard": hard}})
+    kubectl(team, f"kubectl --namespace pr-0 patch quota pull-request --patch '{quota}'")
+    pod = json.dumps({**POD, "spec": {**POD["spec"], "terminationGracePeriodSeconds": 601}})
+    until("a pod that takes long to stop is refused", lambda: "of at most 600" in refusal())
     kubectl(team, "kubectl delete namespace pr-0 --wait=false")
 
 
@@ -266,15 +352,16 @@ def test_an_overlay_that_asks_for_more_than_the_quota_is_told_so(team: Team) -> 
 
 
 @pytest.mark.weekly
-def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_quota(
+def test_of_twenty_at_once_as_many_come_up_as_there_are_slots_and_within_their_quota(
     team: Team,
 ) -> None:
-    places, nodes = 18, 16
+    slots, nodes = 18, 16
     team.sandbox.shell(
-        f"pulumi config set --stack dev --path doks-gitops:pullRequests.atOnce {places}\n"
+        f"pulumi config set --stack dev --path doks-gitops:pullRequests.atOnce {slots}\n"
         f"pulumi config set --stack dev --path 'doks-gitops:cluster.nodePools[0].count' {nodes}"
     )
     team.sandbox("up", "dev")
+    close_all(team)
     numbers = [propose(team, f"many-{number}") for number in range(20)]
 
     def namespaces() -> int:
@@ -290,20 +377,18 @@ def test_of_twenty_at_once_as_many_come_up_as_there_are_places_and_within_their_
         while not reviewed.done():
             counts.append(namespaces())
         told = reviewed.result()
-    print(f"20 labelled -> {places} Healthy, and all are told: {time.monotonic() - begin:.1f} s")
+    print(f"20 labelled -> {slots} Healthy, and all are told: {time.monotonic() - begin:.1f} s")
     print(f"memory of the sandbox: {team.sandbox.status()['memory'] / 2**20:.0f} MiB")
     # Kubernetes refuses the others: at no moment are there more.
-    assert max(counts) == namespaces() == places
-    refused = len(numbers) - places
-    assert told.count("is **Healthy**") == places
-    assert told.count(f"there are {places} environments already") == refused
+    assert max(counts) == namespaces() == slots
+    refused = len(numbers) - slots
+    assert told.count("is **Healthy**") == slots
+    assert told.count(f"there are {slots} environments already") == refused
     labels = [team.github("GET", f"/pulls/{number}")["labels"] for number in numbers]
     assert labels.count([]) == refused
     quotas = json.loads(kubectl(team, "kubectl get resourcequotas -A --output json"))["items"]
     used = {quota["metadata"]["namespace"]: quota["status"]["used"] for quota in quotas}
-    assert used.pop("doks-gitops-pull-requests") == {"count/limitranges": str(places)}
+    assert used.pop("doks-gitops-pull-requests") == {"count/limitranges": str(slots)}
     assert {amounts["pods"] for amounts in used.values()} == {"10"}
-    for number in numbers:
-        team.github("PATCH", f"/pulls/{number}", {"state": "closed"})
-    review(team)
+    close_all(team)
     assert namespaces() == 0

@@ -338,13 +338,14 @@ class SandboxWorld:
     def _forbid(self, life: Life, what: Forbidden) -> None:
         if what == "destroy":
             destroy = ("destroy", "--stack", life.stack, "--yes", "--skip-preview")
-            life.context.command("pulumi", *destroy, fails=True)
-            return
-        before = life.file.read_text()
-        life.change("cluster", lambda cluster: cluster.update(region="fra1"))
-        life.up(fails=True)
-        life.recover(fails=True)
-        life.file.write_text(before)
+            refusals = [life.context.command("pulumi", *destroy, fails=True)]
+        else:
+            before = life.file.read_text()
+            life.change("cluster", lambda cluster: cluster.update(region="fra1"))
+            refusals = [life.up(fails=True), life.recover(fails=True)]
+            life.file.write_text(before)
+        for refusal in refusals:
+            life.context.check(" protected" in refusal, f"the refusal is another one:\n{refusal}")
 
     def _lose(self, life: Life, what: Sequence[Loss], moment: int) -> None:
         context, volume = life.context, life.volume
@@ -474,15 +475,16 @@ class SandboxWorld:
         return account
 
     def broken(self) -> list[str]:
-        if self._touched is None:
-            return []
         account, lives = self._account(), self._lives.values()
         volumes = {life.volume for life in lives}
         problems = [
             *(problem for life in lives for problem in _broken(life, account)),
             *_unknown(account, {life.cluster for life in lives}, volumes),
-            *leaks(self._secrets(self._touched), self._places()),
         ]
+        if self._touched is None:
+            # Time has passed: no command has written anything, and tokens may have expired.
+            return problems
+        problems += leaks(self._secrets(self._touched), self._places())
         try:
             self._touched.context.unchanged()
         except Failed as changes:

@@ -1,10 +1,16 @@
 """How the benchmarks report their measurements."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import pytest
+import typer
 from rich.console import Console
 
+import benchmarks.__main__ as command
+from benchmarks import growth, recovery
 from benchmarks.bench import Bench, machine
 from benchmarks.picture import Line, chart
 from sandbox.client import Daemon
@@ -45,3 +51,25 @@ def test_a_line_twice_as_steep_is_drawn_twice_as_high() -> None:
 def test_the_machine_is_described_without_its_host_name() -> None:
     assert "cores" in machine()
     assert Path("/proc/sys/kernel/hostname").read_text().strip() not in machine()
+
+
+def test_parts_that_are_measured_alone_leave_the_pictures_of_the_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    drawn: list[Path | None] = []
+
+    def measure(bench: Bench, picture: Path | None) -> list[Any]:
+        drawn.append(picture)
+        return []
+
+    monkeypatch.setattr(command, "bench", lambda console, runs: nullcontext())
+    for part in (recovery, growth):
+        monkeypatch.setattr(part, "measure", measure)
+    command.main(only=[command.Part.RECOVERY, command.Part.GROWTH], write_to=tmp_path / "page.md")
+    assert drawn == [None, None]
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_cold_is_refused_beside_the_parts_to_which_it_would_add_nothing() -> None:
+    with pytest.raises(typer.BadParameter, match="--only cold"):
+        command.main(cold=True, only=[command.Part.DIFF])

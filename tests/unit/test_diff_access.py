@@ -85,15 +85,15 @@ def test_invalid_credentials_are_told_without_them(pulumi: PulumiCommand) -> Non
     assert "hunter2" not in str(error.value)
 
 
-def test_urls_before_the_change_are_read_without_decrypting_anything(tmp_path: Path) -> None:
-    (tmp_path / "Pulumi.dev.yaml").write_text(
-        """\
+STACK_FILE = """\
 config:
   doks-gitops:cluster:
     name: a
     region: nyc1
     version: "1.34"
     nodePools: [{name: default, size: s-2vcpu-4gb, count: 1}]
+"""
+REPOSITORIES = """\
   doks-gitops:repositories:
     monorepo: {url: "https://git.test/a.git"}
     private: {url: "https://private.test/b", credentials: {password: {secure: "v1:abc"}}}
@@ -101,7 +101,10 @@ config:
   doks-gitops:credentialTemplates:
     team: {url: "https://git.test/", credentials: {password: {secure: "v1:abc"}}}
 """
-    )
+
+
+def test_urls_before_the_change_are_read_without_decrypting_anything(tmp_path: Path) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text(STACK_FILE + REPOSITORIES)
     env = environment.read("dev", tmp_path)
     assert env is not None
     assert env.urls == {"https://git.test/a.git", "https://private.test/b", "https://git.test/"}
@@ -111,15 +114,6 @@ config:
 
 
 def test_stack_without_project_and_applications_is_told_as_such(tmp_path: Path) -> None:
-    (tmp_path / "Pulumi.dev.yaml").write_text(
-        """\
-config:
-  doks-gitops:cluster:
-    name: a
-    region: nyc1
-    version: "1.34"
-    nodePools: [{name: default, size: s-2vcpu-4gb, count: 1}]
-"""
-    )
+    (tmp_path / "Pulumi.dev.yaml").write_text(STACK_FILE)
     with pytest.raises(SettingsError, match="doks-gitops:project"):
         environment.read("dev", tmp_path)

@@ -22,6 +22,7 @@ from doks_gitops.policy.rules import Resource as Checked
 from doks_gitops.promotion.cluster import Application, Cluster, Delivery
 from doks_gitops.promotion.pull_requests import (
     CHART,
+    REFRESH_SECONDS,
     Labeled,
     NoEnvironments,
     Review,
@@ -105,6 +106,18 @@ def test_a_sync_that_fails_ends_soon_for_only_then_its_application_can_be_delete
         assert 0 < policy["retry"]["limit"] * longest <= 40
 
 
+def test_a_namespace_that_comes_late_still_comes_before_the_application_s_last_retry(
+    result: Run,
+) -> None:
+    last: dict[str, int] = {}
+    for name in ("limits-set", "applications-set"):
+        retry = spec(result, "ApplicationSet", name)["template"]["spec"]["syncPolicy"]["retry"]
+        assert retry["backoff"]["factor"] == 1
+        last[name] = retry["limit"] * int(retry["backoff"]["duration"].removesuffix("s"))
+    # The labels are read again for the limits, and two waves are 2 s apart.
+    assert last["limits-set"] + REFRESH_SECONDS + 2 < last["applications-set"]
+
+
 def test_github_is_asked_with_a_token_that_is_a_secret_and_hardly_ever_by_polling(
     result: Run,
 ) -> None:
@@ -181,6 +194,19 @@ def test_the_branch_changes_neither_its_limits_nor_roles_nor_argocd(result: Run)
     assert kinds == ["ResourceQuota", "LimitRange"]
 
 
+def test_a_commit_to_the_chart_changes_neither_the_namespace_of_the_slots_nor_their_quota(
+    result: Run,
+) -> None:
+    name = "doks-gitops-pull-requests"
+    denied = spec(result, "AppProject", "limits")["clusterResourceBlacklist"]
+    assert {"group": "", "kind": "Namespace", "name": name} in denied
+    # The policy that lets a slot alone pass holds in it: shown in the e2e tests.
+    labels = result.one("Namespace", "pull-requests-places").inputs["metadata"]["labels"]
+    selector = spec(result, "ValidatingAdmissionPolicy", "owner-policy")["matchConstraints"]
+    [selected] = selector["namespaceSelector"]["matchExpressions"]
+    assert (selected["operator"], selected["key"] in labels) == ("Exists", True)
+
+
 def test_images_have_the_commit_as_tag_once_a_label_says_that_they_exist(
     monkeypatch: pytest.MonkeyPatch, result: Run
 ) -> None:
@@ -221,7 +247,7 @@ def test_the_limits_are_the_stack_s_and_come_from_the_branch_of_the_stack(result
             assert item.urn in result.dependencies(first)
 
 
-def test_kubernetes_counts_the_places_of_the_stack(
+def test_kubernetes_counts_the_slots_of_the_stack(
     monkeypatch: pytest.MonkeyPatch, result: Run
 ) -> None:
     section = {**SECTION, "atOnce": 7}
@@ -231,18 +257,18 @@ def test_kubernetes_counts_the_places_of_the_stack(
     source = spec(run, "ApplicationSet", "limits-set")["template"]["spec"]["source"]
     values = source["helm"]["valuesObject"]
     assert (
-        values["places"]
+        values["slotsNamespace"]
         == quota["metadata"]["namespace"]
         == run.one("Namespace", "pull-requests-places").inputs["metadata"]["name"]
     )
-    # Not in the namespaces of the pull requests, whose commits could take places themselves.
-    assert not fnmatchcase(values["places"], "pr-*")
+    # Not in the namespaces of the pull requests, whose commits could take slots themselves.
+    assert not fnmatchcase(values["slotsNamespace"], "pr-*")
 
 
-def test_the_chart_takes_a_place_before_it_makes_the_namespace() -> None:
-    place, namespace, *_ = (CHART / "templates" / "limits.yaml").read_text().split("---\n")
-    assert "namespace: {{ .Values.places }}" in place
-    assert 'argocd.argoproj.io/sync-wave: "-1"' in place
+def test_the_chart_takes_a_slot_before_it_makes_the_namespace() -> None:
+    slot, namespace, *_ = (CHART / "templates" / "limits.yaml").read_text().split("---\n")
+    assert "namespace: {{ .Values.slotsNamespace }}" in slot
+    assert 'argocd.argoproj.io/sync-wave: "-1"' in slot
     assert "kind: Namespace" in namespace
 
 
@@ -252,6 +278,15 @@ def test_the_namespace_is_not_that_of_the_destination_which_comes_before_every_w
     template = spec(result, "ApplicationSet", "limits-set")["template"]["spec"]
     assert template["source"]["helm"]["namespace"] == "pr-{{.number}}"
     assert template["destination"]["namespace"] == "doks-gitops-pull-requests"
+
+
+def test_only_argocd_is_refused_finalizers_on_what_is_there_already(result: Run) -> None:
+    """The e2e tests show what the policies refuse; in the sandbox, everybody is the admin."""
+    *_, finalizers = spec(result, "ValidatingAdmissionPolicy", "owner-policy")["validations"]
+    assert finalizers["expression"].endswith(
+        "request.operation == 'UPDATE'"
+        " && !('system:serviceaccounts:argocd' in request.userInfo.groups)"
+    )
 
 
 def test_the_policies_leave_alone_what_is_in_no_namespace(result: Run) -> None:
@@ -320,7 +355,7 @@ def test_a_pull_request_keeps_its_label_for_its_time_to_live() -> None:
     assert "24 hours" in reasons[1]
 
 
-NO_PLACE = (
+NO_SLOT = (
     'one or more objects failed to apply, reason: limitranges "pr-3" is forbidden: exceeded quota:'
     " doks-gitops-pull-requests, requested: count/limitranges=1, used: count/limitranges=2,"
     " limited: count/limitranges=2"
@@ -331,27 +366,34 @@ def limits(number: int, **changes: Any) -> Application:
     return application(name=f"pr-{number}-limits", **changes)
 
 
-def test_who_gets_a_place_is_what_kubernetes_says_and_not_who_has_the_label_first() -> None:
-    missing = {"sync": "OutOfSync", "message": NO_PLACE}
+def test_who_gets_a_slot_is_what_kubernetes_says_and_not_who_has_the_label_first() -> None:
+    missing = {"sync": "OutOfSync", "message": NO_SLOT}
     without = limits(1, phase="Failed", **missing)
     others = [limits(2), limits(3)]
     pull_requests = [pull(number) for number in (1, 2, 3)]
     reasons = refused(*pull_requests, limits=[without, *others], at_once=2)
     assert [*reasons] == [1]
     assert "there are 2 environments already" in reasons[1]
-    # A place may be free again before Argo CD has tried for the last time.
+    # A slot may be free again before Argo CD has tried for the last time.
     tries = replace(without, phase="Running")
     assert refused(*pull_requests, limits=[tries, *others], at_once=2) == {}
     assert text(tries, application(sync="OutOfSync"), kept=pull(1)).startswith(
-        "pending: `pr-1` waits for a place."
+        "pending: `pr-1` waits for a slot and its limits."
     )
 
 
-def test_the_first_ones_keep_their_label_if_the_stack_is_given_fewer_places() -> None:
+def test_an_environment_that_keeps_its_slot_while_it_is_removed_is_named_to_who_needs_one() -> None:
+    without = limits(1, sync="OutOfSync", phase="Failed", message=NO_SLOT)
+    stuck = [limits(8), limits(7), application(name="pr-7")]
+    [reason] = refused(pull(1), pull(2), limits=[without, limits(2), *stuck]).values()
+    assert "5 environments already (being removed: `pr-7`, `pr-8`). Set the label" in reason
+
+
+def test_the_first_ones_keep_their_label_if_the_stack_is_given_fewer_slots() -> None:
     pull_requests = [pull(number) for number in (1, 2, 3, 4)]
     all_limits = [limits(number) for number in (1, 2, 3, 4)]
     assert [*refused(*pull_requests, limits=all_limits, at_once=2)] == [3, 4]
-    # One that is refused for another reason takes no place.
+    # One that is refused for another reason takes no slot.
     first = pull(1, hours=25)
     assert [*refused(first, pull(2), pull(3), limits=all_limits, at_once=2)] == [1]
 
@@ -409,6 +451,25 @@ def test_the_comment_tells_the_state_how_to_reach_it_and_when_it_ends() -> None:
     assert "kubectl --context do-nyc1-demo --namespace pr-1 port-forward service/frontend" in told
     assert "at 2026-03-02 11:00 UTC" in told
     assert "<https://pr-1.test>" in text(application(urls=("https://pr-1.test",)), kept=pull(1))
+
+
+def test_a_wait_for_the_limits_is_told_in_the_same_words_during_an_attempt_and_between_two() -> (
+    None
+):
+    between = limits(1, sync="OutOfSync", phase="Running", message=NO_SLOT)
+    during = replace(between, message="Retrying operation with latest revisions. Attempt #2")
+    told = {
+        text(first, *others, kept=pull(1))
+        for first in (between, during)
+        for others in ([], [application(revision=None)], [application(health="Missing")])
+    }
+    assert [item.partition(".")[0] for item in told] == [
+        "pending: `pr-1` waits for a slot and its limits"
+    ]
+    without_chart = replace(during, errors=("Failed last sync attempt: no such chart",))
+    assert "\n```text\nFailed last sync attempt: no such chart\n```\n" in text(
+        without_chart, application(), kept=pull(1)
+    )
 
 
 def test_an_environment_of_an_older_commit_is_not_the_one_that_was_asked_for() -> None:
@@ -484,6 +545,28 @@ def test_only_what_kubernetes_refuses_at_present_counts(monkeypatch: pytest.Monk
     )
     cluster = Cluster(Path(), Path(), "argocd", "do-nyc1-demo")
     assert cluster.refused_pods("pr-1") == ["refused, event 2", "refused-too, event 1"]
+
+
+def test_what_kubernetes_may_leave_out_of_an_event_or_a_condition_is_not_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
+    condition = {"type": "ReplicaFailure", "status": "True"}
+    events = [
+        {"kind": "Event", "metadata": {"resourceVersion": "1"}, "involvedObject": who, **reason}
+        for who in ({}, {"uid": "1"})
+        for reason in ({}, {"reason": "FailedCreate"})
+    ]
+    items = [
+        *events,
+        {"kind": "ReplicaSet", "metadata": {"uid": "1"}, "status": {"conditions": [condition]}},
+        {"kind": "Job", "metadata": {"uid": "2"}},
+    ]
+    monkeypatch.setattr(
+        "doks_gitops.promotion.cluster._kubectl",
+        lambda folder, *words: json.dumps({"items": items}),
+    )
+    assert Cluster(Path(), Path(), "argocd", "do-nyc1-demo").refused_pods("pr-1") == []
 
 
 def test_a_link_of_a_pull_request_is_a_link_and_nothing_else() -> None:
@@ -587,29 +670,38 @@ def test_what_changes_is_told_once_until_the_environment_is_healthy(
     assert "**Healthy**" in repository.comments[-1][1]
 
 
-def test_every_refused_pull_request_loses_its_label_whichever_one_is_told_of(
+def test_every_refused_pull_request_is_told_why_it_loses_its_label_whichever_one_a_run_is_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    repository = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
-    reviewed(repository, FakeCluster([application()]), monkeypatch, number=1)
-    assert repository.removed == [2]
-    assert [number for number, _ in repository.comments] == [1]
-    everybody = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
-    reviewed(everybody, FakeCluster([application()]), monkeypatch)
-    assert [number for number, _ in everybody.comments] == [1, 2]
+    for number in (1, None):
+        repository = FakeRepository(recent(1), recent(2, fork="stranger/monorepo", own=None))
+        reviewed(repository, FakeCluster([application()]), monkeypatch, number=number)
+        assert repository.removed == [2]
+        assert [told for told, _ in repository.comments] == [1, 2]
+        assert "is not approved" in repository.comments[1][1]
 
 
-def test_a_pull_request_without_a_place_loses_its_label_while_its_run_waits(
+def test_a_run_for_a_pull_request_waits_for_its_environment_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository = FakeRepository(recent(1), pull(2, hours=1000))
+    cluster = FakeCluster([application(), limits(1), limits(2)])
+    result = reviewed(repository, cluster, monkeypatch, number=1, wait=60)
+    assert result.settled
+    assert [(item.number, item.settled) for item in result.reports] == [(1, True), (2, False)]
+
+
+def test_a_pull_request_without_a_slot_loses_its_label_while_its_run_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     repository = FakeRepository(recent(3))
-    tries = limits(3, sync="OutOfSync", phase="Running", message=NO_PLACE)
+    tries = limits(3, sync="OutOfSync", phase="Running", message=NO_SLOT)
     cluster = FakeCluster([tries], [replace(tries, phase="Failed")], [])
     result = reviewed(repository, cluster, monkeypatch, number=3, wait=60)
     assert repository.removed == [3]
     beginnings = [told.partition(".")[0].partition(":")[0] for _, told in repository.comments]
     assert beginnings == [
-        "`pr-3` waits for a place",
+        "`pr-3` waits for a slot and its limits",
         "The environment is being removed",
         "There is no environment",
     ]

@@ -862,6 +862,19 @@ def test_volume_for_a_copy_is_as_large_as_the_former_one_became() -> None:
     assert restore.size == 7
 
 
+def test_copy_of_a_former_state_is_told_and_restored_for_the_present_one() -> None:
+    observed = moved_with_copies()
+    [copied] = observed.snapshots
+    former = replace(copied, tags=copied.tags - {MARK} | {OTHER_MARK})
+    observed = replace(observed, snapshots=(former,))
+    with pytest.raises(Refused, match=f"taken for another state of the stack, {OTHER_MARK}"):
+        plan(replace(observed, consent=ABANDON))
+    *_, restore, _ = plan(observed)
+    assert isinstance(restore, RestoreCopy)
+    assert MARK in restore.tags
+    assert OTHER_MARK not in restore.tags
+
+
 def test_copy_of_another_bucket_or_password_is_refused_before_the_cluster_is_abandoned() -> None:
     observed = moved_with_copies()
     other = {**COPIES, "credentials": {**COPIES["credentials"], "password": "q" * 24}}

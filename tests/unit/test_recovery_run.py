@@ -224,8 +224,14 @@ def test_a_plan_is_made_again_under_the_lock_and_shown_if_it_differs(
         return ClusterState(helm_history=HelmHistory((revision,)))
 
     monkeypatch.setattr(Recovery, "_cluster_state", staticmethod(cluster_state))
+    checked: list[object] = []
+    monkeypatch.setattr(
+        "doks_gitops.recovery.run._require_copies", lambda steps, _: checked.append(steps)
+    )
     questions: list[str] = []
     Recovery(Stack("dev"), questions.append).run()
+    first, second = checked
+    assert first != second, "the copies of either plan are sought in the bucket"
     output = capsys.readouterr()
     assert "Remove Helm's records sh.helm.release.v1.argocd.v2 (pending-upgrade)" in output.out
     assert "Something has changed since the plan was made." in output.err

@@ -145,6 +145,17 @@ def test_the_sandboxs_own_plugins_are_no_real_ones(
         install(home, real=True)
 
 
+def test_a_shell_of_the_sandbox_takes_the_plugins_from_the_users_own_pulumi_folder(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for provider in (DIGITALOCEAN, KUBERNETES):
+        downloaded(tmp_path / "own", provider, provider.sdk)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "own"))
+    install(home, real=True)
+    monkeypatch.setenv("PULUMI_HOME", str(home.folder("pulumi")))
+    assert install(home).keys() == {"digitalocean", "kubernetes"}
+
+
 def test_a_link_to_a_folder_is_replaced(home: Home, tmp_path: Path) -> None:
     other = downloaded(tmp_path, KUBERNETES, KUBERNETES.sdk)
     folder = home.folder("pulumi", "plugins") / other.parent.name

@@ -102,6 +102,20 @@ def test_a_component_without_keys_is_refused() -> None:
         SealedSecretsArgs(ChartSource(path="chart"), keys=())
 
 
+def _pem(label: str, data: bytes) -> str:
+    body = base64.encodebytes(data).decode()
+    return f"-----BEGIN {label}-----\n{body}-----END {label}-----\n"
+
+
+_CERTIFICATE = base64.b64decode("".join(NEW.certificate.strip().splitlines()[1:-1]))
+_OF_VERSION_SIX = _pem(
+    "CERTIFICATE", _CERTIFICATE.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)
+)
+_OF_ED448 = _pem(
+    "PRIVATE KEY", bytes.fromhex("302e020100300506032b657104220420") + bytes(32)
+)  # a key of Ed25519, with the number of another algorithm
+
+
 @pytest.mark.parametrize(
     ("keys", "at", "got"),
     [
@@ -120,6 +134,8 @@ def test_a_component_without_keys_is_refused() -> None:
         ([pair("short", bits=1024)], "[0].certificate", '"-----BEGIN CERT'),
         ([(NEW.certificate, NEW.certificate)], "[0].privateKey", "a secret"),
         ([(NEW.certificate, "secret text")], "[0].privateKey", "a secret"),
+        ([(_OF_VERSION_SIX, NEW.private_key)], "[0].certificate", '"-----BEGIN CERT'),
+        ([(NEW.certificate, _OF_ED448)], "[0].privateKey", "a secret"),
     ],
 )
 def test_keys_that_could_not_be_used_are_refused(keys: list[Any], at: str, got: str) -> None:

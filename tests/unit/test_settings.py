@@ -1,6 +1,7 @@
 """Valid stack files and their settings."""
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from components.chart_values import ArgoCdOptions, chart_values
 from doks_gitops import settings
 from doks_gitops.settings import reference
 from doks_gitops.settings.load import ADOPT
-from doks_gitops.settings.model import Sync
+from doks_gitops.settings.model import Copies, Sync
 from tests.unit import stackfiles
 from tests.unit.stackfiles import ROOT, STACKS, as_text, configuration, own_files
 
@@ -381,7 +382,7 @@ def test_source_names_its_repository_if_several_are_of_its_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "complete"),
+    ("variables", "complete"),
     [
         ({}, False),
         ({"SPACES_ACCESS_KEY_ID": "key", "SPACES_SECRET_ACCESS_KEY": "secret"}, False),
@@ -396,23 +397,44 @@ def test_source_names_its_repository_if_several_are_of_its_type() -> None:
     ],
 )
 def test_credentials_of_copies_come_from_the_environment_all_or_none(
-    given: dict[str, str], complete: bool
+    variables: dict[str, str], complete: bool
 ) -> None:
+    assert (copies_in(variables).credentials is not None) == complete
+
+
+def test_credentials_of_copies_in_the_environment_are_taken_before_those_of_the_stack() -> None:
+    """The workflow that makes the copies has no others, so a recovery with the same variables must
+    not look for them with other ones."""
+    stack = {"accessKey": "k", "secretKey": "s", "password": "q" * 20}
+    variables = {
+        "SPACES_ACCESS_KEY_ID": "key",
+        "SPACES_SECRET_ACCESS_KEY": "secret",
+        "RESTIC_PASSWORD": "p" * 20,
+    }
+    for environ, password in ({}, "q" * 20), (variables, "p" * 20):
+        credentials = copies_in(environ, credentials=stack).credentials
+        assert credentials is not None
+        assert credentials.password.get_secret_value() == password
+
+
+def copies_in(variables: Mapping[str, str], **settings_of_copies: object) -> Copies:
     sections = {
         "cluster": stackfiles.CLUSTER,
         "registry": {"name": "team"},
         "argocd": {"chart": {"version": "1.2.3"}},
         "repositories": {"monorepo": {"url": "https://git.example.com/team/monorepo"}},
         "project": {"namespaces": ["shop-dev"]},
-        "volumes": {"snapshots": {}, "copies": {"bucket": "shop-copies", "region": "fra1"}},
+        "volumes": {
+            "snapshots": {},
+            "copies": {"bucket": "shop-copies", "region": "fra1", **settings_of_copies},
+        },
     }
     config: dict[str, Any] = {f"doks-gitops:{name}": value for name, value in sections.items()}
     config["digitalocean:token"] = "dop_v1_token"
-    environ = {"SPACES_ENDPOINT_URL": "https://storage.example.com/", **given}
-    volumes = settings.parse(
-        "dev", config, {}, environ=environ, secret_keys=["digitalocean:token"]
-    ).volumes
+    environ = {"SPACES_ENDPOINT_URL": "https://storage.example.com/", **variables}
+    secret_keys = ["digitalocean:token", "doks-gitops:volumes"]
+    volumes = settings.parse("dev", config, {}, environ=environ, secret_keys=secret_keys).volumes
     assert volumes is not None
     assert volumes.copies is not None
     assert volumes.copies.url == "https://storage.example.com/shop-copies"
-    assert (volumes.copies.credentials is not None) == complete
+    return volumes.copies

@@ -1,5 +1,8 @@
 """Private keys of SSH, and their public halves."""
 
+import base64
+import contextlib
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from hypothesis import example, given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
 
 from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART, public_key
 
@@ -79,3 +85,23 @@ def test_unsuitable_key_is_refused_with_its_reason_and_nothing_of_it(
         public_key(text)
     assert not any(line in str(refused.value) for line in text.splitlines())
     assert refused.value.__cause__ is None
+
+
+# An ECDSA key whose public point is compressed, and an Ed25519 key that names another algorithm.
+@example(KEYS[2], OPENSSH, 82, 2)
+@example(KEYS[0], PKCS8, 11, 0x71)
+@given(
+    st.sampled_from((KEYS[0], KEYS[2])),
+    st.sampled_from((OPENSSH, PKCS8)),
+    st.integers(0, 500),
+    st.integers(0, 255),
+)
+@limits(deadline=None)
+def test_a_key_with_any_damaged_byte_is_taken_or_refused_with_a_reason(
+    key: Key, form: PrivateFormat, position: int, value: int
+) -> None:
+    first, *body, last = private(key, form).splitlines()
+    data = bytearray(base64.b64decode("".join(body)))
+    data[position % len(data)] = value
+    with contextlib.suppress(ValueError):
+        public_key("\n".join((first, base64.b64encode(data).decode(), last, "")))

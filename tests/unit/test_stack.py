@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from doks_gitops.policy.preview import PACK
-from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound
+from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound, without_passwords
 from tests.unit.pulumi_command import PulumiCommand
 
 PREVIEW: dict[str, Any] = {"steps": [], "changeSummary": {"same": 15}}
@@ -58,12 +59,17 @@ def test_a_preview_that_is_no_json_fails(pulumi: PulumiCommand) -> None:
         ("unable to open bucket: unknown query", PulumiError, 'docs/real-account.md, "State"'),
         ("read .pulumi/meta.yaml: AccessDenied", PulumiError, 'docs/real-account.md, "State"'),
         ("could not list bucket: NoSuchBucket", PulumiError, 'docs/real-account.md, "State"'),
+        (
+            "this command requires logging in; try running `pulumi login` first",
+            PulumiError,
+            'docs/real-account.md, "State"',
+        ),
     ],
 )
 def test_a_failed_command_is_an_error_with_its_message_and_the_next_command(
     pulumi: PulumiCommand, message: str, kind: type[PulumiError], fix: str
 ) -> None:
-    pulumi.script(f'echo "error: {message}" >&2; exit 255')
+    pulumi.script(f"echo {shlex.quote(f'error: {message}')} >&2; exit 255")
     with pytest.raises(PulumiError) as failure:
         Stack("dev").export()
     assert type(failure.value) is kind
@@ -77,20 +83,43 @@ def test_a_failed_command_is_an_error_with_its_message_and_the_next_command(
 
 @pytest.mark.parametrize(
     "url",
-    ["postgres://team:hush@db.test/state", "postgres://db.test/state?user=team&password=hush"],
+    [
+        "postgres://team:hush@db.test/state",
+        "postgres://team:hu@hush@db.test/state",
+        "postgres://team:hu/hush@db.test/state",
+        "postgres://team:hu'hush@db.test/state",
+        "postgres://team:hu:hush@db.test/state",
+        "postgres://db.test/state?user=team&password=hush",
+        "postgres://db.test/state?PASSWORD=hu'hush",
+        "postgres://db.test:5432/db.test/state?password=hu@hush&sslmode=disable",
+        "postgres://db.test/state?sslpassword=hush",
+    ],
 )
 def test_a_password_in_the_backends_url_is_neither_shown_nor_in_an_error(
     pulumi: PulumiCommand, capfd: pytest.CaptureFixture[str], url: str
 ) -> None:
-    diagnostics = [{"severity": "error", "message": f'error: unable to open "{url}": refused'}]
-    pulumi.prints({**PREVIEW, "diagnostics": diagnostics})
+    message = f'unable to open "{url}": refused'
+    pulumi.prints({**PREVIEW, "diagnostics": [{"severity": "error", "message": message}]})
     with pytest.raises(PulumiError, match="refused") as preview:
         Stack("dev").preview()
-    pulumi.script(f"""echo 'opening "{url}"'; echo 'unable to open "{url}": refused' >&2; exit 1""")
+    text = shlex.quote(message)
+    pulumi.script(f"echo {text}; echo {text} >&2; exit 1")
     with pytest.raises(PulumiError, match="refused") as run:
         Stack("dev").up(policy_pack=PACK)
     output = capfd.readouterr()
     for text in (str(preview.value), str(run.value), run.value.message, output.out, output.err):
+        assert "db.test/state" in text
+        assert "hush" not in text
+
+
+@pytest.mark.parametrize("password", ["hu hush", 'hu"hush', "hu\\hush"])
+def test_a_password_that_no_url_may_have_is_not_shown_either(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    url = f"postgres://team:{password}@db.test/state"
+    monkeypatch.setenv("PULUMI_BACKEND_URL", url)
+    for message in (f"parse {url}: invalid", f"parse {json.dumps(url)}: invalid"):
+        text = without_passwords(message)
         assert "db.test/state" in text
         assert "hush" not in text
 

@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from doks_gitops.ci import commits
+from doks_gitops.promotion.cluster import Cluster
+from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.variables import restricted
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import ROOT
@@ -57,6 +61,48 @@ def test_credentials_of_every_backend_reach_deployments_but_never_the_sandbox() 
     caller = dict.fromkeys(names, "x")
     assert restricted(caller, deployment=True).keys() >= caller.keys()
     assert restricted(caller, deployment=False).keys() == {"NO_PROXY", "no_proxy"}
+
+
+GIT = {
+    "GIT_SSH_COMMAND": "ssh -i key",
+    "GIT_ASKPASS": "askpass",
+    "GIT_CONFIG_COUNT": "0",
+    "GIT_AUTHOR_NAME": "the author",
+    "GITHUB_TOKEN": "of GitHub",
+}
+
+
+@pytest.mark.parametrize(
+    ("program", "run", "own"),
+    [
+        ("git", lambda folder: WorkingTree(folder).git("status"), GIT),
+        ("git", commits.head, GIT),
+        ("kubectl", lambda folder: Cluster(folder, folder, "argocd", "").refused_pods("pr-1"), {}),
+    ],
+)
+def test_git_and_kubectl_get_their_own_variables_and_no_key_of_the_state(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: str,
+    run: Callable[[Path], object],
+    own: dict[str, str],
+) -> None:
+    (tmp_path / program).write_text(f"""#!/bin/sh\nenv >'{tmp_path}/env'\necho '{{"items": []}}'""")
+    (tmp_path / program).chmod(0o755)
+    both = {**PROXY, "SSH_AUTH_SOCK": "/agent", "SSL_CERT_FILE": "/ca", "HOME": "/home/dev"}
+    state = (
+        *("PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"),
+        *("AZURE_STORAGE_KEY", "GOOGLE_CREDENTIALS", "DIGITALOCEAN_TOKEN", "RESTIC_PASSWORD"),
+        "DOKS_GITOPS_GIT_PASSWORD",
+    )
+    for name, value in {**both, **GIT, **dict.fromkeys(state, "hush")}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    run(tmp_path)
+    seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert "hush" not in seen.values()
+    assert seen.items() >= {**both, **own}.items()
+    assert seen.keys() & GIT.keys() == own.keys()
 
 
 @pytest.mark.parametrize(

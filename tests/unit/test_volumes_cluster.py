@@ -318,26 +318,29 @@ def test_token_that_does_not_see_tags_is_refused_before_claims_begin_empty(api: 
     assert api.bodies == []
 
 
+BOUND_OBJECT = {
+    "metadata": {"name": "pvc-1"},
+    "spec": {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "do-block-storage",
+        "persistentVolumeReclaimPolicy": "Delete",
+        "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
+        "csi": {"driver": DRIVER, "volumeHandle": ID},
+    },
+    "status": {"phase": "Bound"},
+}
+"""A volume that a claim uses, as Kubernetes has it."""
+
+
 def kept(api: FakeApi, **changes: Any) -> None:
     """Before a run that moves the cluster, with one claim, to another region."""
     stack = parsed(volumes={"snapshots": {"keep": 3}}, cluster={**CLUSTER, "region": "fra1"})
     do = stack.digitalocean.model_copy(update={"api_endpoint": api.url})
     old = RunningCluster("old", "demo", "nyc1", Version(1, 34, 1), False, "running", True, api.url,
                          mark=MARK)  # fmt: skip
-    bound = {
-        "metadata": {"name": "pvc-1"},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": "do-block-storage",
-            "persistentVolumeReclaimPolicy": "Delete",
-            "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
-            "csi": {"driver": DRIVER, "volumeHandle": ID},
-        },
-        "status": {"phase": "Bound"},
-    }
     authority = {"certificate_authority_data": base64.b64encode(b"").decode()}
     api.answer("/v2/kubernetes/clusters/old/credentials", (200, authority))
-    api.answer(PERSISTENT, (200, {"items": [bound]}), Content_Type="application/json")
+    api.answer(PERSISTENT, (200, {"items": [BOUND_OBJECT]}), Content_Type="application/json")
     api.answer(f"{PERSISTENT}/pvc-1", (200, {}), Content_Type="application/json")
     stack = stack.model_copy(update={"digitalocean": do, **changes})
     keep(stack, Account((), (), (), (old,), (), mark=MARK))

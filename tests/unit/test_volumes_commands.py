@@ -18,7 +18,7 @@ from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER
 from tests.unit.test_account import cluster
 from tests.unit.test_volumes import CLAIM, FOREIGN_MARK, FORMER_MARK, ID, MARK, OTHER_ID, tags
-from tests.unit.test_volumes_cluster import volume
+from tests.unit.test_volumes_cluster import BOUND_OBJECT, PERSISTENT, volume
 
 BinPlatform = Callable[..., tuple[int, str, str]]
 
@@ -49,22 +49,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
         fake.answer("/v2/kubernetes/clusters/id-of-demo/credentials", (200, authority))
         fake.answer("/v2/volumes", (200, {"volumes": [volume(ID, {"k8s:id-of-demo"})]}))
         fake.answer("/v2/snapshots", (200, {"snapshots": []}))
-        persistent = {
-            "metadata": {"name": "pvc-1"},
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "storageClassName": "do-block-storage",
-                "persistentVolumeReclaimPolicy": "Delete",
-                "claimRef": {"namespace": CLAIM.namespace, "name": CLAIM.name},
-                "csi": {"driver": "dobs.csi.digitalocean.com", "volumeHandle": ID},
-            },
-            "status": {"phase": "Bound"},
-        }
-        fake.answer(
-            "/api/v1/persistentvolumes",
-            (200, {"items": [persistent]}),
-            Content_Type="application/json",
-        )
+        fake.answer(PERSISTENT, (200, {"items": [BOUND_OBJECT]}), Content_Type="application/json")
         for tag in tags(ID):
             fake.answer(f"/v2/tags/{tag}/resources", (204, ""))
         yield fake
@@ -305,3 +290,11 @@ def test_copies_are_made_without_a_state_when_the_environment_has_the_credential
     assert (copies_read.url, at_once) == (f"{api.url}/shop-copies", True)
     assert credentials.password.get_secret_value() == "p" * 20
     assert pulumi.calls == [], "no state and no passphrase is needed"
+    password = "correct horse battery staple"
+    monkeypatch.setenv("RESTIC_PASSWORD", password)
+    code, output, errors = bin_platform(*command)
+    assert code == 1
+    assert "RESTIC_PASSWORD" in errors
+    assert password not in errors
+    assert "Traceback" not in errors
+    assert output.splitlines() == ["prod: the stack file has no `volumes.copies`."]

@@ -127,7 +127,8 @@ class LanguageHost(LanguageRuntimeServicer):
         }
         command = [str(_python(info)), "-u", run.__file__, settings.to_json()]
         program = await asyncio.create_subprocess_exec(
-            *with_parent_death_signal(command, "TERM"),
+            # After a failure the engine sends SIGINT to Pulumi's own host and to its programs.
+            *with_parent_death_signal(command, "INT"),
             cwd=request.pwd or info.program_directory,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
