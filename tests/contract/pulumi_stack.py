@@ -60,7 +60,9 @@ class Stack:
         return stack
 
     def program(self, text: str) -> None:
-        (self.folder / "__main__.py").write_text(text)
+        # As `components.sdk` does: a failed deployment interrupts its program.
+        head = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+        (self.folder / "__main__.py").write_text(head + text)
 
     def start(self, *args: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
