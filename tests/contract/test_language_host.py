@@ -124,7 +124,7 @@ def test_an_exception_is_shown_as_a_traceback_of_the_program_alone(stack: Stack)
     run = stack.up()
     assert run.code != 0
     assert "error: Program failed with an unhandled exception:" in run.output
-    assert f'File "{stack.folder}/__main__.py", line 5, in <module>' in run.output
+    assert f'File "{stack.folder}/__main__.py", line 6, in <module>' in run.output
     assert "ValueError: the reason" in run.output
     assert "runpy" not in run.output
     assert "sandbox" not in run.output.replace(str(REPOSITORY), "")
