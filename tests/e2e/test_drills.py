@@ -7,9 +7,9 @@ import pytest
 
 from tests.e2e.box import Sandbox, until
 
-DRILLS = ("lost-argocd", "lost-secrets", "lost-volumes", "killed-up")
-"""Those of secrets and of volumes lose the state and the cluster, too. The weekly run has all of
-them, their limits, and all moments to kill a run at."""
+DRILLS = ("lost-argocd", "lost-volumes", "killed-up")
+"""That of volumes loses the cluster, too. The weekly run has all of them, their limits, and all
+moments to kill a run at."""
 
 
 def test_everything_that_can_be_lost_comes_back(tmp_path_factory: pytest.TempPathFactory) -> None:
