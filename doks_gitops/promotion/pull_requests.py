@@ -256,8 +256,8 @@ def review(
             is_news = item.number in kept or item.number in reasons
             write = repository.comment if is_news else repository.update_comment
             write(item.number, f"environment in {environment}", item.text)
-        wanted = {f"{_name(key)}{end}" for key in kept for end in ("", "-limits")}
-        unread = wanted != {*filter(_PATTERN.fullmatch, applications)}
+        expected = {f"{_name(key)}{end}" for key in kept for end in ("", "-limits")}
+        unread = expected != {*filter(_PATTERN.fullmatch, applications)}
         if unread and delivery.pull_request_sets and clock() - refreshed >= REFRESH_SECONDS:
             cluster.refresh(delivery.pull_request_sets)
             refreshed = clock()
