@@ -16,7 +16,7 @@ from doks_gitops.settings.load import (
     broken_file,
     read_all,
 )
-from doks_gitops.settings.model import NAMESPACE
+from doks_gitops.settings.model import NAMESPACE, Cluster, Volumes
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
@@ -44,7 +44,8 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
         if credentials not in prices:
             prices[credentials] = account.read_prices(*credentials)
         registries.setdefault(credentials, registry.name)
-        if _has_copies(stack, folder):
+        _, volumes = volumes_section(stack, folder)
+        if volumes is not None and volumes.copies is not None:
             with_copies.add(credentials)
         service = StackFile(text).text(f"{NAMESPACE}:argocd", "values", "server", "service", "type")
         exposed = service == "LoadBalancer"
@@ -54,7 +55,7 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
                 cluster,
                 prices[credentials],
                 exposed=exposed,
-                volumes=_volumes(stack, folder, credentials),
+                volumes=_volumes(stack, cluster, volumes, credentials),
             )
         )
     return stack_bills + [
@@ -65,15 +66,11 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
     ]
 
 
-def _has_copies(stack: str, folder: Path) -> bool:
-    _, settings = volumes_section(stack, folder)
-    return settings is not None and settings.copies is not None
-
-
-def _volumes(stack: str, folder: Path, credentials: tuple[str, str]) -> list[bill.Line]:
+def _volumes(
+    stack: str, cluster: Cluster, settings: Volumes | None, credentials: tuple[str, str]
+) -> list[bill.Line]:
     """The items of the volumes that are recorded for the stack, if it has `volumes`. Then needs the
     scopes `block_storage:read`, `snapshot:read` and `tag:read` too."""
-    cluster, settings = volumes_section(stack, folder)
     if settings is None:
         return []
     with account.DigitalOceanClient(*credentials) as client:

@@ -79,8 +79,8 @@ CREDENTIALS_VARIABLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "password": ("RESTIC_PASSWORD",),
     }
 )
-"""Sources of the keys of `CREDENTIALS`, in a stack that has `VOLUME_COPIES` without them: all of
-them, or none."""
+"""Sources of the keys of `CREDENTIALS`, in a stack that has `VOLUME_COPIES`: all of them, or
+none."""
 
 ADOPT = "DOKS_GITOPS_ADOPT"
 """Environment variable with `settings.model.Adopt` as JSON. `bin/platform recover` sets it for the

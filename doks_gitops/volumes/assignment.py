@@ -172,8 +172,6 @@ def _claim_of(
 
 def _unusable(volume: Volume, holdings: Holdings) -> str | None:
     """Why the new cluster can't use the volume."""
-    if volume.region != holdings.region:
-        return _moved(volume, holdings)
     if others := sorted(clusters_in(volume.tags) & holdings.clusters):
         return f"is used by another cluster: {', '.join(others)}"
     if volume.droplets:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import pulumi
 
@@ -103,9 +102,11 @@ def _give(
         pulumi.log.info(f"The copy for the claim {claim} is being restored.")
         token = settings.digitalocean.token.get_secret_value()
         with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
-            repository = copies.repository_of(settings.stack, claim)
-            fill = partial(copies.fill, client, cluster, volume, claim, snapshot, repository)
-            fill(*copies.required(settings))
+            repository, bucket = (
+                copies.repository_of(settings.stack, claim),
+                copies.required(settings),
+            )
+            copies.fill(client, cluster, volume, claim, snapshot, repository, *bucket)
     pulumi.log.info(f"The claim {claim} gets the volume {volume.name}.")
 
 

@@ -47,8 +47,6 @@ from doks_gitops.volumes.tags import (
     storage_in,
 )
 
-_WRONG_PASSWORD = "the copies have another password than doks-gitops:volumes.copies"  # noqa: S105
-
 
 def copy_tag(copies: Copies, credentials: CopyCredentials) -> str:
     """The tag of a snapshot of which there is a copy in this bucket, with this password.
@@ -228,7 +226,11 @@ def _unlocked(commands: Restic, command: str, *arguments: str) -> None:
         commands.run(command, *arguments)
     except CommandFailed as failed:
         if failed.code == WRONG_PASSWORD:
-            raise _wrong_password() from None
+            raise CopyError(
+                "The bucket has copies of this claim, but the copies have another password than"
+                " doks-gitops:volumes.copies.",
+                "set the password that they were made with, or name another bucket",
+            ) from None
         if failed.code != LOCKED:
             raise
         commands.run("unlock")
@@ -244,19 +246,6 @@ def _unlocked(commands: Restic, command: str, *arguments: str) -> None:
             ) from None
 
 
-def _wrong_password() -> CopyError:
-    return CopyError(
-        f"The bucket has copies of this claim, but {_WRONG_PASSWORD}.",
-        "set the password that they were made with, or name another bucket",
-    )
-
-
-def restored_name(snapshot: VolumeSnapshot, claim: Claim, region: str) -> str:
-    """Name of the volume into which the snapshot's copy is restored. A repeated run finds the
-    volume of the one before by it."""
-    return f"pvc-{uuid5(NAMESPACE_URL, f'{snapshot.id}/{region}/{claim}')}"
-
-
 def empty_volume(
     client: DigitalOceanClient,
     snapshot: VolumeSnapshot,
@@ -267,7 +256,8 @@ def empty_volume(
 ) -> Volume:
     """Create the volume of `size` GiB for the copy of a snapshot, or find that of a run that was
     killed. It is recorded for its claim only when it has all data. Raises `PlatformError`."""
-    name = restored_name(snapshot, claim, region)
+    # The same in each run, so that a repeated one finds the volume of the one before.
+    name = f"pvc-{uuid5(NAMESPACE_URL, f'{snapshot.id}/{region}/{claim}')}"
     volume = client.create_volume(name, region, None, size, tags)
     if USED in volume.tags:
         raise CopyError(

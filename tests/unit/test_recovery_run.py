@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -267,6 +267,24 @@ def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
     assert pulumi.calls[-1] == UP
 
 
+def deployed_with_volumes(pulumi: PulumiCommand, mark: str, section: Mapping[str, object]) -> None:
+    """A stack that was deployed with that mark, and has that section `volumes` now. What `up` is
+    told to adopt gets into the file `adopt`."""
+    owner = {"output": {"team": "", "mark": mark}}
+    stash = {"type": "pulumi:index:Stash", "urn": "u", "id": "1", "outputs": owner}
+    state = json.dumps({"deployment": {"resources": [stash]}})
+    config = json.loads((pulumi.folder / "config").read_text())
+    config["doks-gitops:volumes"] = section
+    (pulumi.folder / "config").write_text(json.dumps(config))
+    pulumi.script(
+        f"""case "$2 $3" in
+          config*) cat '{pulumi.folder}/config' ;;
+          'stack export') echo '{state}' ;;
+          up*) printenv DOKS_GITOPS_ADOPT >'{pulumi.folder}/adopt' ;;
+        esac"""
+    )
+
+
 def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
     bin_platform: BinPlatform, pulumi: PulumiCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,19 +308,7 @@ def test_volumes_that_were_planned_and_restored_are_given_to_the_run(
 
     monkeypatch.setattr(account.DigitalOceanClient, "create_volume", create)
     monkeypatch.setattr("doks_gitops.cli.recovery.record_after", lambda *_: None)
-    owner = {"output": {"team": "", "mark": mark}}
-    stash = {"type": "pulumi:index:Stash", "urn": "u", "id": "1", "outputs": owner}
-    state = json.dumps({"deployment": {"resources": [stash]}})
-    config = json.loads((pulumi.folder / "config").read_text())
-    config["doks-gitops:volumes"] = {"value": "{}", "secret": False}
-    (pulumi.folder / "config").write_text(json.dumps(config))
-    pulumi.script(
-        f"""case "$2 $3" in
-          config*) cat '{pulumi.folder}/config' ;;
-          'stack export') echo '{state}' ;;
-          up*) printenv DOKS_GITOPS_ADOPT >'{pulumi.folder}/adopt' ;;
-        esac"""
-    )
+    deployed_with_volumes(pulumi, mark, {"value": "{}", "secret": False})
     code, _, errors = bin_platform("recover", "--stack", "dev", "--yes")
     assert code == 1
     assert "Its newest snapshot, daily (s), is" in errors
@@ -345,20 +351,8 @@ def test_copy_is_sought_in_the_bucket_before_the_question_and_restored_by_the_ru
     monkeypatch.setattr(account.DigitalOceanClient, "create_volume", create)
     monkeypatch.setattr(bucket, "require", require)
     monkeypatch.setattr("doks_gitops.cli.recovery.record_after", lambda *_: None)
-    owner = {"output": {"team": "", "mark": mark}}
-    stash = {"type": "pulumi:index:Stash", "urn": "u", "id": "1", "outputs": owner}
-    state = json.dumps({"deployment": {"resources": [stash]}})
-    config = json.loads((pulumi.folder / "config").read_text())
     section = json.dumps({"snapshots": {}, "copies": copies})
-    config["doks-gitops:volumes"] = {"value": section, "secret": True}
-    (pulumi.folder / "config").write_text(json.dumps(config))
-    pulumi.script(
-        f"""case "$2 $3" in
-          config*) cat '{pulumi.folder}/config' ;;
-          'stack export') echo '{state}' ;;
-          up*) printenv DOKS_GITOPS_ADOPT >'{pulumi.folder}/adopt' ;;
-        esac"""
-    )
+    deployed_with_volumes(pulumi, mark, {"value": section, "secret": True})
     command = ("recover", "--stack", "dev", "--yes", "--from-copies")
     code, _, errors = bin_platform(*command)
     assert code == 1
