@@ -28,7 +28,8 @@ Overlay = Annotated[
     typer.Option(
         "--overlay",
         metavar="PATTERN",
-        help="Folder of an overlay; {env} and {app} stand for the stack and the application.",
+        help="Folder of an overlay; {env}, {stack} and {app} stand for the stack's environment, its"
+        " name and the application.",
     ),
 ]
 
@@ -148,7 +149,12 @@ def revert_images(
     with clone(repo, cwd) as tree:
         tree.check_ready(pull_request=pull_request)
         proposal = revert_images(
-            tree, application, stack=stack, revision=revision, overlay_pattern=overlay
+            tree,
+            application,
+            stack=stack,
+            revision=revision,
+            overlay_pattern=overlay,
+            folder=cwd,
         )
         _show_and_publish(
             proposal,

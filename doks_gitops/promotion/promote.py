@@ -11,9 +11,11 @@ from doks_gitops.promotion.checks import PromotionError, check_deployed, check_p
 from doks_gitops.promotion.overlay import FILE, Overlay
 from doks_gitops.promotion.proposal import Proposal
 from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.promotion.scaffold import read_environment, read_sections
 
 OVERLAY_PATTERN = "kustomize/{env}"
-"""Folder of an environment's overlay; `{env}` and `{app}` stand for stack and application."""
+"""Folder of an overlay; `{env}`, `{stack}` and `{app}` stand for the environment of the stack, its
+name and the application."""
 
 
 def promote(
@@ -28,10 +30,11 @@ def promote(
     """The overlay of the stack `target` with the image tags of the stack `source`.
 
     `folder`: the project's folder. Raises `PromotionError` unless the application runs these tags
-    in `source`, Synced and Healthy, and the registry has the images.
+    in `source`, Synced and Healthy, and the registry has the images, and `LayoutError` if a stack
+    file can't be read.
     """
-    old = _read(tree, overlay_pattern, target, application)
-    new = _read(tree, overlay_pattern, source, application)
+    old = _read(tree, overlay_pattern, target, application, folder)
+    new = _read(tree, overlay_pattern, source, application, folder)
     names = old.images.keys() | new.images.keys()
     if pinned := sorted((old.pinned | new.pinned) & names):
         raise PromotionError(
@@ -40,8 +43,8 @@ def promote(
             "Replace the digest by a newTag in both overlays, or promote it by a commit.",
         )
     tags = _changed(old, new.tags)
-    deployed = f"{short_name(source)}-{application}"
-    check_deployed(source, deployed, [new.images[name] for name in tags], folder)
+    project = read_sections(folder, source)["project"]["name"]
+    check_deployed(source, f"{project}-{application}", [new.images[name] for name in tags], folder)
     message = f"Promote {application} from {source} to {target}"
     return _propose(tree, old, tags, message, f"images/{short_name(target)}-{application}")
 
@@ -53,13 +56,15 @@ def revert_images(
     stack: str,
     revision: str | None = None,
     overlay_pattern: str = OVERLAY_PATTERN,
+    folder: Path,
 ) -> Proposal:
     """The overlay of a stack with the image tags of an earlier revision, and no other change.
 
-    `revision`: by default the last one with other image tags. Raises `PromotionError` if there is
-    none, or if the registry no longer has the images.
+    `revision`: by default the last one with other image tags. `folder`: the project's folder.
+    Raises `PromotionError` if there is none, or if the registry no longer has the images, and
+    `LayoutError` if the stack file can't be read.
     """
-    overlay = _read(tree, overlay_pattern, stack, application)
+    overlay = _read(tree, overlay_pattern, stack, application, folder)
     commit, tags = _earlier(tree, overlay, revision)
     message = f"Revert the images of {application} in {stack} to those of {commit[:7]}"
     branch = f"images/{short_name(stack)}-{application}"
@@ -95,12 +100,13 @@ def _propose(
     return Proposal(tree, {overlay.path: text}, message, branch)
 
 
-def _read(tree: WorkingTree, pattern: str, stack: str, application: str) -> Overlay:
+def _read(tree: WorkingTree, pattern: str, stack: str, application: str, folder: Path) -> Overlay:
+    environment = read_environment(read_sections(folder, stack), stack)
     try:
-        path = Path(pattern.format(env=short_name(stack), app=application)) / FILE
+        path = pattern.format(env=environment, stack=short_name(stack), app=application)
     except (IndexError, KeyError, ValueError):
         raise PromotionError(
             f"The pattern {pattern} of an overlay has a wrong placeholder.",
-            "Use {env} and {app} only, for example --overlay 'apps/{app}/overlays/{env}'.",
+            "Use {env}, {stack} and {app} only, for example --overlay 'apps/{app}/overlays/{env}'.",
         ) from None
-    return Overlay(path, tree.read(path))
+    return Overlay(Path(path) / FILE, tree.read(Path(path) / FILE))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from doks_gitops.images import ImageReference
 from doks_gitops.promotion import checks, promote
@@ -126,6 +127,24 @@ def test_promotion_pushes_the_tags_of_one_environment_to_the_other(
     code, shown, _ = bin_platform(*PROMOTE, "--repo", str(clone))
     assert code == 0
     assert "has these image tags already" in shown
+
+
+def test_a_stack_may_have_another_name_than_its_environment_and_its_project(
+    clone: Path, tmp_path: Path, bin_platform: BinPlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(stack: str, application: str, *_: object) -> None:
+        assert (stack, application) == ("eu", "europe-shop")
+
+    monkeypatch.setattr(promote, "check_deployed", check)
+    for stack, environment in (("eu", "dev"), ("us", "staging")):
+        config = {"doks-gitops:environment": environment, "doks-gitops:project": {"name": "europe"}}
+        (tmp_path / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump({"config": config}))
+    write(clone, "dev", OVERLAY.replace("v1.0.0", "v1.1.0"))
+    commit(clone, "new in dev")
+    words = ("promote", "shop", "--from", "eu", "--to", "us", "--cwd", str(tmp_path))
+    code, _, error = bin_platform(*words, "--repo", str(clone))
+    assert (code, error) == (0, "")
+    assert pushed(clone, "staging") == OVERLAY.replace("v1.0.0", "v1.1.0")
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
