@@ -121,6 +121,7 @@ class DigitalOceanClient:
                 state=cluster.status.state,
                 registry_enabled=cluster.registry_enabled,
                 endpoint=cluster.endpoint,
+                created=cluster.created_at,
                 message=cluster.status.message,
                 vpc=cluster.vpc_uuid,
                 default_pool=cluster.default_pool,

@@ -52,6 +52,8 @@ class RunningCluster:
     """Whether it may pull from the account's registry."""
     endpoint: str = ""
     """URL of the cluster's own API; empty until the cluster has run for the first time."""
+    created: datetime | None = None
+    """When its creation began."""
     message: str = ""
     """DigitalOcean's explanation of the state."""
     vpc: str | None = None

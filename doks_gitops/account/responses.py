@@ -100,6 +100,7 @@ class Cluster(BaseModel, extra="allow"):
     status: Status
     registry_enabled: bool = False
     endpoint: str = ""
+    created_at: datetime | None = None
     vpc_uuid: str | None = None
     auto_upgrade: bool = False
     surge_upgrade: bool = False

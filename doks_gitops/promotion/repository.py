@@ -23,6 +23,8 @@ class WorkingTree:
     """A clone, used with the user's own name and credentials. Every method raises `GitError`."""
 
     folder: Path
+    seconds: float | None = None
+    """How long a command may take, which then asks nobody for credentials. None: any time."""
 
     def check_ready(self, *, pull_request: bool) -> None:
         """Raises unless a commit can be proposed from here: nothing uncommitted, no commit of the
@@ -151,14 +153,22 @@ class WorkingTree:
 
     def git(self, *words: str) -> str:
         """The output of a Git command."""
-        done = subprocess.run(
-            ["git", "-C", str(self.folder), *words],
-            # Messages are in English.
-            env={**of_git(os.environ), "LC_ALL": "C.UTF-8"},
-            check=False,
-            text=True,
-            capture_output=True,
-        )
+        asks_nobody = {"GIT_TERMINAL_PROMPT": "0"} if self.seconds is not None else {}
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(self.folder), *words],
+                # Messages are in English.
+                env={**of_git(os.environ), "LC_ALL": "C.UTF-8", **asks_nobody},
+                check=False,
+                text=True,
+                capture_output=True,
+                timeout=self.seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise GitError(
+                f"`git {' '.join(words)}` has not ended within {error.timeout:g} s in"
+                f" {self.folder}."
+            ) from None
         if done.returncode:
             raise GitError(
                 f"`git {' '.join(words)}` failed in {self.folder}: {done.stderr.strip()}",

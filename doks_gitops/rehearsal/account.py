@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ from doks_gitops.account import AccountError, DigitalOceanClient, RunningCluster
 from doks_gitops.account.marks import PREFIX
 from doks_gitops.errors import PlatformError
 
-NAME = re.compile(r"rehearsal-[0-9a-f]{8}")
-"""Names of the stacks and clusters of rehearsals."""
+NAME = re.compile(r"rehearsal-[0-9a-f]{8,20}")
+"""Names of the stacks and clusters of rehearsals: random, or the number of a workflow's run."""
 _PAUSE_SECONDS = 5
 _PATIENCE_SECONDS = 20 * 60
 """How long the deletion is tried."""
@@ -39,31 +39,37 @@ class LeftOver(PlatformError):
     """Something of a rehearsal is still in the account."""
 
 
+def rehearsed_clusters(client: DigitalOceanClient) -> tuple[RunningCluster, ...]:
+    """The clusters of all rehearsals. Raises `AccountError`."""
+    return tuple(
+        cluster
+        for cluster in client.clusters()
+        if NAME.fullmatch(cluster.name)
+        and re.match(rf"{PREFIX}[^:]+:{cluster.name}:", cluster.mark or "")
+    )
+
+
 @dataclass(frozen=True)
 class Rehearsed:
-    """The resources of one rehearsal, or of every one that was ever begun."""
+    """The resources of some rehearsals."""
 
     client: DigitalOceanClient
-    name: str | None = None
-    """The rehearsal's; None: any rehearsal's."""
+    names: Collection[str]
 
     def clusters(self) -> tuple[RunningCluster, ...]:
         """Raises `AccountError`."""
-        return tuple(cluster for cluster in self.client.clusters() if self._owns(cluster))
-
-    def _owns(self, cluster: RunningCluster) -> bool:
-        if not NAME.fullmatch(cluster.name) or self.name not in (None, cluster.name):
-            return False
-        return re.match(rf"{PREFIX}[^:]+:{cluster.name}:", cluster.mark or "") is not None
+        return tuple(
+            cluster for cluster in rehearsed_clusters(self.client) if cluster.name in self.names
+        )
 
     def refuse_existing(self) -> None:
-        """Raises `PlatformError` if the account has a cluster or VPC of the rehearsal's name."""
-        names = [cluster.name for cluster in self.client.clusters()]
-        names += [vpc.name for vpc in self.client.vpcs()]
-        if self.name in names:
+        """Raises `PlatformError` if the account has a cluster or VPC of a rehearsal's name."""
+        names = {cluster.name for cluster in self.client.clusters()}
+        names |= {vpc.name for vpc in self.client.vpcs()}
+        if existing := names.intersection(self.names):
             raise PlatformError(
-                f"The account has a cluster or VPC {self.name} already. Nothing was changed.",
-                "run the command again: the next name is another one",
+                f"The account has a cluster or VPC {min(existing)} already. Nothing was changed.",
+                "run the command again with another name, or without --name",
             )
 
     def left(self, cluster_ids: Iterable[str]) -> list[str]:
@@ -76,7 +82,7 @@ class Rehearsed:
             *(
                 f"the VPC {vpc.name} ({vpc.id})"
                 for vpc in self.client.vpcs()
-                if vpc.name == self.name
+                if vpc.name in self.names
             ),
             *self.client.made_by_clusters(ids),
         ]

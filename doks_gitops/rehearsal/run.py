@@ -11,18 +11,20 @@ import json
 import multiprocessing
 import os
 import secrets
+import shlex
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_UP, Decimal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from doks_gitops.account import DigitalOceanClient
+from doks_gitops.account import DigitalOceanClient, RunningCluster
 from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.promotion.cluster import ClusterUnreachable, applications
@@ -39,6 +41,8 @@ _POLL_SECONDS = 2
 _CLEAN_UP_MINUTES = 30
 _GRACE_SECONDS = 120
 """How long Pulumi may take to end after it was interrupted."""
+_GIT_SECONDS = 120
+"""How long a command of Git may take."""
 SANDBOX = Path(__file__).with_name("sandbox.json")
 """The steps of a rehearsal in the sandbox, on two cores. Written by `bin/benchmark`."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -92,27 +96,33 @@ class Rehearsal:
             tempfile.TemporaryDirectory() as temporary,
             DigitalOceanClient.from_environment() as client,
         ):
-            rehearsed = Rehearsed(client, self.plan.name)
+            rehearsed = Rehearsed(client, [self.plan.name])
             rehearsed.refuse_existing()
+            branch = f"refs/heads/{self.plan.name}"
+            by_hand = shlex.join(["git", "push", self.tree.url(), "--delete", branch])
             journal = _Journal(Path(temporary, "journal"))
             with _signals() as received:
                 reason: str | None = "an error of this program, see above"
                 try:
                     reason = self._wait_for_steps(journal, Path(temporary), received)
                 finally:
-                    if reason is not None:
-                        report(f"The rehearsal has failed: {reason}. It is deleted.")
-                        with suppress(PlatformError):
-                            self._delete_branch()
-                        rehearsed.delete(journal.clusters)
-            if reason is None:
-                report("Nothing of the rehearsal is left in the account.")
-                return journal.steps
-        raise PlatformError(
-            f"The rehearsal {self.plan.name} failed: {reason}. Nothing of it is left in the"
-            " account.",
-            "see the output above, then run the command again",
-        )
+                    try:
+                        if reason is not None:
+                            report(f"The rehearsal has failed: {reason}. It is deleted.")
+                            rehearsed.delete(journal.clusters)
+                    finally:
+                        branch_problem = self._delete_branch(branch)
+                        if branch_problem is not None:
+                            report(f"{branch_problem} Delete the branch: {by_hand}")
+            steps = journal.steps
+        result = "succeeded" if reason is None else f"failed: {reason}"
+        text = f"The rehearsal {self.plan.name} {result}. Nothing of it is left in the account"
+        if branch_problem is not None:
+            raise PlatformError(f"{text}, but its branch is left in the repository.", by_hand)
+        if reason is not None:
+            raise PlatformError(f"{text}.", "see the output above, then run the command again")
+        report(f"{text}.")
+        return steps
 
     def _wait_for_steps(
         self, journal: _Journal, folder: Path, received: Sequence[int]
@@ -124,12 +134,13 @@ class Rehearsal:
         steps = multiprocessing.get_context("fork").Process(
             target=self._steps, args=(journal, folder)
         )
-        deadline = time.monotonic() + self.minutes * 60
+        # A monotonic clock would stop while the machine sleeps. What is billed does not.
+        deadline = time.time() + self.minutes * 60
         steps.start()
         assert steps.pid is not None
         with suppress(OSError):  # it has done so itself
             os.setpgid(steps.pid, steps.pid)
-        while steps.is_alive() and not received and time.monotonic() < deadline:
+        while steps.is_alive() and not received and time.time() < deadline:
             steps.join(_POLL_SECONDS)
         if steps.exitcode == 0 and journal.ended:
             return None
@@ -159,7 +170,7 @@ class Rehearsal:
 
     def _rehearse(self, journal: _Journal, stack: Stack) -> None:
         with DigitalOceanClient.from_environment() as client:
-            rehearsed = Rehearsed(client, self.plan.name)
+            rehearsed = Rehearsed(client, [self.plan.name])
             first = self._push(self._commit(self.plan.revision))
             with journal.step("deploy until Healthy"):
                 stack.up(policy_pack=PACK)
@@ -178,29 +189,38 @@ class Rehearsal:
                 self._wait(stack, second)
             with journal.step("destroy"):
                 stack.destroy()
-            self._delete_branch()
             _until(lambda: not rehearsed.left(journal.clusters))
             journal.write(ended=True)
 
     def _commit(self, revision: str) -> str:
         """The commit of a branch of the remote, or of another revision."""
         try:
-            return self.tree.git("rev-parse", "--verify", f"origin/{revision}^{{commit}}").strip()
+            return self._git("rev-parse", "--verify", f"origin/{revision}^{{commit}}").strip()
         except GitError:
-            return self.tree.git("rev-parse", "--verify", f"{revision}^{{commit}}").strip()
+            return self._git("rev-parse", "--verify", f"{revision}^{{commit}}").strip()
 
     def _push(self, parent: str) -> str:
         """Push a commit without a change on top of `parent` to the rehearsal's branch. The clone
         stays as it is."""
         identity = ["-c", "user.name=rehearsal", "-c", "user.email=rehearsal@localhost"]
-        commit = self.tree.git(
+        commit = self._git(
             *identity, "commit-tree", f"{parent}^{{tree}}", "-p", parent, "-m", "Rehearse a change"
         ).strip()
-        self.tree.git("push", "--quiet", "origin", f"{commit}:refs/heads/{self.plan.name}")
+        branch = f"refs/heads/{self.plan.name}"
+        self._git("push", "--quiet", "--force", "origin", f"{commit}:{branch}")
         return commit
 
-    def _delete_branch(self) -> None:
-        self.tree.git("push", "--quiet", "origin", "--delete", self.plan.name)
+    def _delete_branch(self, branch: str) -> str | None:
+        """Returns why the branch may be left; None if it is gone."""
+        try:
+            if self._git("ls-remote", "origin", branch):
+                self._git("push", "--quiet", "origin", "--delete", branch)
+        except GitError as error:
+            return error.problem
+        return None
+
+    def _git(self, *words: str) -> str:
+        return replace(self.tree, seconds=_GIT_SECONDS).git(*words)
 
     def _wait(self, stack: Stack, revision: str) -> None:
         """Wait until all applications are Synced and Healthy at `revision`."""
@@ -226,19 +246,26 @@ class _Journal:
 
     def write(self, **entry: object) -> None:
         with self._file.open("a") as stream:
-            stream.write(json.dumps(entry) + "\n")
+            # On a line of its own, whatever an earlier one that was cut off has left.
+            stream.write(f"\n{json.dumps(entry)}\n")
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         report(f"{name} ...")
         start = time.monotonic()
         yield
-        self.write(step=asdict(Step(name, round(time.monotonic() - start, 1))))
+        step = Step(name, round(time.monotonic() - start, 1))
+        report(f"{name}: {step.seconds} s")
+        self.write(step=asdict(step))
 
     def _entries(self, key: str) -> list[object]:
-        if not self._file.exists():
-            return []
-        entries = map(json.loads, self._file.read_text().splitlines())
+        """The values of all entries with that key. An entry that was cut off, as by a full disk, is
+        passed over: what is deleted does not depend on it alone."""
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        entries = []
+        for line in lines:
+            with suppress(ValueError):
+                entries.append(json.loads(line))
         return [entry[key] for entry in entries if key in entry]
 
     @property
@@ -268,11 +295,18 @@ def table(steps: Sequence[Step], other: Sequence[Step]) -> str:
     return "\n".join(lines)
 
 
-def clean_up() -> None:
-    """Delete what earlier rehearsals, which were killed, have left in the account. Raises
-    `PlatformError`."""
-    with DigitalOceanClient.from_environment() as client:
-        Rehearsed(client).delete(())
+def split_by_age(
+    clusters: Iterable[RunningCluster], longest: timedelta
+) -> tuple[list[RunningCluster], list[RunningCluster]]:
+    """Clusters of rehearsals that have ended, and of those that may still run, because they began
+    less than `longest` and the time for their removal ago, or at an unknown time."""
+    latest = datetime.now(UTC) - longest - timedelta(minutes=_CLEAN_UP_MINUTES)
+    clusters = list(clusters)
+    running = {c.name for c in clusters if c.created is None or c.created > latest}
+    return (
+        [cluster for cluster in clusters if cluster.name not in running],
+        [cluster for cluster in clusters if cluster.name in running],
+    )
 
 
 def _until(condition: Callable[[], bool]) -> None:

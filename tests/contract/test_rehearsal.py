@@ -5,12 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from semver import Version
+from typer.testing import CliRunner
 
-from doks_gitops.account import DigitalOceanClient
+from doks_gitops.account import DigitalOceanClient, RunningCluster
+from doks_gitops.cli.rehearsal import app
 from doks_gitops.errors import PlatformError
 from doks_gitops.promotion.cluster import Application
 from doks_gitops.promotion.repository import WorkingTree
@@ -60,7 +65,7 @@ def test_only_what_has_the_name_and_the_mark_of_the_rehearsal_is_deleted(
         do.in_server(partial(do.account.provide_volume, other["id"], f"kept-{name}", 1))
     own = do.running_cluster(name=NAME, tags=[MARK])
     do.in_server(lambda: do.account.add_load_balancer(own["id"], "lb", "192.0.2.1"))
-    rehearsed = Rehearsed(client, NAME)
+    rehearsed = Rehearsed(client, [NAME])
     assert len(rehearsed.left(())) == 2
     rehearsed.delete(())
     assert names(do) == sorted(others)
@@ -68,12 +73,52 @@ def test_only_what_has_the_name_and_the_mark_of_the_rehearsal_is_deleted(
     assert len(do.account.data.volumes) == len(others)
 
 
-def test_clean_up_deletes_every_rehearsal_that_was_killed(do: Emulator) -> None:
+@pytest.fixture
+def left_behind(do: Emulator) -> dict[str, str]:
+    """The IDs of the clusters of two rehearsals that began five hours ago, of one that began an
+    hour ago, and of another old one, by their names."""
+    ages = {"rehearsal-00000001": 5, "rehearsal-00000002": 5, "rehearsal-00000003": 1, "other": 5}
+    ids = {}
+    for name, hours in ages.items():
+        ids[name] = do.running_cluster(name=name, tags=[MARK.replace(NAME, name)])["id"]
+        do.account.data.clusters[ids[name]].created_at -= timedelta(hours=hours)
+    return ids
+
+
+def rehearse(*words: str) -> tuple[int, str]:
+    """The exit code and the output of the command without a terminal."""
+    result = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+def test_clean_up_shows_and_deletes_every_rehearsal_but_one_that_may_still_run(
+    do: Emulator, left_behind: dict[str, str]
+) -> None:
+    code, output = rehearse("--clean-up")
+    assert (code, "--yes" in output) == (2, True)
+    assert names(do) == sorted(left_behind)
+    code, output = rehearse("--clean-up", "--yes")
+    assert code == 0
     for name in ("rehearsal-00000001", "rehearsal-00000002"):
-        do.running_cluster(name=name, tags=[MARK.replace(NAME, name)])
-    do.running_cluster(name="production", tags=["environment:prod"])
-    run.clean_up()
-    assert names(do) == ["production"]
+        assert f"{name} ({left_behind[name]}, 5.0 h old) is to be deleted" in output
+    assert f"rehearsal-00000003 ({left_behind['rehearsal-00000003']}, 1.0 h old) stays" in output
+    assert names(do) == ["other", "rehearsal-00000003"]
+
+
+def test_clean_up_of_a_name_deletes_that_rehearsal_alone_however_young_it_is(
+    do: Emulator, left_behind: dict[str, str]
+) -> None:
+    code, _ = rehearse("--clean-up", "--name", "rehearsal-00000003", "--yes")
+    assert code == 0
+    assert names(do) == sorted({*left_behind} - {"rehearsal-00000003"})
+    code, output = rehearse("--clean-up", "--name", "other", "--yes")
+    assert (code, "--name" in output) == (2, True)
+    assert "other" in names(do)
+
+
+def test_rehearsal_of_unknown_age_is_left() -> None:
+    cluster = RunningCluster("id", NAME, "nyc1", Version(1), False, "running", False)
+    assert run.split_by_age([cluster], timedelta(0)) == ([], [cluster])
 
 
 def test_what_the_lost_cluster_has_made_is_left_and_told(
@@ -85,7 +130,7 @@ def test_what_the_lost_cluster_has_made_is_left_and_told(
     do.pydo().kubernetes.delete_cluster(own["id"])
     until(lambda: names(do), lambda left: not left)
     with pytest.raises(LeftOver, match=rf"the volume data \({volume.id}\)"):
-        Rehearsed(client, NAME).delete([own["id"]])
+        Rehearsed(client, [NAME]).delete([own["id"]])
 
 
 def test_name_that_the_account_has_already_is_refused(
@@ -93,7 +138,7 @@ def test_name_that_the_account_has_already_is_refused(
 ) -> None:
     do.pydo().vpcs.create(body={"name": NAME, "region": "nyc1"})
     with pytest.raises(PlatformError, match=f"has a cluster or VPC {NAME} already"):
-        Rehearsed(client, NAME).refuse_existing()
+        Rehearsed(client, [NAME]).refuse_existing()
 
 
 @pytest.fixture
@@ -235,7 +280,52 @@ def test_nothing_is_left_however_a_rehearsal_ends(
 def test_deletion_goes_on_while_the_api_refuses(do: Emulator, client: DigitalOceanClient) -> None:
     do.running_cluster(name=NAME, tags=[MARK])
     do.add_fault("server-error", method="DELETE", path="*/dangerous", status=409, times=2)
-    Rehearsed(client, NAME).delete(())
+    Rehearsed(client, [NAME]).delete(())
+    assert names(do) == []
+
+
+def test_billed_resources_are_deleted_although_the_repository_cannot_be_reached(
+    do: Emulator, rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the command that deletes the branch is told, and not that nothing is left."""
+    breaks_after_the_cluster(monkeypatch, do, tmp_path, "fails")
+    deleting = Rehearsed.delete
+
+    def delete(rehearsed: Rehearsed, clusters: list[str]) -> None:
+        deleting(rehearsed, clusters)
+        monkeypatch.setattr(run, "_GIT_SECONDS", 1)
+        # From now on, the remote never answers.
+        silent = f'echo "$GIT_TERMINAL_PROMPT" >{tmp_path / "asks"}; cat #'
+        rehearsal.tree.git("config", "remote.origin.uploadpack", silent)
+
+    monkeypatch.setattr(Rehearsed, "delete", delete)
+    with pytest.raises(PlatformError, match="but its branch is left in the repository") as failure:
+        rehearsal.run()
+    assert "The cluster is not Healthy" in str(failure.value)
+    assert names(do) == []
+    assert (tmp_path / "asks").read_text() == "0\n"
+    rehearsal.tree.git("config", "--unset", "remote.origin.uploadpack")
+    assert NAME in branches(rehearsal)
+    command = ["git", "push", str(tmp_path / "origin"), "--delete", f"refs/heads/{NAME}"]
+    assert failure.value.fix == " ".join(command)
+    subprocess.run(command, cwd=rehearsal.tree.folder, check=True)
+    assert NAME not in branches(rehearsal)
+
+
+def test_clusters_are_deleted_although_the_journal_was_cut_off(
+    do: Emulator, rehearsal: Rehearsal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def steps(_: Rehearsal, journal: Any, __: object) -> None:
+        do.running_cluster(name=NAME, tags=[MARK])
+        with journal._file.open("a") as stream:
+            stream.write('{"cluster": "0123')
+        journal.write(error="No space left on device")
+        sys.exit(1)
+
+    monkeypatch.setattr(Rehearsal, "_rehearse", steps)
+    monkeypatch.setattr(Plan, "create", lambda *_: None)
+    with pytest.raises(PlatformError, match=r"No space left on device\. Nothing of it is left"):
+        rehearsal.run()
     assert names(do) == []
 
 
