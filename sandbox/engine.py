@@ -106,13 +106,14 @@ def _derive(source: Path, sandbox_values: Mapping[str, object]) -> dict[str, obj
 
 
 def _without_secrets(value: object) -> object:
+    # The import takes time, which only a new stack needs.
+    from doks_gitops.settings.stackfile import is_encrypted
+
     if isinstance(value, dict):
-        return {k: _without_secrets(v) for k, v in value.items() if not _is_secret(v)}
+        return {k: _without_secrets(v) for k, v in value.items() if not is_encrypted(v)}
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value if not is_encrypted(item)]
     return value
-
-
-def _is_secret(value: object) -> bool:
-    return isinstance(value, dict) and set(value) == {"secure"}
 
 
 def _merge(under: object, over: object) -> object:

@@ -94,6 +94,24 @@ def test_a_stack_with_sealed_secrets_has_other_keys_in_the_sandbox(
     assert added == ["dev", "a new pair"]
 
 
+def test_a_stack_has_none_of_the_teams_secrets_in_the_sandbox(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The sandbox can't decrypt them, wherever they are."""
+    monkeypatch.setattr(Engine, "run", lambda *_, **__: "")
+    values = {"extraObjects": [{"kind": "Secret", "stringData": {"token": {"secure": "v1:x"}}}],
+              "tokens": [{"secure": "v1:y"}, "plain"], "password": {"secure": "v1:z"}}  # fmt: skip
+    source = tmp_path / "Pulumi.dev.yaml"
+    source.write_text(yaml.safe_dump({"config": {"doks-gitops:argocd": {"values": values}}}))
+    engine._config = {"dev": {"values": {}, "secrets": {}}}
+    engine._create_stack("dev", source)
+    content = yaml.safe_load(Stack("dev", engine.project).file.read_text())
+    assert content["config"]["doks-gitops:argocd"]["values"] == {
+        "extraObjects": [{"kind": "Secret", "stringData": {}}],
+        "tokens": ["plain"],
+    }
+
+
 def test_a_stack_with_copies_has_the_sandboxs_bucket_credentials(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
