@@ -145,7 +145,7 @@ async def _answer(request: Request, folder: Path) -> Response:
     if not key:
         return _list(bucket, request.query_params)
     if source := request.headers.get("x-amz-copy-source"):
-        return _copy(folder / unquote(source).removeprefix("/"), file)
+        return _copy(folder, unquote(source).removeprefix("/"), file)
     if request.method == "PUT":
         return await _put(request, file)
     if request.method == "DELETE":
@@ -170,9 +170,10 @@ async def _put(request: Request, file: Path) -> Response:
     return Response(headers={"ETag": f'"{file.stat().st_mtime_ns:x}"'})
 
 
-def _copy(source: Path, file: Path) -> Response:
+def _copy(folder: Path, name: str, file: Path) -> Response:
     """https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html"""
-    if not source.is_file() or ".." in source.parts:
+    source = (folder / name).resolve()
+    if not source.is_relative_to(folder.resolve()) or not source.is_file():
         raise _Refused(404, "NoSuchKey")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(file, source.read_bytes())

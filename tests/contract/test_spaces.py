@@ -135,6 +135,18 @@ def test_key_does_not_lead_out_of_its_bucket(storage: Storage, tmp_path: Path) -
             assert session.send(prepared, timeout=10).status_code == 400
 
 
+@pytest.mark.parametrize("beginning", ["/", "//", "../", "/shop-copies/../../"])
+def test_object_is_copied_from_no_file_outside_the_buckets(
+    storage: Storage, tmp_path: Path, beginning: str
+) -> None:
+    (tmp_path / "outside").write_text("of the machine")
+    url, auth = f"{storage.url}/shop-copies/copy", storage.signed()
+    path = f"{tmp_path}/outside".removeprefix("/") if ".." not in beginning else "outside"
+    source = {"x-amz-copy-source": f"{beginning}{path}"}
+    assert requests.put(url, headers=source, auth=auth, timeout=10).status_code == 404
+    assert requests.get(url, auth=auth, timeout=10).status_code == 404
+
+
 @pytest.mark.parametrize("case", ["unsigned", "wrong secret", "wrong key", "replayed"])
 def test_request_that_is_not_signed_with_the_key_is_refused(storage: Storage, case: str) -> None:
     auth = {"wrong secret": storage.signed("other"),
