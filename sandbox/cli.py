@@ -102,7 +102,7 @@ def up(
         )
     status = daemon.get("/sandbox/status")
     render(status, console)
-    _print_next_steps(home, daemon, status)
+    _print_next_steps(home, daemon, status, stacks[0])
 
 
 @app.command()
@@ -331,11 +331,12 @@ def _daemon() -> Daemon:
     return client.required(Home.default())
 
 
-def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any]) -> None:
-    """Write the kubeconfig, and print the commands that can be run next."""
+def _print_next_steps(home: Home, daemon: Daemon, status: dict[str, Any], stack: str) -> None:
+    """Write the kubeconfig, and print the commands that can be run next, with a stack that is
+    deployed."""
     write_kubeconfig(home, status["clusters"], daemon.token)
     console.print(
-        "Its password:     bin/sandbox pulumi stack output --stack dev argocdAdminPassword"
+        f"Argo CD password: bin/sandbox pulumi stack output --stack {stack} argocdAdminPassword"
         " --show-secrets\n"
         'Plain commands:   eval "$(bin/sandbox env)"; kubectl config get-contexts\n'
         "The monorepo:     bin/sandbox clone   (commit and push: Argo CD syncs it)\n"
@@ -376,4 +377,4 @@ def _warn_of_a_full_disk(folder: Path) -> None:
 
 def main() -> None:
     with _errors_as_messages():
-        app()
+        app(prog_name="bin/sandbox")

@@ -54,3 +54,24 @@ def test_at_a_terminal_the_user_is_asked_unless_yes_is_given(
     with refused:
         cli._ask_to_recover("dev", ["cluster"], yes=not asked)
     assert questions == ["Recover the stack dev?"] * asked
+
+
+def test_stack_that_was_deployed_is_in_the_command_for_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "write_kubeconfig", lambda *_: None)
+    pulumi = SimpleNamespace(release_stale_lock=lambda _: False, unfinished=lambda _: [])
+    daemon = SimpleNamespace(get=lambda _: {"clusters": [], "memory": 0, "processes": []}, token="")
+    monkeypatch.setattr(session, "start", lambda *_, **__: (daemon, pulumi))
+    monkeypatch.setattr(cli, "_run", lambda *_: 0)
+    cli.up(["staging"], wait=0)
+    assert "stack output --stack staging argocdAdminPassword" in capsys.readouterr().out
+
+
+def test_help_names_the_command_as_it_is_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sandbox/__main__.py", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "Usage: bin/sandbox [OPTIONS] COMMAND" in capsys.readouterr().out
