@@ -46,7 +46,7 @@ def _rehearse(context: Context, clone: Path) -> None:
     _deploy(context, clone, bad, "A tag that there is not")
     context.lose("the application dev-microservices-demo, by a commit")
     context.git(clone, "revert", "--no-edit", "HEAD")
-    context.recover("git", "-C", str(clone), "push", "--quiet", "origin", "HEAD:main")
+    context.recover_by("git", "-C", str(clone), "push", "--quiet", "origin", "HEAD:main")
     context.check(_runs(context, _GOOD), "the tag from before does not run")
 
     # This commit changes something else too, which revert-images must keep.

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -121,8 +121,19 @@ class Context:
         """Run a command of bin/sandbox."""
         return self.command(str(REPOSITORY / "bin" / "sandbox"), *words)
 
-    def recover(self, *words: str) -> None:
-        """Run the recovery command, wait until the stack is healthy, and measure the phases."""
+    def platform_recover(self, *options: str, fails: bool = False, **variables: str) -> str:
+        """Run the recovery command, as `command` does."""
+        return self.command(*self._recovery(options), fails=fails, **variables)
+
+    def _recovery(self, options: Iterable[str]) -> Sequence[str]:
+        return ("bin/platform", "recover", "--stack", self.stack, "--yes", *options)
+
+    def recover(self, *options: str) -> None:
+        """Recover the stack with the recovery command, as `recover_by` does."""
+        self.recover_by(*self._recovery(options))
+
+    def recover_by(self, *words: str) -> None:
+        """Run a command, wait until the stack is healthy, and measure the phases."""
         watch = _Watch(self)
         with watch.running():
             self.command(*words)
@@ -157,7 +168,7 @@ class Context:
     def bring_up(self) -> None:
         """Deploy the stack unless it is healthy, whatever state an earlier drill has left."""
         if not self.is_well():
-            self.command("bin/platform", "recover", "--stack", self.stack, "--yes")
+            self.platform_recover()
             self.until("the stack is well", self.is_well)
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
@@ -200,6 +211,17 @@ class Context:
         if response.is_error:
             raise Failed(f"{method} {path}: {response.status_code} {response.text}")
         return response
+
+    @contextmanager
+    def region_down(self, region: str) -> Iterator[None]:
+        """The region is down inside the block."""
+        fault = self.daemon.post(
+            "/sandbox/faults", {"kind": "region-down", "target": region}, seconds=120
+        )
+        try:
+            yield
+        finally:
+            self.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
 
     def unchanged(self) -> None:
         """Check that another run would change nothing."""

@@ -13,7 +13,7 @@ def run(context: Context) -> None:
     lose(context)
     context.unchanged()
     context.command("pulumi", "refresh", "--stack", DEV, "--yes", "--skip-preview")
-    context.recover("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
+    context.recover_by("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
     context.check(_resources(context) == resources, "the state lost resources")
     context.check(context.the_cluster()["id"] == before["id"], "the cluster was replaced")
 

@@ -7,7 +7,7 @@ def run(context: Context) -> None:
     context.bring_up()
     pods, revision = context.pods(), context.revision()
     lose(context)
-    context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
+    context.recover()
     context.check(context.pods() == pods, "workloads were restarted")
     context.check(context.revision() == revision, "Git was changed")
     context.unchanged()

@@ -7,7 +7,7 @@ def run(context: Context) -> None:
     context.bring_up()
     before, images = context.the_cluster(), _images(context)
     lose(context)
-    context.recover("bin/platform", "recover", "--stack", "dev", "--yes")
+    context.recover()
     after = context.the_cluster()
     context.check(after["id"] != before["id"], "the cluster is the same one")
     context.check(_images(context) == images, "the workloads have other images than before")

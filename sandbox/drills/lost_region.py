@@ -10,22 +10,18 @@ def run(context: Context) -> None:
     before = context.the_cluster()
     region = before["context"].split("-")[1]
     new_region = "sfo3" if region != "sfo3" else "nyc1"
-    fault = context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})
-    try:
+    with context.region_down(region):
         context.lose(f"the region {region}")
-        refused = context.command("bin/platform", "recover", "--stack", "dev", "--yes", fails=True)
+        refused = context.platform_recover(fails=True)
         context.check("is not lost" in refused, f"the refusal lacks 'is not lost':\n{refused}")
         context.command("pulumi", *_KEY, new_region)
-        recover = ("bin/platform", "recover", "--stack", "dev", "--yes")
-        refused = context.command(*recover, fails=True)
+        refused = context.platform_recover(fails=True)
         context.check("--abandon-cluster" in refused, f"no --abandon-cluster in:\n{refused}")
-        context.recover(*recover, "--abandon-cluster")
+        context.recover("--abandon-cluster")
         after = context.the_cluster()
         context.check(after["id"] != before["id"], "the cluster is the same one")
         context.check(after["context"].split("-")[1] == new_region, "the region is the same one")
         context.unchanged()
-    finally:
-        context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
 
 
 DRILL = Drill(

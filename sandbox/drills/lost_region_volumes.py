@@ -20,9 +20,6 @@ from sandbox.drills.lost_volumes import (
 )
 from sandbox.toolchain.recipes import RECIPES, RESTIC
 
-_RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
-_MOVE = (*_RECOVER, "--abandon-cluster")
-
 
 def run(context: Context) -> None:
     context.bring_up()
@@ -34,24 +31,22 @@ def run(context: Context) -> None:
     settings = {"snapshots.keep": "2", "copies.bucket": bucket, "copies.region": other}
     with applications(context, settings) as volumes:
         saved, newest = _copied(context, volumes)
-        fault = context.daemon.post("/sandbox/faults", {"kind": "region-down", "target": region})
-        try:
+        with context.region_down(region):
             context.lose(f"the region {region}, with the volumes of the applications")
-            _refused(context, "is not lost", *_RECOVER)
+            _refused(context, "is not lost")
             configure(context, "doks-gitops:cluster.region", new_region)
-            _refused(context, "--abandon-cluster", *_RECOVER)
-            refusal = _refused(context, "--from-copies", *_MOVE)
+            _refused(context, "--abandon-cluster")
+            refusal = _refused(context, "--from-copies", "--abandon-cluster")
             context.check(
                 refusal.count("min old; what came after it would be lost") == len(volumes),
                 f"the refusal does not tell what would be lost:\n{refusal}",
             )
             wrong = {"RESTIC_PASSWORD": secrets.token_hex(24)}
-            _refused(context, "with another password", *_MOVE, "--from-copies", **wrong)
-            context.recover(*_MOVE, "--from-copies")
+            options = ("--abandon-cluster", "--from-copies")
+            _refused(context, "with another password", *options, **wrong)
+            context.recover(*options)
             _check_restored(context, volumes, saved, newest, new_region)
             context.unchanged()
-        finally:
-            context.daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
 
 
 def _make_bucket(context: Context, bucket: str) -> None:
@@ -73,10 +68,10 @@ def _copied(context: Context, volumes: dict[str, str]) -> tuple[dict[str, str], 
     return saved, {name: checksum(folder(context, volume)) for name, volume in volumes.items()}
 
 
-def _refused(context: Context, text: str, *words: str, **variables: str) -> str:
-    """Run a command that refuses with that text, and changes nothing."""
+def _refused(context: Context, text: str, *options: str, **variables: str) -> str:
+    """Run the recovery command, which refuses with that text, and changes nothing."""
     before = (context.the_cluster()["id"], sorted(str(x["id"]) for x in volumes_of(context)))
-    refusal = context.command(*words, fails=True, **variables)
+    refusal = context.platform_recover(*options, fails=True, **variables)
     context.check(text in refusal, f"the refusal lacks {text!r}:\n{refusal}")
     after = (context.the_cluster()["id"], sorted(str(x["id"]) for x in volumes_of(context)))
     context.check(before == after, "a refused command has changed the account")

@@ -13,7 +13,7 @@ def run(context: Context) -> None:
     try:
         context.kubectl("run", "drill", *_POD)
         context.until("a pull fails", lambda: "BackOff" in _pod(context))
-        context.recover("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
+        context.recover_by("pulumi", "up", "--refresh", "--yes", "--skip-preview", "--stack", DEV)
         context.until("the image is pulled", lambda: "Running" in _pod(context))
     finally:
         context.kubectl("delete", "pod", "drill", "--ignore-not-found")

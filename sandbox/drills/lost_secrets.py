@@ -86,14 +86,14 @@ def _push(context: Context, clone: Path, message: str) -> None:
 def _lose_state(context: Context) -> None:
     pods, keys = _all_pods(context), _key_names(context)
     lost_state.lose(context)
-    context.command("bin/platform", "recover", "--stack", DEV, "--new-state", "--yes")
+    context.platform_recover("--new-state")
     context.check(_all_pods(context) == pods, "workloads were restarted")
     context.check(_key_names(context) == keys, "the keys in the cluster are other ones")
 
 
 def _lose_cluster(context: Context) -> None:
     lost_cluster.lose(context)
-    context.recover("bin/platform", "recover", "--stack", DEV, "--yes")
+    context.recover()
 
 
 def read(context: Context) -> dict[str, str]:

@@ -37,7 +37,6 @@ spec:
 _OVERLAY = Path("kustomize") / DEV
 SETTING = "doks-gitops:volumes"
 _DESTROYED = "doks-gitops:cluster.destroyAssociatedResources"
-_RECOVER = ("bin/platform", "recover", "--stack", DEV, "--yes")
 
 
 def run(context: Context) -> None:
@@ -105,13 +104,13 @@ def _rehearse(context: Context, volumes: Mapping[str, str]) -> None:
     context.api("DELETE", f"/v2/kubernetes/clusters/{before['id']}")
     context.until("the cluster is deleted", lambda: not _attached(context))
     context.api("DELETE", f"/v2/volumes/{volumes[_DELETED]}")
-    refusal = context.command(*_RECOVER, fails=True)
+    refusal = context.platform_recover(fails=True)
     context.check(
         "--from-snapshots" in refusal and "old; what came after it" in refusal,
         f"the refusal does not tell what would be lost:\n{refusal}",
     )
     context.lose(f"the cluster {before['name']} ({before['id']}) and a volume")
-    context.recover(*_RECOVER, "--from-snapshots")
+    context.recover("--from-snapshots")
     restored = bound(context)
     context.check(restored[_KEPT] == volumes[_KEPT], "the claim has another volume than before")
     context.check(checksum(folder(context, restored[_KEPT])) == newest, "data was lost")

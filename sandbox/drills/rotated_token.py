@@ -17,7 +17,7 @@ def run(context: Context) -> None:
     context.lose("the token of the last deployment, which was revoked")
     drift = context.command("bin/platform", "drift", "--stack", DEV)
     context.check("No drift" in drift, f"there is drift:\n{drift}")
-    context.recover("bin/platform", "recover", "--stack", DEV, "--yes")
+    context.recover()
     context.unchanged()
 
     # Each of the other commands as the first one with the new token.

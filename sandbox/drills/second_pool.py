@@ -33,7 +33,7 @@ def run(context: Context) -> None:
         context.api("PUT", f"{_CLUSTERS}/{before['id']}/node_pools/{pool['id']}", {"tags": tags})
     refused = context.command("pulumi", "preview", "--stack", DEV, fails=True)
     context.check("another first node pool" in refused, f"no reason in:\n{refused}")
-    context.recover("bin/platform", "recover", "--stack", DEV, "--yes")
+    context.recover()
 
     _change(context, lambda pools: pools.pop(0))
     context.command(*_UP)

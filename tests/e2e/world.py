@@ -86,7 +86,7 @@ class Life:
         return self.context.command(*words, fails=fails)
 
     def recover(self, *options: str, fails: bool = False) -> str:
-        return self.platform("recover", "--yes", *options, fails=fails)
+        return self.context.platform_recover(*options, fails=fails)
 
     def up(self, *options: str, fails: bool = False) -> str:
         options = ("--yes", "--skip-preview", *options)
@@ -447,18 +447,17 @@ class SandboxWorld:
     def _move(self, life: Life) -> None:
         context, volume = life.context, life.volume
         former = life.section("cluster")["region"]
-        region = {"kind": "region-down", "target": former}
-        fault = self._daemon.post("/sandbox/faults", region, seconds=120)
         other = "fra1" if former != "fra1" else "nyc1"
-        context.check("is not lost" in life.recover(fails=True), "the refusal does not tell why")
-        life.change("cluster", lambda cluster: cluster.update(region=other))
-        snapshots = self._snapshots(life)
-        left = sorted({volume, *(snapshot["resource_id"] for snapshot in snapshots)})
-        leave = [word for id in left for word in ("--leave-volume", id)]
-        refusal = life.recover(*leave, fails=True)
-        context.check("--abandon-cluster" in refusal, f"the refusal lacks it:\n{refusal}")
-        life.recover(*leave, "--abandon-cluster")
-        self._daemon.post("/sandbox/faults/clear", {"which": str(fault["id"])}, seconds=120)
+        with context.region_down(former):
+            refusal = life.recover(fails=True)
+            context.check("is not lost" in refusal, f"the refusal lacks the reason:\n{refusal}")
+            life.change("cluster", lambda cluster: cluster.update(region=other))
+            snapshots = self._snapshots(life)
+            left = sorted({volume, *(snapshot["resource_id"] for snapshot in snapshots)})
+            leave = [word for id in left for word in ("--leave-volume", id)]
+            refusal = life.recover(*leave, fails=True)
+            context.check("--abandon-cluster" in refusal, f"the refusal lacks it:\n{refusal}")
+            life.recover(*leave, "--abandon-cluster")
         life.cluster = context.the_cluster()["id"]
         context.until("the stack is well", context.is_well)
         # What is left in the former region, the team deletes.
