@@ -1,11 +1,14 @@
-"""`pulumi up` is killed (SIGKILL) at many moments of a first deployment, of an update, and of an
-update that replaces the cluster."""
+"""`pulumi up` is killed (SIGKILL) at many moments of a first deployment, of an update, and of
+updates that replace the cluster, beside another stack's cluster."""
 
 import asyncio
 import copy
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,29 +18,49 @@ from sandbox.drills.drill import DEV, Context, Drill, Failed, Phase
 from sandbox.drills.moments import Run
 from sandbox.engine import PROJECT
 
-MOMENTS: Final = 20
-"""Default number of moments; half of them are in a first deployment."""
-REPLACEMENTS: Final = 10
-"""Default number of moments in replacements of the cluster."""
-
 _Config = dict[str, Any]
 _CLUSTERS = "/v2/kubernetes/clusters"
+_ACCOUNT = {
+    "clusters": (_CLUSTERS, "kubernetes_clusters"),
+    "load balancers": ("/v2/load_balancers", "load_balancers"),
+    "volumes": ("/v2/volumes", "volumes"),
+    "VPCs": ("/v2/vpcs", "vpcs"),
+}
+"""Where the account lists what it has, and the key of the list. Nodes are listed with their
+clusters; the sandbox has no other Droplets."""
+_NEIGHBOUR = "staging"
+_REGION, _SIZE, _VPC = "fra1", "s-4vcpu-8gb", {"ipRange": "10.98.0.0/20"}
+"""What a replacement changes to."""
+_APPLICATION = """\
+apiVersion: v1
+kind: Service
+metadata: {name: public}
+spec: {type: LoadBalancer, selector: {app: public}, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: public}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: public}
+spec:
+  selector: {matchLabels: {app: public}}
+  template:
+    metadata: {labels: {app: public}}
+    spec:
+      containers: [{name: main, image: public, volumeMounts: [{name: data, mountPath: /data}]}]
+      volumes: [{name: data, persistentVolumeClaim: {claimName: public}}]
+"""
+"""A load balancer and a volume, which a cluster does not take with it when it is deleted alone."""
 _PROVISIONING = f"account: POST {_CLUSTERS} 201"
 _HELM_WORKS = "helm: Deployment argocd-repo-server is created"
 _UPGRADE_BEGINS = "helm: the release is pending-upgrade"
 
 
 Holdings = dict[str, list[str]]
-"""The names of the stack's resources in the account, and the URNs in its state."""
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A config to deploy, what exists when it is deployed, and when to kill the deployment."""
-
-    config: _Config
-    holdings: Holdings
-    moments: list[str]
+"""What the account has beside what was there before, or the URNs in the stack's state."""
 
 
 class _Rehearsal:
@@ -48,33 +71,57 @@ class _Rehearsal:
         self._file = context.pulumi.project / f"Pulumi.{DEV}.yaml"
         self._original = self._file.read_text()
         self.first = _with_everything(yaml.safe_load(self._original))
-        self.changed = _changed(self.first)
-        self.replaced = _replaced(self.first)
         self.failures: list[str] = []
+        self._others = self._default_vpcs()
+        """IDs of what is not the stack's."""
 
     def restore(self) -> None:
-        """Remove the stack and restore its file, for the drills that follow."""
+        """Remove the stacks and restore the stack file, for the drills that follow."""
+        self._others = self._default_vpcs()
         self.clear()
         self._file.write_text(self._original)
 
     def prepare(self) -> None:
-        """Remove the stack, and create the region's default VPC: otherwise the stack's VPC would
-        become the default, which can't be deleted."""
+        """Remove the stack, and create what it must leave alone: another stack's cluster with a
+        load balancer and a volume, and the regions' default VPCs. Without them, the stack's VPC
+        would become the default, which can't be deleted."""
         self.clear()
-        region = self.first["config"][f"{PROJECT}:cluster"]["region"]
-        vpcs = self._context.api("GET", "/v2/vpcs").json()["vpcs"]
-        if not any(vpc["region"] == region and vpc["default"] for vpc in vpcs):
-            self._context.api("POST", "/v2/vpcs", {"name": f"default-{region}", "region": region})
+        context = self._context
+        home = self.first["config"][f"{PROJECT}:cluster"]["region"]
+        regions = {vpc["region"] for vpc in self._own("VPCs", others=set()) if vpc["default"]}
+        for region in {home, _REGION} - regions:
+            context.api("POST", "/v2/vpcs", {"name": f"default-{region}", "region": region})
+        neighbour = replace(context, stack=_NEIGHBOUR)
+        options = context.api("GET", "/v2/kubernetes/options").json()["options"]
+        body = {
+            "name": context.pulumi.cluster_name(_NEIGHBOUR),
+            "region": home,
+            "version": options["versions"][0]["slug"],
+            "node_pools": [{"name": "default", "size": "s-2vcpu-4gb", "count": 1}],
+        }
+        cluster = context.api("POST", _CLUSTERS, body).json()["kubernetes_cluster"]
+        volume = {"name": "neighbour", "region": home, "size_gigabytes": 1}
+        context.api("POST", "/v2/volumes", {**volume, "tags": [f"k8s:{cluster['id']}"]})
+        context.until(
+            "the other stack's cluster runs",
+            lambda: neighbour.the_cluster()["state"] == "running",
+        )
+        neighbour.kubectl("create", "service", "loadbalancer", "neighbour", "--tcp=80")
+        context.until("it has a load balancer", lambda: len(self._own("load balancers")) == 1)
+        self._others = {resource["id"] for kind in _ACCOUNT for resource in self._own(kind)}
+        self._others |= self._default_vpcs()
 
     def clear(self) -> None:
         """Remove the stack's resources and empty its state, faster than `pulumi destroy`."""
         context = self._context
         context.pulumi.release_stale_lock(DEV)
-        for cluster in self._clusters():
-            context.api("DELETE", f"{_CLUSTERS}/{cluster['id']}")
-        context.until("the clusters are deleted", lambda: not self._clusters())
-        for vpc in self._vpcs():
-            context.api("DELETE", f"/v2/vpcs/{vpc['id']}")
+        for cluster in self._own("clusters"):
+            path = f"{_CLUSTERS}/{cluster['id']}/destroy_with_associated_resources/dangerous"
+            context.api("DELETE", path)
+        context.until("the clusters are deleted", lambda: not self._own("clusters"))
+        for kind in ("load balancers", "volumes", "VPCs"):
+            for resource in self._own(kind):
+                context.api("DELETE", f"{_ACCOUNT[kind][0]}/{resource['id']}")
         context.pulumi.run(
             "stack", "import", "--stack", DEV, stdin='{"version": 3, "deployment": {}}'
         )
@@ -88,27 +135,33 @@ class _Rehearsal:
         return run
 
     def holdings(self) -> Holdings:
-        clusters = self._clusters()
+        """What the account has beside what others have, and what others have lost."""
+        clusters = self._own("clusters")
+        every = {resource["id"] for kind in _ACCOUNT for resource in self._own(kind, others=set())}
+        owners = {f"k8s:{cluster['id']}": cluster["name"] for cluster in clusters}
+
+        def made_by(kind: str) -> list[str]:
+            """The cluster that has made each resource, by the tag with its ID."""
+            tags = [{x.get("tag"), *x.get("tags", ())} & {*owners} for x in self._own(kind)]
+            return sorted(owners[min(tag)] if tag else "a cluster that is gone" for tag in tags)
+
+        return {
+            "clusters": sorted(f"{cluster['name']} in {cluster['region']}" for cluster in clusters),
+            "nodes": sorted(
+                f"{pool['name']}: {len(pool['nodes'])} of {pool['size']}"
+                for cluster in clusters
+                for pool in cluster["node_pools"]
+            ),
+            "VPCs": sorted(f"{vpc['ip_range']} in {vpc['region']}" for vpc in self._own("VPCs")),
+            "load balancers": made_by("load balancers"),
+            "volumes": made_by("volumes"),
+            "lost by others": sorted(self._others - every),
+        }
+
+    def state(self) -> Holdings:
         state = json.loads(self._context.pulumi.run("stack", "export", "--stack", DEV))
         deployment = state["deployment"]
-        associated = [
-            self._context.api(
-                "GET", f"{_CLUSTERS}/{cluster['id']}/destroy_with_associated_resources"
-            ).json()
-            for cluster in clusters
-        ]
         return {
-            "clusters": sorted(cluster["name"] for cluster in clusters),
-            "node pools": sorted(
-                pool["name"] for cluster in clusters for pool in cluster["node_pools"]
-            ),
-            "VPCs": sorted(vpc["name"] for vpc in self._vpcs()),
-            "load balancers": sorted(
-                balancer["name"] for kinds in associated for balancer in kinds["load_balancers"]
-            ),
-            "volumes": sorted(
-                volume["name"] for kinds in associated for volume in kinds["volumes"]
-            ),
             "resources": sorted(resource["urn"] for resource in deployment["resources"]),
             "pending": sorted(
                 operation["resource"]["urn"]
@@ -116,9 +169,10 @@ class _Rehearsal:
             ),
         }
 
-    def kill(self, config: _Config, moment: str, expected: Holdings) -> bool:
-        """Kill a run at that moment, recover, and return whether everything is as after a complete
-        run. The drill's time is that of the slowest recovery."""
+    def kill(self, config: _Config, moment: str, complete: Holdings) -> bool:
+        """Kill a run at that moment, recover, and return whether the account has what the config
+        says, and the state what `complete` says. The drill's time is that of the slowest recovery.
+        """
         context = self._context
         try:
             run = self._up(config, kill_at=moment)
@@ -126,44 +180,48 @@ class _Rehearsal:
             context.check(run.killed, f"the run ended before that moment: {errors}")
             context.lose(f"the run, killed when {moment}")
             # Without `context.recover`, which would slow down many recoveries by its polling.
-            context.command("bin/platform", "recover", "--stack", DEV, "--yes", "--cancel")
+            context.platform_recover("--cancel")
             ended = context.elapsed
             context.until("the stack is healthy", context.is_well)
             self._record(ended, context.elapsed)
+            expected = expected_holdings(config) | complete
             try:
                 context.until(
                     "account and state are as after a complete run",
-                    lambda: self.holdings() == expected,
+                    lambda: self.holdings() | self.state() == expected,
                 )
             except Failed as failure:
-                raise Failed(f"{failure}: got {self.holdings()}, expected {expected}") from None
+                got = self.holdings() | self.state()
+                raise Failed(f"{failure}: got {got}, expected {expected}") from None
         except Failed as failure:
             context.say(f"failed: {failure}")
             self.failures.append(f"killed when {moment}: {failure}")
             return False
         return True
 
-    def kill_in_turn(self, there: _Config, back: _Config, count: int, required: list[str]) -> None:
-        """Kill `count` updates to the two configs in turn, the first half of them at `required`
-        moments among others, and recover each."""
+    def kill_in_turn(
+        self, steps: Sequence[_Config], kinds: int, count: int, first: str | None = None
+    ) -> None:
+        """Kill `count` updates to the configs `steps` in turn, and recover each. The moments are
+        spread evenly from the beginning of an update to its end; but the first one is `first`.
+
+        `kinds`: after so many steps, the same happens again as in the steps before.
+        """
         if not count:
             return
         context = self._context
-        runs = self.undisturbed(there), self.holdings(), self.undisturbed(back), self.holdings()
-        there_run, there_holdings, back_run, back_holdings = runs
-        there_moments = moments.spread(there_run.happenings, (count + 1) // 2, required)
-        happenings = len(there_run.happenings) + len(back_run.happenings)
-        context.say(f"{happenings} things happen in an update and its reverse")
-        targets = (
-            _Target(there, there_holdings, there_moments),
-            _Target(back, back_holdings, moments.spread(back_run.happenings, count // 2, [])),
-        )
+        complete = [(self.undisturbed(step).happenings, self.state()) for step in steps[:kinds]]
+        for happenings, _ in complete:
+            context.say(f"{len(happenings)} things happen in an update")
         for number in range(count):
-            target = targets[number % 2]
-            moment = target.moments[number // 2]
-            if not self.kill(target.config, moment, target.holdings):
+            step, (happenings, state) = (
+                steps[(kinds + number) % len(steps)],
+                complete[number % kinds],
+            )
+            moment = happenings[(2 * number + 1) * len(happenings) // (2 * count)]
+            if not self.kill(step, first if first and not number else moment, state):
                 self.clear()
-                self.undisturbed(target.config)
+                self.undisturbed(step)
         context.unchanged()
 
     def _record(self, ended: float, healthy: float) -> None:
@@ -178,22 +236,65 @@ class _Rehearsal:
         context = self._context
         return asyncio.run(moments.up(context.pulumi, context.daemon, DEV, kill_at=kill_at))
 
-    def _clusters(self) -> list[dict[str, Any]]:
-        response = self._context.api("GET", _CLUSTERS).json()
-        clusters: list[dict[str, Any]] = response["kubernetes_clusters"]
-        return clusters
+    def _own(self, kind: str, others: set[str] | None = None) -> list[dict[str, Any]]:
+        """What the account has of that kind beside `others`, or beside what is not the stack's."""
+        path, key = _ACCOUNT[kind]
+        resources = self._context.api("GET", f"{path}?per_page=200").json()[key]
+        excluded = self._others if others is None else others
+        return [resource for resource in resources if resource["id"] not in excluded]
 
-    def _vpcs(self) -> list[dict[str, Any]]:
-        """The VPCs other than the regions' defaults, which DigitalOcean creates."""
-        vpcs = self._context.api("GET", "/v2/vpcs").json()["vpcs"]
-        return [vpc for vpc in vpcs if not vpc["default"]]
+    def _default_vpcs(self) -> set[str]:
+        """IDs of the regions' default VPCs, which can't be deleted."""
+        return {vpc["id"] for vpc in self._own("VPCs", others=set()) if vpc["default"]}
+
+
+@contextmanager
+def _application(context: Context) -> Iterator[None]:
+    """The stack's application has a load balancer and a volume inside the block."""
+    with context.clone() as clone:
+        overlay = clone / "kustomize" / DEV
+        kustomization = overlay / "kustomization.yaml"
+        former = kustomization.read_text()
+        (overlay / "public.yaml").write_text(_APPLICATION)
+        kustomization.write_text(former.replace("resources:\n", "resources:\n  - public.yaml\n", 1))
+        _push(context, clone, "Add a load balancer and a volume")
+        try:
+            yield
+        finally:
+            kustomization.write_text(former)
+            _push(context, clone, "The drill is over")
+
+
+def _push(context: Context, clone: Path, message: str) -> None:
+    context.git(clone, "add", "--all")
+    context.git(clone, "commit", "--quiet", "--message", message)
+    context.git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+
+def expected_holdings(config: _Config) -> Holdings:
+    """What the account has of a stack with that config and the drill's application: see
+    `_Rehearsal.holdings`."""
+    cluster = config["config"][f"{PROJECT}:cluster"]
+    name, region = cluster["name"], cluster["region"]
+    return {
+        "clusters": [f"{name} in {region}"],
+        "nodes": sorted(
+            f"{pool['name']}: {pool['count']} of {pool['size']}" for pool in cluster["nodePools"]
+        ),
+        "VPCs": [f"{cluster['vpc']['ipRange']} in {region}"],
+        "load balancers": [name],
+        "volumes": [name],
+        "lost by others": [],
+    }
 
 
 def _with_everything(config: _Config) -> _Config:
-    """The stack's config with all kinds of resources that it can have in the account."""
+    """The stack's config with all kinds of resources that it can have in the account. The
+    cluster's deletion alone would leave what the applications have made."""
     config = copy.deepcopy(config)
     cluster = config["config"][f"{PROJECT}:cluster"]
     cluster["vpc"] = {"ipRange": "10.99.0.0/20"}
+    cluster["destroyAssociatedResources"] = False
     cluster["nodePools"].append({"name": "extra", "size": "s-2vcpu-4gb", "count": 1})
     return config
 
@@ -211,32 +312,38 @@ def _changed(config: _Config) -> _Config:
     return config
 
 
-def _replaced(config: _Config) -> _Config:
-    """The config of an update that replaces the cluster and its VPC."""
-    config = copy.deepcopy(config)
-    config["config"][f"{PROJECT}:cluster"]["vpc"] = {"ipRange": "10.98.0.0/20"}
-    return config
+def _replacements(config: _Config) -> list[_Config]:
+    """Configs each of which replaces the cluster of the one before: another region, another size of
+    the first pool, another VPC, and then the same back to `config`."""
+    former = config["config"][f"{PROJECT}:cluster"]
+    first_pool, *pools = former["nodePools"]
+    there = {"region": _REGION, "nodePools": [{**first_pool, "size": _SIZE}, *pools], "vpc": _VPC}
+    steps = [config]
+    for values in (there, {key: former[key] for key in there}):
+        for key, value in values.items():
+            steps.append(copy.deepcopy(steps[-1]))
+            steps[-1]["config"][f"{PROJECT}:cluster"][key] = value
+    return steps[1:]
 
 
 def run(context: Context) -> None:
     rehearsal = _Rehearsal(context)
-    total = int(context.options.get("moments", MOMENTS))
-    replacements = int(context.options.get("replacements", REPLACEMENTS))
+    config, total = rehearsal.first, int(context.options["moments"])
     updates = total // 2
-    try:
-        rehearsal.prepare()
-        first = rehearsal.undisturbed(rehearsal.first)
-        first_holdings = rehearsal.holdings()
-        context.say(f"{len(first.happenings)} things happen in a first deployment")
-        rehearsal.kill_in_turn(rehearsal.changed, rehearsal.first, updates, [_UPGRADE_BEGINS])
-        rehearsal.kill_in_turn(rehearsal.replaced, rehearsal.first, replacements, [])
-        included = [_PROVISIONING, _HELM_WORKS] if total else []
-        for moment in moments.spread(first.happenings, total - updates, included):
-            rehearsal.clear()
-            rehearsal.kill(rehearsal.first, moment, first_holdings)
-        context.unchanged()
-    finally:
-        rehearsal.restore()
+    with _application(context):
+        try:
+            rehearsal.prepare()
+            happenings, state = rehearsal.undisturbed(config).happenings, rehearsal.state()
+            context.say(f"{len(happenings)} things happen in a first deployment")
+            rehearsal.kill_in_turn([_changed(config), config], 2, updates, _UPGRADE_BEGINS)
+            rehearsal.kill_in_turn(_replacements(config), 3, int(context.options["replacements"]))
+            included = [_PROVISIONING, _HELM_WORKS] if total else []
+            for moment in moments.spread(happenings, total - updates, included):
+                rehearsal.clear()
+                rehearsal.kill(config, moment, state)
+            context.unchanged()
+        finally:
+            rehearsal.restore()
     if rehearsal.failures:
         raise Failed("\n".join(rehearsal.failures))
 

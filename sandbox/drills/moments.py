@@ -80,7 +80,7 @@ async def up(
     command = ["pulumi", "up", "--stack", stack, "--yes", "--skip-preview", "--json"]
     seen: dict[str, None] = {}
     killed = False
-    async with _watching(daemon) as watch:
+    async with _watching(daemon, pulumi.cluster_name(stack)) as watch:
         process = await asyncio.create_subprocess_exec(
             *with_parent_death_signal(command, "INT"),
             cwd=pulumi.project,
@@ -124,9 +124,9 @@ async def _kill(pid: int, daemon: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _watching(daemon: Daemon) -> AsyncIterator["_Watch"]:
-    """Watch account and cluster inside the block, from its beginning."""
-    watch = _Watch(daemon)
+async def _watching(daemon: Daemon, cluster: str) -> AsyncIterator["_Watch"]:
+    """Watch the account and the cluster of that name inside the block, from its beginning."""
+    watch = _Watch(daemon, cluster)
     following = asyncio.Event()
     tasks = [
         asyncio.create_task(watch.account(following)),
@@ -147,10 +147,11 @@ async def _watching(daemon: Daemon) -> AsyncIterator["_Watch"]:
 class _Watch:
     """Puts what happens into `happenings`, and None when the engine's events end."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, cluster: str) -> None:
         self.happenings: asyncio.Queue[str | None] = asyncio.Queue()
         self.errors: list[str] = []
         self._daemon = daemon
+        self._cluster = cluster
         self._has_cluster = asyncio.Event()
 
     async def engine(self, output: asyncio.StreamReader) -> None:
@@ -199,7 +200,7 @@ class _Watch:
 
     async def _endpoints(self) -> list[Mapping[str, Any]]:
         clusters = await asyncio.to_thread(self._daemon.get, "/sandbox/clusters")
-        return [cluster for cluster in clusters if cluster["endpoint"]]
+        return [c for c in clusters if c["endpoint"] and c["name"] == self._cluster]
 
     async def _follow(self, http: httpx.AsyncClient, path: str, selector: str) -> None:
         parameters = {"labelSelector": selector}

@@ -63,22 +63,93 @@ def test_limit_is_exceeded_only_by_a_longer_recovery() -> None:
         cli.check_limit(drill, 25.1, slack=10)
 
 
-def test_runs_can_be_killed_in_replacements_alone(
+NAME = "microservices-demo-dev"
+AS_CONFIGURED: killed_up.Holdings = {
+    "clusters": [f"{NAME} in nyc1"],
+    "nodes": ["default: 1 of s-2vcpu-4gb", "extra: 1 of s-2vcpu-4gb"],
+    "VPCs": ["10.99.0.0/20 in nyc1"],
+    "load balancers": [NAME],
+    "volumes": [NAME],
+    "lost by others": [],
+}
+
+
+def test_cluster_is_replaced_for_its_region_its_first_pool_and_its_vpc_in_turn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each run changes one of them; the killed ones are spread over the run, its ends left out."""
+    (tmp_path / "Pulumi.dev.yaml").write_text(own_files()["Pulumi.dev.yaml"])
+    rehearsal = killed_up._Rehearsal
+    for method in ("prepare", "clear", "state"):
+        monkeypatch.setattr(rehearsal, method, lambda _: None)
+    deployed: list[killed_up.Holdings] = []
+    killed_at: list[str] = []
+
+    def undisturbed(_: object, config: dict[str, Any]) -> Run:
+        deployed.append(killed_up.expected_holdings(config))
+        return Run(tuple("abcdefgh"), killed=False, exit_code=0, errors="")
+
+    def kill(_: object, config: dict[str, Any], moment: str, __: object) -> bool:
+        killed_at.append(moment)
+        deployed.append(killed_up.expected_holdings(config))
+        return True
+
+    monkeypatch.setattr(rehearsal, "undisturbed", undisturbed)
+    monkeypatch.setattr(rehearsal, "kill", kill)
+    context = MagicMock(
+        options={"moments": 0, "replacements": 4},
+        **{"pulumi.project": tmp_path, "clone.return_value.__enter__.return_value": tmp_path},
+    )
+    overlay = tmp_path / "kustomize" / "dev"
+    overlay.mkdir(parents=True)
+    (overlay / "kustomization.yaml").write_text("resources:\n")
+    killed_up.run(context)
+    region = {"clusters": [f"{NAME} in fra1"], "VPCs": ["10.99.0.0/20 in fra1"]}
+    size = {"nodes": ["default: 1 of s-4vcpu-8gb", "extra: 1 of s-2vcpu-4gb"]}
+    vpc = {"VPCs": ["10.98.0.0/20 in fra1"]}
+    back = {"clusters": [f"{NAME} in nyc1"], "VPCs": ["10.98.0.0/20 in nyc1"]}
+    assert deployed == [
+        AS_CONFIGURED,
+        AS_CONFIGURED | region,
+        AS_CONFIGURED | region | size,
+        AS_CONFIGURED | region | size | vpc,
+        AS_CONFIGURED | size | back,
+        AS_CONFIGURED | back,
+        AS_CONFIGURED,
+        AS_CONFIGURED | region,
+    ]
+    assert killed_at == ["b", "d", "f", "h"]
+
+
+def resource(id: str, **values: object) -> dict[str, Any]:
+    return {"id": id, **values}
+
+
+def test_what_a_run_has_orphaned_or_taken_from_another_stack_is_seen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "Pulumi.dev.yaml").write_text(own_files()["Pulumi.dev.yaml"])
-    rehearsal = killed_up._Rehearsal
-    for method in ("prepare", "clear", "holdings"):
-        monkeypatch.setattr(rehearsal, method, lambda _: None)
-    complete = Run(("a", "b", "c", "d"), killed=False, exit_code=0, errors="")
-    monkeypatch.setattr(rehearsal, "undisturbed", lambda *_: complete)
-    killed_at: list[str] = []
-
-    def kill(_: object, config: object, moment: str, expected: object) -> bool:
-        killed_at.append(moment)
-        return True
-
-    monkeypatch.setattr(rehearsal, "kill", kill)
-    options = {"moments": 0, "replacements": 4}
-    killed_up.run(MagicMock(options=options, **{"pulumi.project": tmp_path}))
-    assert killed_at == ["a", "a", "d", "d"]
+    pools: list[dict[str, Any]] = [
+        {"name": name, "size": "s-2vcpu-4gb", "nodes": [{}]} for name in ("default", "extra")
+    ]
+    account: dict[str, list[dict[str, Any]]] = {
+        "kubernetes_clusters": [resource("new", name=NAME, region="nyc1", node_pools=pools)],
+        "load_balancers": [resource("balancer", tag="k8s:new"), resource("others", tag="k8s:x")],
+        "volumes": [resource("volume", tags=["k8s:new"])],
+        "vpcs": [resource("vpc", ip_range="10.99.0.0/20", region="nyc1", default=False)],
+    }
+    context = MagicMock(**{"pulumi.project": tmp_path})
+    context.api.return_value.json.return_value = account
+    rehearsal = killed_up._Rehearsal(context)
+    rehearsal._others = {"others"}
+    assert rehearsal.holdings() == AS_CONFIGURED
+    account["load_balancers"] = [resource("balancer", tag="k8s:new")]
+    account["volumes"] += [resource("orphan", tags=["k8s:former"])]
+    account["vpcs"] += [resource("former", ip_range="10.98.0.0/20", region="fra1", default=False)]
+    pools[0]["nodes"] = [{}, {}]
+    assert rehearsal.holdings() == AS_CONFIGURED | {
+        "nodes": ["default: 2 of s-2vcpu-4gb", "extra: 1 of s-2vcpu-4gb"],
+        "VPCs": ["10.98.0.0/20 in fra1", "10.99.0.0/20 in nyc1"],
+        "volumes": ["a cluster that is gone", NAME],
+        "lost by others": ["others"],
+    }
