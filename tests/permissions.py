@@ -18,12 +18,18 @@ def _rows(section: str, heading: str) -> Iterator[list[str]]:
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def scopes(*uses: str) -> frozenset[str]:
-    """The scopes documented for these uses: `preview`, `up`, `a registry`, `a VPC`."""
-    documented = {
-        row[0].partition(":")[0]: _CODE.findall(row[1]) for row in _rows("DigitalOcean", "for")
+def uses() -> dict[str, frozenset[str]]:
+    """The scopes documented for each use, such as `preview` or `a registry`, without those of
+    another use that the row refers to."""
+    return {
+        use.partition(":")[0]: frozenset(_CODE.findall(scopes))
+        for use, scopes in _rows("DigitalOcean", "for")
     }
-    return frozenset(scope for use in uses for scope in documented[use])
+
+
+def scopes(*names: str) -> frozenset[str]:
+    """The scopes documented for these uses."""
+    return frozenset().union(*(uses()[name] for name in names))
 
 
 def requests() -> dict[tuple[str, str], frozenset[str]]:
