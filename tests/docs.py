@@ -61,3 +61,10 @@ def steps(page: Path, *headings: str) -> list[Step]:
     blocks = [block for block in all_blocks(page) if not headings or block.heading in headings]
     assert blocks, f"{page.name} has no such section"
     return [step for block in blocks if block.mark is None for step in block.steps]
+
+
+def table_steps(page: Path, heading: str) -> list[Step]:
+    """The commands in the first column of a section's table, without those with placeholders."""
+    section = page.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    commands = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
+    return [Step(command, ()) for command in commands if not re.search(r"\b[A-Z]{3}", command)]

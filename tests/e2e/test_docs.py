@@ -14,7 +14,7 @@ import yaml
 
 from components.chart_values import merge
 from sandbox.chart import next_patch
-from tests.docs import DOCS, Step, steps
+from tests.docs import DOCS, Step, steps, table_steps
 from tests.e2e import autopilot
 from tests.e2e.box import REPOSITORY, Sandbox, run
 
@@ -164,4 +164,4 @@ def test_the_examples_of_the_commands_work(reader: Reader) -> None:
 
 def test_the_commands_of_the_sandbox_work_in_the_order_of_its_page(reader: Reader) -> None:
     shutil.rmtree(reader.clone / "monorepo")
-    reader.follow(steps(DOCS / "sandbox.md", "Commands"))
+    reader.follow(table_steps(DOCS / "sandbox.md", "Commands"))

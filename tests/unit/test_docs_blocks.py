@@ -11,7 +11,6 @@ from tests.docs import DOCS, PAGES, REPOSITORY, RUNBOOKS, all_blocks
 RUN_BY = re.compile(r"run by (\S+)")
 NOT_RUN = re.compile(r"not run: (?:needs|asks for) \w.+")
 RUN_BY_THEIR_PAGE: dict[str, list[str]] = {
-    "sandbox.md": ["Commands"],
     "from-autopilot.md": [],
     "add-application.md": ["The folder", "By the stack file", "By a commit"],
     "real-account.md": [],
