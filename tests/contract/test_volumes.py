@@ -138,7 +138,7 @@ def test_command_works_with_its_scopes_and_names_the_one_that_is_missing(
         # What happens in the cluster is left out.
         scopes -= {"kubernetes:read", "kubernetes:access_cluster"}
     # A tag is removed only if it is wrong.
-    for missing in sorted(scopes - {"tag:delete", "block_storage:read"}):
+    for missing in sorted(scopes - {"tag:delete"}):
         with pytest.raises(PlatformError, match=missing):
             COMMANDS[command](do, volume, do.token_with(*(scopes - {missing})))
     COMMANDS[command](do, volume, do.token_with(*scopes))
