@@ -7,12 +7,13 @@ from pathlib import Path
 from sandbox.github.models import Level
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "permissions.md"
+WORKFLOWS = DOCUMENT.with_name("workflows.md")
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def _rows(section: str, heading: str) -> Iterator[list[str]]:
+def _rows(section: str, heading: str, document: Path = DOCUMENT) -> Iterator[list[str]]:
     """The cells of the table below `section` whose first heading is `heading`."""
-    text = DOCUMENT.read_text().split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    text = document.read_text().split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
     table = text.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0]
     for line in table.splitlines()[2:]:
         yield [cell.strip() for cell in line.strip("|").split("|")]
@@ -67,3 +68,22 @@ def github_parts() -> dict[str, dict[str, Level]]:
         }
         for part, cell, _ in _rows("GitHub", "part")
     }
+
+
+def secrets() -> dict[frozenset[str], frozenset[str]]:
+    """The secrets documented for each group of workflows, by the names of their files."""
+    setup = "Setup on GitHub"
+    backend = {
+        name
+        for row in _rows(setup, "backend", WORKFLOWS)
+        for name in _CODE.findall(" ".join(row))
+        if name.isupper()
+    }
+    documented = {}
+    for _, files, cell in _rows(setup, "environment", WORKFLOWS):
+        names = {name for name in _CODE.findall(cell) if name.isupper()}
+        with_backend = "those of the backend" in cell
+        documented[frozenset(_CODE.findall(files))] = frozenset(
+            names | backend if with_backend else names
+        )
+    return documented

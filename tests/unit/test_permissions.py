@@ -13,6 +13,7 @@ from doks_gitops.account import AccountError, DigitalOceanClient
 from sandbox.digitalocean.app import OPERATIONS
 from tests import permissions
 
+WORKFLOWS = permissions.DOCUMENT.parents[1] / ".github" / "workflows"
 EMULATED = {
     (
         operation.method,
@@ -85,7 +86,7 @@ def test_a_preview_needs_only_read_scopes() -> None:
 
 def test_each_workflow_requests_exactly_the_documented_permissions() -> None:
     requested = {}
-    for file in (permissions.DOCUMENT.parents[1] / ".github" / "workflows").glob("*.yml"):
+    for file in WORKFLOWS.glob("*.yml"):
         workflow = yaml.safe_load(file.read_text())
         assert workflow["permissions"] == {}, file.name
         requested[file.stem] = frozenset(
@@ -94,3 +95,16 @@ def test_each_workflow_requests_exactly_the_documented_permissions() -> None:
             for name, level in job["permissions"].items()
         )
     assert permissions.workflows() == requested
+
+
+def test_each_workflow_gets_exactly_the_documented_secrets() -> None:
+    used = {
+        file.name: frozenset(re.findall(r"\$\{\{.*?secrets\.(\w+)", file.read_text()))
+        for file in WORKFLOWS.glob("*.yml")
+    }
+    # deploy.yml calls it for each environment.
+    used["deploy.yml"] |= used.pop("deploy-stack.yml")
+    documented = permissions.secrets()
+    for files, names in documented.items():
+        assert names == frozenset().union(*(used[file] for file in files)), sorted(files)
+    assert {file for file in used if used[file]} == frozenset().union(*documented)
