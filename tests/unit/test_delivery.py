@@ -260,9 +260,18 @@ def repository(api: FakeApi) -> Repository:
     return Repository("team/demo", "token", api.url)
 
 
-def test_error_for_a_missing_environment_names_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
-    with pytest.raises(GitHubError, match="export GITHUB_REPOSITORY=OWNER/NAME"):
+@pytest.mark.parametrize("name", ["GITHUB_REPOSITORY", "GITHUB_TOKEN"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_error_for_a_missing_environment_names_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    environment = {"GITHUB_REPOSITORY": "team/demo", "GITHUB_TOKEN": "token", name: value}
+    for variable, text in environment.items():
+        if text is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, text)
+    with pytest.raises(GitHubError, match=f"no {name}.*\n.*export GITHUB_REPOSITORY=OWNER/NAME"):
         Repository.from_environment()
 
 
@@ -565,6 +574,20 @@ def test_newest_export_of_main_is_downloaded_and_none_of_a_branch_or_a_fork(
     export = Export.read(tmp_path / "export-dev.json")
     assert (export.commit, export.deployed) == ("works", "failed")
     assert ("/storage", None) in api.requests, "the other host gets no token"
+
+
+def test_signed_address_of_an_artifact_that_can_not_be_downloaded_is_in_no_error(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    api = platform_repository
+    has_deployments(api, ("works", "success"))
+    has_artifacts(api, {})
+    api.answer("/0/zip", (302, ""), Location=f"{api.url}/storage?sig=hush")
+    api.answer("/storage", (403, "expired"))
+    code, output, errors = bin_platform("exports", str(tmp_path), "--stack", "dev")
+    assert code == 1
+    assert "127.0.0.1 answered 403" in errors
+    assert "hush" not in output + errors
 
 
 def test_stack_that_was_never_deployed_has_an_empty_export(
