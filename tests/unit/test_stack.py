@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,13 @@ def test_a_password_that_no_url_may_have_is_not_shown_either(
         assert "hush" not in text
 
 
-def test_a_missing_pulumi_is_told_with_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("run", [Stack.export, lambda stack: stack.set_secret("key", "hush")])
+def test_a_missing_pulumi_is_told_with_where_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Callable[[Stack], object]
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(PulumiError, match=r"pulumi: No such file(?s:.*)download-install"):
-        Stack("dev").export()
+        run(Stack("dev", tmp_path))
 
 
 def test_a_missing_folder_is_named(pulumi: PulumiCommand, tmp_path: Path) -> None:
