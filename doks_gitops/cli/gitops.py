@@ -67,8 +67,9 @@ def status(
 
     Exit code 1 if an environment can't be read.
     """
+    from doks_gitops.git import GitError
     from doks_gitops.promotion import status
-    from doks_gitops.promotion.repository import GitError, clone
+    from doks_gitops.promotion.repository import clone
 
     with clone(repo, cwd) as tree:
         try:

@@ -279,7 +279,8 @@ def _content(file: Path) -> bytes:
 def _refuse_in_clone(file: Path) -> None:
     """Raises `PlatformError` if the file is, or would be, in a clone and Git does not ignore it: a
     commit could have it."""
-    from doks_gitops.promotion.repository import GitError, WorkingTree
+    from doks_gitops.git import GitError
+    from doks_gitops.promotion.repository import WorkingTree
 
     folder = WorkingTree(file.parent.resolve())
     if not folder.folder.is_dir():
