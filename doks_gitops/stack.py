@@ -212,6 +212,17 @@ class Stack:
         """The stack file."""
         return self.folder / stack_file(self.name)
 
+    def text(self) -> str:
+        """Returns the text of the stack file. Raises `PlatformError`."""
+        try:
+            return stackfile.read(self.file)
+        except ValueError as error:
+            raise PlatformError(
+                f"{self.file} can't be read: {error}.",
+                "Run this in the project's folder, or with -C FOLDER, for a stack that has a file"
+                " in it.",
+            ) from None
+
     def create(self) -> bool:
         """Create the stack in the backend, empty, with the secrets provider of its stack file.
 

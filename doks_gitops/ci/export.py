@@ -98,7 +98,7 @@ def export(stack: Stack, commit: str | None) -> Export:
     placeholders is what a later preview of the same commit makes of them: so this preview shows no
     differences. Raises `PlatformError`.
     """
-    text = stack.file.read_text()
+    text = stack.text()
     config = stack.config()
     state = redacted(stack.export(secrets=True))
     result = Export(
@@ -178,7 +178,7 @@ def isolated(
         copy = Stack(name, project, variables)
         environ = {**os.environ, **variables}
         document, placeholders = without_secrets(
-            stack.file.read_text(), environ, github_token=export.github_token
+            stack.text(), environ, github_token=export.github_token
         )
         copy.file.write_text(yaml.safe_dump(document, sort_keys=False))
         copy.init_with_passphrase()

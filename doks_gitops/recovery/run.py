@@ -172,11 +172,10 @@ class Recovery:
         """Tells whether the account of the environment has the stack's cluster, without the stack's
         configuration: Pulumi decrypts it only for a stack that exists."""
         try:
-            text = self._stack.file.read_text()
-            cluster, _ = billable_sections(self._stack.name, text)
+            cluster, _ = billable_sections(self._stack.name, self._stack.text())
             with account.DigitalOceanClient.from_environment() as client:
                 ids = [known.id for known in client.clusters() if known.name == cluster.name]
-        except (PlatformError, OSError):
+        except PlatformError:
             return ""
         return f" But the account has its cluster {cluster.name} ({', '.join(ids)})." if ids else ""
 

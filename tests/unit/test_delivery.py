@@ -654,6 +654,18 @@ def test_preview_without_the_export_of_a_stack_fails(
     assert pulumi.calls == []
 
 
+def test_preview_of_a_stack_whose_file_was_deleted_fails(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, tmp_path: Path
+) -> None:
+    Export("dev", None, {}, None).write(tmp_path / "export-dev.json")
+    words = ("preview", "--stack", "dev", "--exports", str(tmp_path), "--cwd", str(tmp_path))
+    code, output, errors = bin_platform(*words)
+    assert code == 1
+    assert "| `dev` | ❌ failed | not checked |" in output
+    assert "Pulumi.dev.yaml can't be read" in errors
+    assert pulumi.calls == []
+
+
 def test_text_of_a_preview_becomes_its_comment(
     bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound, without_passwords
 from tests.unit.pulumi_command import PulumiCommand
@@ -137,6 +138,18 @@ def test_a_missing_pulumi_is_told_with_where_to_get_it(
 def test_a_missing_folder_is_named(pulumi: PulumiCommand, tmp_path: Path) -> None:
     with pytest.raises(PulumiError, match="nowhere: No such file"):
         Stack("dev", tmp_path / "nowhere").export()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "no regular file"), (b"\xff", "no text in UTF-8")]
+)
+def test_a_stack_file_that_can_not_be_read_is_an_error_that_names_it(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / "Pulumi.dev.yaml").write_bytes(content)
+    with pytest.raises(PlatformError, match=rf"Pulumi\.dev\.yaml can't be read: {reason}"):
+        Stack("dev", tmp_path).text()
 
 
 def test_every_command_names_its_stack_and_none_is_selected(pulumi: PulumiCommand) -> None:
