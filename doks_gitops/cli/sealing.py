@@ -203,6 +203,8 @@ def sealing_keys(
     from doks_gitops.sealing import keys
     from doks_gitops.stack import Stack
 
+    if action not in (Action.EXPORT, Action.IMPORT):
+        options.refuse_without_effect(action, {"--file": file != STANDARD_INPUT})
     target = Stack(stack, cwd)
     match action:
         case Action.NEW:
