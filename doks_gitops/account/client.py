@@ -75,6 +75,11 @@ class DigitalOceanClient:
         self._session = http.Session(token, methods=("POST",))
 
     @classmethod
+    def from_settings(cls, account: DigitalOcean) -> DigitalOceanClient:
+        """The account of a stack."""
+        return cls(account.token.get_secret_value(), account.api_endpoint)
+
+    @classmethod
     def from_environment(cls) -> DigitalOceanClient:
         """The account that the environment variables of DigitalOcean's own provider name."""
         token, api_url = (

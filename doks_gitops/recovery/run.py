@@ -376,8 +376,7 @@ def _wait(settings: Settings, cluster_id: str) -> None:
 
 
 def _account(settings: Settings) -> account.DigitalOceanClient:
-    token = settings.digitalocean.token.get_secret_value()
-    return account.DigitalOceanClient(token, settings.digitalocean.api_endpoint)
+    return account.DigitalOceanClient.from_settings(settings.digitalocean)
 
 
 def _report(text: str) -> None:

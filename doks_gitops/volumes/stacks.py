@@ -130,7 +130,6 @@ def of_settings(settings: Settings) -> Iterator[StackVolumes | None]:
     if settings.volumes is None:
         yield None
         return
-    account = settings.digitalocean
-    with DigitalOceanClient(account.token.get_secret_value(), account.api_endpoint) as client:
-        token = account.kubernetes_token.get_secret_value()
+    with DigitalOceanClient.from_settings(settings.digitalocean) as client:
+        token = settings.digitalocean.kubernetes_token.get_secret_value()
         yield StackVolumes(settings.stack, settings.cluster, settings.volumes, client, token)
