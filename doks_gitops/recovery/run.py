@@ -29,15 +29,10 @@ from doks_gitops.recovery.observed import (
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
-    DeleteFromState,
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
-    ForgetPool,
-    ForgetRelease,
-    KeepAssociated,
     MarkCluster,
-    RemoveDeleted,
     RestoreCopy,
     RestoreSnapshot,
     StateEdit,
@@ -253,13 +248,7 @@ class Recovery:
                     if tags.get(cluster.id) != {*cluster.tags}:
                         raise self._changed(f"the tags of the cluster {cluster.id} are others")
                     client.tag_cluster(cluster, step.tags)
-            case (
-                DeleteFromState()
-                | RemoveDeleted()
-                | ForgetPool()
-                | ForgetRelease()
-                | KeepAssociated()
-            ):
+            case StateEdit():
                 self._edit_state(step)
             case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:
