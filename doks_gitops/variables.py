@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Never reached through a proxy, which would read the account's token on its way."""
@@ -88,6 +88,11 @@ def of_git(environ: Mapping[str, str]) -> dict[str, str]:
     GitHub. Its hooks and credential helpers get no passphrase and no key of a cloud."""
     own = {k: v for k, v in environ.items() if k in _GIT or k.startswith(_GIT_PREFIXES)}
     return of_kubectl(environ) | own
+
+
+def first_set(names: Iterable[str]) -> str | None:
+    """Returns the first of the variables of this process that is set and not empty."""
+    return next(filter(None, map(os.environ.get, names)), None)
 
 
 def no_proxy(environ: Mapping[str, str]) -> dict[str, str]:
