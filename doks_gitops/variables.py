@@ -37,11 +37,14 @@ _SYSTEM_PREFIXES = ("LC_", "XDG_", "SANDBOX_", _OWN_PREFIX)
 _GIT = frozenset(
     {
         *("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"),
+        # Settings of the user or of a workflow (https://git-scm.com/docs/git-config#ENVIRONMENT).
+        # GIT_CONFIG_PARAMETERS is not one: Git has it for the children of `git -c`, such as hooks.
+        *("GIT_CONFIG_COUNT", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
         # The credential helper of GitHub's command line takes it.
         "GITHUB_TOKEN",
     }
 )
-_GIT_PREFIXES = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_")
+_GIT_PREFIXES = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 
 # For RESTIC_PASSWORD: the password of the volumes' copies.
 _DEPLOYMENT = _GIT | {"ARGOCD_AUTH_TOKEN", "RESTIC_PASSWORD"}
