@@ -5,7 +5,6 @@ https://docs.digitalocean.com/reference/api/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import TypeVar
@@ -29,6 +28,7 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.scalars import is_api_endpoint
+from doks_gitops.variables import first_set
 
 PER_PAGE = 200
 """The largest page that the API sends."""
@@ -75,12 +75,15 @@ class DigitalOceanClient:
         self._session = http.Session(token, methods=("POST",))
 
     @classmethod
+    def from_settings(cls, account: DigitalOcean) -> DigitalOceanClient:
+        """The account of a stack."""
+        return cls(account.token.get_secret_value(), account.api_endpoint)
+
+    @classmethod
     def from_environment(cls) -> DigitalOceanClient:
         """The account that the environment variables of DigitalOcean's own provider name."""
-        token, api_url = (
-            next((os.environ[name] for name in names if os.environ.get(name)), None)
-            for names in (ENVIRONMENT_VARIABLES["token"], ENVIRONMENT_VARIABLES["apiEndpoint"])
-        )
+        token = first_set(ENVIRONMENT_VARIABLES["token"])
+        api_url = first_set(ENVIRONMENT_VARIABLES["apiEndpoint"])
         if token is None:
             raise AccountError(
                 "DIGITALOCEAN_TOKEN is not set: the account can't be read.",
