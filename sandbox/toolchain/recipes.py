@@ -136,6 +136,10 @@ def _same_minor(installed: Version, pinned: Version) -> bool:
     return installed[:2] == pinned[:2] and installed >= pinned
 
 
+def _never(installed: Version, pinned: Version) -> bool:
+    return False
+
+
 def _plugin(name: str) -> Release:
     """The release of a resource plugin, in the version of its Python package."""
     repository, version = f"pulumi/pulumi-{name}", metadata.version(f"pulumi-{name}")
@@ -154,7 +158,7 @@ def _released_plugin(name: str) -> Recipe:
         name=f"pulumi-{name}",
         module="",
         binaries=(Binary(f"pulumi-resource-{name}", "", question=None),),
-        suitable=lambda installed, pinned: False,
+        suitable=_never,
         seconds=0,
         release=_plugin(name),
     )
@@ -210,7 +214,7 @@ KUBERNETES = Recipe(
 ARGOCD = Recipe(
     name="argocd",
     module="github.com/argoproj/argo-cd/v3",
-    # Called by the server's name, so that a client without the servers is not suitable.
+    # Called by the server's name, so that a client without the servers is no release of it.
     binaries=(
         Binary(
             "argocd",
@@ -220,8 +224,8 @@ ARGOCD = Recipe(
             ),
         ),
     ),
-    # The manifests, CRDs and settings belong to the pinned minor version.
-    suitable=_same_minor,
+    # Only the edited or patched program serves its metrics on loopback alone.
+    suitable=_never,
     stamps={"github.com/argoproj/argo-cd/v3/common.version": "{v}"},
     files=("manifests/**/*", VERIFY_WRAPPER),
     # Two of its processes serve metrics on all network interfaces, which no argument changes.
@@ -329,7 +333,7 @@ PULUMI_GITHUB = Recipe(
     # The package beside its go.mod.
     binaries=(Binary("pulumi-resource-github", "sandbox/toolchain/pulumi-github", question=None),),
     # Which plugins of the machine are used is decided where plugins are installed.
-    suitable=lambda installed, pinned: False,
+    suitable=_never,
     # Alone, as beside tools that were downloaded.
     seconds=280,
     stamps={"main.version": metadata.version("pulumi_github")},
@@ -348,7 +352,7 @@ SEALED_SECRETS = Recipe(
         ),
     ),
     # Outside of a container, only the edited program finds its cluster.
-    suitable=lambda installed, pinned: False,
+    suitable=_never,
     # Alone, as beside tools that were downloaded.
     seconds=150,
     stamps={"main.VERSION": "{v}"},
@@ -372,7 +376,7 @@ RESTIC = Recipe(
     module="github.com/restic/restic",
     binaries=(Binary("restic", "github.com/restic/restic/cmd/restic", Question(("version",))),),
     # The version of the image that runs in a cluster.
-    suitable=lambda installed, pinned: False,
+    suitable=_never,
     # Alone, as beside tools that were downloaded.
     seconds=100,
 )
