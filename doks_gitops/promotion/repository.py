@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from doks_gitops.errors import PlatformError
-from doks_gitops.variables import of_git
-
-
-class GitError(PlatformError):
-    """Git failed, or the clone is not fit for a proposal."""
+from doks_gitops import git
+from doks_gitops.git import GitError
 
 
 @dataclass(frozen=True)
@@ -23,8 +18,6 @@ class WorkingTree:
     """A clone, used with the user's own name and credentials. Every method raises `GitError`."""
 
     folder: Path
-    seconds: float | None = None
-    """How long a command may take, which then asks nobody for credentials. None: any time."""
 
     def check_ready(self, *, pull_request: bool) -> None:
         """Raises unless a commit can be proposed from here: nothing uncommitted, no commit of the
@@ -153,30 +146,14 @@ class WorkingTree:
 
     def git(self, *words: str) -> str:
         """The output of a Git command."""
-        asks_nobody = {"GIT_TERMINAL_PROMPT": "0"} if self.seconds is not None else {}
         try:
-            done = subprocess.run(
-                ["git", "-C", str(self.folder), *words],
-                # Messages are in English.
-                env={**of_git(os.environ), "LC_ALL": "C.UTF-8", **asks_nobody},
-                check=False,
-                text=True,
-                capture_output=True,
-                timeout=self.seconds,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise GitError(
-                f"`git {' '.join(words)}` has not ended within {error.timeout:g} s in"
-                f" {self.folder}."
-            ) from None
-        if done.returncode:
-            raise GitError(
-                f"`git {' '.join(words)}` failed in {self.folder}: {done.stderr.strip()}",
-                "Name a clone of the monorepo, or its URL, with --repo."
-                if "not a git repository" in done.stderr
-                else None,
-            )
-        return done.stdout
+            return git.run(self.folder, *words)
+        except GitError as error:
+            if "not a git repository" in error.problem:
+                error = GitError(
+                    error.problem, "Name a clone of the monorepo, or its URL, with --repo."
+                )
+            raise error from None
 
 
 @contextmanager

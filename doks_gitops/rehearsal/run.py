@@ -18,17 +18,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_UP, Decimal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from doks_gitops import git
 from doks_gitops.account import DigitalOceanClient, RunningCluster
 from doks_gitops.errors import PlatformError
+from doks_gitops.git import GitError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.promotion.cluster import ClusterUnreachable, applications
-from doks_gitops.promotion.repository import GitError, WorkingTree
+from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.rehearsal.account import Rehearsed, report
 from doks_gitops.rehearsal.stack import Plan
@@ -220,7 +222,7 @@ class Rehearsal:
         return None
 
     def _git(self, *words: str) -> str:
-        return replace(self.tree, seconds=_GIT_SECONDS).git(*words)
+        return git.run(self.tree.folder, *words, seconds=_GIT_SECONDS)
 
     def _wait(self, stack: Stack, revision: str) -> None:
         """Wait until all applications are Synced and Healthy at `revision`."""
