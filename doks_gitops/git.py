@@ -29,15 +29,14 @@ def run(
     process. `fix`: what to do if the command fails. `seconds`: how long it may take, and then it
     asks nobody for credentials; None: any time.
     """
-    asks_nobody = {"GIT_TERMINAL_PROMPT": "0"} if seconds is not None else {}
+    # Messages are in English.
+    env = {**(of_git(os.environ) if env is None else env), "LC_ALL": "C.UTF-8"}
+    if seconds is not None:
+        env["GIT_TERMINAL_PROMPT"] = "0"
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],
-            # Messages are in English.
-            env={
-                **(of_git(os.environ) if env is None else env), "LC_ALL": "C.UTF-8", **asks_nobody
-            },
-            input=text, text=True, capture_output=True, check=False, timeout=seconds,
+            env=env, input=text, text=True, capture_output=True, check=False, timeout=seconds,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise GitError(
