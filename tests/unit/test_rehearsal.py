@@ -163,3 +163,22 @@ def test_nobody_spends_money_without_being_asked(
     assert code == 2
     assert "--yes" in errors
     assert rehearsed == []
+
+
+def test_rehearsal_can_be_named_so_that_a_workflow_finds_what_a_lost_runner_has_left(
+    bin_platform: BinPlatform, rehearsed: list[str]
+) -> None:
+    options = ("--repo", "clone", "--yes", "--limit", "5")
+    assert bin_platform("rehearse", "--name", "rehearsal-19876543210", *options)[0] == 0
+    assert rehearsed == ["rehearsal-19876543210"]
+    code, _, errors = bin_platform("rehearse", "--name", "production", *options)
+    assert (code, "--name" in errors) == (2, True)
+    assert len(rehearsed) == 1
+
+
+def test_rehearsal_may_not_take_longer_than_clean_up_waits_for_it(
+    bin_platform: BinPlatform, rehearsed: list[str]
+) -> None:
+    code, _, _ = bin_platform("rehearse", "--repo", "clone", "--yes", "--minutes", "241")
+    assert code == 2
+    assert rehearsed == []
