@@ -709,6 +709,44 @@ def test_only_what_the_publishers_do_not_have_is_compiled(
     )
 
 
+@pytest.mark.parametrize(
+    ("missing", "minutes"),
+    [
+        ([recipe.name for recipe in recipes.RECIPES], 10),
+        (["kustomize"], 1),
+        (["helm"], 1),
+        (["helm", "kubernetes"], 6),
+        (["etcd", "kwok", "helm", "argocd", "pulumi", "kubernetes"], 10),
+    ],
+)
+@pytest.mark.usefixtures("fake_go")
+def test_the_time_of_a_build_is_said_before_it_starts(
+    missing: list[str], minutes: int, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "cores", lambda: 2)
+    for recipe in recipes.RECIPES:
+        if recipe.name in missing:
+            publisher.files[f"/{recipe.binaries[0].name}"] = 404
+    console = quiet()
+    toolchain.ensure(console, released_by(publisher))
+    announcement, progress = said(console).split("Compiling ")[1].split("\n", 1)
+    assert f" takes about {minutes} min on 2 cores," in announcement
+    assert f"{missing[0]}: compiling" in progress
+
+
+def test_the_estimates_of_builds_are_what_was_measured() -> None:
+    page = (REPOSITORY / "docs" / "benchmarks.md").read_text()
+    section = page.partition("## Building the tools from source")[2]
+    row = re.compile(r"^\| ([\w ]+).* (\d+) \((\d+)\)[^|]*\|$", re.MULTILINE)
+    measured = {
+        name.lower().replace(" ", ""): int(user) + int(system)
+        for name, user, system in row.findall(section)
+    }
+    estimates = {recipe.name: recipe.seconds for recipe in recipes.RECIPES}
+    estimates["all"] = build.seconds(estimates.keys())
+    assert estimates == {name: pytest.approx(value, abs=5) for name, value in measured.items()}
+
+
 def test_a_build_from_source_downloads_no_release_and_is_kept(
     fake_go: Path, publisher: Publisher
 ) -> None:
