@@ -759,6 +759,37 @@ def test_a_build_from_source_downloads_no_release_and_is_kept(
     assert toolchain.ensure(quiet(), tools_there) == built
 
 
+@pytest.mark.parametrize(
+    ("absent", "from_source", "origin"),
+    [
+        (False, False, "downloaded from their publishers"),
+        (True, False, "built from source"),
+        (False, True, "built from source"),
+    ],
+    ids=["published", "absent", "built on request"],
+)
+@pytest.mark.usefixtures("fake_go")
+def test_the_provider_of_github_is_built_only_on_request_or_if_it_cannot_be_downloaded(
+    absent: bool,
+    from_source: bool,
+    origin: str,
+    publisher: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [program] = [binary.name for binary in recipes.PULUMI_GITHUB.binaries]
+    publisher.publish(f"/{program}", fake.archive({program: b"plugin"}))
+    if absent:
+        publisher.files[f"/{program}"] = 404
+    release = Release(publisher.url + "/{program}", "{file}.sha256", folder=".")
+    provider = dataclasses.replace(recipes.PULUMI_GITHUB, release=release)
+    monkeypatch.setattr("sandbox.toolchain.tools.FOR_STACKS", (provider,))
+    recipes_there = (*released_by(publisher), provider)
+    tools = toolchain.ensure(quiet(), recipes_there, from_source=from_source)
+    assert [tool.origin for tool in tools.all if tool.name == program] == [origin]
+    is_built = origin == "built from source"
+    assert (tools.path(program).read_bytes() == b"plugin") is not is_built
+
+
 async def cancel_once_started(tmp_path: Path) -> None:
     started = asyncio.Event()
     compiler = go.Go(tmp_path / "logs", tmp_path)
