@@ -17,12 +17,10 @@ from doks_gitops.account import (
     replacement,
 )
 from doks_gitops.errors import PlatformError
-from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import cluster as volumes_cluster
 from doks_gitops.volumes import copies
-from doks_gitops.volumes.assignment import Choices, Holdings, NotAssignable, assign
-from doks_gitops.volumes.jobs import CopyError
+from doks_gitops.volumes.assignment import Choices, Holdings, assign
 from doks_gitops.volumes.stacks import of_settings
 from doks_gitops.volumes.tags import Claim
 
@@ -81,7 +79,7 @@ def bring_back(
                 if not cluster.has_applications():
                     for claim, volume in _assigned(settings, account, own_id, cluster).items():
                         _give(settings, cluster, volume, claim)
-        except (NotAssignable, Unreachable, CopyError) as error:
+        except PlatformError as error:
             raise AccountError(error.problem, error.fix) from None
         return endpoint
 

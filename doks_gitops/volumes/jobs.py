@@ -121,11 +121,6 @@ class Restic:
             time.sleep(_PAUSE_SECONDS)
 
 
-def is_ended(existing: Any) -> bool:
-    """Whether a Job has completed or failed."""
-    return _end_of(existing) is not None
-
-
 def _end_of(existing: Any) -> Any:
     """The condition of a Job that has completed or failed; None if it has not."""
     conditions = existing.get("status", {}).get("conditions") or ()
@@ -282,7 +277,7 @@ def clear(cluster: Cluster, client: DigitalOceanClient, *, running: bool = False
                 " Nothing was changed.",
                 "move what is in it to another namespace, and delete it",
             )
-        active = [x["metadata"]["name"] for x in cluster.items(_JOBS) if not is_ended(x)]
+        active = [x["metadata"]["name"] for x in cluster.items(_JOBS) if not _end_of(x)]
         if active and not running and "deletionTimestamp" not in namespace["metadata"]:
             raise CopyError(
                 f"Another run, or one that was killed, still works: {', '.join(active)}.",
