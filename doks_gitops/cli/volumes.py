@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from doks_gitops.settings import Settings
     from doks_gitops.settings.model import Copies, CopyCredentials
     from doks_gitops.stack import Stack
-    from doks_gitops.volumes import Claim, Recorded
+    from doks_gitops.volumes import Claim
     from doks_gitops.volumes.stacks import StackVolumes
 
 app = typer.Typer(
@@ -73,10 +73,7 @@ def record(stacks: options.Stacks = None, cwd: options.Folder = Path()) -> None:
         if stack is None:
             print(f"{name}: no volumes are recorded, as the stack file has no `volumes`.")
             return
-        recorded = stack.record()
-        _print_record(name, recorded)
-        if recorded.problems:
-            raise PlatformError("\n".join(recorded.problems), "bin/platform volumes list")
+        _record(name, stack, "bin/platform volumes list")
 
     raise_all(_of_each(stacks, cwd, run))
 
@@ -247,20 +244,17 @@ def record_after(stack: Stack, settings: Settings | None = None) -> None:
         settings = stack.settings()
     with of_settings(settings) as volumes:
         if volumes is not None:
-            recorded = volumes.record()
-            _print_record(stack.name, recorded)
-            if recorded.problems:
-                raise PlatformError(
-                    "\n".join(recorded.problems),
-                    f"bin/platform volumes record --stack {stack.name}",
-                )
+            _record(stack.name, volumes, f"bin/platform volumes record --stack {stack.name}")
 
 
-def _print_record(stack: str, recorded: Recorded) -> None:
+def _record(name: str, volumes: StackVolumes, fix: str) -> None:
+    recorded = volumes.record()
     for line in recorded.changed:
         _report(line)
     number = len(recorded.claims)
-    _report(f"{stack}: {number} volume{'' if number == 1 else 's'} recorded.")
+    _report(f"{name}: {number} volume{'' if number == 1 else 's'} recorded.")
+    if recorded.problems:
+        raise PlatformError("\n".join(recorded.problems), fix)
 
 
 def _report(text: str) -> None:
