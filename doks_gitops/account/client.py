@@ -150,10 +150,11 @@ class DigitalOceanClient:
         return response.kubernetes_cluster.status.state
 
     def certificate_authority(self, cluster_id: str) -> bytes:
-        """PEM of the certificate authority of the cluster's own API. Scope: kubernetes:read."""
+        """PEM of the certificate authority of the cluster's own API. Scope:
+        kubernetes:access_cluster."""
         path = f"/v2/kubernetes/clusters/{cluster_id}/credentials"
         query = f"expiry_seconds={CREDENTIALS_SECONDS}"
-        response = self._get(f"{path}?{query}", "kubernetes:read", responses.Credentials)
+        response = self._get(f"{path}?{query}", "kubernetes:access_cluster", responses.Credentials)
         return response.certificate_authority_data
 
     def delete_cluster(self, cluster_id: str) -> None:
@@ -399,14 +400,14 @@ class DigitalOceanClient:
         return response.subscription.tier.slug
 
     def allow_pulls(self, cluster_id: str, registry: str) -> None:
-        """Allow the cluster to pull from the registry. Scopes: kubernetes:create or
+        """Allow the cluster to pull from the registry. Scopes: kubernetes:create,
         kubernetes:update.
 
         https://docs.digitalocean.com/products/container-registry/how-to/use-registry-docker-kubernetes/
         """
         path = "/v2/kubernetes/registries"
         body = {"cluster_uuids": [cluster_id], "registries": [registry]}
-        response = self._request("POST", path, "kubernetes:create or kubernetes:update", body)
+        response = self._request("POST", path, "kubernetes:create, kubernetes:update", body)
         self._require_done(
             response,
             f"let the cluster {cluster_id} pull from the registry {registry}",
@@ -442,9 +443,13 @@ class DigitalOceanClient:
 
         https://docs.digitalocean.com/reference/api/reference/kubernetes/
         """
-        path = f"/v2/kubernetes/clusters/{cluster.id}"
-        body = {"name": cluster.name, "tags": [*tags]}
-        scopes = "kubernetes:update, tag:read, tag:create or tag:delete"
+        path, body = (
+            f"/v2/kubernetes/clusters/{cluster.id}",
+            {"name": cluster.name, "tags": [*tags]},
+        )
+        scopes = "kubernetes:update, tag:read, tag:create"
+        if not set(cluster.tags) <= set(body["tags"]):
+            scopes += ", tag:delete"
         response = self._request("PUT", path, scopes, body)
         self._require_done(
             response,

@@ -1,4 +1,4 @@
-"""`bin/platform status`, `promote`, `revert-images` and `layout`: the GitOps repository."""
+"""`bin/platform status`, `promote`, `revert-images` and `layout`: the monorepo."""
 
 from __future__ import annotations
 

@@ -1339,8 +1339,8 @@ class DigitalOcean(Model):
     cluster_token: scalars.Token | None = Field(
         default=None,
         description="API token for the kubeconfig, with the scope `kubernetes:access_cluster` and "
-        "no other. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; without it, "
-        "`token`, which can change the account too.",
+        "those that it requires. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; "
+        "without it, `token`, which can change the account too.",
     )
     api_endpoint: scalars.ApiEndpoint = Field(
         default="https://api.digitalocean.com",
