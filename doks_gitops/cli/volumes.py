@@ -173,7 +173,7 @@ def restore(
     Only the pods that use the claim start again. Its present volume stays in the account.
     """
     from doks_gitops.volumes.restore import restore as run
-    from doks_gitops.volumes.stacks import VolumesError, of_environment
+    from doks_gitops.volumes.stacks import VolumesError, volumes_from_environment
 
     options.require_an_answer(yes=yes, how="to restore without a question")
 
@@ -184,7 +184,7 @@ def restore(
             typer.confirm(question, abort=True)
 
     target = claim_of(claim) if claim is not None else None
-    with of_environment(stack, cwd) as volumes:
+    with volumes_from_environment(stack, cwd) as volumes:
         if volumes is None:
             raise VolumesError(
                 f"The stack file of {stack} has no `volumes`.",
@@ -197,12 +197,12 @@ def _of_each(
     stacks: Sequence[str] | None, cwd: Path, run: Callable[[str, StackVolumes | None], None]
 ) -> list[PlatformError]:
     """Run it for each stack, also after one that fails; returns the failures."""
-    from doks_gitops.volumes.stacks import of_environment
+    from doks_gitops.volumes.stacks import volumes_from_environment
 
     failures = []
     for name in stacks or ENVIRONMENTS:
         try:
-            with of_environment(name, cwd) as stack:
+            with volumes_from_environment(name, cwd) as stack:
                 run(name, stack)
         except PlatformError as error:
             failures.append(PlatformError(f"{name}: {error.problem}", error.fix))
@@ -235,14 +235,14 @@ def record_after(stack: Stack, settings: Settings | None = None) -> None:
     """
     from doks_gitops.settings import stackfile
     from doks_gitops.settings.model import NAMESPACE
-    from doks_gitops.volumes.stacks import of_settings
+    from doks_gitops.volumes.stacks import volumes_from_settings
 
     if settings is None:
         text = stack.file.read_text() if stack.file.exists() else ""
         if f"{NAMESPACE}:volumes" not in stackfile.values(text):
             return
         settings = stack.settings()
-    with of_settings(settings) as volumes:
+    with volumes_from_settings(settings) as volumes:
         if volumes is not None:
             _record(stack.name, volumes, f"bin/platform volumes record --stack {stack.name}")
 

@@ -37,8 +37,9 @@ def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
     with_copies: set[tuple[str, str]] = set()
     for stack in stacks:
         text = Stack(stack, folder).text()
-        types = {"cluster": Cluster, "registry": Registry}
-        content = sections(stack, text, types, optional={"volumes": Volumes})
+        content = sections(
+            stack, text, {"cluster": Cluster, "registry": Registry}, optional={"volumes": Volumes}
+        )
         cluster, volumes = content["cluster"], content["volumes"]
         credentials = _credentials(folder, stack, text)
         if credentials not in prices:

@@ -25,7 +25,7 @@ LONGEST_SECONDS = 4 * 60 * 60
 """How long one command may take: the first copy of a volume reads all of it."""
 START_SECONDS = 10 * 60
 """How long a pod may take to start, with its volume and its image."""
-SILENT_SECONDS = 10 * 60
+ANSWER_TIMEOUT_SECONDS = 10 * 60
 """How long the cluster's API may not answer meanwhile."""
 CLEAR_SECONDS = 5 * 60
 """How long what was made may take to be deleted."""
@@ -96,7 +96,7 @@ class Restic:
                 existing, listed = self.cluster.read(path) or {}, self.cluster.items(pods)
             except Unreachable:
                 # A command that takes hours outlives a control plane that is being upgraded.
-                if time.monotonic() - answered > SILENT_SECONDS:
+                if time.monotonic() - answered > ANSWER_TIMEOUT_SECONDS:
                     raise
                 time.sleep(_PAUSE_SECONDS)
                 continue
