@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +13,6 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
-from doks_gitops.cli.output import publish
 from doks_gitops.errors import PlatformError
 
 app = typer.Typer()
@@ -78,7 +78,8 @@ def rehearse(
     with clone(repo, cwd) as tree:
         tree.git("fetch", "--quiet", "origin")
         steps = run.Rehearsal(plan, cwd, tree, minutes).run()
-    publish(
-        run.table(steps, other),
-        results=[asdict(step) for step in steps] if as_json else None,
-    )
+    text = run.table(steps, other)
+    print(json.dumps([asdict(step) for step in steps], indent=2) if as_json else text)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a") as stream:
+            stream.write(text + "\n")
