@@ -39,7 +39,7 @@ async def platform() -> None:
     account.check(stack, team)
     account.warn(stack, team)
     account.lint(stack, team)
-    volumes.keep(stack, team)
+    volumes.record_before_replacement(stack, team)
 
     digitalocean = pulumi_digitalocean.Provider(
         "digitalocean",

@@ -217,8 +217,9 @@ class Stack:
         try:
             return stackfile.read(self.file)
         except ValueError as error:
+            reason = error if self.file.exists() else "No such file"
             raise PlatformError(
-                f"{self.file} can't be read: {error}.",
+                f"{self.file} can't be read: {reason}.",
                 "Run this in the project's folder, or with -C FOLDER, for a stack that has a file"
                 " in it.",
             ) from None

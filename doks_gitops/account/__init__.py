@@ -1,6 +1,6 @@
 """The DigitalOcean account: what it offers, what is in it, and whether a stack's settings fit.
 
-Everything here only reads, except `allow_pulls`.
+This is what the program reads of the account and checks in it; `client` can also change it.
 """
 
 from semver import Version

@@ -1,4 +1,4 @@
-"""What the platform knows of a DigitalOcean account. Field names are the API's own."""
+"""What the platform knows of a DigitalOcean account."""
 
 from __future__ import annotations
 

@@ -27,9 +27,11 @@ def missing(cluster: Cluster, options: Options) -> Iterator[tuple[Path, object, 
         part = getattr(cluster, field)
         if isinstance(part, Model):
             actual = _option(options, field)
-            for name, value in part.model_dump(mode="json", exclude_none=True).items():
+            of_the_run = {"own_address", "own_address_unchecked"}
+            values = part.model_dump(mode="json", exclude_none=True, exclude=of_the_run)
+            for name, value in values.items():
                 is_absent = actual.get(name) is None and value in (False, [])
-                if not (name.startswith("own_") or is_absent or actual.get(name) == value):
+                if not (is_absent or actual.get(name) == value):
                     key = type(part).model_fields[name].alias or name
                     yield ("cluster", _key(cluster, field), key), value, actual.get(name)
     for name, enabled in cluster.features.model_dump(exclude_none=True).items():

@@ -264,7 +264,7 @@ class Recovery:
                     raise self._changed(changed.problem) from changed
             case RestoreSnapshot(claim, snapshot, region, tags):
                 with _account(observed.settings) as client:
-                    volume = volumes.restored(client, snapshot, claim, region, tags)
+                    volume = volumes.create_from_snapshot(client, snapshot, claim, region, tags)
                 self._restored[volume.id] = str(claim)
             case RestoreCopy(claim, snapshot, region, tags, size=size):
                 with _account(observed.settings) as client:

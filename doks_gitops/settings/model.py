@@ -744,7 +744,7 @@ class SyncWindow(Model):
     description: scalars.Description = Field(default="", description="Shown by Argo CD.")
 
     def violations(self) -> Iterator[Violation]:
-        if not cron.comes(self.schedule):
+        if not cron.ever_opens(self.schedule):
             yield Violation(
                 ("schedule",),
                 "a schedule with a day that exists",

@@ -19,7 +19,7 @@ from doks_gitops.promotion.scaffold import read_environment, read_sections
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.stack import Stack
-from doks_gitops.volumes.stacks import of_environment
+from doks_gitops.volumes.stacks import volumes_from_environment
 from tests.unit.fake_api import serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER, as_text
@@ -70,7 +70,7 @@ def test_its_cluster_and_its_volumes_have_the_mark_of_its_own_name(
 ) -> None:
     monkeypatch.setenv("DIGITALOCEAN_TOKEN", "dop_v1_token")
     assert Recovery(Stack(name), None)._mark.startswith("doks-gitops-owner:doks-gitops:dev:")
-    with of_environment(name, project) as volumes:
+    with volumes_from_environment(name, project) as volumes:
         assert volumes is not None
         assert volumes.owns(volume())
 
@@ -106,6 +106,7 @@ def test_its_overlay_and_its_applications_are_those_of_its_own_name(
     name: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
+    (project / "Pulumi.staging.yaml").write_text(yaml.safe_dump({"config": CONFIG}))
     monkeypatch.setattr(promote, "check_pushed", lambda _: None)
     monkeypatch.setattr(promote, "check_deployed", lambda *words: checked.append(words[:2]))
     for environment_name, tag in (("dev", "v2"), ("staging", "v1")):
