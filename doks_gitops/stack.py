@@ -74,8 +74,8 @@ _OPERATIONS = 100
 """Operations of a stack's history that are read."""
 
 
-class PulumiError(PlatformError):
-    """A pulumi command failed."""
+class PulumiError(PlatformError, pulumi.RunError):
+    """A pulumi command failed. A program that raises it ends without a traceback."""
 
     def __init__(
         self, problem: str, fix: str | None, *, message: str = "", output: str = ""

@@ -216,7 +216,7 @@ def _registry(settings: Settings, account: Account) -> Iterator[Finding]:
 def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]:
     cluster: Cluster = settings.cluster
     for running in account.clusters_of(cluster.name):
-        if running.state == "error" and not running.endpoint:
+        if running.failed:
             yield _finding(
                 settings,
                 ("cluster", "name"),

@@ -77,6 +77,11 @@ class RunningCluster:
     options: Options = field(default_factory=dict)
 
     @property
+    def failed(self) -> bool:
+        """Whether DigitalOcean could not make it: nothing has ever run in it."""
+        return self.state == "error" and not self.endpoint
+
+    @property
     def vpc_native(self) -> bool:
         """Whether the pods have addresses that others in the VPC can reach."""
         return self.cluster_subnet not in ("", OVERLAY)

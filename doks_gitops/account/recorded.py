@@ -68,7 +68,8 @@ def check_recorded(settings: Settings, account: Account) -> None:
     running = running_cluster(settings, account)
     if settings.cluster.creates_vpc:
         _check_vpc(settings, account)
-    if running is not None and settings.adopt is None:
+    # A failed one has to go first, as `check` says.
+    if running is not None and not running.failed and settings.adopt is None:
         _check_cluster(settings, account, running)
 
 
@@ -92,23 +93,20 @@ def _check_vpc(settings: Settings, account: Account) -> None:
 
 
 def _check_cluster(settings: Settings, account: Account, running: RunningCluster) -> None:
-    recorded, name = account.recorded, f"{running.name} ({running.id})"
+    recorded = account.recorded
     if recorded.cluster != running.id:
-        raise AccountError(
-            f"Pulumi's state has {recorded.cluster or 'no cluster'} in place of the cluster {name}."
-            " This update would make a new one. Nothing was changed.",
-            _recover(settings),
-        )
+        known = f"the cluster {recorded.cluster}" if recorded.cluster else "no cluster"
+        raise _new_cluster(settings, running, f"Pulumi's state has {known}")
     first = running.pools.get(running.default_pool or "")
     # Without the tag of its first pool, what replaces the cluster is not known.
     if first is None or replacement(settings, account) is not None:
         return
     if first.id != recorded.first_pool:
-        raise AccountError(
-            f"{running.default_pool} ({first.id}) is the first node pool of the cluster {name} now,"
-            f" but Pulumi's state has {recorded.first_pool}. This update would replace the cluster."
-            " Nothing was changed.",
-            _recover(settings),
+        raise _new_cluster(
+            settings,
+            running,
+            f"its first node pool is {running.default_pool} ({first.id}) now, but Pulumi's state"
+            f" has {recorded.first_pool}",
         )
     try:
         version = Version.parse(resolve_version(settings, account))
@@ -116,12 +114,20 @@ def _check_cluster(settings: Settings, account: Account, running: RunningCluster
         # `check` raises it, together with all others.
         return
     if recorded.version is not None and running.version < version < recorded.version:
-        raise AccountError(
-            f"Pulumi's state has version {recorded.version} of the cluster {name}, which runs"
-            f" {running.version}: an upgrade was refused. For Pulumi, {version} would be a step"
-            " back, and replace the cluster. Nothing was changed.",
-            _recover(settings),
+        raise _new_cluster(
+            settings,
+            running,
+            f"it runs {running.version}, but after a refused upgrade Pulumi's state has"
+            f" {recorded.version}, from which {version} is a step back",
         )
+
+
+def _new_cluster(settings: Settings, running: RunningCluster, reason: str) -> AccountError:
+    return AccountError(
+        f"This update would make a new cluster in place of {running.name} ({running.id}): {reason}."
+        " Nothing was changed.",
+        _recover(settings),
+    )
 
 
 def _recover(settings: Settings) -> str:

@@ -58,10 +58,16 @@ def team(
 @pytest.mark.parametrize(
     ("recorded", "words"),
     [
-        (replace(STATE, cluster=None), "has no cluster in place of the cluster demo (id-1)"),
-        (replace(STATE, cluster="id-2"), "has id-2 in place of the cluster demo (id-1)"),
-        (replace(STATE, first_pool="id-of-large"), "default (id-of-default) is the first"),
-        (NEWER, "has version 1.35.2-do.0 of the cluster demo (id-1), which runs 1.34.9-do.0"),
+        (replace(STATE, cluster=None), "in place of demo (id-1): Pulumi's state has no cluster"),
+        (
+            replace(STATE, cluster="id-2"),
+            "in place of demo (id-1): Pulumi's state has the cluster id-2",
+        ),
+        (
+            replace(STATE, first_pool="id-of-large"),
+            "in place of demo (id-1): its first node pool is default (id-of-default)",
+        ),
+        (NEWER, "in place of demo (id-1): it runs 1.34.9-do.0, but"),
         (replace(STATE, vpc=None), "has the VPC demo (vpc-1) of this stack, but Pulumi's state"),
         (replace(STATE, vpc="gone"), "has the VPC demo (vpc-1) of this stack, but Pulumi's state"),
     ],
@@ -80,6 +86,8 @@ def test_state_of_the_running_cluster_is_accepted() -> None:
     account.check_recorded(stack(), team())
     account.check_recorded(stack(upgrade=True), team())
     account.check_recorded(stack(vpc=None), team(replace(STATE, vpc=None)))
+    failed = replace(RUNNING, state="error")
+    account.check_recorded(stack(), team(replace(STATE, cluster=None), cluster=failed))
     untagged = replace(RUNNING, default_pool=None)
     account.check_recorded(stack(), team(replace(STATE, first_pool="x"), cluster=untagged))
 

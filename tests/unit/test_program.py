@@ -97,7 +97,7 @@ def platform(
         monkeypatch.setattr(account, "verify", lambda *_, **__: None)
     monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
     monkeypatch.setattr(account.DigitalOceanClient, "subscribed_tier", lambda _: "basic")
-    export = exported(*team.clusters[:1]) if state is None else state
+    export = exported(next(iter(team.clusters), None)) if state is None else state
     monkeypatch.setattr(Stack, "export", lambda _: export)
     monkeypatch.setattr(settings, "load", lambda: stack)
     monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
@@ -326,7 +326,7 @@ def test_state_that_would_replace_the_cluster_is_refused_before_anything_is_decl
     team = replace(TEAM, clusters=(running,), registries=("team",))
     monkeypatch.setattr(account, "lint", lambda *_: None)
     types = registered(monkeypatch)
-    with pytest.raises(account.AccountError, match=r"has version 1\.35\.2-do\.0"):
+    with pytest.raises(account.AccountError, match=r"state has 1\.35\.2-do\.0"):
         platform(
             monkeypatch, config=config, team=team, preview=preview,
             state=exported(running, version="1.35.2-do.0"),

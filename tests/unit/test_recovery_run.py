@@ -275,7 +275,7 @@ def test_vpc_that_a_destroyed_stack_has_left_is_adopted_and_no_other_one(
     ip_range: str,
 ) -> None:
     """The program is told to adopt nothing, too: it then knows that the state is read anew."""
-    vpc = account.Vpc(str(UUID(int=1)), CLUSTER["name"], "nyc1", "10.10.0.0/20", default=True)
+    vpc = account.Vpc(str(UUID(int=1)), "demo", "nyc1", "10.10.0.0/20", default=True)
     left = account.Account(("nyc1",), (), (), (), (), vpcs=(vpc,))
     monkeypatch.setattr(account, "read", lambda *_, **__: left)
     config = json.loads((pulumi.folder / "config").read_text())
