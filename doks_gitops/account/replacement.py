@@ -112,7 +112,7 @@ def left_vpc(settings: Settings, account: Account) -> Vpc | None:
     stack, which DigitalOcean keeps as the default of its region, or of a killed run, or of a state
     that was lost. It has the name, the region and the range of the stack's."""
     cluster, running = settings.cluster, running_cluster(settings, account)
-    if cluster.vpc is None or account.own_vpc is not None:
+    if cluster.vpc is None or account.recorded.vpc is not None:
         return None
     # An update that renames a cluster renames its VPC too.
     vpc = account.vpc_named(cluster.name, running.name if running is not None else cluster.name)

@@ -69,7 +69,6 @@ def team(
         ),
         (NEWER, "in place of demo (id-1): it runs 1.34.9-do.0, but"),
         (replace(STATE, vpc=None), "has the VPC demo (vpc-1) of this stack, but Pulumi's state"),
-        (replace(STATE, vpc="gone"), "has the VPC demo (vpc-1) of this stack, but Pulumi's state"),
     ],
 )
 def test_state_that_would_make_a_new_cluster_or_vpc_is_refused_with_the_command_that_mends_it(
@@ -120,6 +119,8 @@ def test_vpc_of_others_with_the_name_of_the_stacks_is_refused(other: Vpc) -> Non
         account.check_recorded(stack(), team(Recorded(), other, cluster=None))
     assert failure.value.fix is not None
     assert "doctl vpcs update vpc-1 --name" in failure.value.fix
+    with pytest.raises(AccountError, match="another VPC of the account has that name"):
+        account.check_recorded(stack(), team(replace(STATE, vpc="made before by hand")))
     account.check_recorded(stack(vpc=None), team(Recorded(), other, cluster=None))
 
 
