@@ -32,13 +32,15 @@ IN_CLUSTER_NAME = "in-cluster"
 
 @dataclass(frozen=True)
 class ChartSource:
-    """Source of the argo-cd chart: a repository and an exact version, or a path."""
+    """Source of a chart: a repository and an exact version, or a path."""
 
     version: str | None = None
     """Exact version, for example `1.2.3`. Required with a repository; not used with a path."""
     repository: str | None = None
     """`https://...` of a Helm repository, or the `oci://...` folder of the chart."""
-    name: str = "argo-cd"
+    name: str | None = None
+    """Name of the chart in the repository. None: the one that its project publishes, `argo-cd` or
+    `sealed-secrets`."""
     path: str | None = None
     """Folder or .tgz file, relative to the program's folder."""
 
@@ -48,13 +50,13 @@ class ChartSource:
         if self.repository is not None and self.version is None:
             raise ValueError("chart: a chart from a repository needs an exact version")
 
-    @property
-    def chart(self) -> str:
-        """The chart for Helm: a path, a chart's name or an OCI reference."""
+    def chart(self, published: str) -> str:
+        """The chart for Helm: a path, a chart's name or an OCI reference. `published`: the name if
+        there is no other."""
         if self.path is not None:
             return self.path
-        assert self.repository is not None
-        return f"{self.repository.rstrip('/')}/{self.name}" if self._is_oci else self.name
+        name = self.name or published
+        return f"{(self.repository or '').rstrip('/')}/{name}" if self._is_oci else name
 
     @property
     def repository_opts(self) -> RepositoryOptsArgs | None:
@@ -322,7 +324,7 @@ class ArgoCd(pulumi.ComponentResource):
             name=RELEASE_NAME,
             namespace=self.namespace,
             create_namespace=False,
-            chart=args.chart.chart,
+            chart=args.chart.chart("argo-cd"),
             version=args.chart.version,
             repository_opts=args.chart.repository_opts,
             values=merge(chart_values(options), args.values),

@@ -42,7 +42,7 @@ class SealedSecretsArgs:
     """Sealed Secrets. https://github.com/bitnami/sealed-secrets"""
 
     chart: ChartSource
-    """Source of the chart, whose name is `sealed-secrets` by default."""
+    """Source of the chart."""
     keys: Sequence[SealingKey]
     """Key pairs, at least one. Secrets that one of them has sealed can be read."""
     namespace: str = "sealed-secrets"
@@ -103,7 +103,7 @@ class SealedSecrets(pulumi.ComponentResource):
             name=SEALED_SECRETS_RELEASE,
             namespace=self.namespace,
             create_namespace=False,
-            chart=args.chart.chart,
+            chart=args.chart.chart("sealed-secrets"),
             version=args.chart.version,
             repository_opts=args.chart.repository_opts,
             values={

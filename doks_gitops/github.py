@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from github import Auth, Github, GithubException
@@ -100,7 +101,8 @@ class Repository:
     @classmethod
     def from_environment(cls) -> Repository:
         """The repository of a workflow: GITHUB_REPOSITORY, GITHUB_TOKEN and GITHUB_API_URL."""
-        missing = [name for name in ("GITHUB_REPOSITORY", "GITHUB_TOKEN") if name not in os.environ]
+        names = ("GITHUB_REPOSITORY", "GITHUB_TOKEN")
+        missing = [name for name in names if not os.environ.get(name)]
         if missing:
             raise GitHubError(
                 f"The environment has no {' and no '.join(missing)}; that of a workflow has both.",
@@ -229,13 +231,18 @@ class Repository:
             return None
 
     def _download(self, url: str) -> bytes:
-        """What GitHub redirects to, which is another host and needs no token."""
-        with http.Session(self._token) as session:
+        """What GitHub redirects to, which is another host and needs no token: its URL is signed."""
+        with http.Session(self._token) as session, http.Session(None) as anonymous:
             response = session.get(url)
-        location = response.headers.get("Location")
-        if location is not None:
-            response = requests.get(location, timeout=http.TIMEOUT)
-        response.raise_for_status()
+            if (location := response.headers.get("Location")) is not None:
+                response = anonymous.get(location)
+        if response.status_code != 200:
+            # Without the URL: whoever reads it in a log may download the artifact.
+            raise GitHubError(
+                f"The artifact can't be downloaded: {urlsplit(response.url).hostname} answered"
+                f" {response.status_code}.",
+                "Run the command again; the token needs the permission actions: read.",
+            )
         return response.content
 
     def deployed_commit(self, environment: str) -> str | None:

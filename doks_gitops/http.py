@@ -69,11 +69,12 @@ class Session(requests.Session):
     """A session that sends `token` with every request, and follows no redirect: a redirect could
     take the token to another host.
 
-    `methods`: those that are retried besides the idempotent ones. `authority`: see `Adapter`.
+    `token`: None: no credentials are sent. `methods`: those that are retried besides the idempotent
+    ones. `authority`: see `Adapter`.
     """
 
     def __init__(
-        self, token: str, *, methods: Collection[str] = (), authority: str | None = None
+        self, token: str | None, *, methods: Collection[str] = (), authority: str | None = None
     ) -> None:
         super().__init__()
         self.auth = _Bearer(token)
@@ -88,14 +89,15 @@ class Session(requests.Session):
 
 
 class _Bearer(AuthBase):
-    """Sends the token. As an auth object, it keeps requests from sending a `.netrc` entry in its
-    place."""
+    """Sends the token, if there is one. As an auth object, it keeps requests from sending a
+    `.netrc` entry in its place."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str | None) -> None:
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
 

@@ -213,6 +213,17 @@ class Stack:
         """The stack file."""
         return self.folder / stack_file(self.name)
 
+    def text(self) -> str:
+        """Returns the text of the stack file. Raises `PlatformError`."""
+        try:
+            return stackfile.read(self.file)
+        except ValueError as error:
+            raise PlatformError(
+                f"{self.file} can't be read: {error}.",
+                "Run this in the project's folder, or with -C FOLDER, for a stack that has a file"
+                " in it.",
+            ) from None
+
     def create(self) -> bool:
         """Create the stack in the backend, empty, with the secrets provider of its stack file.
 
@@ -258,14 +269,15 @@ class Stack:
             for key, value in values.items():
                 kind = "--secret" if key in secrets else "--plaintext"
                 words = [self._pulumi.command, "config", "set", kind, "--path", key]
-                done = subprocess.run(
-                    [*words, "--stack", self.name, "--config-file", draft.name,
-                     "--non-interactive"],
-                    cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
-                    capture_output=True, check=False,
-                )  # fmt: skip
+                words += ["--stack", self.name]
+                command = shlex.join(words)
+                with self._pulumi.os_errors(command):
+                    done = subprocess.run(
+                        [*words, "--config-file", draft.name, "--non-interactive"],
+                        cwd=self.folder, env={**os.environ, **self._env}, input=value, text=True,
+                        capture_output=True, check=False,
+                    )  # fmt: skip
                 if done.returncode:
-                    command = shlex.join([*words, "--stack", self.name])
                     raise PulumiError(f"`{command}` failed:\n{_tail(done.stderr)}", None)
             # Pulumi may have replaced the file.
             self.file.write_bytes(Path(draft.name).read_bytes())
@@ -413,13 +425,19 @@ class _Pulumi(PulumiCommand):
         stdout: list[str] = []
         stderr: list[str] = []
         try:
-            with _interrupts_deferred():
+            with self.os_errors(command), _interrupts_deferred():
                 return super().run(
                     args, cwd, additional_env,
                     _both(stdout.append, on_output), _both(stderr.append, on_error),
                 )  # fmt: skip
         except CommandError as error:
             raise self._failure(error, command, "\n".join(stdout), "\n".join(stderr)) from None
+
+    @contextmanager
+    def os_errors(self, command: str) -> Iterator[None]:
+        """Tells what the operating system lacks to run `command`: pulumi, or its folder."""
+        try:
+            yield
         except OSError as error:
             raise PulumiError(
                 f"`{command}` can't be run: {error.filename}: {error.strerror}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Never reached through a proxy, which would read the account's token on its way."""
@@ -37,11 +37,14 @@ _SYSTEM_PREFIXES = ("LC_", "XDG_", "SANDBOX_", _OWN_PREFIX)
 _GIT = frozenset(
     {
         *("GIT_ASKPASS", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_TERMINAL_PROMPT"),
+        # Settings of the user or of a workflow (https://git-scm.com/docs/git-config#ENVIRONMENT).
+        # GIT_CONFIG_PARAMETERS is not one: Git has it for the children of `git -c`, such as hooks.
+        *("GIT_CONFIG_COUNT", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
         # The credential helper of GitHub's command line takes it.
         "GITHUB_TOKEN",
     }
 )
-_GIT_PREFIXES = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_")
+_GIT_PREFIXES = ("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
 
 # For RESTIC_PASSWORD: the password of the volumes' copies.
 _DEPLOYMENT = _GIT | {"ARGOCD_AUTH_TOKEN", "RESTIC_PASSWORD"}
@@ -88,6 +91,11 @@ def of_git(environ: Mapping[str, str]) -> dict[str, str]:
     GitHub. Its hooks and credential helpers get no passphrase and no key of a cloud."""
     own = {k: v for k, v in environ.items() if k in _GIT or k.startswith(_GIT_PREFIXES)}
     return of_kubectl(environ) | own
+
+
+def first_set(names: Iterable[str]) -> str | None:
+    """Returns the first of the variables of this process that is set and not empty."""
+    return next(filter(None, map(os.environ.get, names)), None)
 
 
 def no_proxy(environ: Mapping[str, str]) -> dict[str, str]:

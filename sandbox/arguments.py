@@ -9,6 +9,6 @@ RealProviders = Annotated[
     typer.Option(
         "--real-providers",
         envvar="SANDBOX_REAL_PROVIDERS",
-        help="Use the digitalocean and kubernetes plugins of this machine, not the stand-ins.",
+        help="Use the real digitalocean and kubernetes plugins, not the stand-ins.",
     ),
 ]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Daemon:
     """DigitalOcean token of the sandbox's account; also authorizes the control routes."""
     github: Mapping[str, str]
     """`api`, `repository` and `token`, as a GitHub workflow of the monorepo has them."""
-    spaces: Mapping[str, str] = field(default_factory=dict)
+    spaces: Mapping[str, str]
     """`id` and `secret` of the key of Spaces, and a `password` for copies."""
 
     def get(self, path: str, *, seconds: float = 30) -> Any:
@@ -99,8 +99,7 @@ def running(home: Home) -> Daemon | None:
             record["url"],
             record["token"],
             record["github"],
-            # A daemon that was started before an update has none.
-            record.get("spaces", {}),
+            record["spaces"],
         )
     except FileNotFoundError:
         return None

@@ -20,7 +20,7 @@ _MARKER = ".doks-gitops-sandbox"
 
 
 def cache_dir() -> Path:
-    """The folder of the tools that are built from source: `$XDG_CACHE_HOME/doks-gitops`."""
+    """The folder of the tools that are downloaded or built: `$XDG_CACHE_HOME/doks-gitops`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "doks-gitops"
 

@@ -13,8 +13,9 @@ from sandbox.client import Daemon
 from sandbox.errors import SandboxError
 from sandbox.paths import Home, remove_tree
 from sandbox.plugins import install
+from sandbox.plugins.install import GITHUB
 from sandbox.toolchain.recipes import PULUMI_GITHUB, RECIPES, RESTIC, SEALED_SECRETS
-from sandbox.toolchain.tools import sealed_secrets_chart
+from sandbox.toolchain.tools import MACHINE, RELEASED, sealed_secrets_chart
 
 
 def start(
@@ -29,20 +30,22 @@ def start(
     """Start the sandbox of that folder and create its monorepo and stacks; deploys nothing.
 
     `repo`: where a new monorepo is imported from; None: the example. `webhooks`: whether Argo CD is
-    notified of commits by webhook; `real_providers`: whether the machine's plugins are used instead
-    of the stand-ins; None for either: unchanged, initially off. `from_source`: whether missing
-    tools are built instead of downloaded.
+    notified of commits by webhook; `real_providers`: whether real plugins are used instead of the
+    stand-ins; None for either: unchanged, initially off. `from_source`: whether missing tools are
+    built instead of downloaded.
     """
     source = _source(repo)
     if real_providers:
-        install.machine_plugins(home)
+        install.real_plugins(home, console, real=True)
     tools = toolchain.ensure(console, from_source=from_source)
     with _alone(home, console):
         daemon = client.start(home)
         if webhooks is not None:
             daemon.post("/sandbox/webhooks", {"on": webhooks})
         daemon.post("/sandbox/repository", {"source": source}, seconds=300)
-    return daemon, engine_of(home, daemon, tools, console, real_providers=real_providers)
+    return daemon, engine_of(
+        home, daemon, tools, console, real_providers=real_providers, from_source=from_source
+    )
 
 
 @contextmanager
@@ -73,32 +76,31 @@ def engine_of(
     console: Console,
     *,
     real_providers: bool | None = None,
+    from_source: bool = False,
 ) -> engine.Engine:
     """The Pulumi engine of a running sandbox.
 
-    `real_providers` as for `start`. Builds the provider of GitHub if a stack has parts there, the
-    controller of Sealed Secrets if a stack has it, and restic if a stack has copies of volumes.
+    `real_providers` and `from_source` as for `start`. Gets what only some stacks need: the provider
+    of GitHub, the controller of Sealed Secrets, and restic for copies of volumes.
     """
     pulumi = engine.Engine(home, environment(home, daemon, tools), daemon.get("/sandbox/config"))
-
-    def build_github() -> Path:
-        file = toolchain.ensure(console, (*RECIPES, PULUMI_GITHUB)).github_provider
-        assert file is not None
-        return file
-
     with _alone(home, console):
         pulumi.prepare()
-        plugins = install.install(
-            home, real=real_providers, build_github=build_github if pulumi.has_github else None
+        real = install.real_plugins(home, console, real=real_providers)
+        needs_github = pulumi.has_github and GITHUB.name not in real
+        needed = (
+            (PULUMI_GITHUB, needs_github),
+            (SEALED_SECRETS, pulumi.has_sealed_secrets),
+            (RESTIC, pulumi.has_copies),
         )
+        if further := [recipe for recipe, is_needed in needed if is_needed]:
+            toolchain.ensure(console, (*RECIPES, *further), from_source=from_source)
+        install.install(home, real, github=tools.path(GITHUB.program) if needs_github else None)
         if pulumi.has_sealed_secrets:
-            toolchain.ensure(console, (*RECIPES, SEALED_SECRETS))
             package_chart(sealed_secrets_chart(), home.folder("charts"))
-        if pulumi.has_copies:
-            toolchain.ensure(console, (*RECIPES, RESTIC))
-    if real_providers:
-        used = ", ".join(f"{plugin.file}" for plugin in plugins.values())
-        console.print(f"Real plugins: {used}", soft_wrap=True)
+    for origin in (MACHINE, RELEASED) if real_providers else ():
+        if files := [str(plugin.file) for plugin in real.values() if plugin.origin == origin]:
+            console.print(f"Real plugins {origin}: {', '.join(files)}", soft_wrap=True)
     return pulumi
 
 

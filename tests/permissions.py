@@ -7,23 +7,30 @@ from pathlib import Path
 from sandbox.github.models import Level
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "permissions.md"
+WORKFLOWS = DOCUMENT.with_name("workflows.md")
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def _rows(section: str, heading: str) -> Iterator[list[str]]:
+def _rows(section: str, heading: str, document: Path = DOCUMENT) -> Iterator[list[str]]:
     """The cells of the table below `section` whose first heading is `heading`."""
-    text = DOCUMENT.read_text().split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    text = document.read_text().split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
     table = text.split(f"\n| {heading} |", 1)[1].split("\n\n", 1)[0]
     for line in table.splitlines()[2:]:
         yield [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def scopes(*uses: str) -> frozenset[str]:
-    """The scopes documented for these uses: `preview`, `up`, `a registry`, `a VPC`."""
-    documented = {
-        row[0].partition(":")[0]: _CODE.findall(row[1]) for row in _rows("DigitalOcean", "for")
+def uses() -> dict[str, frozenset[str]]:
+    """The scopes documented for each use, such as `preview` or `a registry`, without those of
+    another use that the row refers to."""
+    return {
+        use.partition(":")[0]: frozenset(_CODE.findall(scopes))
+        for use, scopes in _rows("DigitalOcean", "for")
     }
-    return frozenset(scope for use in uses for scope in documented[use])
+
+
+def scopes(*names: str) -> frozenset[str]:
+    """The scopes documented for these uses."""
+    return frozenset().union(*(uses()[name] for name in names))
 
 
 def requests() -> dict[tuple[str, str], frozenset[str]]:
@@ -61,3 +68,22 @@ def github_parts() -> dict[str, dict[str, Level]]:
         }
         for part, cell, _ in _rows("GitHub", "part")
     }
+
+
+def secrets() -> dict[frozenset[str], frozenset[str]]:
+    """The secrets documented for each group of workflows, by the names of their files."""
+    setup = "Setup on GitHub"
+    backend = {
+        name
+        for row in _rows(setup, "backend", WORKFLOWS)
+        for name in _CODE.findall(" ".join(row))
+        if name.isupper()
+    }
+    documented = {}
+    for _, files, cell in _rows(setup, "environment", WORKFLOWS):
+        names = {name for name in _CODE.findall(cell) if name.isupper()}
+        with_backend = "those of the backend" in cell
+        documented[frozenset(_CODE.findall(files))] = frozenset(
+            names | backend if with_backend else names
+        )
+    return documented

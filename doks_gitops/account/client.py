@@ -5,7 +5,6 @@ https://docs.digitalocean.com/reference/api/
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from typing import TypeVar
@@ -29,6 +28,7 @@ from doks_gitops.errors import PlatformError
 from doks_gitops.settings import DigitalOcean
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.scalars import is_api_endpoint
+from doks_gitops.variables import first_set
 
 PER_PAGE = 200
 """The largest page that the API sends."""
@@ -75,12 +75,15 @@ class DigitalOceanClient:
         self._session = http.Session(token, methods=("POST",))
 
     @classmethod
+    def from_settings(cls, account: DigitalOcean) -> DigitalOceanClient:
+        """The account of a stack."""
+        return cls(account.token.get_secret_value(), account.api_endpoint)
+
+    @classmethod
     def from_environment(cls) -> DigitalOceanClient:
         """The account that the environment variables of DigitalOcean's own provider name."""
-        token, api_url = (
-            next((os.environ[name] for name in names if os.environ.get(name)), None)
-            for names in (ENVIRONMENT_VARIABLES["token"], ENVIRONMENT_VARIABLES["apiEndpoint"])
-        )
+        token = first_set(ENVIRONMENT_VARIABLES["token"])
+        api_url = first_set(ENVIRONMENT_VARIABLES["apiEndpoint"])
         if token is None:
             raise AccountError(
                 "DIGITALOCEAN_TOKEN is not set: the account can't be read.",
@@ -147,10 +150,11 @@ class DigitalOceanClient:
         return response.kubernetes_cluster.status.state
 
     def certificate_authority(self, cluster_id: str) -> bytes:
-        """PEM of the certificate authority of the cluster's own API. Scope: kubernetes:read."""
+        """PEM of the certificate authority of the cluster's own API. Scope:
+        kubernetes:access_cluster."""
         path = f"/v2/kubernetes/clusters/{cluster_id}/credentials"
         query = f"expiry_seconds={CREDENTIALS_SECONDS}"
-        response = self._get(f"{path}?{query}", "kubernetes:read", responses.Credentials)
+        response = self._get(f"{path}?{query}", "kubernetes:access_cluster", responses.Credentials)
         return response.certificate_authority_data
 
     def delete_cluster(self, cluster_id: str) -> None:
@@ -400,14 +404,14 @@ class DigitalOceanClient:
         return response.subscription.tier.slug
 
     def allow_pulls(self, cluster_id: str, registry: str) -> None:
-        """Allow the cluster to pull from the registry. Scopes: kubernetes:create or
+        """Allow the cluster to pull from the registry. Scopes: kubernetes:create,
         kubernetes:update.
 
         https://docs.digitalocean.com/products/container-registry/how-to/use-registry-docker-kubernetes/
         """
         path = "/v2/kubernetes/registries"
         body = {"cluster_uuids": [cluster_id], "registries": [registry]}
-        response = self._request("POST", path, "kubernetes:create or kubernetes:update", body)
+        response = self._request("POST", path, "kubernetes:create, kubernetes:update", body)
         self._require_done(
             response,
             f"let the cluster {cluster_id} pull from the registry {registry}",
@@ -443,9 +447,13 @@ class DigitalOceanClient:
 
         https://docs.digitalocean.com/reference/api/reference/kubernetes/
         """
-        path = f"/v2/kubernetes/clusters/{cluster.id}"
-        body = {"name": cluster.name, "tags": [*tags]}
-        scopes = "kubernetes:update, tag:read, tag:create or tag:delete"
+        path, body = (
+            f"/v2/kubernetes/clusters/{cluster.id}",
+            {"name": cluster.name, "tags": [*tags]},
+        )
+        scopes = "kubernetes:update, tag:read, tag:create"
+        if not set(cluster.tags) <= set(body["tags"]):
+            scopes += ", tag:delete"
         response = self._request("PUT", path, scopes, body)
         self._require_done(
             response,

@@ -69,6 +69,5 @@ def _problem(settings: Settings, cluster: RunningCluster) -> str:
 
 
 def _allow(settings: Settings, cluster_id: str) -> None:
-    token = settings.digitalocean.token.get_secret_value()
-    with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+    with DigitalOceanClient.from_settings(settings.digitalocean) as client:
         client.allow_pulls(cluster_id, settings.registry.name)

@@ -42,11 +42,7 @@ def lint(settings: Settings, account: Account) -> None:
     ignored = settings.cluster.ignored_checks
     if version <= cluster.version or ALL_CHECKS in ignored:
         return
-    token, api_url = (
-        settings.digitalocean.token.get_secret_value(),
-        settings.digitalocean.api_endpoint,
-    )
-    with DigitalOceanClient(token, api_url) as client:
+    with DigitalOceanClient.from_settings(settings.digitalocean) as client:
         is_preview = pulumi.runtime.is_dry_run()
         findings = (
             client.lint_results(cluster.id) if is_preview else _run(settings, client, cluster)

@@ -51,8 +51,7 @@ def with_networks(settings: Settings, account: Account) -> Account:
     cluster = settings.cluster
     if account.clusters_of(cluster.name) and replacement(settings, account) is None:
         return account
-    token = settings.digitalocean.token.get_secret_value()
-    with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+    with DigitalOceanClient.from_settings(settings.digitalocean) as client:
         return replace(
             account,
             vpcs=account.vpcs or client.vpcs(),

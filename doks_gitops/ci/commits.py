@@ -6,23 +6,22 @@ https://www.pulumi.com/docs/iac/cli/commands/pulumi_stack_history/
 
 from __future__ import annotations
 
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from doks_gitops import git
 from doks_gitops.errors import PlatformError
+from doks_gitops.git import GitError
 from doks_gitops.stack import Stack
-from doks_gitops.variables import of_git
 
 _INSTALLED = (".venv",)
 """Folders that no commit has, and that the program needs."""
 
 
 class CommitError(PlatformError):
-    """A commit can't be found, or is older than the deployed one."""
+    """The commit of a deployment can't be found, or is older than the deployed one."""
 
 
 def deployed(stack: Stack) -> str | None:
@@ -42,8 +41,8 @@ def deployed(stack: Stack) -> str | None:
 def head(folder: Path) -> str | None:
     """The commit that is checked out in `folder`; None outside of Git."""
     try:
-        return _git(folder, "rev-parse", "--verify", "--quiet", "HEAD").strip()
-    except CommitError:
+        return git.run(folder, "rev-parse", "--verify", "--quiet", "HEAD").strip()
+    except GitError:
         return None
 
 
@@ -55,9 +54,9 @@ def refuse_older(stack: Stack) -> None:
         return
     if commit is not None:
         try:
-            _git(stack.folder, "merge-base", "--is-ancestor", last, commit)
+            git.run(stack.folder, "merge-base", "--is-ancestor", last, commit)
             return
-        except CommitError:
+        except GitError:
             pass
     raise CommitError(
         f"The stack {stack.name} was last deployed from the commit {last[:12]}, which"
@@ -71,16 +70,16 @@ def refuse_older(stack: Stack) -> None:
 @contextmanager
 def checked_out(folder: Path, commit: str | None) -> Iterator[Path]:
     """The project's folder at `commit`, in a temporary work tree; `folder` itself if that is the
-    commit that is checked out, or if `commit` is None. Raises `CommitError`."""
+    commit that is checked out, or if `commit` is None. Raises `CommitError` and `GitError`."""
     if commit is None or commit == head(folder):
         yield folder
         return
-    prefix = _git(folder, "rev-parse", "--show-prefix").strip()
+    prefix = git.run(folder, "rev-parse", "--show-prefix").strip()
     with tempfile.TemporaryDirectory() as temporary:
         tree = Path(temporary, "tree")
         try:
-            _git(folder, "worktree", "add", "--quiet", "--detach", str(tree), commit)
-        except CommitError as error:
+            git.run(folder, "worktree", "add", "--quiet", "--detach", str(tree), commit)
+        except GitError as error:
             raise CommitError(
                 f"The deployed commit {commit[:12]} is not in this clone: {error.problem}",
                 "git fetch --unshallow, or git fetch origin",
@@ -90,17 +89,4 @@ def checked_out(folder: Path, commit: str | None) -> Iterator[Path]:
                 (tree / prefix / name).symlink_to((folder / name).resolve())
             yield tree / prefix
         finally:
-            _git(folder, "worktree", "remove", "--force", str(tree))
-
-
-def _git(folder: Path, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],
-            env=of_git(os.environ), text=True, capture_output=True, check=False,
-        )  # fmt: skip
-    except OSError as error:
-        raise CommitError(f"`git` can't be run: {error.strerror}") from None
-    if done.returncode:
-        raise CommitError(f"`git {' '.join(words)}` failed: {done.stderr.strip()}")
-    return done.stdout
+            git.run(folder, "worktree", "remove", "--force", str(tree))

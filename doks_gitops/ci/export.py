@@ -33,6 +33,7 @@ from doks_gitops.settings.model import NAMESPACE
 from doks_gitops.settings.report import ACCOUNT
 from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
 from doks_gitops.stack import Stack, link_project
+from doks_gitops.variables import first_set
 
 PLACEHOLDER = base64.b64encode(b"not exported").decode()
 """Takes the place of each secret text. It may be the data of a Secret, and it is as long as the
@@ -98,7 +99,7 @@ def export(stack: Stack, commit: str | None) -> Export:
     placeholders is what a later preview of the same commit makes of them: so this preview shows no
     differences. Raises `PlatformError`.
     """
-    text = stack.file.read_text()
+    text = stack.text()
     config = stack.config()
     state = redacted(stack.export(secrets=True))
     result = Export(
@@ -106,7 +107,7 @@ def export(stack: Stack, commit: str | None) -> Export:
         commit,
         ciphertexts(text),
         state,
-        github_token=_first(github_variables(os.environ)) is not None,
+        github_token=first_set(github_variables(os.environ)["token"]) is not None,
     )
     tokens = {
         variable: value
@@ -178,7 +179,7 @@ def isolated(
         copy = Stack(name, project, variables)
         environ = {**os.environ, **variables}
         document, placeholders = without_secrets(
-            stack.file.read_text(), environ, github_token=export.github_token
+            stack.text(), environ, github_token=export.github_token
         )
         copy.file.write_text(yaml.safe_dump(document, sort_keys=False))
         copy.init_with_passphrase()
@@ -312,13 +313,11 @@ def _tokens(config: Mapping[str, str]) -> dict[str, str | None]:
     """The tokens of the account and of GitHub by environment variable."""
     github = json.loads(config.get(f"{NAMESPACE}:{GITHUB}") or "{}")
     return {
-        "DIGITALOCEAN_TOKEN": config.get(f"{ACCOUNT}:token") or _first(ENVIRONMENT_VARIABLES),
-        "PULUMI_GITHUB_TOKEN": github.get("token") or _first(github_variables(os.environ)),
+        "DIGITALOCEAN_TOKEN": config.get(f"{ACCOUNT}:token")
+        or first_set(ENVIRONMENT_VARIABLES["token"]),
+        "PULUMI_GITHUB_TOKEN": github.get("token")
+        or first_set(github_variables(os.environ)["token"]),
     }
-
-
-def _first(variables: Mapping[str, tuple[str, ...]]) -> str | None:
-    return next((os.environ[name] for name in variables["token"] if os.environ.get(name)), None)
 
 
 def _decrypted(config: Mapping[str, str], stack_file: str) -> Iterator[str]:

@@ -117,7 +117,7 @@ def preview_of_export(stack: Stack, file: Path) -> Preview:
             raise PlatformError(f"{file} is the export of the stack {export.stack}.")
         warnings.extend(
             f"{key} has another encrypted value than the deployed one"
-            for key in export.changed_secrets(stack.file.read_text())
+            for key in export.changed_secrets(stack.text())
         )
         if export.state is None:
             warnings.append(

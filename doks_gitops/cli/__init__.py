@@ -14,7 +14,6 @@ from doks_gitops.cli import (
     gitops,
     recovery,
     rehearsal,
-    schema,
     sealing,
     volumes,
 )
@@ -42,7 +41,6 @@ app.add_typer(sealing.app)
 app.add_typer(rehearsal.app)
 app.add_typer(costs.app)
 app.add_typer(volumes.app, name="volumes")
-app.add_typer(schema.app)
 
 
 def main() -> None:

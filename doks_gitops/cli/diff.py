@@ -95,7 +95,8 @@ def diff(
     from doks_gitops.diff import report
     from doks_gitops.diff.compare import Comparison
     from doks_gitops.diff.revisions import checked_out
-    from doks_gitops.promotion.repository import GitError, clone
+    from doks_gitops.git import GitError
+    from doks_gitops.promotion.repository import clone
 
     if against is Against.LIVE and len(stacks or ENVIRONMENTS) != 1:
         raise PlatformError(

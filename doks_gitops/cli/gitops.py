@@ -1,4 +1,4 @@
-"""`bin/platform status`, `promote`, `revert-images` and `layout`: the GitOps repository."""
+"""`bin/platform status`, `promote`, `revert-images` and `layout`: the monorepo."""
 
 from __future__ import annotations
 
@@ -67,8 +67,9 @@ def status(
 
     Exit code 1 if an environment can't be read.
     """
+    from doks_gitops.git import GitError
     from doks_gitops.promotion import status
-    from doks_gitops.promotion.repository import GitError, clone
+    from doks_gitops.promotion.repository import clone
 
     with clone(repo, cwd) as tree:
         try:
@@ -231,6 +232,15 @@ def layout(
     from doks_gitops.promotion.repository import clone
     from doks_gitops.promotion.scaffold import findings, scaffold
 
+    of_scaffold: dict[str, object] = {
+        "--url": url, "--revision": revision, "--app": apps, "--source": source,
+        "--template": template, "--owners": owners,
+    }  # fmt: skip
+    if check:
+        others = {"--limits": limits, "--pull-request": pull_request}
+        options.refuse_without_effect("--check", of_scaffold | others)
+    if limits:
+        options.refuse_without_effect("--limits", of_scaffold)
     with clone(repo, cwd) as tree:
         if check:
             problems = findings(tree, stack, folder=cwd)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from doks_gitops.environments import ENVIRONMENTS
+from doks_gitops.errors import PlatformError
 
 Stack = Annotated[str, typer.Option("--stack", "-s", metavar="STACK", help="The stack.")]
 Stacks = Annotated[
@@ -38,6 +40,14 @@ Folder = Annotated[
     Path,
     typer.Option("--cwd", "-C", metavar="FOLDER", help="The project's folder.", file_okay=False),
 ]
+
+
+def refuse_without_effect(given: str, options: Mapping[str, object]) -> None:
+    """Raises `PlatformError` if one of the options, by their names, has a value: with the option or
+    argument that is `given`, they have no effect."""
+    if ignored := [name for name, value in options.items() if value]:
+        names = " and ".join(ignored)
+        raise PlatformError(f"With {given}, {names} would have no effect.", f"Leave out {names}.")
 
 
 def require_an_answer(*, yes: bool, how: str) -> None:

@@ -60,7 +60,7 @@ def rehearse(
         run.clean_up()
         return
     options.require_an_answer(yes=yes, how="to spend money without a question")
-    plan = Plan.like(like, run.new_name(), Stack(like, cwd).file.read_text())
+    plan = Plan.like(like, run.new_name(), Stack(like, cwd).text())
     with DigitalOceanClient.from_environment() as client:
         price = run.most_expensive(plan, minutes, client)
     if price > Decimal(str(limit)):

@@ -203,6 +203,8 @@ def sealing_keys(
     from doks_gitops.sealing import keys
     from doks_gitops.stack import Stack
 
+    if action not in (Action.EXPORT, Action.IMPORT):
+        options.refuse_without_effect(action, {"--file": file != STANDARD_INPUT})
     target = Stack(stack, cwd)
     match action:
         case Action.NEW:
@@ -279,7 +281,8 @@ def _content(file: Path) -> bytes:
 def _refuse_in_clone(file: Path) -> None:
     """Raises `PlatformError` if the file is, or would be, in a clone and Git does not ignore it: a
     commit could have it."""
-    from doks_gitops.promotion.repository import GitError, WorkingTree
+    from doks_gitops.git import GitError
+    from doks_gitops.promotion.repository import WorkingTree
 
     folder = WorkingTree(file.parent.resolve())
     if not folder.folder.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from doks_gitops.settings.model import NAMESPACE, Cluster, Volumes
 from doks_gitops.settings.offline import billable_sections
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
+from doks_gitops.variables import first_set
 from doks_gitops.volumes.stacks import StackVolumes, volumes_section
 
 
@@ -102,8 +102,7 @@ def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:
     """Token and API address of the stack's account: from the stack file, else the environment."""
     file, values = StackFile(text), {}
     for key, variables in ENVIRONMENT_VARIABLES.items():
-        from_environment = [os.environ[name] for name in variables if os.environ.get(name)]
-        values[key] = file.text(f"digitalocean:{key}") or next(iter(from_environment), None)
+        values[key] = file.text(f"digitalocean:{key}") or first_set(variables)
     if file.storage("digitalocean:token") is Storage.ENCRYPTED:
         try:
             values["token"] = Stack(stack, folder).config_value("digitalocean:token")

@@ -18,7 +18,7 @@ from doks_gitops.diff import gotemplate
 from doks_gitops.diff.documents import load
 from doks_gitops.diff.environment import Declared
 from doks_gitops.diff.repo_server import RenderError
-from doks_gitops.diff.revisions import RevisionError
+from doks_gitops.git import GitError
 
 Params = dict[str, Any]
 
@@ -44,7 +44,7 @@ class Context:
     is_clone: Callable[[str], bool]
     """Whether a URL is that of the clone."""
     commit: Callable[[str], str]
-    """The commit that a revision means. Raises `RevisionError`."""
+    """The commit that a revision means. Raises `GitError`."""
     side_commit: str
     """The commit of `files`."""
     cluster_labels: Mapping[str, str]
@@ -80,7 +80,7 @@ def generate(item: Mapping[str, Any], parent: str, context: Context) -> Generate
         except (NotEvaluated, gotemplate.UnknownFunction) as reason:
             notes.append(f"{name}: {reason}")
             continue
-        except (Broken, RenderError, RevisionError) as error:
+        except (Broken, RenderError, GitError) as error:
             return Generated(name, parent, error=str(error))
         for application in rendered:
             metadata = application.get("metadata") or {}

@@ -18,9 +18,10 @@ from doks_gitops.diff.applicationsets import Generated
 from doks_gitops.diff.environment import Declared, Environment, is_kind
 from doks_gitops.diff.objects import Object
 from doks_gitops.diff.repo_server import Options, RenderError, RepoServer
-from doks_gitops.diff.revisions import RevisionError, Revisions, Side
+from doks_gitops.diff.revisions import Revisions, Side
 from doks_gitops.diff.schemas import served_apis
 from doks_gitops.diff.sources import Tree
+from doks_gitops.git import GitError
 
 SAFE_BUILD_OPTIONS = frozenset({"--enable-helm", "--load-restrictor=LoadRestrictionsRootOnly"})
 """Options of `kustomize build` that run no program and read no file outside of the clone."""
@@ -261,7 +262,7 @@ class Renderer:
         try:
             side = self._side_of(application, rendering)
             requests = list(self._requests(application, rendering, side))
-        except (RenderError, RevisionError) as error:
+        except (RenderError, GitError) as error:
             return error.problem
         return [self._cached(request, side) for request in requests]
 

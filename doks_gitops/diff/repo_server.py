@@ -271,17 +271,6 @@ class RepoServer:
         return environment
 
 
-def version() -> str:
-    """Version of the Argo CD that renders, as v3.6.1. Raises `RenderError`."""
-    done = subprocess.run(
-        [program("argocd"), "version", "--client", "--short"],
-        check=False, text=True, capture_output=True, env={"HOME": tempfile.gettempdir()},
-    )  # fmt: skip
-    if done.returncode:
-        raise RenderError(f"`argocd version` failed: {done.stderr.strip()}")
-    return done.stdout.removeprefix("argocd: ").strip().partition("+")[0]
-
-
 def _script(path: Path, text: str) -> None:
     path.write_text(f"#!/bin/sh\n{text}")
     path.chmod(0o700)
@@ -307,17 +296,17 @@ def program(name: str) -> str:
     if path is None:
         raise RenderError(
             f"{name} is not installed; Argo CD's repo-server and the programs that it calls render"
-            " the manifests.",
-            "Install argocd, helm, kustomize and git in PATH; or use those of the sandbox:"
-            " bin/sandbox run bin/platform diff",
+            " the manifests, within the memory that prlimit allows.",
+            "Install argocd, helm, kustomize, git and prlimit (util-linux) in PATH; or use those of"
+            " the sandbox: bin/sandbox run bin/platform diff",
         )
     return str(Path(path).resolve())
 
 
 def limited() -> list[str]:
-    """The words in front of a command that limit its memory, and that of its children."""
-    prlimit = shutil.which("prlimit")
-    return [prlimit, f"--as={LARGEST_ADDRESS_SPACE}"] if prlimit else []
+    """The words in front of a command that limit its memory, and that of its children. Raises
+    `RenderError`."""
+    return [program("prlimit"), f"--as={LARGEST_ADDRESS_SPACE}"]
 
 
 def _free_ports(count: int) -> list[int]:

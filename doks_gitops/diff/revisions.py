@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from doks_gitops.errors import PlatformError
+from doks_gitops import git
+from doks_gitops.git import GitError
 from doks_gitops.variables import restricted
 
 DEFAULT_BASE = "origin/HEAD"
-
-
-class RevisionError(PlatformError):
-    """A revision can't be found, or its files can't be read."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,12 @@ class Revisions:
             if commit is None:
                 continue
             if self.branch is None and commit != side.commit and name in (names[0], names[2]):
-                raise RevisionError(
+                raise GitError(
                     f"It can't be told whether the change will be merged into {branch}.",
                     _NO_BRANCH,
                 )
             return commit
-        raise RevisionError(
+        raise GitError(
             f"The clone {self.clone} has no revision {revision}.",
             f"git -C {self.clone} fetch --tags origin",
         )
@@ -91,7 +87,7 @@ def checked_out(
     """The two revisions of the clone that `folder` is in; nothing in the clone is changed.
 
     `base`: default: the branch that the remote calls its HEAD, or if it is not known and the base
-    is not needed, head. Raises `RevisionError`.
+    is not needed, head. Raises `GitError`.
     """
     clone = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
     branch: str | None = None
@@ -101,7 +97,7 @@ def checked_out(
     else:
         base = head
     base_commit, head_commit = (_required_commit(clone, name) for name in (base, head))
-    common = _git(clone, "merge-base", base_commit, head_commit, missing=_SHALLOW).strip()
+    common = _git(clone, "merge-base", base_commit, head_commit, fix=_SHALLOW).strip()
     with tempfile.TemporaryDirectory(prefix="doks-gitops-revisions-") as temporary:
         sides = [
             _side(clone, Path(temporary, name), commit, branch or "main")
@@ -117,7 +113,7 @@ def _branch(clone: Path, base: str) -> str:
     folders = ("refs/remotes/origin", "refs/heads")
     if branch != "HEAD" and any(_commit(clone, f"{refs}/{branch}") for refs in folders):
         return branch
-    default = _git(clone, "symbolic-ref", f"refs/remotes/{DEFAULT_BASE}", missing=_NO_BRANCH)
+    default = _git(clone, "symbolic-ref", f"refs/remotes/{DEFAULT_BASE}", fix=_NO_BRANCH)
     return _REMOTE_HEADS.sub("", default.strip())
 
 
@@ -157,9 +153,7 @@ _SHALLOW = "Fetch the whole history: git fetch --unshallow (fetch-depth: 0 of ac
 def _required_commit(clone: Path, name: str) -> str:
     commit = _commit(clone, name)
     if commit is None:
-        raise RevisionError(
-            f"The clone {clone} has no revision {name}.", f"git -C {clone} fetch origin"
-        )
+        raise GitError(f"The clone {clone} has no revision {name}.", f"git -C {clone} fetch origin")
     return commit
 
 
@@ -169,23 +163,15 @@ def _commit(clone: Path, name: str) -> str | None:
         return _git(
             clone, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
         ).strip()
-    except RevisionError:
+    except GitError:
         return None
 
 
-def _git(folder: Path, *words: str, missing: str | None = None, text: str | None = None) -> str:
+def _git(folder: Path, *words: str, text: str | None = None, fix: str | None = None) -> str:
     # Filters and hooks that the user has set up would run for files of the commits.
     environment = restricted(os.environ, deployment=False) | {
         "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"
     }  # fmt: skip
     # `safe.directory` is a global setting, which protects from hooks and filters of others.
-    done = subprocess.run(
-        ["git", "-c", f"safe.directory={folder}", "-C", str(folder), *words],
-        check=False, text=True, capture_output=True, env=environment, input=text,
-        stdin=None if text is not None else subprocess.DEVNULL,
-    )  # fmt: skip
-    if done.returncode:
-        raise RevisionError(
-            f"`git {' '.join(words)}` failed in {folder}: {done.stderr.strip()}", missing
-        )
-    return done.stdout
+    setting = ("-c", f"safe.directory={folder}")
+    return git.run(folder, *setting, *words, env=environment, text=text, fix=fix)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from doks_gitops.promotion.repository import GitError, WorkingTree
+from doks_gitops.git import GitError
+from doks_gitops.promotion.repository import WorkingTree
 
 
 @dataclass(frozen=True)

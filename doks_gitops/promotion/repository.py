@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from doks_gitops.errors import PlatformError
-from doks_gitops.variables import of_git
-
-
-class GitError(PlatformError):
-    """Git failed, or the clone is not fit for a proposal."""
+from doks_gitops import git
+from doks_gitops.git import GitError
 
 
 @dataclass(frozen=True)
@@ -151,22 +146,14 @@ class WorkingTree:
 
     def git(self, *words: str) -> str:
         """The output of a Git command."""
-        done = subprocess.run(
-            ["git", "-C", str(self.folder), *words],
-            # Messages are in English.
-            env={**of_git(os.environ), "LC_ALL": "C.UTF-8"},
-            check=False,
-            text=True,
-            capture_output=True,
-        )
-        if done.returncode:
-            raise GitError(
-                f"`git {' '.join(words)}` failed in {self.folder}: {done.stderr.strip()}",
-                "Name a clone of the monorepo, or its URL, with --repo."
-                if "not a git repository" in done.stderr
-                else None,
-            )
-        return done.stdout
+        try:
+            return git.run(self.folder, *words)
+        except GitError as error:
+            if "not a git repository" in error.problem:
+                error = GitError(
+                    error.problem, "Name a clone of the monorepo, or its URL, with --repo."
+                )
+            raise error from None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -94,8 +95,16 @@ class MarkCluster:
         return f"Tag the cluster {self.cluster.id} as this state's: {self.mark}{former}."
 
 
+class StateEdit(ABC):
+    """A step that changes the state and nothing else."""
+
+    @abstractmethod
+    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
+        """The exported state after the step."""
+
+
 @dataclass(frozen=True)
-class DeleteFromState:
+class DeleteFromState(StateEdit):
     """Delete a resource and its dependents from the state: they no longer exist."""
 
     urn: str
@@ -111,7 +120,7 @@ class DeleteFromState:
 
 
 @dataclass(frozen=True)
-class RemoveDeleted:
+class RemoveDeleted(StateEdit):
     """Remove from the state what an interrupted replacement of the cluster has deleted."""
 
     urns: tuple[str, ...]
@@ -131,40 +140,21 @@ class RemoveDeleted:
 
 
 @dataclass(frozen=True)
-class ForgetPool:
-    """Remove the resource of a node pool that has become the first one: the first pool is a part of
-    the cluster's resource. Everything in the cluster depends on it, and stays."""
+class Forget(StateEdit):
+    """Remove one resource from the state. What depends on it stays."""
 
     urn: str
-    pool: str
-    """Name of the node pool."""
+    reason: str
 
     def __str__(self) -> str:
-        return (
-            f"Remove {_names((self.urn,))} from the state: the pool {self.pool} is now the first"
-            " one, a part of the cluster."
-        )
+        return f"Remove {_names((self.urn,))} from the state: {self.reason}."
 
     def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
         return without(export, self.urn)
 
 
 @dataclass(frozen=True)
-class ForgetRelease:
-    """Remove the resource of a Helm release that is uninstalled, in whole or in part, before the
-    cluster is replaced: Helm would refuse to uninstall it once more."""
-
-    urn: str
-
-    def __str__(self) -> str:
-        return f"Remove {_names((self.urn,))} from the state: it is uninstalled already."
-
-    def edited(self, export: Mapping[str, Any]) -> dict[str, Any]:
-        return without(export, self.urn)
-
-
-@dataclass(frozen=True)
-class KeepAssociated:
+class KeepAssociated(StateEdit):
     """Change the cluster in the state, so that its volumes outlive it: Pulumi deletes a cluster in
     the way that it was deployed with, whatever the stack file says since."""
 
@@ -302,7 +292,6 @@ class Deploy:
         return text
 
 
-StateEdit = DeleteFromState | RemoveDeleted | ForgetPool | ForgetRelease | KeepAssociated
 Step = (
     AcquireLock
     | WaitForCluster
@@ -383,7 +372,9 @@ def _steps(observed: Observed) -> list[Step]:
         observed = replace(observed, state=state)
     first = cluster.pools.get(cluster.default_pool or "")
     if first is not None and (urn := state.node_pools.get(first.id)):
-        deletions.append(ForgetPool(urn, str(cluster.default_pool)))
+        # Everything in the cluster depends on it, and stays.
+        reason = f"the pool {cluster.default_pool} is now the first one, a part of the cluster"
+        deletions.append(Forget(urn, reason))
     if cluster.state == "provisioning":
         steps.append(WaitForCluster(cluster))
     adopted = _adopted(observed, cluster)
@@ -580,7 +571,8 @@ def _replace(observed: Observed, cluster: RunningCluster) -> list[Step]:
         )
     if observed.cluster_state is not None:
         forgotten: list[Step] = [
-            ForgetRelease(urn)
+            # Helm would refuse to uninstall it once more.
+            Forget(urn, "it is uninstalled already")
             for namespace, release, history in _releases(observed, observed.cluster_state)
             if (urn := observed.state.releases.get(f"{namespace}/{release}"))
             and not {*history.revisions} - {*history.incomplete}

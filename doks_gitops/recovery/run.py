@@ -29,15 +29,10 @@ from doks_gitops.recovery.observed import (
 )
 from doks_gitops.recovery.plan import (
     AcquireLock,
-    DeleteFromState,
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
-    ForgetPool,
-    ForgetRelease,
-    KeepAssociated,
     MarkCluster,
-    RemoveDeleted,
     RestoreCopy,
     RestoreSnapshot,
     StateEdit,
@@ -172,11 +167,10 @@ class Recovery:
         """Tells whether the account of the environment has the stack's cluster, without the stack's
         configuration: Pulumi decrypts it only for a stack that exists."""
         try:
-            text = self._stack.file.read_text()
-            cluster, _ = billable_sections(self._stack.name, text)
+            cluster, _ = billable_sections(self._stack.name, self._stack.text())
             with account.DigitalOceanClient.from_environment() as client:
                 ids = [known.id for known in client.clusters() if known.name == cluster.name]
-        except (PlatformError, OSError):
+        except PlatformError:
             return ""
         return f" But the account has its cluster {cluster.name} ({', '.join(ids)})." if ids else ""
 
@@ -257,13 +251,7 @@ class Recovery:
                     if tags.get(cluster.id) != {*cluster.tags}:
                         raise self._changed(f"the tags of the cluster {cluster.id} are others")
                     client.tag_cluster(cluster, step.tags)
-            case (
-                DeleteFromState()
-                | RemoveDeleted()
-                | ForgetPool()
-                | ForgetRelease()
-                | KeepAssociated()
-            ):
+            case StateEdit():
                 self._edit_state(step)
             case FinalizeNamespace(namespace, uid):
                 with _connect(observed) as api:
@@ -384,8 +372,7 @@ def _wait(settings: Settings, cluster_id: str) -> None:
 
 
 def _account(settings: Settings) -> account.DigitalOceanClient:
-    token = settings.digitalocean.token.get_secret_value()
-    return account.DigitalOceanClient(token, settings.digitalocean.api_endpoint)
+    return account.DigitalOceanClient.from_settings(settings.digitalocean)
 
 
 def _report(text: str) -> None:

@@ -24,9 +24,10 @@ from pathlib import Path
 
 from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
+from doks_gitops.git import GitError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.promotion.cluster import ClusterUnreachable, applications
-from doks_gitops.promotion.repository import GitError, WorkingTree
+from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.rehearsal.account import Rehearsed, report
 from doks_gitops.rehearsal.stack import Plan

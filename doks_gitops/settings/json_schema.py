@@ -1,4 +1,4 @@
-"""The JSON schema of the stack files, for editors. `bin/platform schema` writes it.
+"""The JSON schema of the stack files, for editors.
 
 An editor finds it by the comment in the first line of a stack file
 (https://github.com/redhat-developer/yaml-language-server#using-inlined-schema).
@@ -142,3 +142,7 @@ def _object(model: type[Model], definitions: dict[str, JsonSchema]) -> JsonSchem
         ],
         "additionalProperties": False,
     }
+
+
+if __name__ == "__main__":
+    FILE.write_text(json_schema())

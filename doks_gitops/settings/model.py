@@ -145,11 +145,6 @@ class NodePool(Model):
         return self.count or 0
 
     @property
-    def repels_pods(self) -> bool:
-        """Whether the taints keep all pods off that don't tolerate them."""
-        return any(taint.effect != "PreferNoSchedule" for taint in self.taints)
-
-    @property
     def most(self) -> int:
         """Most nodes of the pool."""
         if self.autoscale is not None:
@@ -418,7 +413,8 @@ class Argocd(Model):
     high_availability: bool = Field(
         default=False,
         description="Several replicas of Argo CD's parts, and Redis with failover. Needs at least "
-        "3 nodes without taints (or `redis-ha.tolerations` in `values`).",
+        "3 nodes without taints (or `redis-ha.tolerations` in `values`; Redis does not inherit "
+        "those of `global`).",
     )
     url: scalars.HostUrl | None = Field(
         default=None,
@@ -1344,8 +1340,8 @@ class DigitalOcean(Model):
     cluster_token: scalars.Token | None = Field(
         default=None,
         description="API token for the kubeconfig, with the scope `kubernetes:access_cluster` and "
-        "no other. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; without it, "
-        "`token`, which can change the account too.",
+        "those that it requires. Default: the environment variable DIGITALOCEAN_CLUSTER_TOKEN; "
+        "without it, `token`, which can change the account too.",
     )
     api_endpoint: scalars.ApiEndpoint = Field(
         default="https://api.digitalocean.com",

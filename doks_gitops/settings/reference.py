@@ -175,7 +175,10 @@ def _value(setting: SettingType) -> str:
 
 def _default(setting: SettingType, path: tuple[str, ...]) -> str:
     if setting.required:
-        return "**required**"
+        # A description that names an environment variable says what replaces the key.
+        description = (setting.field.description or "") if setting.field else ""
+        in_environment = "the environment variable" in description
+        return "**required**, here or in the environment" if in_environment else "**required**"
     if setting.default_from:
         return setting.default_from
     text = "" if setting.default is None else f"`{json.dumps(setting.default)}`"

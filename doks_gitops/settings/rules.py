@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from components.names import CLUSTER_NAMESPACES, PULL_REQUEST_NAMESPACES, PULL_REQUEST_SLOTS
 from doks_gitops.environments import is_production
-from doks_gitops.settings import network
+from doks_gitops.settings import network, scheduling
 from doks_gitops.settings.base import Path, Violation
 from doks_gitops.settings.cluster_options import ControlPlaneFirewall
 from doks_gitops.settings.errors import closest, stack_file
@@ -46,10 +46,6 @@ DNS_LABEL = 63
 (https://argo-cd.readthedocs.io/en/stable/user-guide/resource_tracking/)."""
 HELM_RELEASE = 53
 """Most characters of a Helm release's name, which is the application's name by default."""
-
-REDIS_NODES = 3
-"""Nodes for a highly available Redis: three replicas, each on a node of its own
-(https://argo-cd.readthedocs.io/en/stable/operator-manual/high_availability/)."""
 
 
 @dataclass(slots=True)
@@ -94,7 +90,7 @@ def between_sections(sections: ValidSections) -> Iterator[Violation]:
     if sections.cluster is not None and sections.cluster.control_plane_firewall is not None:
         yield from _own_address(sections.cluster.control_plane_firewall)
     if sections.cluster is not None and sections.argocd is not None:
-        yield from _too_few_nodes(sections.cluster, sections.argocd)
+        yield from scheduling.violations(sections.cluster, sections.argocd)
     if sections.argocd is not None:
         yield from _unsigned_webhooks(sections.argocd)
     if sections.cluster is not None and sections.volumes is not None:
@@ -351,27 +347,6 @@ def _destroyed_volumes(cluster: Cluster) -> Iterator[Violation]:
             expected="false: volumes that come back in a new cluster outlive the old one",
             example="false",
         )
-
-
-def _too_few_nodes(cluster: Cluster, argocd: Argocd) -> Iterator[Violation]:
-    if not argocd.high_availability:
-        return
-    redis, common = argocd.values.get("redis-ha"), argocd.values.get("global")
-    if isinstance(redis, Mapping) and False in map(redis.get, ("enabled", "hardAntiAffinity")):
-        return
-    tolerations = [x.get("tolerations") for x in (redis, common) if isinstance(x, Mapping)]
-    tainted = 0 if any(tolerations) else sum(x.fewest for x in cluster.node_pools if x.repels_pods)
-    nodes = cluster.fewest_nodes - tainted
-    if nodes >= REDIS_NODES:
-        return
-    pools = "all pools without taints" if tainted else "all pools"
-    yield Violation(
-        at=("argocd", "highAvailability"),
-        got=f"true (fewest nodes in {pools}: {nodes})",
-        expected=f"at least {REDIS_NODES} nodes in {NAMESPACE}:cluster.nodePools (count, or "
-        "autoscale.min): each replica of Redis needs a node of its own; or false",
-        example="false",
-    )
 
 
 def _applications(sections: ValidSections) -> Iterator[Violation]:

@@ -100,8 +100,7 @@ def _give(
         cluster.reserve(volume, claim)
     else:
         pulumi.log.info(f"The copy for the claim {claim} is being restored.")
-        token = settings.digitalocean.token.get_secret_value()
-        with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+        with DigitalOceanClient.from_settings(settings.digitalocean) as client:
             repository, bucket = (
                 copies.repository_of(settings.stack, claim),
                 copies.required(settings),
@@ -113,8 +112,7 @@ def _give(
 def _assigned(
     settings: Settings, account: Account, own_id: str, cluster: volumes_cluster.Cluster
 ) -> Mapping[Claim, Volume]:
-    token = settings.digitalocean.token.get_secret_value()
-    with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+    with DigitalOceanClient.from_settings(settings.digitalocean) as client:
         if settings.adopt is not None and settings.adopt.volumes is not None:
             planned, existing = settings.adopt.volumes, {x.id: x for x in client.volumes()}
             if missing := sorted(planned.keys() - existing.keys()):

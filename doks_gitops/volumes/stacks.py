@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from doks_gitops.settings.errors import stack_file
 from doks_gitops.settings.load import ENVIRONMENT_VARIABLES
 from doks_gitops.settings.model import NAMESPACE, Cluster, Volumes
 from doks_gitops.settings.offline import sections
+from doks_gitops.variables import first_set
 from doks_gitops.volumes import cluster as volumes_cluster
 from doks_gitops.volumes.record import Recorded, record
 from doks_gitops.volumes.tags import claims_in
@@ -114,14 +114,11 @@ def of_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
     if settings is None:
         yield None
         return
-    tokens = (
-        os.environ[name]
-        for key in ("clusterToken", "token")
-        for name in ENVIRONMENT_VARIABLES[key]
-        if os.environ.get(name)
-    )
+    variables = ENVIRONMENT_VARIABLES
     with DigitalOceanClient.from_environment() as client:
-        yield StackVolumes(stack, cluster, settings, client, next(tokens))
+        token = first_set((*variables["clusterToken"], *variables["token"]))
+        assert token is not None, "the client has one"
+        yield StackVolumes(stack, cluster, settings, client, token)
 
 
 @contextmanager
@@ -130,7 +127,6 @@ def of_settings(settings: Settings) -> Iterator[StackVolumes | None]:
     if settings.volumes is None:
         yield None
         return
-    account = settings.digitalocean
-    with DigitalOceanClient(account.token.get_secret_value(), account.api_endpoint) as client:
-        token = account.kubernetes_token.get_secret_value()
+    with DigitalOceanClient.from_settings(settings.digitalocean) as client:
+        token = settings.digitalocean.kubernetes_token.get_secret_value()
         yield StackVolumes(settings.stack, settings.cluster, settings.volumes, client, token)

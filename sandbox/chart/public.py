@@ -3,10 +3,10 @@
 import httpx
 
 
-async def can_be_reached(repository: str, *, seconds: float = 5) -> bool:
-    """True if a Helm repository responds at that address within `seconds`."""
+async def can_be_reached(repository: str) -> bool:
+    """True if a Helm repository responds at that address within five seconds."""
     try:
-        async with httpx.AsyncClient(timeout=seconds, follow_redirects=True) as client:
+        async with httpx.AsyncClient(timeout=5, follow_redirects=True) as client:
             response = await client.head(f"{repository}/index.yaml")
     except httpx.HTTPError:
         return False

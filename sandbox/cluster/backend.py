@@ -53,20 +53,14 @@ class _Cluster:
     """The API's port for clients outside the cluster; stopped while the cluster is unreachable."""
     kubelet: Kubelet
     nodes: NodePlan
-    cloud: CloudController | None
-    images: ImagePuller | None
-    volumes: VolumeDriver | None
+    controllers: tuple[CloudController, ImagePuller, VolumeDriver]
     refuses_statefulsets: bool | None = None
     """None: unknown, since an earlier daemon may have set it."""
 
     async def stop(self) -> None:
         await self.entrance.stop()
-        if self.cloud is not None:
-            await self.cloud.stop()
-        if self.images is not None:
-            await self.images.stop()
-        if self.volumes is not None:
-            await self.volumes.stop()
+        for controller in self.controllers:
+            await controller.stop()
         await self.kubelet.stop()
         await self.plane.stop()
 
@@ -80,8 +74,7 @@ class Clusters:
 
     Each cluster has a folder in `folder`, named by its ID. `authenticate_url` returns the URL that
     answers the TokenReviews of the cluster with that ID. `account` has the load balancers, the
-    registry and the volumes; without it, Services of type LoadBalancer, pods with images of the
-    registry and claims of volumes stay pending.
+    registry and the volumes.
     """
 
     def __init__(
@@ -89,7 +82,7 @@ class Clusters:
         folder: Path,
         tools: ClusterTools,
         authenticate_url: Callable[[str], str],
-        account: Account | None = None,
+        account: Account,
     ) -> None:
         self._folder = folder
         self._tools = tools
@@ -111,11 +104,14 @@ class Clusters:
                 plane,
                 self._tools,
                 cluster_subnet=spec.cluster_subnet,
-                volume=self._account.volume_folder if self._account else None,
+                volume=self._account.volume_folder,
             )
-            cloud = CloudController(spec.id, self._account) if self._account else None
-            images = ImagePuller(spec.id, self._account) if self._account else None
-            driver = VolumeDriver(spec.id, spec.region, self._account) if self._account else None
+            driver = VolumeDriver(spec.id, spec.region, self._account)
+            controllers = (
+                CloudController(spec.id, self._account),
+                ImagePuller(spec.id, self._account),
+                driver,
+            )
             async with AsyncExitStack() as undo:
                 await plane.start()
                 undo.push_async_callback(plane.stop)
@@ -123,18 +119,13 @@ class Clusters:
                 undo.push_async_callback(kubelet.stop)
                 port = await asyncio.to_thread(plane.ports.choose, "entrance")
                 entrance = Relay(port, lambda: plane.port)
-                if driver is not None:
-                    await driver.install(plane.api)
+                await driver.install(plane.api)
                 await entrance.start()
                 undo.pop_all()
-            if cloud is not None:
-                cloud.start(plane.api)
-            if images is not None:
-                images.start(plane.api)
-            if driver is not None:
-                driver.start(plane.api)
+            for controller in controllers:
+                controller.start(plane.api)
             nodes = NodePlan(spec.cluster_subnet)
-            cluster = _Cluster(plane, entrance, kubelet, nodes, cloud, images, driver)
+            cluster = _Cluster(plane, entrance, kubelet, nodes, controllers)
             self._clusters[spec.id] = cluster
         return ClusterAccess(
             endpoint=f"https://127.0.0.1:{cluster.entrance.port}",
@@ -201,11 +192,6 @@ class Clusters:
         """URL of a part of Argo CD in that cluster; None while it is not ready."""
         cluster = self._clusters.get(cluster_id)
         return cluster.kubelet.url_of(role) if cluster else None
-
-    def admin_kubeconfig(self, cluster_id: str) -> Path | None:
-        """A kubeconfig with a client certificate; None if the cluster is not running."""
-        cluster = self._clusters.get(cluster_id)
-        return cluster.plane.kubeconfig("admin") if cluster else None
 
     def api(self, cluster_id: str) -> Api | None:
         """The API of that cluster as administrator; None if the cluster is not running."""

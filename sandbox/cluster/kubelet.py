@@ -49,8 +49,8 @@ class Kubelet:
         plane: ControlPlane,
         tools: ClusterTools,
         *,
-        cluster_subnet: str = "10.244.0.0/16",
-        volume: Callable[[str], Path] | None = None,
+        cluster_subnet: str,
+        volume: Callable[[str], Path],
     ) -> None:
         self._volume = volume
         self._plane = plane
@@ -67,13 +67,11 @@ class Kubelet:
         """The pods whose processes are running."""
         return tuple(self._runs.values())
 
-    def url_of(self, role: Role, namespace: str | None = None) -> str | None:
-        """URL of a part of Argo CD in that namespace (None: in any): its API, or the webhooks of
-        its ApplicationSet controller. It stays the same for the cluster's life; None while the part
-        is not ready.
-        """
+    def url_of(self, role: Role) -> str | None:
+        """URL of a part of Argo CD: its API, or the webhooks of its ApplicationSet controller. It
+        stays the same for the cluster's life; None while the part is not ready."""
         for run in self._runs.values():
-            if run.role is role and run.ready and namespace in (None, run.namespace):
+            if run.role is role and run.ready:
                 assert run.program is not None
                 port = self._relays[run.namespace, role].port
                 return f"{'https' if run.program.tls else 'http'}://127.0.0.1:{port}"

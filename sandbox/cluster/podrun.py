@@ -38,8 +38,8 @@ class Host:
     bin_dir: Path
     path: Callable[[str], Path]
     """Finds a program of the sandbox that is not in `bin_dir`, or raises KeyError."""
-    volume: Callable[[str], Path] | None
-    """The folder of the volume with that ID; None without an account."""
+    volume: Callable[[str], Path]
+    """The folder of the volume with that ID."""
     pods: Path
     """Folder that contains the pods' folders."""
     logs: Path
@@ -197,7 +197,7 @@ class PodRun(ProcessOwner):
         for volume in self.pod["spec"].get("volumes") or []:
             if volume["name"] in mounted and (claim := volume.get("persistentVolumeClaim")):
                 handle = await bound_volume(self._host.api, self.namespace, claim["claimName"])
-                if handle is None or self._host.volume is None:
+                if handle is None:
                     raise NotConfigured(f'persistentvolumeclaim "{claim["claimName"]}" not bound')
                 return self._host.volume(handle).parent
         return None

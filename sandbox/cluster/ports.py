@@ -9,6 +9,7 @@ from pathlib import Path
 from sandbox.paths import write_private
 
 _RANGE = range(20000, 30000)
+_PATIENCE_SECONDS = 3
 """Below the ports that Linux gives to outgoing connections (from 32768) and below Kubernetes'
 NodePorts, so that no other program gets one by chance while the sandbox is down."""
 
@@ -30,13 +31,13 @@ class Ports:
         self._file = file
         self._ports: dict[str, int] = json.loads(file.read_text()) if file.exists() else {}
 
-    def choose(self, name: str, *, patience: float = 3) -> int:
+    def choose(self, name: str) -> int:
         """The port of that name, which is free at this moment.
 
         It is the same as the last time, or a new one if another program still uses it after
-        `patience` seconds (a process that is being killed releases its port sooner).
+        `_PATIENCE_SECONDS` (a process that is being killed releases its port sooner).
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         port = self._ports.get(name)
         while port is not None and not _is_free(port):
             if time.monotonic() > deadline:

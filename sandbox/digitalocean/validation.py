@@ -102,7 +102,7 @@ def check_subnets(cluster_subnet: str, service_subnet: str, vpc: Vpc, data: Acco
             raise invalid(f"validation error: {name} must be a range such as 10.244.0.0/16") from (
                 None
             )
-        # Every node gets a /24 of the pods' network.
+        # Every node gets a /25 of the pods' network.
         _require(network.prefixlen <= 24, f"{name} must be no smaller than /24")
         for other_name, other in networks:
             _require(not network.overlaps(other), f"{name} overlaps with {other_name} {other}")

@@ -118,8 +118,8 @@ class Repositories:
             await self.git("init", "--quiet", "--bare", str(path))
         return self.access(name)
 
-    async def import_from(self, source: Path | str, name: str, *, public: bool = False) -> Access:
-        """Create a repository from another one or from a folder.
+    async def import_from(self, source: Path | str, name: str) -> Access:
+        """Create a private repository from another one or from a folder.
 
         `source` is a Git URL, a repository's folder (its branches and tags are imported, but no
         uncommitted changes), or a plain folder, whose content becomes the only commit of `main`.
@@ -128,7 +128,7 @@ class Repositories:
         folder = None if _URL.match(str(source)) else Path(source).expanduser().resolve()
         if folder is not None and not folder.is_dir():
             raise GitError(f"can't import {source}: it is neither a Git URL nor a folder")
-        with self._new(name, public=public) as path:
+        with self._new(name, public=False) as path:
             if folder is None or await self._is_repository(folder):
                 await self._clone(str(folder or source), path)
             else:

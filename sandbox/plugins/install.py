@@ -12,29 +12,34 @@ import shutil
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc  # type: ignore[import-untyped]  # grpcio ships no types
 from google.protobuf import empty_pb2  # type: ignore[import-untyped]  # so does protobuf
 from pulumi.runtime.proto import provider_pb2_grpc
+from rich.console import Console
 from semver import Version
 
+from sandbox import toolchain
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 from sandbox.plugins import launch as launcher
 from sandbox.toolchain import versions
+from sandbox.toolchain.recipes import PULUMI_DIGITALOCEAN, PULUMI_GITHUB, PULUMI_KUBERNETES, Recipe
+from sandbox.toolchain.tools import MACHINE, RELEASED
 
 _LANGUAGE = "pulumi-language-python"
 _ANSWER_SECONDS = 30
 _NO_ENGINE = "127.0.0.1:1"
 """The engine's address, which a plugin needs to start, but not to tell its version."""
 
-_NOT_BUILT = """\
+_NO_PROVIDER = """\
 #!/bin/sh
-echo "No stack had github: when this began. Build the provider: bin/sandbox pulumi preview" >&2
+echo "No stack had github: when this began. Get the provider: bin/sandbox pulumi preview" >&2
 exit 1
 """
 
@@ -44,6 +49,7 @@ class Provider:
     """A package whose resources the program uses."""
 
     name: str
+    recipe: Recipe
     oldest: Version
     """Of its real plugins: the oldest that was tried, or the first with all that is used."""
 
@@ -61,19 +67,20 @@ class Provider:
         return version is not None and self.oldest <= version < self.sdk.bump_major()
 
 
-DIGITALOCEAN = Provider("digitalocean", Version(4, 76))
-GITHUB = Provider("github", Version(6, 15))
-KUBERNETES = Provider("kubernetes", Version(4, 29))
+DIGITALOCEAN = Provider("digitalocean", PULUMI_DIGITALOCEAN, Version(4, 76))
+GITHUB = Provider("github", PULUMI_GITHUB, Version(6, 15))
+KUBERNETES = Provider("kubernetes", PULUMI_KUBERNETES, Version(4, 29))
 """Older ones know neither `enablePatchForce` nor `upsertExistingObjects`."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A real plugin on the machine."""
+    """A real plugin."""
 
     file: Path
     version: Version | None
     """None if it does not tell its version."""
+    origin: str = MACHINE
 
     @property
     def description(self) -> str:
@@ -83,63 +90,75 @@ class Plugin:
 
 def install(
     home: Home,
+    real: Mapping[str, Plugin] = MappingProxyType({}),
     *,
-    real: bool | None = None,
-    build_github: Callable[[], Path] | None = None,
-) -> Mapping[str, Plugin]:
+    github: Path | None = None,
+) -> None:
     """Give the engine a plugin for every package that the program uses.
 
-    `real`: copies of the machine's plugins instead of the stand-ins; None: as at the last call, at
-    first the stand-ins. `build_github` builds the provider of GitHub, for which there is no
-    stand-in; None if no stack has one. Returns the real plugins that were copied, by name.
-    Raises SandboxError if `real` is true and the machine lacks a plugin that it needs.
+    `real`: the plugins, by name, of which copies are used instead of the stand-ins. `github`: the
+    sandbox's provider of GitHub, for which there is no stand-in; None if no stack has one.
     """
-    remembered = home.folder("pulumi") / "real-providers"
-    if real is None:
-        real = remembered.exists()
-    machine = machine_plugins(home) if real else {}
     plugins = home.folder("pulumi", "plugins")
     for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
         folder = plugins / f"resource-{provider.name}-v{provider.sdk}"
-        if plugin := machine.get(provider.name):
+        if plugin := real.get(provider.name):
             _put(folder, {provider.program: plugin.file})
         elif provider is not GITHUB:
             _put(folder, {provider.program: _launcher(home, f"sandbox.plugins.{provider.name}")})
         else:
-            _put(folder, {provider.program: _runs(build_github()) if build_github else _NOT_BUILT})
+            _put(folder, {provider.program: _runs(github) if github else _NO_PROVIDER})
     language = plugins / f"language-python-v{metadata.version('pulumi')}"
-    if plugin := machine.get(_LANGUAGE):
+    if plugin := real.get(_LANGUAGE):
         # Beside the host is the script with which it runs a program.
         _put(language, {file.name: file for file in plugin.file.parent.glob(f"{_LANGUAGE}*")})
     else:
         _put(language, {_LANGUAGE: _launcher(home, "sandbox.plugins.language")})
     if real:
-        remembered.write_text(str(_users_pulumi(home)))
+        _remembered(home).write_text(str(_users_pulumi(home)))
     else:
-        remembered.unlink(missing_ok=True)
-    return machine
+        _remembered(home).unlink(missing_ok=True)
 
 
-def machine_plugins(home: Home) -> dict[str, Plugin]:
-    """The machine's plugins that can be used, by name. Raises SandboxError."""
-    usable, problems = {}, []
+def real_plugins(home: Home, console: Console, *, real: bool | None = None) -> dict[str, Plugin]:
+    """The real plugins to use, by name.
+
+    `real`: whether any are; None: as at the last `install`, at first none. The machine's come
+    first. Those that it lacks are downloaded, except for GitHub's, and `console` shows how. Raises
+    SandboxError if one can't be had.
+    """
+    if not (_remembered(home).exists() if real is None else real):
+        return {}
+    usable, lacking = {}, []
     for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
         candidates = list(_candidates(home, provider))
         accepted = [plugin for plugin in candidates if provider.accepts(plugin.version)]
         if accepted:
             usable[provider.name] = max(accepted, key=lambda plugin: _rank(plugin, provider))
         elif provider is not GITHUB:
-            seen = "".join(f"; {plugin.description}" for plugin in candidates)
-            problems.append(
-                f"There is no {provider.program} {provider.oldest} or newer in Pulumi's plugin"
-                f" folder or on PATH{seen}.\nInstall it outside the sandbox:"
-                f" pulumi plugin install resource {provider.name} {provider.sdk}"
-            )
+            lacking.append((provider, candidates))
+    downloaded = toolchain.download(console, [provider.recipe for provider, _ in lacking])
+    problems = []
+    for provider, candidates in lacking:
+        if file := downloaded.get(provider.program):
+            usable[provider.name] = Plugin(file, provider.sdk, RELEASED)
+            continue
+        seen = "".join(f"; {plugin.description}" for plugin in candidates)
+        problems.append(
+            f"There is no {provider.program} {provider.oldest} or newer in Pulumi's plugin"
+            f" folder or on PATH{seen}.\nInstall it outside the sandbox:"
+            f" pulumi plugin install resource {provider.name} {provider.sdk}"
+        )
     if problems:
         raise SandboxError("\n".join(problems))
     if host := shutil.which(_LANGUAGE):
         usable[_LANGUAGE] = Plugin(Path(host).resolve(), None)
     return usable
+
+
+def _remembered(home: Home) -> Path:
+    """The file that tells that real plugins are used, and the user's PULUMI_HOME."""
+    return home.folder("pulumi") / "real-providers"
 
 
 def _rank(plugin: Plugin, provider: Provider) -> tuple[bool, Version]:
@@ -165,7 +184,7 @@ def _users_pulumi(home: Home) -> Path:
     pulumi_home = Path(os.environ.get("PULUMI_HOME") or own)
     if pulumi_home != own:
         return pulumi_home
-    remembered = own / "real-providers"
+    remembered = _remembered(home)
     folder = remembered.read_text() if remembered.exists() else ""
     return Path(folder) if folder else Path.home() / ".pulumi"
 

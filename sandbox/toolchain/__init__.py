@@ -6,6 +6,6 @@ in the user's cache folder by version; once all are there, nothing is downloaded
 """
 
 from sandbox.toolchain.errors import ToolchainError
-from sandbox.toolchain.tools import Tool, Tools, ensure
+from sandbox.toolchain.tools import Tool, Tools, download, ensure
 
-__all__ = ["Tool", "ToolchainError", "Tools", "ensure"]
+__all__ = ["Tool", "ToolchainError", "Tools", "download", "ensure"]

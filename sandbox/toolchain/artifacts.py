@@ -20,7 +20,8 @@ class Artifacts:
 
     @classmethod
     def of(cls, recipe: Recipe, store: Store) -> "Artifacts":
-        lock = [path.read_bytes() for path in sorted(recipe.folder.iterdir())]
+        files = sorted(recipe.folder.iterdir()) if recipe.module else ()
+        lock = [path.read_bytes() for path in files]
         packages = (f"{binary.name}={binary.package}" for binary in recipe.binaries)
         edits = (part for edit in recipe.edits for part in (edit.file, edit.old, edit.new))
 

@@ -42,9 +42,8 @@ def find(recipe: Recipe) -> dict[str, Installed] | None:
 
     The folders of PATH are searched in order for the first suitable version. Scripts and links of
     version managers (asdf, mise, pyenv, snap) are ignored: the version that they run depends on the
-    current folder, and Argo CD calls helm and kustomize in the folder of a checkout. Argo CD's
-    released client is also its server binary, and is used if it answers as one. Several binaries of
-    a recipe must have the same minor version.
+    current folder, and Argo CD calls helm and kustomize in the folder of a checkout. Several
+    binaries of a recipe must have the same minor version.
     """
     installed: dict[str, Installed] = {}
     for binary in recipe.binaries:
@@ -70,7 +69,7 @@ def _candidates(name: str) -> Iterator[Path]:
         if path in seen or not path.is_file() or not os.access(path, os.X_OK):
             continue
         seen.add(path)
-        # `helm -> /usr/bin/snap`, `argocd -> argocd-linux-amd64`: the first is a shim.
+        # `helm -> /usr/bin/snap`, `kwok -> kwok-linux-amd64`: the first is a shim.
         if path.name.startswith(name) and not path.is_relative_to(own) and _is_program(path):
             yield path
 

@@ -81,12 +81,13 @@ class Release:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A Go module, and what the sandbox uses of it.
+    """A tool: its Go module, and what the sandbox uses of it.
 
-    `suitable(installed, pinned)` is true if a version on the machine can replace the pinned one;
-    all binaries of a recipe come from the machine, in the same minor version, or none does.
-    `stamps` are linker variables; `{v}` in them is the pinned version. `files` are glob patterns in
-    the module's folder. `edits` change what neither an argument nor a stamp can change.
+    `module`: "" if none can be had; then the pinned version is that of the Python package of the
+    recipe's name. `suitable(installed, pinned)` is true if a version on the machine can replace the
+    pinned one; all binaries of a recipe come from the machine, in the same minor version, or none
+    does. `stamps` are linker variables; `{v}` in them is the pinned version. `files` are glob
+    patterns in the module's folder. `edits` change what neither an argument nor a stamp can change.
     `lock`: the folder in `modules/`; by default that of the recipe's name. `seconds`: what the
     compiler takes on one core if it has compiled the recipes before this one already.
     """
@@ -110,6 +111,8 @@ class Recipe:
     @functools.cached_property
     def version(self) -> Version:
         """The pinned version."""
+        if not self.module:
+            return Version.parse(metadata.version(self.name))
         return versions.required((self.folder / "go.mod").read_text(), self.module)
 
     @property
@@ -131,6 +134,34 @@ def _at_least_pinned(installed: Version, pinned: Version) -> bool:
 
 def _same_minor(installed: Version, pinned: Version) -> bool:
     return installed[:2] == pinned[:2] and installed >= pinned
+
+
+def _never(installed: Version, pinned: Version) -> bool:
+    return False
+
+
+def _plugin(name: str) -> Release:
+    """The release of a resource plugin, in the version of its Python package."""
+    repository, version = f"pulumi/pulumi-{name}", metadata.version(f"pulumi-{name}")
+    return Release(
+        f"https://github.com/{repository}/releases/download/v{version}/"
+        f"pulumi-resource-{name}-v{version}-linux-{{arch}}.tar.gz",
+        # The publisher's own checksums are SHA-1.
+        checksums=f"https://api.github.com/repos/{repository}/releases/tags/v{version}",
+        folder=".",
+    )
+
+
+def _released_plugin(name: str) -> Recipe:
+    """A resource plugin whose source is no Go module."""
+    return Recipe(
+        name=f"pulumi-{name}",
+        module="",
+        binaries=(Binary(f"pulumi-resource-{name}", "", question=None),),
+        suitable=_never,
+        seconds=0,
+        release=_plugin(name),
+    )
 
 
 ETCD = Recipe(
@@ -183,7 +214,7 @@ KUBERNETES = Recipe(
 ARGOCD = Recipe(
     name="argocd",
     module="github.com/argoproj/argo-cd/v3",
-    # Called by the server's name, so that a client without the servers is not suitable.
+    # Called by the server's name, so that a client without the servers is no release of it.
     binaries=(
         Binary(
             "argocd",
@@ -193,8 +224,8 @@ ARGOCD = Recipe(
             ),
         ),
     ),
-    # The manifests, CRDs and settings belong to the pinned minor version.
-    suitable=_same_minor,
+    # Only the edited or patched program serves its metrics on loopback alone.
+    suitable=_never,
     stamps={"github.com/argoproj/argo-cd/v3/common.version": "{v}"},
     files=("manifests/**/*", VERIFY_WRAPPER),
     # Two of its processes serve metrics on all network interfaces, which no argument changes.
@@ -294,16 +325,19 @@ PULUMI_YAML = Recipe(
     ),
 )
 
+PULUMI_DIGITALOCEAN = _released_plugin("digitalocean")
+PULUMI_KUBERNETES = _released_plugin("kubernetes")
 PULUMI_GITHUB = Recipe(
     name="pulumi-github",
     module="github.com/integrations/terraform-provider-github/v6",
     # The package beside its go.mod.
-    binaries=(Binary("pulumi-resource-github", "sandbox/toolchain/pulumi-github"),),
+    binaries=(Binary("pulumi-resource-github", "sandbox/toolchain/pulumi-github", question=None),),
     # Which plugins of the machine are used is decided where plugins are installed.
-    suitable=lambda installed, pinned: False,
+    suitable=_never,
     # Alone, as beside tools that were downloaded.
     seconds=280,
     stamps={"main.version": metadata.version("pulumi_github")},
+    release=_plugin("github"),
 )
 
 SEALED_SECRETS = Recipe(
@@ -318,7 +352,7 @@ SEALED_SECRETS = Recipe(
         ),
     ),
     # Outside of a container, only the edited program finds its cluster.
-    suitable=lambda installed, pinned: False,
+    suitable=_never,
     # Alone, as beside tools that were downloaded.
     seconds=150,
     stamps={"main.VERSION": "{v}"},
@@ -342,7 +376,7 @@ RESTIC = Recipe(
     module="github.com/restic/restic",
     binaries=(Binary("restic", "github.com/restic/restic/cmd/restic", Question(("version",))),),
     # The version of the image that runs in a cluster.
-    suitable=lambda installed, pinned: False,
+    suitable=_never,
     # Alone, as beside tools that were downloaded.
     seconds=100,
 )

@@ -17,7 +17,6 @@ import tarfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from urllib.parse import urljoin
 
@@ -26,7 +25,7 @@ import tenacity
 from rich.console import Console
 
 from sandbox.toolchain import machine, progress
-from sandbox.toolchain.artifacts import Artifacts, key
+from sandbox.toolchain.artifacts import Artifacts
 from sandbox.toolchain.recipes import Release
 from sandbox.toolchain.store import Store
 
@@ -104,41 +103,6 @@ async def _download_all(
         return [reason] * len(artifacts)
     async with session, progress.beating(board):
         return await asyncio.gather(*map(attempt, artifacts))
-
-
-PLUGINS = {
-    name: Release(
-        f"https://github.com/pulumi/pulumi-{name}/releases/download/v{{v}}/"
-        f"pulumi-resource-{name}-v{{v}}-linux-{{arch}}.tar.gz",
-        # The publisher's own checksums are SHA-1.
-        checksums=f"https://api.github.com/repos/pulumi/pulumi-{name}/releases/tags/v{{v}}",
-        folder=".",
-    )
-    for name in ("digitalocean", "github", "kubernetes")
-}
-"""The real resource plugins; the version of each is that of its Python package."""
-
-
-def download_plugin(name: str, store: Store) -> Path:
-    """The program of a resource plugin, downloaded unless it is in the store already.
-
-    Raises Unavailable.
-    """
-    release, version = PLUGINS[name], metadata.version(f"pulumi_{name}")
-    program = f"pulumi-resource-{name}"
-    target = store.folder(program, version, key(machine.architecture(), repr(release)))
-
-    async def download() -> None:
-        async with client() as session:
-            await fetch(release, version, [program], folder, session)
-
-    def on_wait() -> None:
-        """Whoever holds the lock says what it does."""
-
-    if not target.is_dir():
-        with store.locked(on_wait), store.filling(target) as folder:
-            asyncio.run(download())
-    return target / "bin" / program
 
 
 def client() -> httpx.AsyncClient:

@@ -1,6 +1,6 @@
 """All tools of the sandbox, in one folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,6 @@ from sandbox.toolchain.recipes import (
     ARGOCD_ROLES,
     FOR_STACKS,
     KWOK,
-    PULUMI_GITHUB,
     RECIPES,
     SEALED_SECRETS,
     VERIFY_WRAPPER,
@@ -27,7 +26,6 @@ RELEASED = "downloaded from their publishers"
 BUILT = "built from source"
 MACHINE = "of this machine"
 PACKAGE = "of a Python package"
-GITHUB_PROVIDER = PULUMI_GITHUB.binaries[0].name
 
 
 @dataclass(frozen=True)
@@ -67,11 +65,6 @@ class Tools:
             if programs and (programs / name).is_file():
                 return programs / name
         raise KeyError(name)
-
-    @property
-    def github_provider(self) -> Path | None:
-        """The plugin of pulumi-github; None unless it was among the recipes."""
-        return next((tool.file for tool in self.all if tool.name == GITHUB_PROVIDER), None)
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -135,6 +128,30 @@ def ensure(
     )
 
 
+def download(console: Console, recipes: Sequence[Recipe]) -> dict[str, Path]:
+    """The released programs of `recipes` by name, downloaded unless they are in the store.
+
+    What can't be had is left out, and `console` says why.
+    """
+    store = _store()
+    artifacts = [Artifacts.of(recipe, store) for recipe in recipes]
+
+    def missing() -> list[Artifacts]:
+        return [artifact for artifact in artifacts if not artifact.programs()]
+
+    if missing():
+        with store.locked(_waiting(console)):
+            # Another process may have downloaded them meanwhile.
+            if needed := missing():
+                releases.download(needed, store, console)
+    return {
+        binary.name: folder / binary.name
+        for artifact in artifacts
+        if (folder := artifact.programs())
+        for binary in artifact.recipe.binaries
+    }
+
+
 def sealed_secrets_chart() -> Path:
     """The folder of the chart of Sealed Secrets. `ensure` must have had its recipe."""
     return Artifacts.of(SEALED_SECRETS, _store()).files / "helm" / "sealed-secrets"
@@ -142,6 +159,13 @@ def sealed_secrets_chart() -> Path:
 
 def _store() -> Store:
     return Store(paths.cache_dir() / "tools")
+
+
+def _waiting(console: Console) -> Callable[[], None]:
+    def say() -> None:
+        console.print("Another set-up is preparing the tools; waiting for it to finish.")
+
+    return say
 
 
 def _prepare(
@@ -168,12 +192,9 @@ def _prepare(
     def without_files() -> list[Artifacts]:
         return [artifact for artifact in artifacts if not artifact.has_files]
 
-    def on_wait() -> None:
-        console.print("Another set-up is preparing the tools; waiting for it to finish.")
-
     if not without_programs() and not without_files():
         return False
-    with store.locked(on_wait):
+    with store.locked(_waiting(console)):
         released = [artifact for artifact in without_programs() if artifact.recipe.release]
         if released and not from_source:
             releases.download(released, store, console)

@@ -127,6 +127,11 @@ class Running:
     access: ClusterAccess
 
     @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of an administrator."""
+        return self.folder / SPEC.id / "admin.kubeconfig"
+
+    @property
     def api(self) -> Api:
         api = self.clusters.api(SPEC.id)
         assert api is not None

@@ -47,7 +47,8 @@ class Stack:
         variables of another backend than a folder."""
         pulumi = binary(PULUMI, "pulumi")
         home = Home(folder / "home")
-        install(home, build_github=_github_provider if has_github else None)
+        github = binary(PULUMI_GITHUB, "pulumi-resource-github") if has_github else None
+        install(home, github=github)
         env = environment(home, bin_dir=pulumi.parent, api_url=api_url, token=token)
         project = folder / "project"
         project.mkdir()
@@ -104,7 +105,3 @@ class Stack:
         """All resources in the state."""
         deployment = json.loads(self.run("stack", "export").output)["deployment"]
         return list(deployment.get("resources", []))
-
-
-def _github_provider() -> Path:
-    return binary(PULUMI_GITHUB, "pulumi-resource-github")

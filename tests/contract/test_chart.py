@@ -369,6 +369,27 @@ def test_unsupported_values_are_refused_by_name(chart: Path, values: object, unk
     assert unknown in complaint
 
 
+def test_highly_available_redis_has_tolerations_of_its_own_alone(chart: Path) -> None:
+    own, common = ({"key": key, "operator": "Exists"} for key in ("redis", "platform"))
+    values = {
+        "global": {"tolerations": [common], "nodeSelector": {"pool": "platform"}},
+        "redis-ha": {"enabled": True, "tolerations": [own]},
+    }
+    objects = render(chart, values)
+    pods = {
+        name: objects[kind, name]["spec"]["template"]["spec"]
+        for kind, name in (
+            ("StatefulSet", "argocd-redis-ha-server"), ("Deployment", "argocd-redis-ha-haproxy"),
+            ("Deployment", "argocd-server"),
+        )
+    }  # fmt: skip
+    server = pods.pop("argocd-server")
+    assert (server["tolerations"], server["nodeSelector"]["pool"]) == ([common], "platform")
+    for pod in pods.values():
+        assert pod["tolerations"] == [own]
+        assert "pool" not in (pod.get("nodeSelector") or {})
+
+
 def test_unsupported_combinations_are_refused_with_the_reason(chart: Path) -> None:
     assert "name the release argocd" in refusal(chart, {}, release="gitops")
     assert "name the release argocd" in refusal(chart, {"fullnameOverride": "cd"})

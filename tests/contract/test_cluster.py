@@ -22,7 +22,7 @@ from sandbox.cluster.controlplane import ControlPlane
 from sandbox.digitalocean.backend import ClusterFaults, Taint
 from sandbox.paths import REPOSITORY
 from tests.contract.built_tools import tools
-from tests.contract.cluster_fixtures import NODES, SPEC, Running, node, until
+from tests.contract.cluster_fixtures import NODES, SPEC, Account, Running, node, until
 
 pytest_plugins = ["tests.contract.cluster_fixtures"]
 pytestmark = pytest.mark.anyio
@@ -437,7 +437,7 @@ async def test_a_killed_process_is_started_again(cluster: Running) -> None:
 
 
 async def test_deleting_a_cluster_leaves_no_process_and_no_file(tmp_path: Path) -> None:
-    clusters = Clusters(tmp_path, tools(), lambda _: "http://127.0.0.1:9/")
+    clusters = Clusters(tmp_path, tools(), lambda _: "http://127.0.0.1:9/", Account())
     await clusters.create(SPEC)
     pids = [process.pid for process in clusters.processes()]
 

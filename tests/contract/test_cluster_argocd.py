@@ -33,8 +33,7 @@ REAL = {
 
 
 async def kubectl(cluster: Running, *args: str) -> None:
-    kubeconfig = cluster.clusters.admin_kubeconfig(SPEC.id)
-    command = ["kubectl", f"--kubeconfig={kubeconfig}", *args]
+    command = ["kubectl", f"--kubeconfig={cluster.kubeconfig}", *args]
     await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -94,8 +93,7 @@ async def test_argocd_answers_at_the_server_url(argocd: Running) -> None:
 
 
 async def test_kubectl_can_forward_a_port_to_argocd(argocd: Running) -> None:
-    kubeconfig = argocd.clusters.admin_kubeconfig(SPEC.id)
-    command = ["kubectl", f"--kubeconfig={kubeconfig}", "-n", "argocd", "port-forward"]
+    command = ["kubectl", f"--kubeconfig={argocd.kubeconfig}", "-n", "argocd", "port-forward"]
     process = await asyncio.create_subprocess_exec(
         *command, "svc/argocd-server", ":443", stdout=asyncio.subprocess.PIPE
     )

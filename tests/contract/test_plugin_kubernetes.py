@@ -88,6 +88,13 @@ def custom(kind: str, name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
+async def told(plugin: Plugin, text: str) -> None:
+    """Wait until the plugin has said that text."""
+    async with asyncio.timeout(30):
+        while not any(text in line for line in plugin.messages):
+            await asyncio.sleep(0.01)
+
+
 async def edit_manually(cluster: ControlPlane, resource: Resource, path: str, patch: Any) -> None:
     """Change an object as with `kubectl edit`."""
     await cluster.api.call(
@@ -217,8 +224,7 @@ async def test_a_create_waits_for_its_namespace(cluster: ControlPlane, plugin: P
     late = asyncio.create_task(
         plugin.create(CONFIG_MAP, "early", config_map("early", {}, namespace="to-come"))
     )
-    while not any("Retry #0" in line for line in plugin.messages):
-        await asyncio.sleep(0.01)
+    await told(plugin, "Retry #0")
     await plugin.create(NAMESPACE, "to-come", namespace("to-come"))
     assert (await late).id == "to-come/early"
 
@@ -394,8 +400,7 @@ async def test_a_custom_resource_waits_for_its_definition_in_the_same_run(
     # The garbage collector, which ends a foreground deletion, learns of new kinds every 30 s only.
     inputs["metadata"]["annotations"] = {"pulumi.com/deletionPropagationPolicy": "background"}
     early = asyncio.create_task(plugin.create(token, "w", inputs))
-    while not any('no matches for kind "Widget"' in line for line in plugin.messages):
-        await asyncio.sleep(0.01)
+    await told(plugin, 'no matches for kind "Widget"')
     crd = await plugin.create(DEFINITION, "widgets", definition("widgets", "Widget"))
     created = await early
     assert created.id == "default/w"

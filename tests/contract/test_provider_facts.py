@@ -12,12 +12,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from sandbox.paths import Home
 from sandbox.plugins.common import UNKNOWN, plain
 from sandbox.plugins.digitalocean import resource
 from sandbox.plugins.digitalocean.provider import DigitalOceanProvider
-from sandbox.plugins.install import machine_plugins
+from sandbox.plugins.install import real_plugins
 from sandbox.plugins.kubernetes import config as kubernetes_config
 from sandbox.plugins.kubernetes.diff import force_new
 from sandbox.toolchain.recipes import PULUMI_GITHUB
@@ -72,7 +73,7 @@ def do(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @contextmanager
 def digitalocean(home: Home) -> Iterator[Plugin]:
     if REAL:
-        file = machine_plugins(home)["digitalocean"].file
+        file = real_plugins(home, Console(stderr=True), real=True)["digitalocean"].file
         with Plugin.running("digitalocean", file, {"HOME": str(home.root)}) as plugin:
             yield plugin
     else:

@@ -19,7 +19,7 @@ from doks_gitops.sealing.seal import Object, Scope, reseal, seal
 from doks_gitops.settings import sealing_key
 from sandbox.toolchain.recipes import SEALED_SECRETS
 from tests.contract.built_tools import binary, files, tools
-from tests.contract.cluster_fixtures import SPEC, Running, running, until
+from tests.contract.cluster_fixtures import Running, running, until
 
 pytestmark = pytest.mark.anyio
 
@@ -37,8 +37,7 @@ def chart() -> Path:
 
 
 async def helm(cluster: Running, *arguments: str, text: str) -> None:
-    kubeconfig = cluster.clusters.admin_kubeconfig(SPEC.id)
-    command = [str(tools().path("helm")), f"--kubeconfig={kubeconfig}", *arguments]
+    command = [str(tools().path("helm")), f"--kubeconfig={cluster.kubeconfig}", *arguments]
 
     def run() -> None:
         subprocess.run(command, input=text, text=True, check=True, stdout=subprocess.DEVNULL)

@@ -2,19 +2,18 @@
 scopes of docs/permissions.md."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
-from types import SimpleNamespace
-from typing import Any, cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 from unittest.mock import Mock, patch
 
 import pytest
 
+from doks_gitops import kubernetes
 from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings.model import Cluster, Copies, CopyCredentials, Snapshots, Volumes
-from doks_gitops.volumes import Cluster as VolumesCluster
 from doks_gitops.volumes import copies as copies_module
-from doks_gitops.volumes import record, restored
+from doks_gitops.volumes import restored
 from doks_gitops.volumes.cluster import PersistentVolume
 from doks_gitops.volumes.listing import listing, take
 from doks_gitops.volumes.stacks import StackVolumes
@@ -38,9 +37,11 @@ def recorded(do: Emulator, volume: str, token: str | None = None) -> None:
         def persistent_volumes(self) -> tuple[PersistentVolume, ...]:
             return (PersistentVolume("pvc-1", volume, CLAIM, True, "Retain", Storage()),)
 
-    with DigitalOceanClient(token or do.token, do.url) as client:
-        result = record(client, cast(VolumesCluster, Bound()), MARK, retain=False)
-    assert result.problems == ()
+    with (
+        patch.object(kubernetes, "connect", lambda *_: nullcontext(Bound())),
+        DigitalOceanClient(token or do.token, do.url) as client,
+    ):
+        assert stack(client).record().problems == ()
 
 
 def stack(client: DigitalOceanClient) -> StackVolumes:
@@ -103,16 +104,15 @@ def copied(do: Emulator, token: str) -> None:
     credentials = CopyCredentials.model_validate(
         {"accessKey": "key", "secretKey": "secret", "password": "p" * 24}
     )
-    running = SimpleNamespace(region="nyc1", mark=MARK)
 
     def opened(*_: object) -> AbstractContextManager[object]:
         return nullcontext(Mock())
 
-    with ExitStack() as replaced, DigitalOceanClient(token, do.url) as client:
-        for name, value in (("restic", opened), ("clear", Mock()), ("bucket", Mock())):
-            replaced.enter_context(patch.object(copies_module, name, value))
-        replaced.enter_context(patch.object(StackVolumes, "running", lambda _: running))
-        replaced.enter_context(patch.object(StackVolumes, "opened", opened))
+    with (
+        patch.object(kubernetes, "connect", opened),
+        patch.multiple(copies_module, restic=opened, clear=Mock(), bucket=Mock()),
+        DigitalOceanClient(token, do.url) as client,
+    ):
         list(copies_module.copy(stack(client), copies, credentials, at_once=True))
 
 
@@ -122,8 +122,6 @@ COMMANDS: dict[str, Callable[[Emulator, str, str], object]] = {
     "copy": lambda do, _, token: copied(do, token),
     "record, restore": lambda do, _, token: restore_newest(do, token),
 }
-READING_CLUSTERS = ("snapshot", "copy")
-"""The commands that ask the account which cluster is the stack's, also if it has none."""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -136,12 +134,11 @@ def test_command_works_with_its_scopes_and_names_the_one_that_is_missing(
         taken(do, at_once=True)
         taken(do, at_once=True)
     scopes = permissions.scopes(*command.split(", "))
-    # Used only where there is a cluster.
-    scopes -= {"kubernetes:access_cluster"}
-    if command not in READING_CLUSTERS:
-        scopes -= {"kubernetes:read"}
+    if command == "record, restore":
+        # What happens in the cluster is left out.
+        scopes -= {"kubernetes:read", "kubernetes:access_cluster"}
     # A tag is removed only if it is wrong.
-    for missing in sorted(scopes - {"tag:delete", "block_storage:read"}):
+    for missing in sorted(scopes - {"tag:delete"}):
         with pytest.raises(PlatformError, match=missing):
             COMMANDS[command](do, volume, do.token_with(*(scopes - {missing})))
     COMMANDS[command](do, volume, do.token_with(*scopes))

@@ -1,13 +1,8 @@
 """The commands of README.md and docs/ work: they are run in the order of their page, and print what
-the page shows.
-
-A block that is not run has a comment above it, with the reason: `<!-- not run: needs ... -->`, or
-with the file that runs its commands: `<!-- run by tests/e2e/... -->`.
-"""
+the page shows. Those that other tests and drills run: tests/unit/test_docs_blocks.py."""
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import venv
@@ -19,99 +14,9 @@ import yaml
 
 from components.chart_values import merge
 from sandbox.chart import next_patch
+from tests.docs import DOCS, Step, steps, table_steps
 from tests.e2e import autopilot
 from tests.e2e.box import REPOSITORY, Sandbox, run
-
-DOCS = REPOSITORY / "docs"
-OTHERS = {"benchmarks.md", "github.md", "gitops.md", "package.md"}
-"""Pages whose commands are run by the tests of their subject."""
-PAGES = [REPOSITORY / "README.md", *(p for p in DOCS.glob("*.md") if p.name not in OTHERS)]
-BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>[^\n]+) -->\n)?```console\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
-)
-RUN_BY = re.compile(r"run by (\S+)")
-NOT_RUN = re.compile(r"not run: (?:needs|asks for) \w.+")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command, and the lines of its output that the page shows."""
-
-    command: str
-    shown: tuple[str, ...]
-
-    @classmethod
-    def all_in(cls, text: str) -> list["Step"]:
-        steps = []
-        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            command, *shown = part.splitlines()
-            steps.append(cls(command, tuple(shown)))
-        return steps
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page; `mark` is the comment above it."""
-
-    heading: str
-    mark: str | None
-    steps: list[Step]
-
-
-def all_blocks(page: Path) -> list[Block]:
-    blocks = []
-    text = page.read_text()
-    for match in BLOCK.finditer(text):
-        headings = re.findall(r"^#+ (.+)$", text[: match.start()], re.MULTILINE)
-        blocks.append(Block(headings[-1], match["mark"], Step.all_in(match["text"])))
-    return blocks
-
-
-def steps(page: Path, *headings: str) -> list[Step]:
-    """The commands to run of a page, or only of these sections."""
-    blocks = [block for block in all_blocks(page) if not headings or block.heading in headings]
-    assert blocks, f"{page.name} has no such section"
-    return [step for block in blocks if block.mark is None for step in block.steps]
-
-
-RUN_HERE: dict[str, list[str]] = {
-    "sandbox.md": ["Commands"],
-    "from-autopilot.md": [],
-    "add-application.md": ["The folder", "By the stack file", "By a commit"],
-    "real-account.md": [],
-    "first-run.md": [],
-    "upgrade.md": [],
-    "costs.md": [],
-    "commands.md": [],
-}
-"""The pages, or only these sections of them, whose blocks without a mark are run below."""
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_command_of_a_page_is_left_out_silently(page: Path) -> None:
-    text = page.read_text()
-    blocks = all_blocks(page)
-    assert len(blocks) == len(re.findall(r"^\s*```console", text, re.MULTILINE)), "one is hidden"
-    for block in blocks:
-        assert block.steps, f"a block of {block.heading} has no command"
-        if block.mark is None:
-            sections = RUN_HERE.get(page.name)
-            assert sections is not None, f"{page.name}: nothing runs {block.steps[0].command}"
-            assert not sections or block.heading in sections, block.heading
-        elif run_by := RUN_BY.fullmatch(block.mark):
-            text = (REPOSITORY / run_by[1]).read_text()
-            for step in block.steps:
-                assert _is_in(step.command, text), f"{run_by[1]} does not run {step.command}"
-        else:
-            assert NOT_RUN.fullmatch(block.mark), f"{page.name}: {block.mark}"
-
-
-def _is_in(command: str, text: str) -> bool:
-    """Whether a file has the command, as a line of a script or as the arguments of a call."""
-    words = shlex.split(command, comments=True)
-    # A Sandbox of tests/e2e/box.py is called with the arguments of `bin/sandbox` alone.
-    arguments = words[1:] if words[0] == "bin/sandbox" else words
-    return " ".join(words) in text or ", ".join(f'"{word}"' for word in arguments) in text
 
 
 @dataclass
@@ -259,4 +164,4 @@ def test_the_examples_of_the_commands_work(reader: Reader) -> None:
 
 def test_the_commands_of_the_sandbox_work_in_the_order_of_its_page(reader: Reader) -> None:
     shutil.rmtree(reader.clone / "monorepo")
-    reader.follow(steps(DOCS / "sandbox.md", "Commands"))
+    reader.follow(table_steps(DOCS / "sandbox.md", "Commands"))

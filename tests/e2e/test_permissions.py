@@ -66,7 +66,8 @@ def with_scopes(
 
 def named_scopes(output: str) -> frozenset[str]:
     """The scopes that a failed command names, itself or by the requests that were refused."""
-    scopes = set(re.findall(r"lacks the scope (\S+)", output))
+    named = re.findall(r"lacks the scope ([^(]+) \(", output)
+    scopes = {scope for names in named for scope in names.split(", ")}
     for method, path in re.findall(
         r"(GET|POST|PUT|DELETE) http://[^/]+(/v2/[^\s?]+)\S*: 403", output
     ):

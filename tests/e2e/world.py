@@ -403,7 +403,8 @@ class SandboxWorld:
             section["maintenance"] = {"day": "sunday", "startTime": f"{number % 24:02}:00"}
             pools = [pool for pool in section["nodePools"] if pool["name"] != "extra"]
             if len(pools) == len(section["nodePools"]):
-                pools.append({"name": "extra", "size": "s-2vcpu-4gb", "count": 1})
+                # As many as prod's policies demand.
+                pools.append({"name": "extra", "size": "s-2vcpu-4gb", "count": 3})
             section["nodePools"] = pools
 
         def argocd(section: _Section) -> None:

@@ -233,7 +233,7 @@ def test_pulls_are_allowed_for_one_cluster_from_one_registry_after_a_retry(
     ("status", "reason"),
     [
         (401, "refused the API token"),
-        (403, "lacks the scope kubernetes:create or kubernetes:update"),
+        (403, "lacks the scope kubernetes:create, kubernetes:update"),
         (404, r"does not let the cluster id-1 pull from the registry shop \(404 "),
         (302, r"does not let the cluster id-1 pull from the registry shop \(302 "),
     ],

@@ -114,8 +114,9 @@ ROOTS = (
             "cluster_annotations",
         ),
     ),
-    # The settings have the public repository as default; a component has none.
-    Pair(model.Chart, ChartSource, differing=("repository",)),
+    # The settings have the public repository as default; a component has none. The name is that of
+    # either component's chart.
+    Pair(model.Chart, ChartSource, differing=("repository", "name")),
     Pair(model.SealedSecretsChart, ChartSource, differing=("repository", "name")),
     Pair(model.SealedSecrets, SealedSecretsArgs, (), ("cluster_id", "timeout")),
     Pair(model.Repository, Repository),
@@ -281,7 +282,7 @@ def test_ids_of_a_github_app_become_text() -> None:
 
 def test_chart_is_the_public_one_by_default() -> None:
     assert arguments.argocd_args(parsed(), "id", "c", "r").chart == ChartSource(
-        repository="https://argoproj.github.io/argo-helm", version="1.2.3"
+        repository="https://argoproj.github.io/argo-helm", name="argo-cd", version="1.2.3"
     )
     stack = parsed(argocd={"chart": {"path": "./charts/argo-cd"}})
     assert arguments.argocd_args(stack, "id", "c", "r").chart == ChartSource(

@@ -20,7 +20,7 @@ from sandbox.paths import Home
 
 def test_compared_values_are_measured_alternately_and_reported_as_medians(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    daemon = Daemon(1, "http://127.0.0.1:1", "token", {})
+    daemon = Daemon(1, "http://127.0.0.1:1", "token", {}, {})
     bench = Bench(home, daemon, Engine(home, {}, {}), Console(quiet=True), runs=3)
     order: list[str] = []
 

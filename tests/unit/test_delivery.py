@@ -260,9 +260,18 @@ def repository(api: FakeApi) -> Repository:
     return Repository("team/demo", "token", api.url)
 
 
-def test_error_for_a_missing_environment_names_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
-    with pytest.raises(GitHubError, match="export GITHUB_REPOSITORY=OWNER/NAME"):
+@pytest.mark.parametrize("name", ["GITHUB_REPOSITORY", "GITHUB_TOKEN"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_error_for_a_missing_environment_names_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str | None
+) -> None:
+    environment = {"GITHUB_REPOSITORY": "team/demo", "GITHUB_TOKEN": "token", name: value}
+    for variable, text in environment.items():
+        if text is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, text)
+    with pytest.raises(GitHubError, match=f"no {name}.*\n.*export GITHUB_REPOSITORY=OWNER/NAME"):
         Repository.from_environment()
 
 
@@ -567,6 +576,20 @@ def test_newest_export_of_main_is_downloaded_and_none_of_a_branch_or_a_fork(
     assert ("/storage", None) in api.requests, "the other host gets no token"
 
 
+def test_signed_address_of_an_artifact_that_can_not_be_downloaded_is_in_no_error(
+    bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
+) -> None:
+    api = platform_repository
+    has_deployments(api, ("works", "success"))
+    has_artifacts(api, {})
+    api.answer("/0/zip", (302, ""), Location=f"{api.url}/storage?sig=hush")
+    api.answer("/storage", (403, "expired"))
+    code, output, errors = bin_platform("exports", str(tmp_path), "--stack", "dev")
+    assert code == 1
+    assert "127.0.0.1 answered 403" in errors
+    assert "hush" not in output + errors
+
+
 def test_stack_that_was_never_deployed_has_an_empty_export(
     bin_platform: BinPlatform, platform_repository: FakeApi, tmp_path: Path
 ) -> None:
@@ -628,6 +651,18 @@ def test_preview_without_the_export_of_a_stack_fails(
     code, output, _ = bin_platform("preview", "--stack", "dev", "--exports", str(tmp_path))
     assert code == 1
     assert "| `dev` | ❌ failed | not checked |" in output
+    assert pulumi.calls == []
+
+
+def test_preview_of_a_stack_whose_file_was_deleted_fails(
+    bin_platform: BinPlatform, pulumi: PulumiCommand, tmp_path: Path
+) -> None:
+    Export("dev", None, {}, None).write(tmp_path / "export-dev.json")
+    words = ("preview", "--stack", "dev", "--exports", str(tmp_path), "--cwd", str(tmp_path))
+    code, output, errors = bin_platform(*words)
+    assert code == 1
+    assert "| `dev` | ❌ failed | not checked |" in output
+    assert "Pulumi.dev.yaml can't be read" in errors
     assert pulumi.calls == []
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from doks_gitops.diff.repo_server import RenderError, RepoServer
+from doks_gitops.diff.repo_server import RenderError, RepoServer, limited
 
 COMMITS = {"main": "a" * 40, "release": "b" * 40, "v1": "c" * 40}
 
@@ -56,3 +56,9 @@ def test_repository_that_can_not_be_read_is_asked_once(server: RepoServer, calls
         with pytest.raises(RenderError, match="no access"):
             server.commit("https://missing.test/a.git", revision)
     assert calls.read_text() == "call\n"
+
+
+def test_nothing_is_rendered_without_a_limit_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(RenderError, match=r"prlimit is not installed(?s:.*)util-linux"):
+        limited()

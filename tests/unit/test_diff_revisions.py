@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from doks_gitops.diff.revisions import RevisionError, checked_out
+from doks_gitops.diff.revisions import checked_out
+from doks_gitops.git import GitError
 
 
 def git(folder: Path, *words: str) -> str:
@@ -57,7 +58,7 @@ def test_other_branches_and_tags_mean_the_same_commit_on_both_sides(
         names = ("v1", "tags/v1", "refs/tags/v1", "other", "refs/heads/other", first[:10])
         for side in (revisions.base, revisions.head):
             assert {revisions.resolve(revision, side) for revision in names} == {first}
-        with pytest.raises(RevisionError, match="no revision origin/main"):
+        with pytest.raises(GitError, match="no revision origin/main"):
             # Argo CD knows no such name either.
             revisions.resolve("origin/main", revisions.head)
 
@@ -66,7 +67,7 @@ def test_other_branches_and_tags_mean_the_same_commit_on_both_sides(
 def test_branch_that_can_not_be_told_is_an_error_with_the_next_command(
     clone: Path, base: str | None
 ) -> None:
-    with pytest.raises(RevisionError) as error, checked_out(clone, base, "HEAD"):
+    with pytest.raises(GitError) as error, checked_out(clone, base, "HEAD"):
         pass
     assert "git remote set-head origin --auto" in str(error.value)
     assert "--base origin/main" in str(error.value)
@@ -76,7 +77,7 @@ def test_base_is_head_where_it_is_not_needed_and_not_known(clone: Path) -> None:
     with checked_out(clone, None, "HEAD", base_needed=False) as revisions:
         head = revisions.head
         assert revisions.base.commit == head.commit == revisions.resolve("", head)
-        with pytest.raises(RevisionError, match="whether the change will be merged into main"):
+        with pytest.raises(GitError, match="whether the change will be merged into main"):
             revisions.resolve("main", head)
     with checked_out(clone, None, "origin/main", base_needed=False) as revisions:
         assert revisions.resolve("main", revisions.head) == revisions.head.commit

@@ -48,8 +48,13 @@ def test_a_section_lists_every_option_of_its_command_and_no_other(name: str) -> 
 
 
 def test_the_readme_says_why_each_declared_dependency_is_there() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    groups = project["project"]["dependencies"], *project["dependency-groups"].values()
+    pyproject = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    project = pyproject["project"]
+    groups = (
+        project["dependencies"],
+        *project["optional-dependencies"].values(),
+        *pyproject["dependency-groups"].values(),
+    )
     declared = {re.split(r"[<>=]", requirement)[0] for group in groups for requirement in group}
     table = (REPOSITORY / "README.md").read_text().split("## Why each dependency is there\n")[1]
     rows = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)[2:]

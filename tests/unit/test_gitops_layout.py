@@ -203,8 +203,13 @@ def git(folder: Path, *words: str) -> str:
 @pytest.fixture
 def lay_out(clone: Path, bin_platform: BinPlatform) -> BinPlatform:
     """Runs `bin/platform layout` in the clone for dev, with further words."""
-    place = ("--repo", str(clone), "-C", str(clone.parent), "--url", URL)
-    return lambda *words: bin_platform("layout", "--stack", "dev", *place, *words)
+    place = ("--repo", str(clone), "-C", str(clone.parent))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        url = () if "--check" in words or "--limits" in words else ("--url", URL)
+        return bin_platform("layout", "--stack", "dev", *place, *url, *words)
+
+    return run
 
 
 def test_layout_is_one_commit_in_an_empty_repository(clone: Path, lay_out: BinPlatform) -> None:
@@ -350,6 +355,27 @@ def test_section_of_a_wrong_type_is_an_error_that_names_it(
     code, _, error = lay_out("--check" if name == "appOfApps" else "--dry-run")
     assert code == 1
     assert error.startswith(f"error: {name}")
+
+
+@pytest.mark.parametrize(
+    ("words", "ignored"),
+    [
+        ("--check --limits", "--limits"),
+        ("--check --pull-request", "--pull-request"),
+        ("--check --app a b c", "--app"),
+        ("--limits --owners @team/ops --revision main", "--revision and --owners"),
+        (
+            "--limits --url https://git.test/a.git --template x --source u r",
+            "--url and --source and --template",
+        ),
+    ],
+)
+def test_option_that_would_have_no_effect_is_refused(
+    clone: Path, lay_out: BinPlatform, words: str, ignored: str
+) -> None:
+    code, _, error = lay_out(*words.split())
+    assert (code, f"{ignored} would have no effect" in error) == (1, True), error
+    assert git(clone, "status", "--porcelain", "--branch").startswith("## No commits yet")
 
 
 def test_missing_stack_file_is_named(clone: Path, bin_platform: BinPlatform) -> None:

@@ -20,7 +20,9 @@ def errors(text: str) -> list[str]:
 
 
 def test_schema_is_current() -> None:
-    assert (ROOT / FILE).read_text() == json_schema(), "run: bin/platform schema"
+    assert (ROOT / FILE).read_text() == json_schema(), (
+        "run: python -m doks_gitops.settings.json_schema"
+    )
 
 
 def test_schema_is_valid_itself() -> None:

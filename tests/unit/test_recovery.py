@@ -36,8 +36,7 @@ from doks_gitops.recovery.plan import (
     DeleteHelmRevisions,
     Deploy,
     FinalizeNamespace,
-    ForgetPool,
-    ForgetRelease,
+    Forget,
     KeepAssociated,
     MarkCluster,
     Refused,
@@ -234,7 +233,7 @@ def test_the_pool_that_belongs_to_the_cluster_is_not_adopted_by_itself() -> None
 def test_a_pool_that_has_become_the_first_one_changes_places_with_the_former_one() -> None:
     retagged = running(default_pool="burst")
     _, delete, deploy = plan(observed(clusters=(retagged,)))
-    assert delete == ForgetPool("n", "burst")
+    assert delete == Forget("n", "the pool burst is now the first one, a part of the cluster")
     assert deploy == Deploy({"nodePools": {"default": OTHER}})
     export = {
         "version": 3,
@@ -407,9 +406,10 @@ def test_a_release_that_is_uninstalled_is_removed_from_the_state_before_a_replac
     state = replace(STATE, releases={"argocd/argocd": "release"})
     left = [replace(DEPLOYED, status=status)] if status else []
     steps = plan(observed(changes=RESIZED, state=state, cluster_state=revisions(*left)))
-    assert (ForgetRelease("release") in steps) == (status != "deployed")
+    forget = Forget("release", "it is uninstalled already")
+    assert (forget in steps) == (status != "deployed")
     export = {"deployment": {"resources": [resource("release"), resource("a", "release")]}}
-    [kept] = ForgetRelease("release").edited(export)["deployment"]["resources"]
+    [kept] = forget.edited(export)["deployment"]["resources"]
     assert (kept["urn"], kept["dependencies"]) == ("a", [])
 
 

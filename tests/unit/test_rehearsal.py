@@ -149,6 +149,13 @@ def test_rehearsal_that_could_cost_more_than_the_limit_is_not_begun(
     assert len(rehearsed) == 1
 
 
+def test_stack_without_a_file_can_not_be_rehearsed(
+    bin_platform: BinPlatform, rehearsed: list[str]
+) -> None:
+    code, _, errors = bin_platform("rehearse", "--like", "prod", "--repo", "clone", "--yes")
+    assert (code, "Pulumi.prod.yaml can't be read" in errors, rehearsed) == (1, True, [])
+
+
 def test_nobody_spends_money_without_being_asked(
     bin_platform: BinPlatform, rehearsed: list[str]
 ) -> None:

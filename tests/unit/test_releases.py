@@ -283,11 +283,11 @@ class Published(NamedTuple):
 
 
 def plugin(name: str) -> Published:
-    repository = f"pulumi/pulumi-{name}"
+    repository, version = f"pulumi/pulumi-{name}", metadata.version(f"pulumi-{name}")
     return Published(
-        f"https://github.com/{repository}/releases/download/v{{v}}/",
-        "{program}-v{v}-linux-{arch}.tar.gz",
-        f"https://api.github.com/repos/{repository}/releases/tags/v{{v}}",
+        f"https://github.com/{repository}/releases/download/v{version}/",
+        f"{{program}}-v{version}-linux-{{arch}}.tar.gz",
+        f"https://api.github.com/repos/{repository}/releases/tags/v{version}",
         "{program}",
     )
 
@@ -336,34 +336,31 @@ PUBLISHED = {
         "pulumi-yaml-{v}-checksums.txt",
         "pulumi-language-yaml",
     ),
-    **{f"plugin {name}": plugin(name) for name in releases.PLUGINS},
+    **{f"pulumi-{name}": plugin(name) for name in ("digitalocean", "github", "kubernetes")},
 }
 """By the recipe's name. As the publishers' release pages and their own installers name them."""
-ALL_RECIPES = (*recipes.RECIPES, *recipes.FOR_TESTS)
-RELEASED = {recipe.name: recipe for recipe in ALL_RECIPES if recipe.release}
+PLUGINS = (recipes.PULUMI_DIGITALOCEAN, recipes.PULUMI_KUBERNETES)
+RELEASED = [x for x in (*recipes.RECIPES, *recipes.FOR_TESTS, *PLUGINS) if x.release]
 
 
 @pytest.mark.parametrize("machine_name", ["x86_64", "aarch64"])
-@pytest.mark.parametrize("tool", [*RELEASED, *(f"plugin {name}" for name in releases.PLUGINS)])
+@pytest.mark.parametrize("tool", RELEASED, ids=lambda tool: tool.name)
 def test_each_publisher_is_asked_for_the_file_of_this_machine(
-    tool: str, machine_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tool: Recipe, machine_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: machine_name)
     monkeypatch.setattr(releases, "has_ipv6_loopback", lambda: True)
-    if recipe := RELEASED.get(tool):
-        release, version = recipe.release, str(recipe.version)
-        programs = [binary.name for binary in recipe.binaries]
-    else:
-        name = tool.removeprefix("plugin ")
-        release, version = releases.PLUGINS[name], "1.2.3"
-        programs = [f"pulumi-resource-{name}"]
+    release, version = tool.release, str(tool.version)
     assert release
-    arch = {"x86_64": "x64" if tool == "pulumi" else "amd64", "aarch64": "arm64"}[machine_name]
+    programs = [binary.name for binary in tool.binaries]
+    arch = {"x86_64": "x64" if tool is recipes.PULUMI else "amd64", "aarch64": "arm64"}[
+        machine_name
+    ]
     program_bytes = b"".join(release.patches)
     files: dict[str, bytes] = {}
     for program in programs:
         words = {"v": version, "arch": arch, "program": program}
-        folder, file, checksums, member = (part.format(**words) for part in PUBLISHED[tool])
+        folder, file, checksums, member = (part.format(**words) for part in PUBLISHED[tool.name])
         content = fake.archive({member: program_bytes}) if member else program_bytes
         digest = hashlib.sha256(content).hexdigest()
         asset = {"name": file, "digest": f"sha256:{digest}"}
@@ -381,22 +378,6 @@ def test_each_publisher_is_asked_for_the_file_of_this_machine(
 
     asyncio.run(fetch())
     assert {file.name for file in (tmp_path / "bin").iterdir()} == set(programs)
-
-
-def test_a_plugin_is_downloaded_once_in_the_version_of_its_python_package(
-    publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    version = metadata.version("pulumi_github")
-    path = f"/pulumi-resource-github-v{version}.tar.gz"
-    publisher.publish(path, fake.archive({"pulumi-resource-github": b"plugin"}))
-    release = Release(
-        publisher.url + "/{program}-v{v}.tar.gz", checksums="{file}.sha256", folder="."
-    )
-    monkeypatch.setitem(releases.PLUGINS, "github", release)
-    program = releases.download_plugin("github", Store(tmp_path))
-    assert program.read_bytes() == b"plugin"
-    assert releases.download_plugin("github", Store(tmp_path)) == program
-    assert publisher.requests.count(path) == 1
 
 
 SUM = hashlib.sha256(b"content").hexdigest()

@@ -2,25 +2,65 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from sandbox.errors import SandboxError
 from sandbox.paths import REPOSITORY, Home
 from sandbox.plugins import install as plugins
-from sandbox.plugins.install import DIGITALOCEAN, GITHUB, KUBERNETES, Provider, install
+from sandbox.plugins.install import DIGITALOCEAN, GITHUB, KUBERNETES, Plugin, Provider
+from sandbox.toolchain.recipes import Release
+from sandbox.toolchain.tools import MACHINE, RELEASED
+from tests.unit import publisher as fake
+from tests.unit.publisher import Publisher
 
 LAUNCHER = "sandbox/plugins/launch.py"
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """A sandbox of a user without plugins."""
+    """A sandbox of a user without plugins, whose machine reaches no publisher."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.delenv("PULUMI_HOME", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return Home(tmp_path / "sandbox")
+
+
+@pytest.fixture
+def publisher(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
+    """The publisher of both plugins, which the machine reaches."""
+    with fake.serve(tmp_path) as server:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.authority))
+        monkeypatch.delenv("HTTPS_PROXY")
+        release = Release(server.url + "/{program}", "{file}.sha256", folder=".")
+        for name, provider in {"DIGITALOCEAN": DIGITALOCEAN, "KUBERNETES": KUBERNETES}.items():
+            recipe = replace(provider.recipe, release=release)
+            monkeypatch.setattr(plugins, name, replace(provider, recipe=recipe))
+            content = {provider.program: b"# released", "README.md": b""}
+            server.publish(f"/{provider.program}", fake.archive(content))
+        yield server
+
+
+def install(
+    home: Home,
+    *,
+    real: bool | None = None,
+    github: Path | None = None,
+    output: StringIO | None = None,
+) -> dict[str, Plugin]:
+    """Installs the plugins, and returns the real ones among them."""
+    console = Console(file=output or StringIO(), width=1000)
+    used = plugins.real_plugins(home, console, real=real)
+    plugins.install(home, used, github=github)
+    return used
 
 
 def script(file: Path, text: str) -> Path:
@@ -108,6 +148,61 @@ def test_the_version_of_the_sdk_is_preferred_and_then_the_newest(
     assert f"kubernetes {KUBERNETES.sdk}\n" in installed(home, KUBERNETES)
 
 
+def test_a_plugin_that_the_machine_lacks_is_downloaded_once(
+    home: Home, tmp_path: Path, publisher: Publisher
+) -> None:
+    downloaded(tmp_path / "user" / ".pulumi", KUBERNETES, "4.30.0")
+    install(home)
+    assert publisher.requests == [], "the stand-ins need nothing"
+    used = install(home, real=True)
+    assert installed(home, DIGITALOCEAN) == "# released"
+    assert "# kubernetes 4.30.0" in installed(home, KUBERNETES)
+    assert {used[provider.name].origin for provider in (DIGITALOCEAN, KUBERNETES)} == {
+        RELEASED,
+        MACHINE,
+    }
+    path = f"/{DIGITALOCEAN.program}"
+    assert publisher.requests == [f"{path}.sha256", path]
+    assert install(home) == used
+    assert len(publisher.requests) == 2
+
+
+def test_a_download_of_a_plugin_that_is_cut_off_is_tried_once_more(
+    home: Home, publisher: Publisher
+) -> None:
+    publisher.cut_off[f"/{KUBERNETES.program}"] = 1
+    install(home, real=True)
+    assert installed(home, KUBERNETES) == "# released"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("absent", "responds 404"),
+        ("another checksum", "does not have the checksum"),
+        ("cut off", "cut the transfer off"),
+    ],
+)
+def test_without_a_plugin_and_its_release_the_error_says_how_to_install_it(
+    fault: str, reason: str, home: Home, publisher: Publisher
+) -> None:
+    path = f"/{KUBERNETES.program}"
+    if fault == "absent":
+        publisher.files[path] = 404
+    elif fault == "cut off":
+        publisher.cut_off[path] = 2
+    else:
+        publisher.files[f"{path}.sha256"] = b"0" * 64
+    output = StringIO()
+    with pytest.raises(SandboxError) as refused:
+        install(home, real=True, output=output)
+    assert f"pulumi plugin install resource kubernetes {KUBERNETES.sdk}" in str(refused.value)
+    assert "digitalocean" not in str(refused.value)
+    assert "pulumi-kubernetes" in output.getvalue()
+    assert reason in output.getvalue()
+    assert not (home.root / "pulumi" / "plugins").exists()
+
+
 def test_all_unsuitable_plugins_are_reported_with_the_command_that_installs_others(
     home: Home, tmp_path: Path
 ) -> None:
@@ -165,23 +260,19 @@ def test_a_link_to_a_folder_is_replaced(home: Home, tmp_path: Path) -> None:
     assert "# kubernetes" in other.read_text()
 
 
-def test_the_provider_of_github_is_the_built_one_or_the_users(home: Home, tmp_path: Path) -> None:
+def test_the_provider_of_github_is_the_sandboxs_or_the_users(home: Home, tmp_path: Path) -> None:
     install(home)
     placeholder = script(tmp_path / "placeholder", installed(home, GITHUB))
     run = subprocess.run([placeholder], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "bin/sandbox pulumi preview" in run.stderr
 
-    built = tmp_path / "built"
-    install(home, build_github=lambda: built)
-    assert f'exec {built} "$@"' in installed(home, GITHUB)
+    provider = tmp_path / "provider"
+    install(home, github=provider)
+    assert f'exec {provider} "$@"' in installed(home, GITHUB)
 
     user = tmp_path / "user" / ".pulumi"
-    for provider in (DIGITALOCEAN, KUBERNETES, GITHUB):
-        downloaded(user, provider, provider.sdk)
-
-    def not_needed() -> Path:
-        raise AssertionError
-
-    install(home, real=True, build_github=not_needed)
+    for plugin in (DIGITALOCEAN, KUBERNETES, GITHUB):
+        downloaded(user, plugin, plugin.sdk)
+    assert GITHUB.name in install(home, real=True, github=provider)
     assert "# github" in installed(home, GITHUB)

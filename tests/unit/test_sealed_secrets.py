@@ -5,12 +5,13 @@ import base64
 from typing import Any
 
 import pytest
+from pulumi import ResourceOptions
 
 from components.argocd import ChartSource
-from components.sealed_secrets import KEY_LABEL, SealedSecretsArgs
+from components.sealed_secrets import KEY_LABEL, SealedSecrets, SealedSecretsArgs, SealingKey
 from doks_gitops.settings import SettingsError
 from doks_gitops.settings.ssh_key import KEY_WITHOUT_PRIVATE_PART
-from tests.unit.mocked import Run
+from tests.unit.mocked import Run, kubernetes_provider, run
 from tests.unit.sealing_keys import pair, section
 from tests.unit.stackfiles import parsed
 from tests.unit.test_program import CONFIG, platform
@@ -95,6 +96,21 @@ def test_everything_is_deleted_with_a_replaced_cluster(monkeypatch: pytest.Monke
     for resource in result.all("core/v1:Secret") + result.all("Namespace"):
         assert cluster in resource.input_dependencies["metadata"]
     assert cluster in result.one("Release", "sealed-secrets").input_dependencies["namespace"]
+
+
+@pytest.mark.parametrize("name", [None, "a-fork"])
+def test_the_component_installs_the_published_chart_unless_another_is_named(
+    name: str | None,
+) -> None:
+    def program() -> dict[str, Any]:
+        args = SealedSecretsArgs(
+            ChartSource(repository="https://charts.test", version="1.2.3", name=name),
+            keys=[SealingKey(NEW.certificate, NEW.private_key)],
+        )
+        SealedSecrets("sealed", args, ResourceOptions(providers=[kubernetes_provider()]))
+        return {}
+
+    assert run(program).one("Release").inputs["chart"] == (name or "sealed-secrets")
 
 
 def test_a_component_without_keys_is_refused() -> None:

@@ -311,3 +311,9 @@ def test_a_second_first_key_pair_is_refused(project: Path) -> None:
     stack_file(project, OLD)
     with pytest.raises(PlatformError, match="sealing-keys renew --stack dev"):
         platform("sealing-keys", "new", "-C", str(project), "--stack", "dev")
+
+
+@pytest.mark.parametrize("action", ["new", "renew", "list"])
+def test_an_action_without_a_file_takes_none(project: Path, action: str) -> None:
+    with pytest.raises(PlatformError, match=f"With {action}, --file would have no effect"):
+        platform("sealing-keys", action, "-C", str(project), "--stack", "dev", "--file", "keys.pem")

@@ -56,7 +56,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
                     "labels": {"example.com/tier": "web", "my-k8s.io/tier": "web"},
                 }
             ]
-        }
+        },
+        "argocd": {
+            "chart": {"version": "1.2.3"},
+            "values": {"global": {"tolerations": [{"operator": "Exists"}]}},
+        },
     },
     "a password of spaces is one for bcrypt": {
         "argocd": {

@@ -8,11 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from doks_gitops.errors import PlatformError
 from doks_gitops.policy.preview import PACK
 from doks_gitops.stack import PulumiError, Stack, StackLocked, StackNotFound, without_passwords
 from tests.unit.pulumi_command import PulumiCommand
@@ -124,15 +126,30 @@ def test_a_password_that_no_url_may_have_is_not_shown_either(
         assert "hush" not in text
 
 
-def test_a_missing_pulumi_is_told_with_where_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("run", [Stack.export, lambda stack: stack.set_secret("key", "hush")])
+def test_a_missing_pulumi_is_told_with_where_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Callable[[Stack], object]
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(PulumiError, match=r"pulumi: No such file(?s:.*)download-install"):
-        Stack("dev").export()
+        run(Stack("dev", tmp_path))
 
 
 def test_a_missing_folder_is_named(pulumi: PulumiCommand, tmp_path: Path) -> None:
     with pytest.raises(PulumiError, match="nowhere: No such file"):
         Stack("dev", tmp_path / "nowhere").export()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "no regular file"), (b"\xff", "no text in UTF-8")]
+)
+def test_a_stack_file_that_can_not_be_read_is_an_error_that_names_it(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / "Pulumi.dev.yaml").write_bytes(content)
+    with pytest.raises(PlatformError, match=rf"Pulumi\.dev\.yaml can't be read: {reason}"):
+        Stack("dev", tmp_path).text()
 
 
 def test_every_command_names_its_stack_and_none_is_selected(pulumi: PulumiCommand) -> None:

@@ -21,6 +21,7 @@ HOSTILE = {
     "GIT_WORK_TREE": "/nowhere",
     "GIT_INDEX_FILE": "/nowhere",
     "GIT_EXTERNAL_DIFF": "/bin/false",
+    "GIT_CONFIG_PARAMETERS": "'core.bare'='true'",
     "PYTHONPATH": "/nowhere",
     "PYTHONHOME": "/nowhere",
     "PYTHONSTARTUP": "/nowhere",
@@ -66,7 +67,10 @@ def test_credentials_of_every_backend_reach_deployments_but_never_the_sandbox() 
 GIT = {
     "GIT_SSH_COMMAND": "ssh -i key",
     "GIT_ASKPASS": "askpass",
-    "GIT_CONFIG_COUNT": "0",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "http.extraHeader",
+    "GIT_CONFIG_VALUE_0": "of a workflow",
+    "GIT_CONFIG_GLOBAL": "/nowhere",
     "GIT_AUTHOR_NAME": "the author",
     "GITHUB_TOKEN": "of GitHub",
 }
@@ -93,7 +97,7 @@ def test_git_and_kubectl_get_their_own_variables_and_no_key_of_the_state(
     state = (
         *("PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"),
         *("AZURE_STORAGE_KEY", "GOOGLE_CREDENTIALS", "DIGITALOCEAN_TOKEN", "RESTIC_PASSWORD"),
-        "DOKS_GITOPS_GIT_PASSWORD",
+        *("DOKS_GITOPS_GIT_PASSWORD", "GIT_CONFIG_PARAMETERS"),
     )
     for name, value in {**both, **GIT, **dict.fromkeys(state, "hush")}.items():
         monkeypatch.setenv(name, value)

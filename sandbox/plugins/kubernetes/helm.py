@@ -185,15 +185,12 @@ class Releases:
             raise Failure(f"cannot re-use a name that is still in use: {id}")
         error = await self._install(urn, inputs, existing)
         return id, await self._result(
-            urn,
             news,
             error,
             f'Helm release "{id}" was created, but failed to initialize completely.',
         )
 
-    async def update(
-        self, urn: str, olds: Properties, news: Properties, *, preview: bool
-    ) -> Properties:
+    async def update(self, urn: str, news: Properties, *, preview: bool) -> Properties:
         """Upgrade the release. Returns its state; raises the same errors as `create`."""
         inputs = plain(news)
         if preview:
@@ -204,7 +201,6 @@ class Releases:
             )
         error = await self._install(urn, inputs, await self._latest(inputs))
         return await self._result(
-            urn,
             news,
             error,
             f'Helm release "{inputs["namespace"]}/{inputs["name"]}" failed to initialize'
@@ -257,9 +253,7 @@ class Releases:
             return error
         return None
 
-    async def _result(
-        self, urn: str, news: Properties, error: HelmFailed | None, summary: str
-    ) -> Properties:
+    async def _result(self, news: Properties, error: HelmFailed | None, summary: str) -> Properties:
         inputs = plain(news)
         revision = await self._latest(inputs)
         id = f"{inputs['namespace']}/{inputs['name']}"
@@ -315,7 +309,7 @@ class Releases:
             "timeout": _DEFAULT_SECONDS,
         }
 
-    async def delete(self, urn: str, id: str, state: Properties) -> None:
+    async def delete(self, id: str, state: Properties) -> None:
         """Uninstall the release, and wait until its objects are gone unless skipAwait is set.
 
         Raises Failure if helm fails, or if the cluster is unreachable, whatever the options are.

@@ -186,9 +186,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         olds, news = decode(request.olds), decode(request.news)
         with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
-                state = await self._releases.update(
-                    request.urn, olds, news, preview=request.preview
-                )
+                state = await self._releases.update(request.urn, news, preview=request.preview)
             else:
                 state = await resources.update(
                     self._session,
@@ -205,7 +203,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         state = decode(request.properties)
         with _cluster_errors():
             if type_of_urn(request.urn) == RELEASE:
-                await self._releases.delete(request.urn, request.id, state)
+                await self._releases.delete(request.id, state)
             else:
                 await resources.delete(
                     self._session, request.urn, request.id, state, seconds=request.timeout

@@ -71,10 +71,12 @@ app.kubernetes.io/version: {{ include "argo-cd.tag" . | quote }}
 {{- $_ := set . "imagePullPolicy" $root.Values.global.image.imagePullPolicy -}}
 {{- end -}}
 {{- end -}}
-{{- with $root.Values.global.nodeSelector -}}
+{{- /* The chart of redis-ha inherits nothing of `global`. */ -}}
+{{- $placement := eq .component "redis-ha" | ternary $values $root.Values.global -}}
+{{- with $placement.nodeSelector -}}
 {{- $_ := set $pod.spec "nodeSelector" . -}}
 {{- end -}}
-{{- with $root.Values.global.tolerations -}}
+{{- with $placement.tolerations -}}
 {{- $_ := set $pod.spec "tolerations" . -}}
 {{- end -}}
 {{- $spread := list -}}
