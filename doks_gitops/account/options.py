@@ -15,6 +15,7 @@ Options = Mapping[str, Mapping[str, object]]
 
 _API_NAMES = {
     "autoscaler": "cluster_autoscaler_configuration",
+    "maintenance": "maintenance_policy",
     "rdma_shared_device_plugin": "rdma_shared_dev_plugin",
 }
 """Names in the API that differ from those of the settings."""
@@ -23,7 +24,7 @@ _API_NAMES = {
 def missing(cluster: Cluster, options: Options) -> Iterator[tuple[Path, object, object]]:
     """Yields the path of each option that a cluster with `options` lacks, its value in the
     settings, and its value in the account."""
-    for field in ("control_plane_firewall", "sso", "autoscaler"):
+    for field in ("control_plane_firewall", "sso", "autoscaler", "maintenance"):
         part = getattr(cluster, field)
         if isinstance(part, Model):
             actual = _option(options, field)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pulumi as sdk
 import pytest
 import yaml
 
@@ -18,7 +19,7 @@ from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.promotion.scaffold import read_environment, read_sections
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.settings.offline import billable_sections
-from doks_gitops.stack import Stack
+from doks_gitops.stack import Stack, running_stack
 from doks_gitops.volumes.stacks import volumes_from_environment
 from tests.unit.fake_api import serve
 from tests.unit.pulumi_command import PulumiCommand
@@ -119,3 +120,15 @@ def test_its_overlay_and_its_applications_are_those_of_its_own_name(
     assert checked == [(name, "dev-shop")]
     assert list(proposal.files) == [Path("kustomize/staging/kustomization.yaml")]
     assert proposal.branch == f"images/{short_name(target)}-shop"
+
+
+@pytest.mark.parametrize(
+    ("organization", "name"), [("acme", FULL), ("organization", "dev"), ("", "dev")]
+)
+def test_program_reads_the_state_of_its_own_stack_and_of_no_namesake(
+    monkeypatch: pytest.MonkeyPatch, organization: str, name: str
+) -> None:
+    monkeypatch.setattr(sdk, "get_organization", lambda: organization)
+    monkeypatch.setattr(sdk, "get_project", lambda: "doks-gitops")
+    monkeypatch.setattr(sdk, "get_stack", lambda: "dev")
+    assert running_stack().name == name
