@@ -22,6 +22,7 @@ from components.protection import Protection
 from components.registry import ContainerRegistry
 from components.sealed_secrets import SealedSecrets
 from doks_gitops import account, arguments, condition, settings, volumes
+from doks_gitops.stack import running_stack
 
 
 async def platform() -> None:
@@ -35,11 +36,14 @@ async def platform() -> None:
     # The providers wait for it: nothing is created with a token of another team.
     mark = account.keep_owner(stack, team)
     # The stack's cluster is now known by its mark, also if the stack file renames it.
-    team = account.with_networks(stack, await account.with_mark(team, mark))
+    team = await account.with_mark(team, mark)
+    team = await account.with_recorded(stack, team, running_stack().export)
+    account.check_recorded(stack, team)
+    team = account.with_networks(stack, team)
     account.check(stack, team)
     account.warn(stack, team)
     account.lint(stack, team)
-    volumes.keep(stack, team)
+    volumes.record_before_replacement(stack, team)
 
     digitalocean = pulumi_digitalocean.Provider(
         "digitalocean",

@@ -72,18 +72,18 @@ def registry_args(settings: "Settings") -> "ContainerRegistryArgs":
 
 
 def cluster_args(
-    settings: "Settings", team: "Account", mark: pulumi.Input[str]
+    settings: "Settings", account_state: "Account", mark: pulumi.Input[str]
 ) -> "DoksClusterArgs":
-    """The cluster. `team`: the account that it is in. `mark`: the tag that names its owner.
+    """The cluster. `account_state`: what the account has. `mark`: the tag that names its owner.
 
     Raises `SettingsError` if the account has no version that `cluster.version` means.
     """
     from components.cluster import ControlPlaneFirewall, DoksClusterArgs, Existing, Network
     from doks_gitops import account
 
-    cluster, running = settings.cluster, account.running_cluster(settings, team)
-    version = account.resolve_version(settings, team)
-    replaced = account.replacement(settings, team) is not None
+    cluster, running = settings.cluster, account.running_cluster(settings, account_state)
+    version = account.resolve_version(settings, account_state)
+    replaced = account.replacement(settings, account_state) is not None
     ranges = network.ranges(cluster, settings.environment)
     firewall = cluster.control_plane_firewall
     first = account.first_pool(settings, running)
@@ -103,12 +103,12 @@ def cluster_args(
             ControlPlaneFirewall(firewall.allowed_addresses, firewall.enabled) if firewall else None
         ),
         access_token=secret(settings.digitalocean.kubernetes_token),
-        registry_integration=account.provider_allows_pulls(settings, team),
+        registry_integration=account.provider_allows_pulls(settings, account_state),
         vpc_id=cluster.vpc.id if cluster.vpc else None,
         vpc_ip_range=cluster.vpc.ip_range if cluster.vpc else None,
         retain_vpc=(
-            account.creates_default_vpc(settings, team)
-            or account.own_default_vpc(settings, team) is not None
+            account.creates_default_vpc(settings, account_state)
+            or account.own_default_vpc(settings, account_state) is not None
         ),
         adopt=(
             convert(

@@ -24,7 +24,7 @@ from doks_gitops.errors import PlatformError
 VARIABLE = "DOKS_GITOPS_CONDITION"
 """Environment variable with the path of the Unix socket at which the program asks."""
 _GRANTED = b"granted"
-_PATIENCE = 300
+_TIMEOUT_SECONDS = 300
 """Seconds that a program waits for the answer, while it keeps everybody else from the stack."""
 
 
@@ -80,7 +80,7 @@ def wait(environ: Mapping[str, str] = os.environ, *, dry_run: bool) -> None:
     answer = b""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PATIENCE)
+            connection.settimeout(_TIMEOUT_SECONDS)
             connection.connect(path)
             answer = connection.makefile("rb").read()
     except OSError:

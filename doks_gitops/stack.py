@@ -28,6 +28,7 @@ from tempfile import NamedTemporaryFile
 from types import MappingProxyType
 from typing import Any, TextIO
 
+import pulumi
 import yaml
 from pulumi.automation import (
     CommandError,
@@ -73,8 +74,8 @@ _OPERATIONS = 100
 """Operations of a stack's history that are read."""
 
 
-class PulumiError(PlatformError):
-    """A pulumi command failed."""
+class PulumiError(PlatformError, pulumi.RunError):
+    """A pulumi command failed. A program that raises it ends without a traceback."""
 
     def __init__(
         self, problem: str, fix: str | None, *, message: str = "", output: str = ""
@@ -217,8 +218,9 @@ class Stack:
         try:
             return stackfile.read(self.file)
         except ValueError as error:
+            reason = error if self.file.exists() else "No such file"
             raise PlatformError(
-                f"{self.file} can't be read: {error}.",
+                f"{self.file} can't be read: {reason}.",
                 "Run this in the project's folder, or with -C FOLDER, for a stack that has a file"
                 " in it.",
             ) from None
@@ -381,6 +383,17 @@ class Stack:
                 arguments += ["--color", "always"]
         env = {**self._env, **hidden, **(env or {})}
         return self._pulumi.run(arguments, str(self.folder), env, on_output, on_error).stdout
+
+
+def running_stack() -> Stack:
+    """Returns the stack whose program this process is, by the name that means no other one.
+
+    A backend of one's own has no organization but that one, and an old one takes no name with it.
+    https://www.pulumi.com/docs/iac/concepts/stacks/#stack-naming
+    """
+    organization, name = pulumi.get_organization(), pulumi.get_stack()
+    is_own_backend = organization in (None, "", "organization")
+    return Stack(name if is_own_backend else f"{organization}/{pulumi.get_project()}/{name}")
 
 
 def link_project(source: Path, target: Path, *, without: Callable[[str], object]) -> None:

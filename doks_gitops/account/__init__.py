@@ -1,6 +1,6 @@
 """The DigitalOcean account: what it offers, what is in it, and whether a stack's settings fit.
 
-Everything here only reads, except `allow_pulls`.
+This is what the program reads of the account and checks in it; `client` can also change it.
 """
 
 from semver import Version
@@ -13,6 +13,7 @@ from doks_gitops.account.marks import new_mark
 from doks_gitops.account.model import (
     Account,
     Prices,
+    Recorded,
     RunningCluster,
     Volume,
     VolumeSnapshot,
@@ -21,9 +22,11 @@ from doks_gitops.account.model import (
 from doks_gitops.account.ownership import Owner, check_team, keep_owner, other_state, with_mark
 from doks_gitops.account.pools import NOT_IN_STATE, first_pool, unknown_pool_text, unknown_pools
 from doks_gitops.account.read import read, read_prices, with_networks
+from doks_gitops.account.recorded import check_recorded, of_export, with_recorded
 from doks_gitops.account.replacement import (
     Change,
     creates_default_vpc,
+    left_vpc,
     own_default_vpc,
     replacement,
     replacing_changes,
@@ -40,6 +43,7 @@ __all__ = [
     "DigitalOceanClient",
     "Owner",
     "Prices",
+    "Recorded",
     "RunningCluster",
     "Version",
     "Volume",
@@ -47,12 +51,15 @@ __all__ = [
     "Vpc",
     "allow_pulls",
     "check",
+    "check_recorded",
     "check_team",
     "creates_default_vpc",
     "first_pool",
     "keep_owner",
+    "left_vpc",
     "lint",
     "new_mark",
+    "of_export",
     "other_state",
     "own_default_vpc",
     "provider_allows_pulls",
@@ -69,4 +76,5 @@ __all__ = [
     "warn",
     "with_mark",
     "with_networks",
+    "with_recorded",
 ]

@@ -21,7 +21,7 @@ from doks_gitops.account.replacement import (
 )
 from doks_gitops.settings import Finding, Settings, SettingsError
 from doks_gitops.settings.base import Path, Violation
-from doks_gitops.settings.errors import closest, key_of, set_command, stack_file
+from doks_gitops.settings.errors import closest, key_of, remove_command, set_command, stack_file
 from doks_gitops.settings.model import NAMESPACE, Cluster
 
 FIRST_POOL_GUIDE = "docs/recovery/second-pool.md"
@@ -36,6 +36,7 @@ def check(settings: Settings, account: Account) -> None:
         *_running_clusters(settings, account),
         *_name(settings, account),
         *_first_pool(settings, account),
+        *_kept_vpc(settings, account),
         *_vpc(settings, account),
         *_network(settings, account),
     ]
@@ -215,7 +216,7 @@ def _registry(settings: Settings, account: Account) -> Iterator[Finding]:
 def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]:
     cluster: Cluster = settings.cluster
     for running in account.clusters_of(cluster.name):
-        if running.state == "error" and not running.endpoint:
+        if running.failed:
             yield _finding(
                 settings,
                 ("cluster", "name"),
@@ -302,6 +303,38 @@ def _first_pool(settings: Settings, account: Account) -> Iterator[Finding]:
             f'"{current}" at any place of the list: this pool is a part of the cluster. How another'
             f" pool can take its place: {FIRST_POOL_GUIDE}",
         )
+
+
+def _kept_vpc(settings: Settings, account: Account) -> Iterator[Finding]:
+    """Settings that would delete the stack's own VPC while its cluster stays in it."""
+    running, recorded, vpc = (
+        running_cluster(settings, account),
+        account.recorded,
+        settings.cluster.vpc,
+    )
+    if (
+        running is None
+        or settings.cluster.creates_vpc
+        or recorded.vpc != running.vpc
+        or running.vpc is None
+        or replacement(settings, account) is not None
+    ):
+        return
+    path: Path = ("cluster", "vpc", "ipRange")
+    finding = _finding(
+        settings,
+        path,
+        f'nothing, but the cluster "{running.name}" ({running.id}) is in the VPC {running.vpc},'
+        " which this stack has created",
+        f'"{recorded.vpc_range}"'
+        + (" and no cluster.vpc.id" if vpc is not None else "")
+        + ": without it, the VPC would be deleted",
+        recorded.vpc_range,
+    )
+    if vpc is not None:
+        remove = remove_command(settings.stack, key_of(NAMESPACE, ("cluster", "vpc", "id")))
+        finding = replace(finding, fix=f"{remove} && {finding.fix}")
+    yield finding
 
 
 def _vpc(settings: Settings, account: Account) -> Iterator[Finding]:

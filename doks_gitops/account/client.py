@@ -242,13 +242,9 @@ class DigitalOceanClient:
 
     def delete_volume(self, volume: str) -> None:
         """Delete a volume; one that is gone already is no error. Scope: block_storage:delete."""
-        response = self._request("DELETE", f"/v2/volumes/{volume}", "block_storage:delete")
-        if response.status_code != 404:
-            self._require_done(
-                response,
-                f"delete the volume {volume}",
-                f"Look at the volume: doctl compute volume get {volume}",
-            )
+        fix = f"Look at the volume: doctl compute volume get {volume}"
+        path = f"/v2/volumes/{volume}"
+        self._delete(path, "block_storage:delete", f"the volume {volume}", fix)
 
     def snapshots(self) -> tuple[VolumeSnapshot, ...]:
         """The snapshots of the account's volumes, also of those that are gone. Scopes:

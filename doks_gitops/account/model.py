@@ -1,4 +1,4 @@
-"""What the platform knows of a DigitalOcean account. Field names are the API's own."""
+"""What the platform knows of a DigitalOcean account."""
 
 from __future__ import annotations
 
@@ -79,6 +79,11 @@ class RunningCluster:
     options: Options = field(default_factory=dict)
 
     @property
+    def failed(self) -> bool:
+        """Whether DigitalOcean could not make it: nothing has ever run in it."""
+        return self.state == "error" and not self.endpoint
+
+    @property
     def vpc_native(self) -> bool:
         """Whether the pods have addresses that others in the VPC can reach."""
         return self.cluster_subnet not in ("", OVERLAY)
@@ -141,6 +146,21 @@ class VolumeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded:
+    """What Pulumi's state has of the stack's cluster and of the VPC that the stack has created."""
+
+    cluster: str | None = None
+    """ID of the cluster."""
+    version: Version | None = None
+    """The last version that was asked for, whether the cluster runs it or not."""
+    first_pool: str | None = None
+    """ID of the node pool that is a part of the cluster's resource."""
+    vpc: str | None = None
+    """ID of the VPC."""
+    vpc_range: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """What an account offers for clusters, and what is in it."""
 
@@ -160,6 +180,13 @@ class Account:
     mark: str = ""
     """The mark of the stack's cluster in the stack's state, in lower case; empty: the state has
     none yet, or it is not known yet."""
+    recorded: Recorded = Recorded()
+    """Empty until it is read: see `account.recorded`."""
+
+    @property
+    def own_vpc(self) -> Vpc | None:
+        """The VPC that the stack has created."""
+        return next((vpc for vpc in self.vpcs if vpc.id == self.recorded.vpc), None)
 
     def vpc_named(self, *names: str) -> Vpc | None:
         """The first VPC with one of these names, which are unique in an account."""

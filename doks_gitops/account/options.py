@@ -15,6 +15,7 @@ Options = Mapping[str, Mapping[str, object]]
 
 _API_NAMES = {
     "autoscaler": "cluster_autoscaler_configuration",
+    "maintenance": "maintenance_policy",
     "rdma_shared_device_plugin": "rdma_shared_dev_plugin",
 }
 """Names in the API that differ from those of the settings."""
@@ -23,13 +24,15 @@ _API_NAMES = {
 def missing(cluster: Cluster, options: Options) -> Iterator[tuple[Path, object, object]]:
     """Yields the path of each option that a cluster with `options` lacks, its value in the
     settings, and its value in the account."""
-    for field in ("control_plane_firewall", "sso", "autoscaler"):
+    for field in ("control_plane_firewall", "sso", "autoscaler", "maintenance"):
         part = getattr(cluster, field)
         if isinstance(part, Model):
             actual = _option(options, field)
-            for name, value in part.model_dump(mode="json", exclude_none=True).items():
+            of_the_run = {"own_address", "own_address_unchecked"}
+            values = part.model_dump(mode="json", exclude_none=True, exclude=of_the_run)
+            for name, value in values.items():
                 is_absent = actual.get(name) is None and value in (False, [])
-                if not (name.startswith("own_") or is_absent or actual.get(name) == value):
+                if not (is_absent or actual.get(name) == value):
                     key = type(part).model_fields[name].alias or name
                     yield ("cluster", _key(cluster, field), key), value, actual.get(name)
     for name, enabled in cluster.features.model_dump(exclude_none=True).items():

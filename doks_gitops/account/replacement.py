@@ -90,7 +90,7 @@ def _changes(settings: Settings, account: Account, running: RunningCluster) -> I
     if cluster.vpc.id is not None and cluster.vpc.id != running.vpc:
         yield Change(("cluster", "vpc", "id"), cluster.vpc.id, running.vpc, running.vpc)
     if (ip_range := cluster.vpc.ip_range) is not None:
-        vpc = _own_vpc(settings, account, running)
+        vpc = account.own_vpc
         own_range = vpc.ip_range if vpc and vpc.id == running.vpc else None
         if own_range != ip_range:
             current_range = own_range or f"the VPC {running.vpc}"
@@ -103,15 +103,21 @@ def own_default_vpc(settings: Settings, account: Account) -> Vpc | None:
     """
     if not settings.cluster.creates_vpc:
         return None
-    vpc = _own_vpc(settings, account, running_cluster(settings, account))
+    vpc = account.own_vpc
     return vpc if vpc and vpc.default else None
 
 
-def _own_vpc(settings: Settings, account: Account, running: RunningCluster | None) -> Vpc | None:
-    """Returns the VPC that the stack has created. It has the cluster's name, or the former one
-    until an update has renamed both."""
-    names = [settings.cluster.name, *([running.name] if running is not None else [])]
-    return account.vpc_named(*names)
+def left_vpc(settings: Settings, account: Account) -> Vpc | None:
+    """Returns the VPC that the stack has created if the state does not have it: that of a destroyed
+    stack, which DigitalOcean keeps as the default of its region, or of a killed run, or of a state
+    that was lost. It has the name, the region and the range of the stack's."""
+    cluster, running = settings.cluster, running_cluster(settings, account)
+    if cluster.vpc is None or account.recorded.vpc is not None:
+        return None
+    # An update that renames a cluster renames its VPC too.
+    vpc = account.vpc_named(cluster.name, running.name if running is not None else cluster.name)
+    is_own = vpc and (vpc.region, vpc.ip_range) == (cluster.region, cluster.vpc.ip_range)
+    return vpc if is_own else None
 
 
 def creates_default_vpc(settings: Settings, account: Account) -> bool:

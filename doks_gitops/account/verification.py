@@ -27,11 +27,15 @@ from doks_gitops.account.responses import DEFAULT_POOL_TAG
 from doks_gitops.settings import Settings
 from doks_gitops.settings.base import Path
 from doks_gitops.settings.errors import key_of, stack_file
-from doks_gitops.settings.model import NAMESPACE, NodePool
+from doks_gitops.settings.model import NAMESPACE, Adopt, NodePool
 
 ATTEMPTS = 10
 """How often the account is read until it has what the stack file says."""
+UPGRADE_ATTEMPTS = 60
+"""The same while nothing but the version differs. The API answers an upgrade with 202: it is only
+accepted, and the documentation promises no time at which the cluster is `upgrading`."""
 PAUSE_SECONDS = 3
+_VERSION: Path = ("cluster", "version")
 _OWN_DOMAIN = "digitalocean.com/"
 """Domain of the labels that DigitalOcean sets."""
 
@@ -56,8 +60,9 @@ def verify(
 ) -> None:
     """Let the run fail if, when `after` is resolved, the cluster lacks what the stack file says.
 
-    `account`: as it was before the update. A preview verifies nothing. Needs the scope
-    `kubernetes:read`. Raises `AccountError` in the run.
+    `account`: as it was before the update. A preview verifies nothing. Needs the scopes
+    `kubernetes:read`, `vpc:read` if the stack creates a VPC, and `registry:read` if it creates the
+    registry. Raises `AccountError` in the run.
     """
     if pulumi.runtime.is_dry_run():
         return
@@ -68,20 +73,50 @@ def verify(
         cluster_id = resolved[0]
         token = settings.digitalocean.token.get_secret_value()
         with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(UPGRADE_ATTEMPTS):
                 if attempt:
                     await asyncio.sleep(PAUSE_SECONDS)
-                account_clusters = await asyncio.to_thread(client.clusters)
-                clusters = [cluster for cluster in account_clusters if cluster.id == cluster_id]
-                if not any(differences(settings, version, cluster) for cluster in clusters):
-                    for cluster in clusters:
-                        _warn(settings, cluster)
+                cluster = await asyncio.to_thread(_cluster, settings, client, cluster_id)
+                lacking = (
+                    *differences(settings, version, cluster),
+                    *await asyncio.to_thread(_beside, settings, client, cluster),
+                )
+                if not lacking:
+                    _warn(settings, cluster)
                     return cluster_id
-        [cluster] = clusters
-        raise _error(settings, cluster, differences(settings, version, cluster))
+                if attempt + 1 >= ATTEMPTS and {x.path for x in lacking} != {_VERSION}:
+                    break
+        raise _error(settings, cluster, lacking)
 
     # The annotation is for mypy, which infers no type for a coroutine.
     _verified: pulumi.Output[str] = pulumi.Output.all(cluster_id, after).apply(compare)
+
+
+def _cluster(settings: Settings, client: DigitalOceanClient, cluster_id: str) -> RunningCluster:
+    for cluster in client.clusters():
+        if cluster.id == cluster_id:
+            return cluster
+    raise AccountError(
+        f"The account does not have the cluster {cluster_id} any more.",
+        f"bin/platform recover --stack {settings.stack}",
+    )
+
+
+def _beside(
+    settings: Settings, client: DigitalOceanClient, cluster: RunningCluster
+) -> tuple[Difference, ...]:
+    """Returns what the stack's own VPC and registry lack of the settings."""
+    lacking = []
+    if settings.cluster.creates_vpc:
+        name = settings.cluster.name
+        own = (vpc for vpc in client.vpcs() if vpc.id == cluster.vpc and vpc.name != name)
+        lacking += [Difference(("cluster", "name"), name, f"{vpc.name}, its VPC") for vpc in own]
+    if settings.registry.create:
+        tier, subscribed = settings.registry.tier, client.subscribed_tier()
+        lacking += (
+            [Difference(("registry", "tier"), tier, subscribed)] if tier != subscribed else []
+        )
+    return tuple(lacking)
 
 
 def _warn(settings: Settings, cluster: RunningCluster) -> None:
@@ -93,19 +128,13 @@ def _warn(settings: Settings, cluster: RunningCluster) -> None:
 
 
 def refuse_unexpected(settings: Settings, account: Account, cluster_id: pulumi.Output[str]) -> None:
-    """Let a preview fail if it makes a new cluster although no setting replaces the running one.
-
-    Then the state differs from the account:
-
-    - After a refused upgrade, the state has the newer version. For Pulumi, the upgrade to a version
-      between the two is a downgrade, for which the provider replaces the cluster.
-    - Another pool has become the first one, and the state has the former one.
-    - The state does not contain the cluster.
+    """Let a preview fail if it makes a new cluster although no setting replaces the running one:
+    for a reason that `check_recorded` does not know, such as another version of the provider.
 
     In a preview, the ID of a new cluster is unknown. Raises `AccountError` in the run.
     """
     cluster = running_cluster(settings, account)
-    if not pulumi.runtime.is_dry_run() or settings.adopt is not None or cluster is None:
+    if not pulumi.runtime.is_dry_run() or settings.adopt not in (None, Adopt()) or cluster is None:
         return
     # Without the tag of its first pool, what replaces the cluster is not known.
     if cluster.default_pool is None or replacement(settings, account) is not None:
@@ -115,12 +144,9 @@ def refuse_unexpected(settings: Settings, account: Account, cluster_id: pulumi.O
         if contains_unknowns(cluster_id):
             raise AccountError(
                 f"This update would make a new cluster in place of {cluster.name} ({cluster.id}),"
-                f" which runs {cluster.version}, although no setting asks for that: Pulumi's state"
-                " differs from the account. It has a newer version, which an earlier upgrade did"
-                " not reach, another first node pool, or no cluster. Nothing was changed.",
-                f"pulumi up --refresh --stack {settings.stack}\n"
-                "If the state does not contain the cluster, or another pool is the first one now:"
-                f" bin/platform recover --stack {settings.stack}",
+                " although no setting asks for that. Nothing was changed.",
+                f"bin/platform recover --stack {settings.stack}; what it would change:"
+                f" pulumi preview --diff --stack {settings.stack}",
             )
 
     cluster_id.apply(refuse, run_with_unknowns=True)
@@ -145,7 +171,7 @@ def _differences(
     if running.name != desired.name:
         yield Difference(("cluster", "name"), desired.name, running.name)
     if running.version < version:
-        yield Difference(("cluster", "version"), str(version), str(running.version))
+        yield Difference(_VERSION, str(version), str(running.version))
     # The client of the provider leaves out what is empty or false.
     command = _put(
         settings,

@@ -14,6 +14,7 @@ from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
 from doks_gitops.environments import short_name
 from doks_gitops.errors import PlatformError
+from doks_gitops.sealing import Scope
 
 if TYPE_CHECKING:
     from doks_gitops.stack import Stack
@@ -37,14 +38,6 @@ Output = Annotated[
         help="File for the SealedSecret. Default: standard output.",
     ),
 ]
-
-
-class Scope(StrEnum):
-    """As in `doks_gitops.sealing.seal`, whose import takes time."""
-
-    STRICT = "strict"
-    NAMESPACE_WIDE = "namespace-wide"
-    CLUSTER_WIDE = "cluster-wide"
 
 
 class Action(StrEnum):
@@ -101,7 +94,6 @@ def seal(
     Needs the stack file and nothing else: no cluster, no token, no passphrase.
     """
     from doks_gitops.sealing import keys
-    from doks_gitops.sealing.seal import Scope as SealingScope
     from doks_gitops.sealing.seal import dump, load, seal
     from doks_gitops.settings import sealing_key
 
@@ -117,7 +109,7 @@ def seal(
         sealing_key.public_key(certificate),
         name=name,
         namespace=namespace,
-        scope=SealingScope(scope) if scope else None,
+        scope=scope,
     )
     _write(dump(sealed), output)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from doks_gitops.settings import Settings
     from doks_gitops.settings.model import Copies, CopyCredentials
     from doks_gitops.stack import Stack
-    from doks_gitops.volumes import Claim, Recorded
+    from doks_gitops.volumes import Claim
     from doks_gitops.volumes.stacks import StackVolumes
 
 app = typer.Typer(
@@ -73,10 +73,7 @@ def record(stacks: options.Stacks = None, cwd: options.Folder = Path()) -> None:
         if stack is None:
             print(f"{name}: no volumes are recorded, as the stack file has no `volumes`.")
             return
-        recorded = stack.record()
-        _print_record(name, recorded)
-        if recorded.problems:
-            raise PlatformError("\n".join(recorded.problems), "bin/platform volumes list")
+        _record(name, stack, "bin/platform volumes list")
 
     raise_all(_of_each(stacks, cwd, run))
 
@@ -176,7 +173,7 @@ def restore(
     Only the pods that use the claim start again. Its present volume stays in the account.
     """
     from doks_gitops.volumes.restore import restore as run
-    from doks_gitops.volumes.stacks import VolumesError, of_environment
+    from doks_gitops.volumes.stacks import VolumesError, volumes_from_environment
 
     options.require_an_answer(yes=yes, how="to restore without a question")
 
@@ -187,7 +184,7 @@ def restore(
             typer.confirm(question, abort=True)
 
     target = claim_of(claim) if claim is not None else None
-    with of_environment(stack, cwd) as volumes:
+    with volumes_from_environment(stack, cwd) as volumes:
         if volumes is None:
             raise VolumesError(
                 f"The stack file of {stack} has no `volumes`.",
@@ -200,12 +197,12 @@ def _of_each(
     stacks: Sequence[str] | None, cwd: Path, run: Callable[[str, StackVolumes | None], None]
 ) -> list[PlatformError]:
     """Run it for each stack, also after one that fails; returns the failures."""
-    from doks_gitops.volumes.stacks import of_environment
+    from doks_gitops.volumes.stacks import volumes_from_environment
 
     failures = []
     for name in stacks or ENVIRONMENTS:
         try:
-            with of_environment(name, cwd) as stack:
+            with volumes_from_environment(name, cwd) as stack:
                 run(name, stack)
         except PlatformError as error:
             failures.append(PlatformError(f"{name}: {error.problem}", error.fix))
@@ -238,29 +235,26 @@ def record_after(stack: Stack, settings: Settings | None = None) -> None:
     """
     from doks_gitops.settings import stackfile
     from doks_gitops.settings.model import NAMESPACE
-    from doks_gitops.volumes.stacks import of_settings
+    from doks_gitops.volumes.stacks import volumes_from_settings
 
     if settings is None:
         text = stack.file.read_text() if stack.file.exists() else ""
         if f"{NAMESPACE}:volumes" not in stackfile.values(text):
             return
         settings = stack.settings()
-    with of_settings(settings) as volumes:
+    with volumes_from_settings(settings) as volumes:
         if volumes is not None:
-            recorded = volumes.record()
-            _print_record(stack.name, recorded)
-            if recorded.problems:
-                raise PlatformError(
-                    "\n".join(recorded.problems),
-                    f"bin/platform volumes record --stack {stack.name}",
-                )
+            _record(stack.name, volumes, f"bin/platform volumes record --stack {stack.name}")
 
 
-def _print_record(stack: str, recorded: Recorded) -> None:
+def _record(name: str, volumes: StackVolumes, fix: str) -> None:
+    recorded = volumes.record()
     for line in recorded.changed:
         _report(line)
     number = len(recorded.claims)
-    _report(f"{stack}: {number} volume{'' if number == 1 else 's'} recorded.")
+    _report(f"{name}: {number} volume{'' if number == 1 else 's'} recorded.")
+    if recorded.problems:
+        raise PlatformError("\n".join(recorded.problems), fix)
 
 
 def _report(text: str) -> None:

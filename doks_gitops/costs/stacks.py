@@ -8,43 +8,43 @@ from pathlib import Path
 from doks_gitops import account
 from doks_gitops.costs import bill
 from doks_gitops.errors import PlatformError
-from doks_gitops.settings import DigitalOcean, Registry, SettingsError, stackfile
-from doks_gitops.settings.errors import stack_file
+from doks_gitops.settings import DigitalOcean, Registry, SettingsError
 from doks_gitops.settings.load import (
     ENVIRONMENT_VARIABLES,
     broken_file,
     read_all,
 )
 from doks_gitops.settings.model import NAMESPACE, Cluster, Volumes
-from doks_gitops.settings.offline import billable_sections
+from doks_gitops.settings.offline import billable_sections, sections
 from doks_gitops.settings.stackfile import StackFile, Storage
 from doks_gitops.stack import PulumiError, Stack
 from doks_gitops.variables import first_set
-from doks_gitops.volumes.stacks import StackVolumes, volumes_section
+from doks_gitops.volumes.stacks import StackVolumes
 
 
 class CostsError(PlatformError):
-    """A stack file or a token that an estimate needs is missing."""
+    """A token that an estimate needs is missing."""
 
 
 def bills(stacks: Sequence[str], folder: Path) -> list[bill.Bill]:
     """The bill of each stack, then of the registry of each account.
 
-    `folder`: the project's folder, with the stack files. Raises `CostsError`, `AccountError` and
-    `SettingsError`.
+    `folder`: the project's folder, with the stack files. Raises `PlatformError`.
     """
     stack_bills = []
     prices: dict[tuple[str, str], account.Prices] = {}
     registries: dict[tuple[str, str], str] = {}
     with_copies: set[tuple[str, str]] = set()
     for stack in stacks:
-        text = _read(folder, stack)
-        cluster, registry = billable_sections(stack, text)
+        text = Stack(stack, folder).text()
+        content = sections(
+            stack, text, {"cluster": Cluster, "registry": Registry}, optional={"volumes": Volumes}
+        )
+        cluster, volumes = content["cluster"], content["volumes"]
         credentials = _credentials(folder, stack, text)
         if credentials not in prices:
             prices[credentials] = account.read_prices(*credentials)
-        registries.setdefault(credentials, registry.name)
-        _, volumes = volumes_section(stack, folder)
+        registries.setdefault(credentials, content["registry"].name)
         if volumes is not None and volumes.copies is not None:
             with_copies.add(credentials)
         service = StackFile(text).text(f"{NAMESPACE}:argocd", "values", "server", "service", "type")
@@ -82,20 +82,6 @@ def _volumes(
         # The one that was copied is kept beyond the others.
         keep += 1
     return bill.of_volumes(volumes, snapshots, keep)
-
-
-def _read(folder: Path, stack: str) -> str:
-    path = folder / stack_file(stack)
-    if not path.exists():
-        raise CostsError(
-            f"{path} can't be read: No such file.",
-            "Run this in the project's folder (or with -C FOLDER), for stacks that have a file in"
-            " it.",
-        )
-    try:
-        return stackfile.read(path)
-    except ValueError as error:
-        raise SettingsError([broken_file(path.name, error)]) from None
 
 
 def _credentials(folder: Path, stack: str, text: str) -> tuple[str, str]:

@@ -48,7 +48,7 @@ class Access:
         return template.credentials if template is not None else None
 
     def _own(self, url: str) -> Repository | None:
-        return next((entry for entry in self.repositories if is_same(entry.url, url)), None)
+        return next((entry for entry in self.repositories if same_url(entry.url, url)), None)
 
     def _template(self, url: str) -> CredentialTemplate | None:
         fits = [entry for entry in self.templates if url.startswith(entry.url)]
@@ -114,6 +114,6 @@ def _fields(credentials: Credentials) -> dict[str, Any]:
     }
 
 
-def is_same(url: str, other: str) -> bool:
+def same_url(url: str, other: str) -> bool:
     """Whether the URLs are equal, but for `.git` at the end."""
     return url.removesuffix(".git") == other.removesuffix(".git")

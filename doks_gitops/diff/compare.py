@@ -12,7 +12,7 @@ from doks_gitops.diff import access, checks, environment, schemas
 from doks_gitops.diff.checks import Finding
 from doks_gitops.diff.environment import Environment
 from doks_gitops.diff.objects import Change, Object, compare
-from doks_gitops.diff.render import Rendered, Renderer, Rendering, changed_projects, is_same
+from doks_gitops.diff.render import Rendered, Renderer, Rendering, changed_projects, same_repository
 from doks_gitops.diff.repo_server import RenderError
 from doks_gitops.diff.revisions import Revisions
 from doks_gitops.environments import is_production
@@ -116,7 +116,7 @@ class Comparison:
         """The URLs of the environment's repositories that mean the clone: that of its remote, or
         the only one."""
         origin = self.origin
-        same = [url for url in env.monorepos if origin is not None and is_same(url, origin)]
+        same = [url for url in env.monorepos if origin is not None and same_repository(url, origin)]
         if same or len(env.monorepos) < 2:
             return same or env.monorepos
         raise RenderError(
@@ -151,7 +151,7 @@ class Comparison:
                 notes.append(f"{name} was not rendered, nor what it may declare: {reason}")
                 continue
             diff = _application(name, before, after)
-            missing = list(_missing(before, after))
+            missing = list(_not_rendered(before, after))
             if diff.changes or diff.error or missing or diff.operation != "update":
                 applications.append(diff)
                 findings += missing
@@ -295,7 +295,7 @@ def _forbidden(
         yield from checks.forbidden(item, declared, project, crds)
 
 
-def _missing(before: Rendered | None, after: Rendered | None) -> Iterator[Finding]:
+def _not_rendered(before: Rendered | None, after: Rendered | None) -> Iterator[Finding]:
     """What one of both sides lacks, although the change is not to blame."""
     if after is None:
         return

@@ -95,7 +95,7 @@ class Environment:
 
     def has_credentials(self, url: str) -> bool:
         """Whether the stack file has credentials for the URL."""
-        return any(access.is_same(url, known) for known in self.private) or any(
+        return any(access.same_url(url, known) for known in self.private) or any(
             map(url.startswith, self.templates)
         )
 

@@ -39,7 +39,7 @@ def render(templates: Sequence[Any], params: Sequence[Mapping[str, Any]]) -> lis
     definitions = "".join(
         f'{{{{ define "t{index}" }}}}{text}{{{{ end }}}}\n' for index, text in enumerate(texts)
     )
-    calls = ", ".join(f'(include "t{index}" .)' for index in range(len(texts))).replace(",", "")
+    calls = " ".join(f'(include "t{index}" .)' for index in range(len(texts)))
     loop = f"{{{{- range .Values.params }}}}\n- {{{{ list {calls} | toJson }}}}\n{{{{- end }}}}\n"
     rendered = _helm(definitions, "results:" + loop, {"params": list(params)})["results"]
     results = []

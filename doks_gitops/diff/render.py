@@ -178,14 +178,14 @@ class Renderer:
             pair = (old_declared.get(name), new_declared.get(name))
             specs = [application.spec if application else None for application in pair]
             if specs[0] != specs[1] or any(
-                self._is_open(application, rendering)
+                self._must_render(application, rendering)
                 for application, rendering in zip(pair, (old, new), strict=True)
                 if application is not None
             ):
                 names.add(name)
         return names
 
-    def _is_open(self, application: Declared, rendering: Rendering) -> bool:
+    def _must_render(self, application: Declared, rendering: Rendering) -> bool:
         env = rendering.environment
         return any(
             rendering.tree.is_affected(source) or rendering.tree.may_declare(source)
@@ -236,7 +236,7 @@ class Renderer:
         urls = [str(source.get("repoURL")) for source in application.sources]
         foreign = not any(map(self._is_clone, urls))
         charts = [x for y in application.sources for x in rendering.tree.chart_repositories(y)]
-        private = any(self._is_closed(url, rendering) for url in (*urls, *charts))
+        private = any(self._lacks_credentials(url, rendering) for url in (*urls, *charts))
         if isinstance(futures, str):
             return Rendered(application, error=futures, foreign=foreign, private=private)
         try:
@@ -341,7 +341,7 @@ class Renderer:
     def _access(self, env: Environment) -> Access:
         return self._credentials.get(env.stack, Access(env.repositories))
 
-    def _is_closed(self, url: str, rendering: Rendering) -> bool:
+    def _lacks_credentials(self, url: str, rendering: Rendering) -> bool:
         """Whether the stack file has credentials for the URL that were not given."""
         env = rendering.environment
         return (
@@ -352,7 +352,7 @@ class Renderer:
         )
 
     def _is_clone(self, url: str) -> bool:
-        return any(is_same(url, known) for known in self._clone_urls)
+        return any(same_repository(url, known) for known in self._clone_urls)
 
     def _is_mentioned(self, text: str) -> bool:
         """Whether a text names the clone by its URL."""
@@ -375,7 +375,7 @@ def _options(rendering: Rendering) -> Options | None:
     return rendering.environment.options if rendering.environment else None
 
 
-def is_same(url: str, other: str) -> bool:
+def same_repository(url: str, other: str) -> bool:
     """Whether the URLs name the same repository, by https or by SSH, with or without `.git`."""
     return normal(url) == normal(other)
 

@@ -17,15 +17,14 @@ from doks_gitops.account import (
     Volume,
     VolumeSnapshot,
 )
+from doks_gitops.account.recorded import CLUSTER, VPC
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import Claim
 from doks_gitops.volumes.cluster import PersistentVolume
 
 STACK = "pulumi:pulumi:Stack"
-CLUSTER = "digitalocean:index/kubernetesCluster:KubernetesCluster"
 RELEASE = "kubernetes:helm.sh/v3:Release"
 NODE_POOL = "digitalocean:index/kubernetesNodePool:KubernetesNodePool"
-VPC = "digitalocean:index/vpc:Vpc"
 REGISTRY = "digitalocean:index/containerRegistry:ContainerRegistry"
 PROVIDER = "pulumi:providers:kubernetes"
 STASH = "pulumi:index:Stash"

@@ -18,9 +18,9 @@ from doks_gitops.account import (
     unknown_pools,
 )
 from doks_gitops.account.marks import mark_in
+from doks_gitops.account.recorded import CLUSTER
 from doks_gitops.errors import PlatformError
 from doks_gitops.recovery.observed import (
-    CLUSTER,
     DESTROYS_ASSOCIATED,
     ClusterState,
     HelmHistory,
@@ -351,7 +351,7 @@ def _steps(observed: Observed) -> list[Step]:
     [cluster] = observed.clusters
     if not _owned(observed, cluster) and not observed.consent.new_state:
         raise Refused(*other_state(observed.settings.stack, cluster))
-    if cluster.state == "error" and not cluster.endpoint:
+    if cluster.failed:
         raise _failed(observed, cluster)
     if observed.changes:
         return [*_replace(observed, cluster), Deploy(_adopted(observed))]

@@ -200,15 +200,18 @@ class Recovery:
         )
         export, deleted = remove_deleted(export, account_clusters, account_pools)
         state = StackState.from_export(export)
+        team = replace(team, recorded=account.of_export(export))
         clusters = clusters_of(team, name, state)
-        vpc = team.vpc_named(name)
+        left = account.left_vpc(settings, team)
+        if left is not None:
+            team = replace(team, recorded=replace(team.recorded, vpc=left.id))
         observed = Observed(
             settings,
             state,
             clusters,
             region_available=region in team.regions,
             registry_exists=settings.registry.name in team.registries,
-            vpc=vpc.id if vpc and vpc.region == region else None,
+            vpc=left.id if left else None,
             changes=account.replacing_changes(settings, team, *clusters)
             if len(clusters) == 1
             else (),
@@ -264,7 +267,7 @@ class Recovery:
                     raise self._changed(changed.problem) from changed
             case RestoreSnapshot(claim, snapshot, region, tags):
                 with _account(observed.settings) as client:
-                    volume = volumes.restored(client, snapshot, claim, region, tags)
+                    volume = volumes.create_from_snapshot(client, snapshot, claim, region, tags)
                 self._restored[volume.id] = str(claim)
             case RestoreCopy(claim, snapshot, region, tags, size=size):
                 with _account(observed.settings) as client:
@@ -276,9 +279,13 @@ class Recovery:
                     adopt = {**adopt, "volumes": {**planned, **self._restored}}
                 if self._copies:
                     adopt = {**adopt, "copies": self._copies}
-                env = {ADOPT: json.dumps(adopt)} if adopt else {}
+                # Even if it is empty, it lets the program know that the state is read anew.
                 self._stack.up(
-                    policy_pack=PACK, preview=True, refresh=True, env=env, check=self._check
+                    policy_pack=PACK,
+                    preview=True,
+                    refresh=True,
+                    env={ADOPT: json.dumps(adopt)},
+                    check=self._check,
                 )
 
     def _edit_state(self, edit: StateEdit) -> None:

@@ -13,8 +13,7 @@ import binascii
 import os
 import re
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from typing import Any, cast
+from typing import cast
 
 import yaml
 from cryptography.exceptions import InvalidTag
@@ -24,11 +23,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from doks_gitops.errors import PlatformError
-
-Object = dict[str, Any]
+from doks_gitops.sealing import Object, Scope
 
 _API_VERSION = "bitnami.com/v1alpha1"
-_ANNOTATIONS = "sealedsecrets.bitnami.com"
 _SESSION_KEY = 32
 """Bytes of the key of one value."""
 _NONCE = bytes(12)
@@ -42,39 +39,6 @@ _COPIES = (
 """Annotations with a copy of the Secret in clear."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
-
-
-class Scope(StrEnum):
-    """Where a SealedSecret can be unsealed: under its name, in its namespace, or anywhere in the
-    cluster."""
-
-    STRICT = "strict"
-    NAMESPACE_WIDE = "namespace-wide"
-    CLUSTER_WIDE = "cluster-wide"
-
-    def label(self, namespace: str, name: str) -> bytes:
-        """The label that values of this scope are encrypted with."""
-        match self:
-            case Scope.CLUSTER_WIDE:
-                return b""
-            case Scope.NAMESPACE_WIDE:
-                return namespace.encode()
-            case _:
-                return f"{namespace}/{name}".encode()
-
-    @property
-    def annotations(self) -> dict[str, str]:
-        """The annotations of an object with this scope."""
-        return {} if self is Scope.STRICT else {f"{_ANNOTATIONS}/{self.value}": "true"}
-
-    @classmethod
-    def of(cls, item: Object) -> Scope:
-        """The scope in the annotations of a Secret or SealedSecret."""
-        annotations = (item.get("metadata") or {}).get("annotations") or {}
-        for scope in (cls.CLUSTER_WIDE, cls.NAMESPACE_WIDE):
-            if scope.annotations.items() <= annotations.items():
-                return scope
-        return cls.STRICT
 
 
 def encrypt(plaintext: bytes, key: RSAPublicKey, label: bytes) -> bytes:

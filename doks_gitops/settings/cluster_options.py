@@ -12,8 +12,9 @@ from doks_gitops.settings import scalars
 from doks_gitops.settings.base import ListOf, Model, Sets, Violation, one_of
 
 LARGEST, SMALLEST = 16, 24
-"""Prefix lengths of a cluster's networks. A /16 has addresses for the 512 nodes that a cluster may
-have, and the emulated API takes no smaller network than a /24."""
+"""Prefix lengths of a cluster's networks, of which DigitalOcean documents none. A /16 has addresses
+for the 512 nodes that a cluster may have; what is smaller than a /24 has none for a second node,
+which each upgrade adds."""
 PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 

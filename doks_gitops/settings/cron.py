@@ -30,7 +30,7 @@ def is_schedule(text: str) -> bool:
     return True
 
 
-def comes(schedule: str) -> bool:
+def ever_opens(schedule: str) -> bool:
     """Whether the schedule has a time at all: 30 February has none. Raises ValueError."""
     fields = _fields(schedule)
     day, weekday = schedule.split()[_DAY], schedule.split()[_WEEKDAY]

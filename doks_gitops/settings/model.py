@@ -63,7 +63,8 @@ class Vpc(Model):
     id: scalars.Uuid | None = Field(default=None, description="An existing VPC to join.")
     ip_range: scalars.VpcRange | None = Field(
         default=None,
-        description="Range of a VPC to create, named after the cluster.",
+        description="Range of a VPC to create, named after the cluster. It stays in the stack file "
+        "while the cluster is in the VPC.",
         examples=["10.10.0.0/20"],
     )
 
@@ -744,7 +745,7 @@ class SyncWindow(Model):
     description: scalars.Description = Field(default="", description="Shown by Argo CD.")
 
     def violations(self) -> Iterator[Violation]:
-        if not cron.comes(self.schedule):
+        if not cron.ever_opens(self.schedule):
             yield Violation(
                 ("schedule",),
                 "a schedule with a day that exists",

@@ -30,23 +30,22 @@ INTRODUCTION = f"""\
 <!-- Written by `python -m doks_gitops.settings.reference` from doks_gitops/settings/model.py. -->
 
 The settings of a stack are in `Pulumi.<stack>.yaml`, under `config`. The program checks them as a
-whole before it creates anything: it reports all unknown, missing and invalid keys at once, each
-with the expected value. Text that looks like a number (`"1.34"`) needs quotes.
-Merge keys (`<<`), aliases and tags of YAML are refused: each value is written where it is used.
+whole before it creates anything, and reports all unknown, missing and invalid keys at once, each
+with the expected value. Text that looks like a number (`"1.34"`) needs quotes. Merge keys (`<<`),
+aliases and tags of YAML are refused: each value is written where it is used.
 
-Values marked *secret* must be encrypted; `pulumi config set --secret --path
-'{NAMESPACE}:argocd.admin.password'` prompts for one and encrypts it.
-A value that is encrypted inside `argocd.values`, or inside an application's `helm`, `kustomize`,
-`directory` or `ignoreDifferences`, stays encrypted in the state and hidden in previews. In the
-cluster, an Application has its values in plain text. If such a key comes from another source than
-the stack file and holds a secret, all its texts and numbers in these places count as secrets.
-Encrypting a value later does not remove it from the backend's history: replace the secret too.
+- **required**: required if the stack file has the object that the key belongs to.
+- *secret*: the value must be encrypted. `pulumi config set --secret --path
+  '{NAMESPACE}:argocd.admin.password'` prompts for one and encrypts it. Encrypting a value later
+  does not remove it from Git's and the backend's history: replace the secret too.
+- *change* says what DigitalOcean's provider does when the value changes: it updates the cluster in
+  place, or it replaces the cluster or the node pool. *Stays when removed*: a cluster that exists
+  keeps the value when the key is taken out of the stack file; set another value instead.
 
-A **required** key is required if the stack file has the object that it belongs to.
-
-The column *change* says what DigitalOcean's provider does when the value changes: it updates the
-cluster in place, or it replaces the cluster or the node pool. *Stays when removed*: a cluster that
-exists keeps the value when the key is taken out of the stack file; set another value instead.
+Any value inside `argocd.values`, or inside an application's `helm`, `kustomize`, `directory` or
+`ignoreDifferences`, may be encrypted. It then stays encrypted in the state and hidden in previews.
+In the cluster, an Application has its values in plain text. If Pulumi has such a key from elsewhere
+than the stack file, and a secret is in it, all texts and numbers in these places count as secrets.
 """
 
 
@@ -77,7 +76,7 @@ def reference() -> str:
     )
     blocks.append(
         f"## {ACCOUNT}\n\n{_description(DigitalOcean)} Keys that the stack file does not have come "
-        f"from environment variables ({variables}).\n\n"
+        f"from environment variables\n({variables}).\n\n"
         + _table(schema.fields(DigitalOcean), (), ACCOUNT)
     )
     blocks.append(_not_taken("an application", "Application", OF_APPLICATION))

@@ -124,11 +124,7 @@ def _overlapping_ranges(cluster: Cluster, others: Mapping[str, StackFile]) -> It
         return
     for name, file in sorted(others.items()):
         other = file.text(f"{NAMESPACE}:cluster", "vpc", "ipRange")
-        try:
-            overlaps = other is not None and IPv4Network(own).overlaps(IPv4Network(other))
-        except ValueError:
-            continue
-        if overlaps:
+        if network.overlap(own, other):
             yield Violation(
                 at=("cluster", "vpc", "ipRange"),
                 got=f'"{own}", which overlaps "{other}" in {name}',

@@ -113,7 +113,7 @@ def _check(text: str) -> None:
     """Raises ValueError for what makes the values of a file differ from what its lines show (merge
     keys, aliases, tags), and for deep nesting, before anything is read by recursion."""
     depth = 0
-    for event in yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)):
+    for event in yaml.parse(text, Loader=_LOADER):
         line = f"line {event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1

@@ -6,10 +6,10 @@ From there the claims of a new cluster get their volumes back before Argo CD's f
 """
 
 from doks_gitops.volumes.assignment import Choices, NotAssignable, assign
-from doks_gitops.volumes.bring_back import bring_back, keep
+from doks_gitops.volumes.bring_back import bring_back, record_before_replacement
 from doks_gitops.volumes.cluster import Cluster
 from doks_gitops.volumes.record import Recorded, record
-from doks_gitops.volumes.snapshots import restored
+from doks_gitops.volumes.snapshots import create_from_snapshot
 from doks_gitops.volumes.tags import Claim
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "Recorded",
     "assign",
     "bring_back",
-    "keep",
+    "create_from_snapshot",
     "record",
-    "restored",
+    "record_before_replacement",
 ]

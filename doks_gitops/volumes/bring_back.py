@@ -17,13 +17,11 @@ from doks_gitops.account import (
     replacement,
 )
 from doks_gitops.errors import PlatformError
-from doks_gitops.kubernetes import Unreachable
 from doks_gitops.settings import Settings
 from doks_gitops.volumes import cluster as volumes_cluster
 from doks_gitops.volumes import copies
-from doks_gitops.volumes.assignment import Choices, Holdings, NotAssignable, assign
-from doks_gitops.volumes.jobs import CopyError
-from doks_gitops.volumes.stacks import of_settings
+from doks_gitops.volumes.assignment import Choices, Holdings, assign
+from doks_gitops.volumes.stacks import volumes_from_settings
 from doks_gitops.volumes.tags import Claim
 
 DETACH_SECONDS = 120
@@ -31,7 +29,7 @@ DETACH_SECONDS = 120
 _PAUSE_SECONDS = 2
 
 
-def keep(settings: Settings, account: Account) -> None:
+def record_before_replacement(settings: Settings, account: Account) -> None:
     """Record the claims of the cluster that this run replaces, and let their volumes outlive them.
 
     Without it, Argo CD would delete the claims, and with them the volumes, before Pulumi deletes
@@ -43,7 +41,7 @@ def keep(settings: Settings, account: Account) -> None:
     if replaced is None or planned or pulumi.runtime.is_dry_run():
         return
     try:
-        with of_settings(settings) as volumes:
+        with volumes_from_settings(settings) as volumes:
             if volumes is not None:
                 old = replace(replaced.cluster, mark=account.mark)
                 if problems := volumes.record(old, retain=True).problems:
@@ -81,7 +79,7 @@ def bring_back(
                 if not cluster.has_applications():
                     for claim, volume in _assigned(settings, account, own_id, cluster).items():
                         _give(settings, cluster, volume, claim)
-        except (NotAssignable, Unreachable, CopyError) as error:
+        except PlatformError as error:
             raise AccountError(error.problem, error.fix) from None
         return endpoint
 

@@ -25,7 +25,7 @@ LONGEST_SECONDS = 4 * 60 * 60
 """How long one command may take: the first copy of a volume reads all of it."""
 START_SECONDS = 10 * 60
 """How long a pod may take to start, with its volume and its image."""
-SILENT_SECONDS = 10 * 60
+ANSWER_TIMEOUT_SECONDS = 10 * 60
 """How long the cluster's API may not answer meanwhile."""
 CLEAR_SECONDS = 5 * 60
 """How long what was made may take to be deleted."""
@@ -96,7 +96,7 @@ class Restic:
                 existing, listed = self.cluster.read(path) or {}, self.cluster.items(pods)
             except Unreachable:
                 # A command that takes hours outlives a control plane that is being upgraded.
-                if time.monotonic() - answered > SILENT_SECONDS:
+                if time.monotonic() - answered > ANSWER_TIMEOUT_SECONDS:
                     raise
                 time.sleep(_PAUSE_SECONDS)
                 continue
@@ -119,11 +119,6 @@ class Restic:
                 reason = next(filter(None, waiting), "no node, or no volume")
                 return None, f"its pod has not started within {START_SECONDS // 60} min: {reason}"
             time.sleep(_PAUSE_SECONDS)
-
-
-def is_ended(existing: Any) -> bool:
-    """Whether a Job has completed or failed."""
-    return _end_of(existing) is not None
 
 
 def _end_of(existing: Any) -> Any:
@@ -282,7 +277,7 @@ def clear(cluster: Cluster, client: DigitalOceanClient, *, running: bool = False
                 " Nothing was changed.",
                 "move what is in it to another namespace, and delete it",
             )
-        active = [x["metadata"]["name"] for x in cluster.items(_JOBS) if not is_ended(x)]
+        active = [x["metadata"]["name"] for x in cluster.items(_JOBS) if not _end_of(x)]
         if active and not running and "deletionTimestamp" not in namespace["metadata"]:
             raise CopyError(
                 f"Another run, or one that was killed, still works: {', '.join(active)}.",

@@ -11,7 +11,7 @@ from doks_gitops.errors import PlatformError, raise_all
 from doks_gitops.settings.model import Snapshots
 from doks_gitops.volumes.snapshots import age_of, due, is_copied, surplus
 from doks_gitops.volumes.stacks import StackVolumes
-from doks_gitops.volumes.tags import claims_in, recorded
+from doks_gitops.volumes.tags import claims_in, own_tags
 
 
 def listing(stack: StackVolumes) -> list[dict[str, Any]]:
@@ -79,7 +79,7 @@ def take(stack: StackVolumes, settings: Snapshots, *, at_once: bool = False) -> 
         name = f"{volume.name}-{now:%Y%m%d-%H%M%S}"
         claims = ", ".join(str(claim) for _, claim in claims_in(volume.tags))
         try:
-            snapshots.append(client.create_snapshot(volume.id, name, recorded(volume.tags)))
+            snapshots.append(client.create_snapshot(volume.id, name, own_tags(volume.tags)))
             yield f"{claims}: snapshot {name}"
         except AccountError as error:
             failures.append(PlatformError(f"{claims}: {error.problem}", error.fix))

@@ -15,7 +15,7 @@ from doks_gitops.volumes.tags import (
     claim_tag,
     claim_tags,
     claims_in,
-    recorded,
+    own_tags,
     storage_tag,
 )
 
@@ -110,7 +110,7 @@ def _tags_of(bound: PersistentVolume, volume: Volume | None, mark: str) -> _Tags
     wanted = {mark, claim, storage_tag(bound.storage)}
     if volume.droplets or USED in volume.tags:
         wanted.add(USED)
-    return _Tags(frozenset(wanted - volume.tags), recorded(volume.tags) - wanted)
+    return _Tags(frozenset(wanted - volume.tags), own_tags(volume.tags) - wanted)
 
 
 def _is_of(mark: str, volume: Volume) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from doks_gitops.account import VolumeSnapshot
 from doks_gitops.volumes.cluster import RETAIN, Cluster, PersistentVolume
-from doks_gitops.volumes.snapshots import age_of, restored
+from doks_gitops.volumes.snapshots import age_of, create_from_snapshot
 from doks_gitops.volumes.stacks import StackVolumes, VolumesError
 from doks_gitops.volumes.tags import USED, Claim, claim_tags, claims_in, storage_tag
 
@@ -56,7 +56,7 @@ def restore(
         )
         tags = [running.mark, storage_tag(current.storage), *(snapshot.tags & {USED})]
         size = cluster.requested(claim)
-        volume = restored(stack.client, snapshot, claim, running.region, tags, size)
+        volume = create_from_snapshot(stack.client, snapshot, claim, running.region, tags, size)
         report(f"The volume {volume.name} ({volume.id}) is made of the snapshot {snapshot.name}.")
         if current.reclaim_policy != RETAIN:
             cluster.retain(current)

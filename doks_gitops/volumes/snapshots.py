@@ -61,7 +61,7 @@ def is_copied(snapshot: VolumeSnapshot) -> bool:
     return any(tag.startswith(COPY) for tag in snapshot.tags)
 
 
-def restored(
+def create_from_snapshot(
     client: DigitalOceanClient,
     snapshot: VolumeSnapshot,
     claim: Claim,

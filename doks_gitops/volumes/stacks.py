@@ -107,7 +107,7 @@ def volumes_section(stack: str, folder: Path) -> tuple[Cluster, Volumes | None]:
 
 
 @contextmanager
-def of_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
+def volumes_from_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
     """The volumes of a stack, with the tokens of the environment, so that no state and no
     passphrase is needed. None if the stack file has no `volumes`. Raises `PlatformError`."""
     cluster, settings = volumes_section(stack, folder)
@@ -122,8 +122,8 @@ def of_environment(stack: str, folder: Path) -> Iterator[StackVolumes | None]:
 
 
 @contextmanager
-def of_settings(settings: Settings) -> Iterator[StackVolumes | None]:
-    """As `of_environment`, with the tokens of the stack."""
+def volumes_from_settings(settings: Settings) -> Iterator[StackVolumes | None]:
+    """As `volumes_from_environment`, with the tokens of the stack."""
     if settings.volumes is None:
         yield None
         return

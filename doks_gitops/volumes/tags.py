@@ -125,7 +125,7 @@ def clusters_in(tags: Collection[str]) -> frozenset[str]:
     return frozenset(tag.removeprefix(MADE_BY) for tag in tags if tag.startswith(MADE_BY))
 
 
-def recorded(tags: Collection[str]) -> frozenset[str]:
+def own_tags(tags: Collection[str]) -> frozenset[str]:
     """The tags that are the program's own."""
     own = (OWNER, CLAIM, STORAGE, USED, TEMPORARY)
     return frozenset(tag for tag in tags if tag.startswith(own))

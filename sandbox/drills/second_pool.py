@@ -31,8 +31,10 @@ def run(context: Context) -> None:
     for pool in _pools(context):
         tags = {old: [_OLD_TAG], _NEW["name"]: [_TAG]}[pool["name"]]
         context.api("PUT", f"{_CLUSTERS}/{before['id']}/node_pools/{pool['id']}", {"tags": tags})
-    refused = context.command("pulumi", "preview", "--stack", DEV, fails=True)
-    context.check("another first node pool" in refused, f"no reason in:\n{refused}")
+    for command in (("pulumi", "preview", "--stack", DEV), _UP):
+        refused = context.command(*command, fails=True)
+        reason = f"its first node pool is {_NEW['name']}"
+        context.check(reason in refused, f"no reason in:\n{refused}")
     context.recover()
 
     _change(context, lambda pools: pools.pop(0))

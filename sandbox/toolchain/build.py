@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import tenacity
@@ -13,7 +13,7 @@ from rich.console import Console
 from sandbox.toolchain import go, progress, store
 from sandbox.toolchain.artifacts import Artifacts
 from sandbox.toolchain.errors import ToolchainError
-from sandbox.toolchain.recipes import RECIPES, Recipe
+from sandbox.toolchain.recipes import FOR_TESTS, RECIPES, Recipe
 from sandbox.toolchain.store import Store
 
 BUILDS_AT_ONCE = 1
@@ -45,7 +45,7 @@ def complete(
         if all(recipe in compiled for recipe in RECIPES):
             check_space((store.root, *compiler.caches()))
         if compiled:
-            minutes = max(1, round(sum(recipe.seconds for recipe in compiled) / 60 / cores()))
+            minutes = max(1, round(seconds({recipe.name for recipe in compiled}) / 60 / cores()))
             console.print(
                 f"Compiling {', '.join(recipe.name for recipe in compiled)}; output in {logs}."
                 f" With nothing compiled yet this takes about {minutes} min on {cores()} cores,"
@@ -58,6 +58,19 @@ def complete(
                 asyncio.run(_Builder(compiler, store, board, from_source).build_all(artifacts))
             except* ToolchainError as errors:
                 raise _first(errors) from None
+
+
+def seconds(names: Collection[str]) -> int:
+    """What the compiler takes on one core for the recipes of these names, nothing being compiled.
+
+    At most as long as for all recipes up to the last of them.
+    """
+    total = together = 0
+    for recipe in (*RECIPES, *FOR_TESTS):
+        together += recipe.seconds
+        if recipe.name in names:
+            total = min(total + (recipe.alone or recipe.seconds), together)
+    return total
 
 
 def cores() -> int:

@@ -89,7 +89,8 @@ class Recipe:
     does. `stamps` are linker variables; `{v}` in them is the pinned version. `files` are glob
     patterns in the module's folder. `edits` change what neither an argument nor a stamp can change.
     `lock`: the folder in `modules/`; by default that of the recipe's name. `seconds`: what the
-    compiler takes on one core if it has compiled the recipes before this one already.
+    compiler takes on one core if it has compiled the recipes before this one already; `alone`: if
+    it has compiled nothing; 0: as long.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Recipe:
     binaries: tuple[Binary, ...]
     suitable: Callable[[Version, Version], bool]
     seconds: int
+    alone: int = 0
     lock: str = ""
     release: Release | None = None
     stamps: Mapping[str, str] = field(default_factory=dict)
@@ -171,6 +173,7 @@ ETCD = Recipe(
     # The API server's consistent reads from cache need the watch progress of 3.5.13.
     suitable=_same_major_from(5, 13),
     seconds=45,
+    alone=85,
     lock="kubernetes",
     release=Release(
         "https://github.com/etcd-io/etcd/releases/download/v{v}/etcd-v{v}-linux-{arch}.tar.gz",
@@ -209,6 +212,7 @@ KUBERNETES = Recipe(
         "k8s.io/component-base/version.gitMinor": "{v.minor}",
     },
     seconds=425,
+    alone=515,
     release=Release("https://dl.k8s.io/v{v}/bin/linux/{arch}/{program}", checksums="{file}.sha256"),
 )
 ARGOCD = Recipe(
@@ -237,6 +241,7 @@ ARGOCD = Recipe(
         )
     ),
     seconds=275,
+    alone=440,
     lock="tools",
     # The client, which is the server as well, with the web UI.
     release=Release(
@@ -260,6 +265,7 @@ PULUMI = Recipe(
     suitable=_at_least_pinned,
     stamps={"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v{v}"},
     seconds=255,
+    alone=350,
     lock="tools",
     # With the language host, which the engine finds beside itself.
     release=Release(
@@ -280,6 +286,7 @@ KWOK = Recipe(
         for stage in ("node/fast", "node/heartbeat-with-lease", "pod/fast")
     ),
     seconds=105,
+    alone=175,
     lock="tools",
     # Without a file of checksums; those are GitHub's own.
     release=Release(
@@ -295,6 +302,7 @@ HELM = Recipe(
     suitable=_same_major_from(16),
     stamps={"helm.sh/helm/v3/internal/version.version": "v{v}"},
     seconds=25,
+    alone=155,
     lock="tools",
     release=Release(
         "https://get.helm.sh/helm-v{v}-linux-{arch}.tar.gz",
@@ -316,6 +324,7 @@ PULUMI_YAML = Recipe(
     suitable=_at_least_pinned,
     stamps={"github.com/pulumi/pulumi-yaml/pkg/version.Version": "v{v}"},
     seconds=20,
+    alone=125,
     lock="tools",
     release=Release(
         "https://github.com/pulumi/pulumi-yaml/releases/download/v{v}/"

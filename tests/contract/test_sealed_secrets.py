@@ -13,9 +13,9 @@ import psutil
 import pytest
 import yaml
 
-from doks_gitops.sealing import keys
+from doks_gitops.sealing import Object, Scope, keys
 from doks_gitops.sealing.keys import KeyPair
-from doks_gitops.sealing.seal import Object, Scope, reseal, seal
+from doks_gitops.sealing.seal import reseal, seal
 from doks_gitops.settings import sealing_key
 from sandbox.toolchain.recipes import SEALED_SECRETS
 from tests.contract.built_tools import binary, files, tools

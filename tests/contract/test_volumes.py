@@ -13,7 +13,7 @@ from doks_gitops.account import DigitalOceanClient
 from doks_gitops.errors import PlatformError
 from doks_gitops.settings.model import Cluster, Copies, CopyCredentials, Snapshots, Volumes
 from doks_gitops.volumes import copies as copies_module
-from doks_gitops.volumes import restored
+from doks_gitops.volumes import create_from_snapshot
 from doks_gitops.volumes.cluster import PersistentVolume
 from doks_gitops.volumes.listing import listing, take
 from doks_gitops.volumes.stacks import StackVolumes
@@ -85,7 +85,7 @@ def test_volume_of_a_snapshot_is_recorded_for_the_claim(do: Emulator) -> None:
     do.pydo().volumes.delete(volume)
     with DigitalOceanClient(do.token, do.url) as client:
         [snapshot] = client.snapshots()
-        new = restored(client, snapshot, CLAIM, "nyc1", [MARK])
+        new = create_from_snapshot(client, snapshot, CLAIM, "nyc1", [MARK])
         [row] = [row for row in listing(stack(client)) if row["volume"] == new.id]
     assert row["claim"] == str(CLAIM)
     assert (do.account.volume_folder(new.id) / "file").read_text() == "saved"
@@ -94,7 +94,7 @@ def test_volume_of_a_snapshot_is_recorded_for_the_claim(do: Emulator) -> None:
 def restore_newest(do: Emulator, token: str) -> None:
     with DigitalOceanClient(token, do.url) as client:
         client.volumes()
-        restored(client, client.snapshots()[0], CLAIM, "nyc1", [MARK])
+        create_from_snapshot(client, client.snapshots()[0], CLAIM, "nyc1", [MARK])
 
 
 def copied(do: Emulator, token: str) -> None:

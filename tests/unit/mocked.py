@@ -13,6 +13,8 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import Stack
 
+from doks_gitops.account import RunningCluster, Vpc
+
 PROJECT = "doks-gitops"
 NUMBERS = {"ada": 11, "bot": 12, "ops": 21}
 """GitHub's ids of users and teams."""
@@ -206,6 +208,27 @@ def run(
 
     mocks.test(with_outputs)()  # type: ignore[no-untyped-call]
     return Run(monitor.registered, values)
+
+
+def exported(
+    cluster: RunningCluster | None = None, vpc: Vpc | None = None, version: str | None = None
+) -> dict[str, Any]:
+    """What `pulumi stack export` prints of a state with this cluster and this VPC of the stack's
+    own. `version`: that of the cluster in the state; default: the one that it runs."""
+    resources: list[dict[str, Any]] = []
+    if vpc is not None:
+        outputs: dict[str, Any] = {"ipRange": vpc.ip_range}
+        kind = "digitalocean:index/vpc:Vpc"
+        resources.append({"type": kind, "urn": "vpc", "id": vpc.id, "outputs": outputs})
+    if cluster is not None:
+        first = cluster.pools.get(cluster.default_pool or "")
+        outputs = {
+            "version": version or str(cluster.version),
+            "nodePool": {"id": first.id if first is not None else "unknown"},
+        }
+        kind = "digitalocean:index/kubernetesCluster:KubernetesCluster"
+        resources.append({"type": kind, "urn": "cluster", "id": cluster.id, "outputs": outputs})
+    return {"version": 3, "deployment": {"resources": resources}}
 
 
 def registered(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -7,7 +7,7 @@ import pulumi
 import pytest
 
 from doks_gitops import account
-from doks_gitops.account import Account, RunningCluster, Version, Vpc
+from doks_gitops.account import Account, Recorded, RunningCluster, Version, Vpc
 from doks_gitops.account.model import RunningPool
 from doks_gitops.settings import Settings, SettingsError
 from doks_gitops.settings.model import Volumes
@@ -43,6 +43,7 @@ def team(*vpcs: Vpc, cluster: RunningCluster | None = RUNNING) -> Account:
         clusters=(cluster,) if cluster else (),
         registries=("team",),
         vpcs=vpcs or (OTHER, OWN, ELSEWHERE),
+        recorded=Recorded(vpc=OWN.id),
     )
 
 
@@ -140,6 +141,30 @@ def test_vpc_that_is_or_becomes_the_default_is_announced(warnings: list[str]) ->
     assert "`pulumi destroy` leaves it in the account" in stays
     assert "The account has no VPC in nyc1" in will_stay
     assert "doctl vpcs create --name default-nyc1 --region nyc1" in will_stay
+
+
+UUID = "0b8a1e3c-7c5c-4d6f-9a53-6f7d1c0f9a01"
+
+
+@pytest.mark.parametrize("vpc", [None, {"id": UUID}])
+def test_vpc_of_its_own_is_not_given_up_while_the_cluster_is_in_it(
+    vpc: dict[str, str] | None,
+) -> None:
+    remove_id = "pulumi config rm --path 'doks-gitops:cluster.vpc.id' --stack dev && "
+    state = Recorded("id-1", vpc=UUID, vpc_range=OWN.ip_range)
+    recorded = replace(team(cluster=replace(RUNNING, vpc=UUID)), recorded=state)
+    with pytest.raises(SettingsError) as refusal:
+        account.check(stack(vpc=vpc), recorded)
+    [finding] = refusal.value.findings
+    assert finding.key == "doks-gitops:cluster.vpc.ipRange"
+    assert f"is in the VPC {UUID}, which this stack has created" in finding.got
+    set_range = (
+        "pulumi config set --path 'doks-gitops:cluster.vpc.ipRange' 10.10.0.0/20 --stack dev"
+    )
+    assert finding.fix == (remove_id if vpc else "") + set_range
+    account.check(stack(vpc=vpc), replace(recorded, recorded=Recorded("id-1")))
+    account.check(stack(vpc=vpc, region="fra1"), recorded)
+    account.check(stack(vpc=vpc), replace(recorded, clusters=()))
 
 
 def test_renamed_cluster_keeps_its_vpc() -> None:

@@ -13,6 +13,7 @@ from doks_gitops.account import (
     DigitalOceanClient,
     RunningCluster,
     Version,
+    Vpc,
     verification,
 )
 from doks_gitops.account.model import RunningPool
@@ -71,6 +72,21 @@ def lacking(cluster: RunningCluster, **changes: Any) -> dict[str, verification.D
     settings = parsed(cluster=CLUSTER | changes)
     differences = verification.differences(settings, VERSIONS[1], cluster)
     return {".".join(map(str, difference.path[1:])): difference for difference in differences}
+
+
+@pytest.mark.parametrize(
+    ("actual", "keys"),
+    [
+        ({"day": "sunday", "start_time": "03:00", "duration": "4h0m0s"}, set()),
+        ({"day": "monday", "start_time": "03:00"}, {"maintenance.day"}),
+        ({"day": "any", "start_time": "04:00"}, {"maintenance.day", "maintenance.startTime"}),
+        ({}, {"maintenance.day", "maintenance.startTime"}),
+    ],
+)
+def test_another_maintenance_window_is_found(actual: dict[str, object], keys: set[str]) -> None:
+    cluster = replace(COMPLETE, options={"maintenance_policy": actual})
+    assert {*lacking(cluster, maintenance={"day": "sunday", "startTime": "03:00"})} == keys
+    assert not lacking(cluster)
 
 
 def pools(**changes: RunningPool) -> RunningCluster:
@@ -146,20 +162,32 @@ def test_value_that_the_provider_never_sends_has_the_command_that_sets_it(
     assert all(word in difference.command for word in words), difference.command
 
 
-def verified(monkeypatch: pytest.MonkeyPatch, *reads: RunningCluster, preview: bool = False) -> int:
-    """How often a run reads the clusters, which are another one each time, at its end."""
+def verified(
+    monkeypatch: pytest.MonkeyPatch,
+    *reads: RunningCluster,
+    preview: bool = False,
+    vpc: str | None = None,
+    **sections: Any,
+) -> int:
+    """How often a run reads the clusters, which are another one each time, at its end. `vpc`: name
+    of the cluster's VPC."""
     monkeypatch.setattr(verification, "PAUSE_SECONDS", 0)
     pending = list(reads)
 
     def clusters(_: object) -> tuple[RunningCluster, ...]:
         return (pending.pop(0) if len(pending) > 1 else pending[0],)
 
+    vpcs = [Vpc("other", "other", "nyc1", "10.9.0.0/20", True)]
+    vpcs += [Vpc("vpc-1", vpc, "nyc1", "10.10.0.0/20", False)] if vpc else []
     monkeypatch.setattr(DigitalOceanClient, "clusters", clusters)
+    monkeypatch.setattr(DigitalOceanClient, "vpcs", lambda _: tuple(vpcs))
+    monkeypatch.setattr(DigitalOceanClient, "subscribed_tier", lambda _: "professional")
     account = Account((), (), VERSIONS, (), ())
 
     def program() -> None:
         cluster_id, after = pulumi.Output.from_input("id-1"), pulumi.Output.from_input("urn")
-        verification.verify(parsed(cluster=CLUSTER), account, cluster_id, after=after)
+        settings = parsed(**{"cluster": CLUSTER, **sections})
+        verification.verify(settings, account, cluster_id, after=after)
 
     run(program, preview=preview)
     return len(reads) - len(pending)
@@ -168,7 +196,7 @@ def verified(monkeypatch: pytest.MonkeyPatch, *reads: RunningCluster, preview: b
 def previewed(
     cluster: RunningCluster, *, cluster_id: Any = pulumi.UNKNOWN, preview: bool = True, **cfg: Any
 ) -> None:
-    """Preview the stack after an upgrade that was refused, in an account with `cluster`."""
+    """Preview the stack in an account with `cluster`."""
     account = Account((), (), VERSIONS, (cluster,), ())
 
     def program() -> None:
@@ -181,15 +209,12 @@ def previewed(
 OLDER = replace(COMPLETE, version=Version.parse("1.34.9-do.0"), default_pool="default")
 
 
-def test_version_that_goes_back_after_a_refused_upgrade_never_replaces_the_cluster() -> None:
-    with pytest.raises(AccountError, match=r"runs 1\.34\.9-do\.0.* a newer version") as failure:
+def test_new_cluster_in_place_of_one_that_no_setting_replaces_is_refused() -> None:
+    with pytest.raises(AccountError, match="although no setting asks for that") as failure:
         previewed(OLDER, upgrade=True)
     assert failure.value.fix is not None
-    assert failure.value.fix.startswith("pulumi up --refresh --stack dev")
-
-
-def test_new_cluster_in_place_of_one_that_no_setting_replaces_is_refused() -> None:
-    with pytest.raises(AccountError, match="another first node pool, or no cluster"):
+    assert "bin/platform recover --stack dev" in failure.value.fix
+    with pytest.raises(AccountError, match=r"in place of demo \(id-1\)"):
         previewed(OLDER)
     previewed(replace(OLDER, default_pool=None))
 
@@ -197,7 +222,6 @@ def test_new_cluster_in_place_of_one_that_no_setting_replaces_is_refused() -> No
 def test_upgrade_in_place_and_replacements_by_other_settings_are_previewed() -> None:
     previewed(OLDER, upgrade=True, cluster_id="id-1")
     previewed(OLDER, upgrade=True, region="fra1")
-    previewed(OLDER, upgrade=True, preview=False)
 
 
 def test_error_names_both_values_and_the_command_that_sends_the_update_again(
@@ -212,6 +236,38 @@ def test_error_names_both_values_and_the_command_that_sends_the_update_again(
 def test_account_that_shows_an_update_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     late = pools(default=replace(DEFAULT, count=2))
     assert verified(monkeypatch, late, late, COMPLETE) == 2
+
+
+def test_upgrade_that_begins_late_is_waited_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = replace(COMPLETE, version=Version.parse("1.34.9-do.0"))
+    waiting = [old] * (verification.ATTEMPTS * 2)
+    assert verified(monkeypatch, *waiting, replace(old, state="upgrading")) == len(waiting)
+    monkeypatch.setattr(verification, "UPGRADE_ATTEMPTS", 2)
+    with pytest.raises(AccountError, match=r"cluster\.version"):
+        verified(monkeypatch, old)
+
+
+def test_cluster_that_is_gone_at_the_end_fails_the_deployment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(AccountError, match="does not have the cluster id-1 any more") as failure:
+        verified(monkeypatch, replace(COMPLETE, id="id-2"))
+    assert failure.value.fix == "bin/platform recover --stack dev"
+
+
+def test_names_of_its_vpc_and_tier_of_its_registry_are_verified_if_the_stack_owns_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = replace(COMPLETE, vpc="vpc-1")
+    own = {**CLUSTER, "vpc": {"ipRange": "10.10.0.0/20"}}
+    verified(monkeypatch, cluster, vpc="demo", cluster=own)
+    verified(monkeypatch, cluster, vpc="old")
+    with pytest.raises(AccountError, match=r'cluster\.name: "old, its VPC", but "demo"'):
+        verified(monkeypatch, cluster, vpc="old", cluster=own)
+    registry = {"name": "team", "create": True, "tier": "professional"}
+    verified(monkeypatch, COMPLETE, registry=registry)
+    with pytest.raises(AccountError, match=r'registry\.tier: "professional", but "basic"'):
+        verified(monkeypatch, COMPLETE, registry=registry | {"tier": "basic"})
 
 
 def test_pool_that_is_left_after_an_update_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_a_program_stops_if_the_condition_does_not_hold_or_fails(
 def test_a_program_does_not_wait_for_ever_while_it_holds_the_lock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(condition, "_PATIENCE", 0.1)
+    monkeypatch.setattr(condition, "_TIMEOUT_SECONDS", 0.1)
     released = threading.Event()
 
     def hang() -> None:

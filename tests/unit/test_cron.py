@@ -2,7 +2,7 @@
 
 import pytest
 
-from doks_gitops.settings.cron import comes, is_schedule
+from doks_gitops.settings.cron import ever_opens, is_schedule
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from doks_gitops.settings.cron import comes, is_schedule
 )
 def test_schedule_has_times(schedule: str) -> None:
     assert is_schedule(schedule)
-    assert comes(schedule)
+    assert ever_opens(schedule)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_schedule_has_times(schedule: str) -> None:
 )
 def test_schedule_without_a_day_that_exists_never_comes(schedule: str) -> None:
     assert is_schedule(schedule)
-    assert not comes(schedule)
+    assert not ever_opens(schedule)
 
 
 @pytest.mark.parametrize(

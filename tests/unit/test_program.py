@@ -18,8 +18,9 @@ from pulumi.runtime import rpc
 from doks_gitops import account, settings
 from doks_gitops.account import Account, RunningCluster, Version, Vpc, verification
 from doks_gitops.account.model import RunningPool
+from doks_gitops.stack import Stack
 from doks_gitops.volumes import Recorded
-from tests.unit.mocked import Run, registered, run
+from tests.unit.mocked import Run, exported, registered, run
 from tests.unit.stackfiles import ROOT, STACKS, configuration, own_files
 from tests.unit.test_ssh_key import private
 
@@ -82,15 +83,22 @@ def platform(
     *,
     config: Mapping[str, Any] = CONFIG,
     team: Account = TEAM,
-    after: tuple[RunningCluster, ...] = (),
+    state: Mapping[str, Any] | None = None,
+    after: tuple[RunningCluster, ...] | None = None,
     files: Mapping[str, str] = MappingProxyType({}),
     secret_keys: Collection[str] | None = None,
     **options: Any,
 ) -> Run:
-    """A run of the program with this configuration in this account, which has the clusters `after`
-    when everything is deployed."""
+    """A run of the program with this configuration in this account, on this state; default: one
+    with the cluster of the account. `after`: the clusters when everything is deployed; default:
+    those that the stack file describes."""
     stack = settings.parse("dev", config, files, secret_keys=secret_keys)
+    if after is None:
+        monkeypatch.setattr(account, "verify", lambda *_, **__: None)
     monkeypatch.setattr(account.DigitalOceanClient, "clusters", lambda _: after)
+    monkeypatch.setattr(account.DigitalOceanClient, "subscribed_tier", lambda _: "basic")
+    export = exported(next(iter(team.clusters), None)) if state is None else state
+    monkeypatch.setattr(Stack, "export", lambda _: export)
     monkeypatch.setattr(settings, "load", lambda: stack)
     monkeypatch.setattr(account, "read", lambda token, api_url, vpcs: team)
     monkeypatch.setattr(account.DigitalOceanClient, "vpcs", lambda _: team.vpcs)
@@ -304,6 +312,30 @@ def test_automatically_upgraded_cluster_is_not_upgraded_again(
     assert second.one("KubernetesCluster").inputs["version"] == "1.34.1-do.0"
 
 
+@pytest.mark.parametrize("preview", [True, False])
+def test_state_that_would_replace_the_cluster_is_refused_before_anything_is_declared(
+    monkeypatch: pytest.MonkeyPatch, preview: bool
+) -> None:
+    """An upgrade to 1.35 was refused, and the stack file went back to the newest 1.34."""
+    running = RunningCluster(
+        "cluster-id", "demo", "nyc1", TEAM.versions[1], False, "running", True,
+        pools={"default": RunningPool("pool-1", "s-2vcpu-4gb", 3)}, default_pool="default",
+    )  # fmt: skip
+    section = {**CONFIG["doks-gitops:cluster"], "upgrade": True}
+    config = {**CONFIG, "doks-gitops:cluster": section}
+    team = replace(TEAM, clusters=(running,), registries=("team",))
+    monkeypatch.setattr(account, "lint", lambda *_: None)
+    types = registered(monkeypatch)
+    with pytest.raises(account.AccountError, match=r"state has 1\.35\.2-do\.0"):
+        platform(
+            monkeypatch, config=config, team=team, preview=preview,
+            state=exported(running, version="1.35.2-do.0"),
+        )  # fmt: skip
+    assert types == ["pulumi:index:Stash"]
+    result = platform(monkeypatch, config=config, team=team, preview=preview)
+    assert result.one("KubernetesCluster").inputs["version"] == "1.34.2-do.0"
+
+
 def test_renamed_cluster_with_its_pools_in_another_order_is_the_same_cluster(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -358,7 +390,8 @@ def test_vpc_that_can_not_be_deleted_does_not_make_destroy_fail(
     vpc = Vpc("vpc-id", "demo", "nyc1", "10.10.0.0/20", default)
     cluster = {**CONFIG["doks-gitops:cluster"], "vpc": {"ipRange": "10.10.0.0/20"}}
     config = {**CONFIG, "doks-gitops:cluster": cluster}
-    result = platform(monkeypatch, config=config, team=replace(TEAM, vpcs=(vpc,)))
+    team = replace(TEAM, vpcs=(vpc,))
+    result = platform(monkeypatch, config=config, team=team, state=exported(vpc=vpc))
     assert result.one("Vpc").retain_on_delete is default
 
 

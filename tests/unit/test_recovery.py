@@ -17,7 +17,7 @@ from doks_gitops.account import (
     VolumeSnapshot,
 )
 from doks_gitops.account.model import RunningPool
-from doks_gitops.recovery.observed import CLUSTER as CLUSTER_TYPE
+from doks_gitops.account.recorded import CLUSTER as CLUSTER_TYPE
 from doks_gitops.recovery.observed import (
     NODE_POOL,
     ClusterState,

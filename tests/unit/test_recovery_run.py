@@ -267,6 +267,30 @@ def test_what_an_interrupted_replacement_has_deleted_is_removed_from_the_state(
     assert pulumi.calls[-1] == UP
 
 
+@pytest.mark.parametrize("ip_range", ["10.10.0.0/20", "10.20.0.0/20"])
+def test_vpc_that_a_destroyed_stack_has_left_is_adopted_and_no_other_one(
+    bin_platform: BinPlatform,
+    pulumi: PulumiCommand,
+    monkeypatch: pytest.MonkeyPatch,
+    ip_range: str,
+) -> None:
+    """The program is told to adopt nothing, too: it then knows that the state is read anew."""
+    vpc = account.Vpc(str(UUID(int=1)), "demo", "nyc1", "10.10.0.0/20", default=True)
+    left = account.Account(("nyc1",), (), (), (), (), vpcs=(vpc,))
+    monkeypatch.setattr(account, "read", lambda *_, **__: left)
+    config = json.loads((pulumi.folder / "config").read_text())
+    section = {**CLUSTER, "vpc": {"ipRange": ip_range}}
+    config["doks-gitops:cluster"]["value"] = json.dumps(section)
+    (pulumi.folder / "config").write_text(json.dumps(config))
+    script = (pulumi.folder / "pulumi").read_text().partition("\n")[2].partition("\n")[2]
+    note = f"printenv DOKS_GITOPS_ADOPT >'{pulumi.folder}/adopt'"
+    pulumi.script(f'case "$2" in up) {note} ;; esac\n{script}')
+    code, _, errors = bin_platform("recover", "--stack", "dev", "--yes")
+    assert code == 0, errors
+    adopted = json.loads((pulumi.folder / "adopt").read_text())
+    assert adopted == ({"vpc": vpc.id} if ip_range == vpc.ip_range else {})
+
+
 def deployed_with_volumes(pulumi: PulumiCommand, mark: str, section: Mapping[str, object]) -> None:
     """A stack that was deployed with that mark, and has that section `volumes` now. What `up` is
     told to adopt gets into the file `adopt`."""

@@ -43,7 +43,14 @@ def lock(home: Home, process: "subprocess.Popen[str]") -> None:
 
 
 def announce(home: Home, pid: int) -> None:
-    record = {"pid": pid, "url": "http://127.0.0.1:1", "token": "t", "github": {}, "started": 1.5}
+    record = {
+        "pid": pid,
+        "url": "http://127.0.0.1:1",
+        "token": "t",
+        "github": {},
+        "spaces": {},
+        "started": 1.5,
+    }
     (home.root / "daemon.json").write_text(json.dumps(record))
 
 

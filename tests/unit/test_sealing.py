@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from doks_gitops import cli
 from doks_gitops.errors import PlatformError
-from doks_gitops.sealing import keys
+from doks_gitops.sealing import Object, Scope, keys
 from doks_gitops.sealing.keys import KeyPair
-from doks_gitops.sealing.seal import Object, Scope, decrypt, encrypt, load, reseal, seal
+from doks_gitops.sealing.seal import decrypt, encrypt, load, reseal, seal
 from doks_gitops.settings import sealing_key
 from doks_gitops.stack import Stack
 from tests.unit.pulumi_command import PulumiCommand

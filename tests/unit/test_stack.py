@@ -141,7 +141,7 @@ def test_a_missing_folder_is_named(pulumi: PulumiCommand, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "no regular file"), (b"\xff", "no text in UTF-8")]
+    ("content", "reason"), [(None, "No such file"), (b"\xff", "no text in UTF-8")]
 )
 def test_a_stack_file_that_can_not_be_read_is_an_error_that_names_it(
     tmp_path: Path, content: bytes | None, reason: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pulumi as sdk
 import pytest
 import yaml
 
@@ -18,8 +19,8 @@ from doks_gitops.promotion.repository import WorkingTree
 from doks_gitops.promotion.scaffold import read_environment, read_sections
 from doks_gitops.recovery.run import Recovery
 from doks_gitops.settings.offline import billable_sections
-from doks_gitops.stack import Stack
-from doks_gitops.volumes.stacks import of_environment
+from doks_gitops.stack import Stack, running_stack
+from doks_gitops.volumes.stacks import volumes_from_environment
 from tests.unit.fake_api import serve
 from tests.unit.pulumi_command import PulumiCommand
 from tests.unit.stackfiles import CLUSTER, as_text
@@ -70,7 +71,7 @@ def test_its_cluster_and_its_volumes_have_the_mark_of_its_own_name(
 ) -> None:
     monkeypatch.setenv("DIGITALOCEAN_TOKEN", "dop_v1_token")
     assert Recovery(Stack(name), None)._mark.startswith("doks-gitops-owner:doks-gitops:dev:")
-    with of_environment(name, project) as volumes:
+    with volumes_from_environment(name, project) as volumes:
         assert volumes is not None
         assert volumes.owns(volume())
 
@@ -106,6 +107,7 @@ def test_its_overlay_and_its_applications_are_those_of_its_own_name(
     name: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
+    (project / "Pulumi.staging.yaml").write_text(yaml.safe_dump({"config": CONFIG}))
     monkeypatch.setattr(promote, "check_pushed", lambda _: None)
     monkeypatch.setattr(promote, "check_deployed", lambda *words: checked.append(words[:2]))
     for environment_name, tag in (("dev", "v2"), ("staging", "v1")):
@@ -118,3 +120,15 @@ def test_its_overlay_and_its_applications_are_those_of_its_own_name(
     assert checked == [(name, "dev-shop")]
     assert list(proposal.files) == [Path("kustomize/staging/kustomization.yaml")]
     assert proposal.branch == f"images/{short_name(target)}-shop"
+
+
+@pytest.mark.parametrize(
+    ("organization", "name"), [("acme", FULL), ("organization", "dev"), ("", "dev")]
+)
+def test_program_reads_the_state_of_its_own_stack_and_of_no_namesake(
+    monkeypatch: pytest.MonkeyPatch, organization: str, name: str
+) -> None:
+    monkeypatch.setattr(sdk, "get_organization", lambda: organization)
+    monkeypatch.setattr(sdk, "get_project", lambda: "doks-gitops")
+    monkeypatch.setattr(sdk, "get_stack", lambda: "dev")
+    assert running_stack().name == name

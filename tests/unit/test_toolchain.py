@@ -709,6 +709,44 @@ def test_only_what_the_publishers_do_not_have_is_compiled(
     )
 
 
+@pytest.mark.parametrize(
+    ("missing", "minutes"),
+    [
+        ([recipe.name for recipe in recipes.RECIPES], 10),
+        (["kustomize"], 1),
+        (["helm"], 1),
+        (["helm", "kubernetes"], 6),
+        (["etcd", "kwok", "helm", "argocd", "pulumi", "kubernetes"], 10),
+    ],
+)
+@pytest.mark.usefixtures("fake_go")
+def test_the_time_of_a_build_is_said_before_it_starts(
+    missing: list[str], minutes: int, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "cores", lambda: 2)
+    for recipe in recipes.RECIPES:
+        if recipe.name in missing:
+            publisher.files[f"/{recipe.binaries[0].name}"] = 404
+    console = quiet()
+    toolchain.ensure(console, released_by(publisher))
+    announcement, progress = said(console).split("Compiling ")[1].split("\n", 1)
+    assert f" takes about {minutes} min on 2 cores," in announcement
+    assert f"{missing[0]}: compiling" in progress
+
+
+def test_the_estimates_of_builds_are_what_was_measured() -> None:
+    page = (REPOSITORY / "docs" / "benchmarks.md").read_text()
+    section = page.partition("## Building the tools from source")[2]
+    row = re.compile(r"^\| ([\w ]+).* (\d+) \((\d+)\)[^|]*\|$", re.MULTILINE)
+    measured = {
+        name.lower().replace(" ", ""): int(user) + int(system)
+        for name, user, system in row.findall(section)
+    }
+    estimates = {recipe.name: recipe.seconds for recipe in recipes.RECIPES}
+    estimates["all"] = build.seconds(estimates.keys())
+    assert estimates == {name: pytest.approx(value, abs=5) for name, value in measured.items()}
+
+
 def test_a_build_from_source_downloads_no_release_and_is_kept(
     fake_go: Path, publisher: Publisher
 ) -> None:
@@ -719,6 +757,37 @@ def test_a_build_from_source_downloads_no_release_and_is_kept(
     assert len(compiled(fake_go)) == len(tools_there)
     assert publisher.requests == []
     assert toolchain.ensure(quiet(), tools_there) == built
+
+
+@pytest.mark.parametrize(
+    ("absent", "from_source", "origin"),
+    [
+        (False, False, "downloaded from their publishers"),
+        (True, False, "built from source"),
+        (False, True, "built from source"),
+    ],
+    ids=["published", "absent", "built on request"],
+)
+@pytest.mark.usefixtures("fake_go")
+def test_the_provider_of_github_is_built_only_on_request_or_if_it_cannot_be_downloaded(
+    absent: bool,
+    from_source: bool,
+    origin: str,
+    publisher: Publisher,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [program] = [binary.name for binary in recipes.PULUMI_GITHUB.binaries]
+    publisher.publish(f"/{program}", fake.archive({program: b"plugin"}))
+    if absent:
+        publisher.files[f"/{program}"] = 404
+    release = Release(publisher.url + "/{program}", "{file}.sha256", folder=".")
+    provider = dataclasses.replace(recipes.PULUMI_GITHUB, release=release)
+    monkeypatch.setattr("sandbox.toolchain.tools.FOR_STACKS", (provider,))
+    recipes_there = (*released_by(publisher), provider)
+    tools = toolchain.ensure(quiet(), recipes_there, from_source=from_source)
+    assert [tool.origin for tool in tools.all if tool.name == program] == [origin]
+    is_built = origin == "built from source"
+    assert (tools.path(program).read_bytes() == b"plugin") is not is_built
 
 
 async def cancel_once_started(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from doks_gitops.volumes.tags import (
     claim_tag,
     claims_in,
     clusters_in,
-    recorded,
+    own_tags,
     storage_in,
     storage_tag,
 )
@@ -81,7 +81,7 @@ def test_untagged_volume_is_mounted_as_the_default_class_does() -> None:
 
 
 def test_only_the_programs_own_tags_are_recorded_ones() -> None:
-    assert recorded(tags() | {"team:shop"}) == tags() - {f"k8s:{LOST}"}
+    assert own_tags(tags() | {"team:shop"}) == tags() - {f"k8s:{LOST}"}
     assert clusters_in(tags()) == {LOST}
 
 

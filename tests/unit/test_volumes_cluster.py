@@ -18,7 +18,7 @@ from doks_gitops.account import (
     Version,
     Volume,
 )
-from doks_gitops.volumes import Claim, Cluster, bring_back, keep, record
+from doks_gitops.volumes import Claim, Cluster, bring_back, record, record_before_replacement
 from doks_gitops.volumes.cluster import DRIVER, PersistentVolume, gibibytes
 from doks_gitops.volumes.copies import copy_tag_of
 from doks_gitops.volumes.tags import TEMPORARY, USED, Storage, claim_tag, storage_tag
@@ -343,7 +343,7 @@ def kept(api: FakeApi, **changes: Any) -> None:
     api.answer(PERSISTENT, (200, {"items": [BOUND_OBJECT]}), Content_Type="application/json")
     api.answer(f"{PERSISTENT}/pvc-1", (200, {}), Content_Type="application/json")
     stack = stack.model_copy(update={"digitalocean": do, **changes})
-    keep(stack, Account((), (), (), (old,), (), mark=MARK))
+    record_before_replacement(stack, Account((), (), (), (old,), (), mark=MARK))
 
 
 def test_volumes_of_a_cluster_that_is_replaced_outlive_the_claims_that_argocd_deletes(

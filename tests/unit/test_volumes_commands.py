@@ -11,7 +11,7 @@ import pytest
 
 from doks_gitops.account import AccountError, DigitalOceanClient, VolumeSnapshot
 from doks_gitops.settings.model import Copies, CopyCredentials
-from doks_gitops.volumes import Claim, restored
+from doks_gitops.volumes import Claim, create_from_snapshot
 from doks_gitops.volumes.tags import claim_tag
 from tests.unit.fake_api import FakeApi, serve
 from tests.unit.pulumi_command import PulumiCommand
@@ -230,7 +230,7 @@ def test_repeated_creation_of_a_volume_finds_the_one_that_it_has_made(api: FakeA
     of = VolumeSnapshot("s", "s", OTHER_ID, ("nyc1",), datetime(2026, 1, 31, tzinfo=UTC))
     with DigitalOceanClient("token", api.url) as client:
         api.answer("/v2/volumes", (201, {"volume": volume(ID, tags())}))
-        new = restored(client, of, CLAIM, "nyc1", [MARK])
+        new = create_from_snapshot(client, of, CLAIM, "nyc1", [MARK])
         [body] = api.bodies
         assert claim_tag(body["name"].removeprefix("pvc-"), CLAIM) in body["tags"]
         assert MARK in body["tags"]

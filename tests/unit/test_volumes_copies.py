@@ -527,7 +527,7 @@ def test_command_outlives_a_control_plane_that_does_not_answer_for_a_while(
     list(lines_of(world))
     assert world.tagged == [(TAG, "s")]
     silent.append(Unreachable("503"))
-    monkeypatch.setattr(jobs, "SILENT_SECONDS", -1)
+    monkeypatch.setattr(jobs, "ANSWER_TIMEOUT_SECONDS", -1)
     with pytest.raises(PlatformError, match="503"):
         list(lines_of(world))
     assert_nothing_is_left(world)
