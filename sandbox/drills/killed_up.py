@@ -88,7 +88,7 @@ class _Rehearsal:
         self.clear()
         context = self._context
         home = self.first["config"][f"{PROJECT}:cluster"]["region"]
-        regions = {vpc["region"] for vpc in self._own("VPCs", others=set()) if vpc["default"]}
+        regions = {vpc["region"] for vpc in self._every("VPCs") if vpc["default"]}
         for region in {home, _REGION} - regions:
             context.api("POST", "/v2/vpcs", {"name": f"default-{region}", "region": region})
         neighbour = replace(context, stack=_NEIGHBOUR)
@@ -137,7 +137,7 @@ class _Rehearsal:
     def holdings(self) -> Holdings:
         """What the account has beside what others have, and what others have lost."""
         clusters = self._own("clusters")
-        every = {resource["id"] for kind in _ACCOUNT for resource in self._own(kind, others=set())}
+        ids = {resource["id"] for kind in _ACCOUNT for resource in self._every(kind)}
         owners = {f"k8s:{cluster['id']}": cluster["name"] for cluster in clusters}
 
         def made_by(kind: str) -> list[str]:
@@ -155,7 +155,7 @@ class _Rehearsal:
             "VPCs": sorted(f"{vpc['ip_range']} in {vpc['region']}" for vpc in self._own("VPCs")),
             "load balancers": made_by("load balancers"),
             "volumes": made_by("volumes"),
-            "lost by others": sorted(self._others - every),
+            "lost by others": sorted(self._others - ids),
         }
 
     def state(self) -> Holdings:
@@ -236,16 +236,20 @@ class _Rehearsal:
         context = self._context
         return asyncio.run(moments.up(context.pulumi, context.daemon, DEV, kill_at=kill_at))
 
-    def _own(self, kind: str, others: set[str] | None = None) -> list[dict[str, Any]]:
-        """What the account has of that kind beside `others`, or beside what is not the stack's."""
+    def _every(self, kind: str) -> list[dict[str, Any]]:
+        """What the account has of that kind."""
         path, key = _ACCOUNT[kind]
-        resources = self._context.api("GET", f"{path}?per_page=200").json()[key]
-        excluded = self._others if others is None else others
-        return [resource for resource in resources if resource["id"] not in excluded]
+        page = self._context.api("GET", f"{path}?per_page=200").json()
+        resources: list[dict[str, Any]] = page[key]
+        return resources
+
+    def _own(self, kind: str) -> list[dict[str, Any]]:
+        """What the account has of that kind beside what others have."""
+        return [resource for resource in self._every(kind) if resource["id"] not in self._others]
 
     def _default_vpcs(self) -> set[str]:
         """IDs of the regions' default VPCs, which can't be deleted."""
-        return {vpc["id"] for vpc in self._own("VPCs", others=set()) if vpc["default"]}
+        return {vpc["id"] for vpc in self._every("VPCs") if vpc["default"]}
 
 
 @contextmanager
@@ -262,6 +266,7 @@ def _application(context: Context) -> Iterator[None]:
             yield
         finally:
             kustomization.write_text(former)
+            (overlay / "public.yaml").unlink()
             _push(context, clone, "The drill is over")
 
 
