@@ -21,51 +21,54 @@ from components.project import GitOpsProject
 from components.protection import Protection
 from components.registry import ContainerRegistry
 from components.sealed_secrets import SealedSecrets
-from doks_gitops import account, arguments, condition, settings, volumes
+from doks_gitops import account, arguments, condition, volumes
+from doks_gitops.settings import load
 from doks_gitops.stack import running_stack
 
 
 async def platform() -> None:
     """Declares the resources of the stack."""
-    stack = settings.load()
-    team = account.read(
-        stack.digitalocean.token.get_secret_value(),
-        stack.digitalocean.api_endpoint,
-        vpcs=stack.cluster.creates_vpc,
+    settings = load()
+    account_state = account.read(
+        settings.digitalocean.token.get_secret_value(),
+        settings.digitalocean.api_endpoint,
+        vpcs=settings.cluster.creates_vpc,
     )
     # The providers wait for it: nothing is created with a token of another team.
-    mark = account.keep_owner(stack, team)
+    mark = account.keep_owner(settings, account_state)
     # The stack's cluster is now known by its mark, also if the stack file renames it.
-    team = await account.with_mark(team, mark)
-    team = await account.with_recorded(stack, team, running_stack().export)
-    account.check_recorded(stack, team)
-    team = account.with_networks(stack, team)
-    account.check(stack, team)
-    account.warn(stack, team)
-    account.lint(stack, team)
-    volumes.record_before_replacement(stack, team)
+    account_state = await account.with_mark(account_state, mark)
+    account_state = await account.with_recorded(settings, account_state, running_stack().export)
+    account.check_recorded(settings, account_state)
+    account_state = account.with_networks(settings, account_state)
+    account.check(settings, account_state)
+    account.warn(settings, account_state)
+    account.lint(settings, account_state)
+    volumes.record_before_replacement(settings, account_state)
 
     digitalocean = pulumi_digitalocean.Provider(
         "digitalocean",
-        token=arguments.secret_after(mark, stack.digitalocean.token),
-        api_endpoint=stack.digitalocean.api_endpoint,
+        token=arguments.secret_after(mark, settings.digitalocean.token),
+        api_endpoint=settings.digitalocean.api_endpoint,
     )
     registry = ContainerRegistry(
         "registry",
-        arguments.registry_args(stack),
+        arguments.registry_args(settings),
         # Nothing depends on a component without children, such as the registry of another stack.
-        ResourceOptions(providers=[digitalocean], protect=stack.cluster.protect),
+        ResourceOptions(providers=[digitalocean], protect=settings.cluster.protect),
     )
     cluster = DoksCluster(
         "cluster",
-        arguments.cluster_args(stack, team, mark),
+        arguments.cluster_args(settings, account_state, mark),
         ResourceOptions(providers=[digitalocean], depends_on=[registry]),
     )
-    account.refuse_unexpected(stack, team, cluster.cluster_id)
-    registry_endpoint = account.allow_pulls(stack, team, registry.endpoint, cluster.cluster_id)
+    account.refuse_unexpected(settings, account_state, cluster.cluster_id)
+    registry_endpoint = account.allow_pulls(
+        settings, account_state, registry.endpoint, cluster.cluster_id
+    )
     # What waits for the endpoint, as Argo CD does, also waits for the volumes of a new cluster.
     registry_endpoint = volumes.bring_back(
-        stack, team, cluster.cluster_id, cluster.kubeconfig, registry_endpoint
+        settings, account_state, cluster.cluster_id, cluster.kubeconfig, registry_endpoint
     )
     kubernetes = pulumi_kubernetes.Provider(
         "kubernetes",
@@ -85,20 +88,20 @@ async def platform() -> None:
     )
     argocd = ArgoCd(
         "argocd",
-        arguments.argocd_args(stack, cluster.cluster_id, cluster.context, registry_endpoint),
+        arguments.argocd_args(settings, cluster.cluster_id, cluster.context, registry_endpoint),
         ResourceOptions(providers=[kubernetes]),
     )
     secrets = []
-    if stack.sealed_secrets is not None:
+    if settings.sealed_secrets is not None:
         secrets = [
             SealedSecrets(
                 "sealed-secrets",
-                arguments.sealed_secrets_args(stack.sealed_secrets, cluster.cluster_id),
+                arguments.sealed_secrets_args(settings.sealed_secrets, cluster.cluster_id),
                 ResourceOptions(providers=[kubernetes]),
             )
         ]
     delivery = []
-    if stack.github is not None:
+    if settings.github is not None:
         # The import takes half a second, which only a stack on GitHub needs.
         import pulumi_github
 
@@ -106,45 +109,45 @@ async def platform() -> None:
 
         github = pulumi_github.Provider(
             "github",
-            owner=stack.github.owner,
-            token=arguments.secret_after(mark, stack.github.token),
-            base_url=stack.github.base_url,
+            owner=settings.github.owner,
+            token=arguments.secret_after(mark, settings.github.token),
+            base_url=settings.github.base_url,
         )
         delivery = [
             GitHubDelivery(
-                "github", arguments.github_args(stack), ResourceOptions(providers=[github])
+                "github", arguments.github_args(settings), ResourceOptions(providers=[github])
             )
         ]
     project = GitOpsProject(
         "project",
-        arguments.project_args(stack, argocd.namespace),
+        arguments.project_args(settings, argocd.namespace),
         ResourceOptions(providers=[kubernetes], depends_on=[argocd, *secrets]),
     )
     applications = [
         GitOpsApplication(
             name, args, ResourceOptions(providers=[kubernetes], depends_on=[project, *delivery])
         )
-        for name, args in arguments.applications_args(stack, argocd.namespace).items()
+        for name, args in arguments.applications_args(settings, argocd.namespace).items()
     ]
     pull_requests = []
-    if stack.pull_requests is not None:
+    if settings.pull_requests is not None:
         from components.pull_requests import PullRequestEnvironments
 
         pull_requests = [
             PullRequestEnvironments(
                 "pull-requests",
-                arguments.pull_requests_args(stack, argocd.namespace),
+                arguments.pull_requests_args(settings, argocd.namespace),
                 ResourceOptions(providers=[kubernetes], depends_on=[argocd, *delivery]),
             )
         ]
     protection = Protection(
         "protection",
         ResourceOptions(
-            protect=stack.cluster.protect,
+            protect=settings.cluster.protect,
             depends_on=[registry, cluster, project, *applications, *pull_requests],
         ),
     )
-    account.verify(stack, team, cluster.cluster_id, after=protection.urn)
+    account.verify(settings, account_state, cluster.cluster_id, after=protection.urn)
 
     pulumi.export("clusterId", cluster.cluster_id)
     pulumi.export("clusterEndpoint", cluster.endpoint)

@@ -194,7 +194,7 @@ class DoksClusterArgs:
     vpc_id: pulumi.Input[str] | None = None
     """An existing VPC to join. Without this and `vpc_ip_range`: the region's default VPC."""
     vpc_ip_range: pulumi.Input[str] | None = None
-    """Create a VPC, named after the cluster, with this range (/16 to /24, private addresses)."""
+    """Create a VPC, named after the cluster, with this range (/16 to /28, private addresses)."""
     retain_vpc: bool = False
     """Whether destroying leaves the created VPC in the account. DigitalOcean never deletes a VPC
     that is its region's default: destroying would fail after the cluster is gone."""

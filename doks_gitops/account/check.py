@@ -77,7 +77,7 @@ def begins(prefix: str, version: Version) -> bool:
 
 def _version(settings: Settings, account: Account) -> Version | Finding:
     cluster = settings.cluster
-    running = account.clusters_of(cluster.name)
+    running = account.stack_clusters(cluster.name)
     if len(running) > 1:
         return _finding(
             settings,
@@ -215,7 +215,7 @@ def _registry(settings: Settings, account: Account) -> Iterator[Finding]:
 
 def _running_clusters(settings: Settings, account: Account) -> Iterator[Finding]:
     cluster: Cluster = settings.cluster
-    for running in account.clusters_of(cluster.name):
+    for running in account.stack_clusters(cluster.name):
         if running.failed:
             yield _finding(
                 settings,
@@ -361,7 +361,7 @@ def _vpc(settings: Settings, account: Account) -> Iterator[Finding]:
 def _network(settings: Settings, account: Account) -> Iterator[Finding]:
     """Settings of a running cluster's networks that would replace it without being allowed to, and
     networks of a new cluster that overlap others."""
-    running = account.clusters_of(settings.cluster.name)
+    running = account.stack_clusters(settings.cluster.name)
     replaced = replacement(settings, account)
     violations: list[Violation] = []
     if replaced is None and running:

@@ -39,7 +39,7 @@ def allow_pulls(
     """
     known = {cluster.id: cluster for cluster in account.clusters}
     if pulumi.runtime.is_dry_run():
-        for cluster in account.clusters_of(settings.cluster.name):
+        for cluster in account.stack_clusters(settings.cluster.name):
             # A new cluster is allowed to pull without a warning.
             if _may_not_pull(cluster) and replacement(settings, account) is None:
                 messages.warn(f"{_problem(settings, cluster)}; `pulumi up` allows it again.")

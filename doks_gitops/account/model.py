@@ -192,7 +192,7 @@ class Account:
         """The first VPC with one of these names, which are unique in an account."""
         return next((vpc for vpc in self.vpcs if vpc.name in names), None)
 
-    def clusters_of(self, name: str) -> tuple[RunningCluster, ...]:
+    def stack_clusters(self, name: str) -> tuple[RunningCluster, ...]:
         """The stack's cluster: the one with the stack's mark, whatever its name, because the stack
         file may have a new one. Without it, the clusters of the name in the stack file."""
         marked = tuple(

@@ -49,7 +49,7 @@ def with_networks(settings: Settings, account: Account) -> Account:
     VPCs (scope `vpc:read`), and those with a NAT gateway if its nodes are isolated (scope
     `nat_gateway:read`). Raises `AccountError`."""
     cluster = settings.cluster
-    if account.clusters_of(cluster.name) and replacement(settings, account) is None:
+    if account.stack_clusters(cluster.name) and replacement(settings, account) is None:
         return account
     with DigitalOceanClient.from_settings(settings.digitalocean) as client:
         return replace(

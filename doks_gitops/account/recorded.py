@@ -45,8 +45,8 @@ async def with_recorded(
 ) -> Account:
     """Returns `account` with what the state has, and what a recovery adopts into it.
 
-    `export` reads the state, half a second long. It is called only if the account has something
-    that the state may know.
+    `export` reads the state. It is called only if the account has something that the state may
+    know.
     """
     recorded = Recorded()
     has_vpcs = settings.cluster.creates_vpc and account.vpcs
@@ -63,7 +63,7 @@ def check_recorded(settings: Settings, account: Account) -> None:
     """Raises `AccountError` if the state lacks the running cluster or the stack's VPC, or has
     another first pool or a newer version of the cluster.
 
-    A run of `bin/platform recover` mends the last three, and is refused only because of a VPC.
+    A run of `bin/platform recover` has compared and mended the cluster itself, and reads it anew.
     """
     running = running_cluster(settings, account)
     if settings.cluster.creates_vpc:
@@ -97,11 +97,11 @@ def _check_cluster(settings: Settings, account: Account, running: RunningCluster
     if recorded.cluster != running.id:
         known = f"the cluster {recorded.cluster}" if recorded.cluster else "no cluster"
         raise _new_cluster(settings, running, f"Pulumi's state has {known}")
-    first = running.pools.get(running.default_pool or "")
-    # Without the tag of its first pool, what replaces the cluster is not known.
-    if first is None or replacement(settings, account) is not None:
+    if replacement(settings, account) is not None:
         return
-    if first.id != recorded.first_pool:
+    # Without its tag, the first pool is not known.
+    first = running.pools.get(running.default_pool or "")
+    if first is not None and first.id != recorded.first_pool:
         raise _new_cluster(
             settings,
             running,

@@ -58,7 +58,7 @@ def replacement(settings: Settings, account: Account) -> Replacement | None:
 
 def running_cluster(settings: Settings, account: Account) -> RunningCluster | None:
     """Returns the stack's cluster in the account; None if there is none, or several."""
-    clusters = account.clusters_of(settings.cluster.name)
+    clusters = account.stack_clusters(settings.cluster.name)
     return clusters[0] if len(clusters) == 1 else None
 
 

@@ -71,8 +71,7 @@ def verify(
     # Not blocking: meanwhile, Pulumi saves the outputs of the stack.
     async def compare(resolved: list[str]) -> str:
         cluster_id = resolved[0]
-        token = settings.digitalocean.token.get_secret_value()
-        with DigitalOceanClient(token, settings.digitalocean.api_endpoint) as client:
+        with DigitalOceanClient.from_settings(settings.digitalocean) as client:
             for attempt in range(UPGRADE_ATTEMPTS):
                 if attempt:
                     await asyncio.sleep(PAUSE_SECONDS)

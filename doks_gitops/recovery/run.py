@@ -193,32 +193,34 @@ class Recovery:
         _report(f"Reading the state, the account and the cluster {name}.")
         token = settings.digitalocean.token.get_secret_value()
         api_url, vpcs = settings.digitalocean.api_endpoint, settings.cluster.creates_vpc
-        team = account.read(token, api_url, vpcs=vpcs)
-        account_clusters = frozenset(cluster.id for cluster in team.clusters)
+        account_state = account.read(token, api_url, vpcs=vpcs)
+        account_clusters = frozenset(cluster.id for cluster in account_state.clusters)
         account_pools = frozenset(
-            pool.id for cluster in team.clusters for pool in cluster.pools.values()
+            pool.id for cluster in account_state.clusters for pool in cluster.pools.values()
         )
         export, deleted = remove_deleted(export, account_clusters, account_pools)
         state = StackState.from_export(export)
-        team = replace(team, recorded=account.of_export(export))
-        clusters = clusters_of(team, name, state)
-        left = account.left_vpc(settings, team)
+        account_state = replace(account_state, recorded=account.of_export(export))
+        clusters = clusters_of(account_state, name, state)
+        left = account.left_vpc(settings, account_state)
         if left is not None:
-            team = replace(team, recorded=replace(team.recorded, vpc=left.id))
+            account_state = replace(
+                account_state, recorded=replace(account_state.recorded, vpc=left.id)
+            )
         observed = Observed(
             settings,
             state,
             clusters,
-            region_available=region in team.regions,
-            registry_exists=settings.registry.name in team.registries,
+            region_available=region in account_state.regions,
+            registry_exists=settings.registry.name in account_state.registries,
             vpc=left.id if left else None,
-            changes=account.replacing_changes(settings, team, *clusters)
+            changes=account.replacing_changes(settings, account_state, *clusters)
             if len(clusters) == 1
             else (),
             deleted=deleted,
             account_clusters=account_clusters,
             account_pools=account_pools,
-            team=team.team,
+            team=account_state.team,
             mark=self._mark,
             consent=self._consent,
             now=datetime.now(UTC),

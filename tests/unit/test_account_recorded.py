@@ -81,6 +81,12 @@ def test_state_that_would_make_a_new_cluster_or_vpc_is_refused_with_the_command_
     assert failure.value.fix == "bin/platform recover --stack dev"
 
 
+def test_newer_version_is_refused_even_if_the_first_pool_is_not_known() -> None:
+    untagged = replace(RUNNING, default_pool=None)
+    with pytest.raises(AccountError, match=r"it runs 1\.34\.9-do\.0, but"):
+        account.check_recorded(stack(upgrade=True), team(NEWER, cluster=untagged))
+
+
 def test_state_of_the_running_cluster_is_accepted() -> None:
     account.check_recorded(stack(), team())
     account.check_recorded(stack(upgrade=True), team())
