@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +13,7 @@ import typer
 
 from doks_gitops.cli import options
 from doks_gitops.cli.help import examples
+from doks_gitops.cli.output import publish
 from doks_gitops.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -101,11 +101,8 @@ def rehearse(
     with clone(repo, cwd) as tree:
         tree.git("fetch", "--quiet", "origin")
         steps = run.Rehearsal(plan, cwd, tree, minutes).run()
-    text = run.table(steps, other)
-    print(json.dumps([asdict(step) for step in steps], indent=2) if as_json else text)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a") as stream:
-            stream.write(text + "\n")
+    results = [asdict(step) for step in steps] if as_json else None
+    publish(run.table(steps, other), results=results)
 
 
 def _clean_up(name: str | None, *, yes: bool) -> None:
