@@ -99,9 +99,10 @@ def _check_cluster(settings: Settings, account: Account, running: RunningCluster
         raise _new_cluster(settings, running, f"Pulumi's state has {known}")
     if replacement(settings, account) is not None:
         return
-    # Without its tag, the first pool is not known.
+    # Without its tag, the first pool is not known; nor is it to the state after a creation that has
+    # failed half-way, which the next update completes.
     first = running.pools.get(running.default_pool or "")
-    if first is not None and first.id != recorded.first_pool:
+    if first is not None and recorded.first_pool not in (None, first.id):
         raise _new_cluster(
             settings,
             running,

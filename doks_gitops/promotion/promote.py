@@ -11,7 +11,7 @@ from doks_gitops.promotion.checks import PromotionError, check_deployed, check_p
 from doks_gitops.promotion.overlay import FILE, Overlay
 from doks_gitops.promotion.proposal import Proposal
 from doks_gitops.promotion.repository import WorkingTree
-from doks_gitops.promotion.scaffold import read_environment, read_sections
+from doks_gitops.promotion.scaffold import read_environment, read_project, read_sections
 
 OVERLAY_PATTERN = "kustomize/{env}"
 """Folder of an overlay; `{env}`, `{stack}` and `{app}` stand for the environment of the stack, its
@@ -43,7 +43,7 @@ def promote(
             "Replace the digest by a newTag in both overlays, or promote it by a commit.",
         )
     tags = _changed(old, new.tags)
-    project = read_sections(folder, source)["project"]["name"]
+    project = read_project(read_sections(folder, source), source)
     check_deployed(source, f"{project}-{application}", [new.images[name] for name in tags], folder)
     message = f"Promote {application} from {source} to {target}"
     return _propose(tree, old, tags, message, f"images/{short_name(target)}-{application}")

@@ -111,6 +111,12 @@ def read_environment(sections: Mapping[str, Any], stack: str) -> str:
     return environment
 
 
+def read_project(sections: Mapping[str, Any], stack: str) -> str:
+    """The name of a stack's AppProject; with `appOfApps`, the one that `bin/platform layout` gives
+    it. Raises `LayoutError`."""
+    return str(_mapping(sections, "project").get("name", read_environment(sections, stack)))
+
+
 def read_sections(folder: Path, stack: str) -> dict[str, Any]:
     """The settings in a stack file, without decrypting secrets. Raises `LayoutError`."""
     path = folder / stack_file(stack)

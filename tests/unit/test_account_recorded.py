@@ -87,6 +87,10 @@ def test_newer_version_is_refused_even_if_the_first_pool_is_not_known() -> None:
         account.check_recorded(stack(upgrade=True), team(NEWER, cluster=untagged))
 
 
+def test_cluster_whose_creation_has_failed_half_way_is_completed_by_the_next_update() -> None:
+    account.check_recorded(stack(), team(replace(STATE, first_pool=None)))
+
+
 def test_state_of_the_running_cluster_is_accepted() -> None:
     account.check_recorded(stack(), team())
     account.check_recorded(stack(upgrade=True), team())

@@ -18,6 +18,7 @@ from doks_gitops.promotion.checks import PromotionError, check_deployed, check_p
 from doks_gitops.promotion.cluster import Application
 from doks_gitops.promotion.overlay import Overlay, OverlayError
 from doks_gitops.promotion.repository import WorkingTree
+from doks_gitops.promotion.scaffold import read_project
 from tests.unit.fake_api import serve
 
 OVERLAY = """\
@@ -145,6 +146,10 @@ def test_a_stack_may_have_another_name_than_its_environment_and_its_project(
     code, _, error = bin_platform(*words, "--repo", str(clone))
     assert (code, error) == (0, "")
     assert pushed(clone, "staging") == OVERLAY.replace("v1.0.0", "v1.1.0")
+
+
+def test_project_of_a_stack_whose_applications_are_in_git_is_named_after_its_environment() -> None:
+    assert read_project({"environment": "dev", "appOfApps": {}}, "eu") == "dev"
 
 
 @pytest.mark.parametrize("environment", ["dev", "staging"])
