@@ -147,7 +147,10 @@ def test_one_up_that_replaces_the_cluster_gives_its_claims_their_volumes_with_th
     assert "dev: 1 volume recorded." in dev(
         "run", "bin/platform", "volumes", "record", "--stack=dev"
     )
-    listing = f"dev  microservices-demo-dev/data-ledger-0  {volume['id']}  1 GiB, fra1, attached"
+    region = volume["region"]["slug"]
+    listing = (
+        f"dev  microservices-demo-dev/data-ledger-0  {volume['id']}  1 GiB, {region}, attached"
+    )
     assert listing in dev("run", "bin/platform", "volumes", "list", "--stack=dev")
     [old], _, _ = holdings(dev)
     change(dev, "nodePools[0].size", "s-8vcpu-16gb")
