@@ -307,11 +307,8 @@ def _first_pool(settings: Settings, account: Account) -> Iterator[Finding]:
 
 def _kept_vpc(settings: Settings, account: Account) -> Iterator[Finding]:
     """Settings that would delete the stack's own VPC while its cluster stays in it."""
-    running, recorded, vpc = (
-        running_cluster(settings, account),
-        account.recorded,
-        settings.cluster.vpc,
-    )
+    running, recorded = running_cluster(settings, account), account.recorded
+    vpc = settings.cluster.vpc
     if (
         running is None
         or settings.cluster.creates_vpc
@@ -320,10 +317,9 @@ def _kept_vpc(settings: Settings, account: Account) -> Iterator[Finding]:
         or replacement(settings, account) is not None
     ):
         return
-    path: Path = ("cluster", "vpc", "ipRange")
     finding = _finding(
         settings,
-        path,
+        ("cluster", "vpc", "ipRange"),
         f'nothing, but the cluster "{running.name}" ({running.id}) is in the VPC {running.vpc},'
         " which this stack has created",
         f'"{recorded.vpc_range}"'

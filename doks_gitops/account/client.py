@@ -444,12 +444,10 @@ class DigitalOceanClient:
 
         https://docs.digitalocean.com/reference/api/reference/kubernetes/
         """
-        path, body = (
-            f"/v2/kubernetes/clusters/{cluster.id}",
-            {"name": cluster.name, "tags": [*tags]},
-        )
+        path, new_tags = f"/v2/kubernetes/clusters/{cluster.id}", [*tags]
+        body = {"name": cluster.name, "tags": new_tags}
         scopes = "kubernetes:update, tag:read, tag:create"
-        if not set(cluster.tags) <= set(body["tags"]):
+        if not {*cluster.tags} <= {*new_tags}:
             scopes += ", tag:delete"
         response = self._request("PUT", path, scopes, body)
         self._require_done(

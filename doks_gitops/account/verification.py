@@ -110,11 +110,9 @@ def _beside(
         name = settings.cluster.name
         own = (vpc for vpc in client.vpcs() if vpc.id == cluster.vpc and vpc.name != name)
         lacking += [Difference(("cluster", "name"), name, f"{vpc.name}, its VPC") for vpc in own]
-    if settings.registry.create:
-        tier, subscribed = settings.registry.tier, client.subscribed_tier()
-        lacking += (
-            [Difference(("registry", "tier"), tier, subscribed)] if tier != subscribed else []
-        )
+    tier = settings.registry.tier
+    if settings.registry.create and (subscribed := client.subscribed_tier()) != tier:
+        lacking.append(Difference(("registry", "tier"), tier, subscribed))
     return tuple(lacking)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from doks_gitops.environments import short_name
 from doks_gitops.promotion.checks import PromotionError, check_deployed, check_pushed
@@ -33,8 +34,9 @@ def promote(
     in `source`, Synced and Healthy, and the registry has the images, and `LayoutError` if a stack
     file can't be read.
     """
-    old = _read(tree, overlay_pattern, target, application, folder)
-    new = _read(tree, overlay_pattern, source, application, folder)
+    sections = read_sections(folder, source)
+    old = _read(tree, overlay_pattern, target, application, read_sections(folder, target))
+    new = _read(tree, overlay_pattern, source, application, sections)
     names = old.images.keys() | new.images.keys()
     if pinned := sorted((old.pinned | new.pinned) & names):
         raise PromotionError(
@@ -43,7 +45,7 @@ def promote(
             "Replace the digest by a newTag in both overlays, or promote it by a commit.",
         )
     tags = _changed(old, new.tags)
-    project = read_project(read_sections(folder, source), source)
+    project = read_project(sections, source)
     check_deployed(source, f"{project}-{application}", [new.images[name] for name in tags], folder)
     message = f"Promote {application} from {source} to {target}"
     return _propose(tree, old, tags, message, f"images/{short_name(target)}-{application}")
@@ -64,7 +66,7 @@ def revert_images(
     Raises `PromotionError` if there is none, or if the registry no longer has the images, and
     `LayoutError` if the stack file can't be read.
     """
-    overlay = _read(tree, overlay_pattern, stack, application, folder)
+    overlay = _read(tree, overlay_pattern, stack, application, read_sections(folder, stack))
     commit, tags = _earlier(tree, overlay, revision)
     message = f"Revert the images of {application} in {stack} to those of {commit[:7]}"
     branch = f"images/{short_name(stack)}-{application}"
@@ -100,8 +102,11 @@ def _propose(
     return Proposal(tree, {overlay.path: text}, message, branch)
 
 
-def _read(tree: WorkingTree, pattern: str, stack: str, application: str, folder: Path) -> Overlay:
-    environment = read_environment(read_sections(folder, stack), stack)
+def _read(
+    tree: WorkingTree, pattern: str, stack: str, application: str, sections: Mapping[str, Any]
+) -> Overlay:
+    """The overlay of a stack, whose stack file has these `sections`."""
+    environment = read_environment(sections, stack)
     try:
         path = pattern.format(env=environment, stack=short_name(stack), app=application)
     except (IndexError, KeyError, ValueError):

@@ -32,7 +32,7 @@ def run(context: Context) -> None:
             context.git(clone, "checkout", "--quiet", before, "--", "kustomize")
             added = f"kustomize/{DEV}/drill.yaml"
             context.git(clone, "rm", "--quiet", "--force", "--ignore-unmatch", added)
-            _push(context, clone, "The drill is over")
+            context.push(clone, "The drill is over")
             # Later drills compare the pods.
             context.until("its workload is gone", lambda: not context.pods(*_SELECTOR))
 
@@ -79,20 +79,14 @@ def _add(context: Context, clone: Path) -> None:
         else f"{text.rstrip()}\nimages:\n{image}"
     )
     overlay.write_text(text)
-    _push(context, clone, "A workload of the drill's")
+    context.push(clone, "A workload of the drill's")
     context.until("the workload runs", lambda: _runs(context, _GOOD) and context.is_well())
 
 
 def _deploy(context: Context, clone: Path, overlay: str, message: str) -> None:
     (clone / _OVERLAY).write_text(overlay)
-    _push(context, clone, message)
+    context.push(clone, message)
     context.until("the image pull fails", lambda: not context.is_well() and _fails(context))
-
-
-def _push(context: Context, clone: Path, message: str) -> None:
-    context.git(clone, "add", "--all")
-    context.git(clone, "commit", "--quiet", "--allow-empty", "--message", message)
-    context.git(clone, "push", "--quiet", "origin", "HEAD:main")
 
 
 def _images(context: Context) -> list[str]:

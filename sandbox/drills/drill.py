@@ -261,6 +261,12 @@ class Context:
             raise Failed(f"git {' '.join(words)}: {result.stderr.strip()}")
         return result.stdout
 
+    def push(self, clone: Path, message: str) -> None:
+        """Commit everything in the clone, also if nothing has changed, and push it to main."""
+        self.git(clone, "add", "--all")
+        self.git(clone, "commit", "--quiet", "--allow-empty", "--message", message)
+        self.git(clone, "push", "--quiet", "origin", "HEAD:main")
+
 
 PULUMI = "Pulumi"
 """The phases in which neither the cluster nor Argo CD starts, but Pulumi works."""

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -261,19 +260,13 @@ def _application(context: Context) -> Iterator[None]:
         former = kustomization.read_text()
         (overlay / "public.yaml").write_text(_APPLICATION)
         kustomization.write_text(former.replace("resources:\n", "resources:\n  - public.yaml\n", 1))
-        _push(context, clone, "Add a load balancer and a volume")
+        context.push(clone, "Add a load balancer and a volume")
         try:
             yield
         finally:
             kustomization.write_text(former)
             (overlay / "public.yaml").unlink()
-            _push(context, clone, "The drill is over")
-
-
-def _push(context: Context, clone: Path, message: str) -> None:
-    context.git(clone, "add", "--all")
-    context.git(clone, "commit", "--quiet", "--message", message)
-    context.git(clone, "push", "--quiet", "origin", "HEAD:main")
+            context.push(clone, "The drill is over")
 
 
 def expected_holdings(config: _Config) -> Holdings:

@@ -29,7 +29,7 @@ def run(context: Context) -> None:
         context.sandbox("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
         files = "".join(f"  - {name}.yaml\n" for name in values)
         kustomization.write_text(without.replace("resources:\n", f"resources:\n{files}", 1))
-        _push(context, clone, "Add sealed secrets")
+        context.push(clone, "Add sealed secrets")
         context.until("every secret is readable", lambda: read(context) == values)
 
         _lose_state(context)
@@ -42,7 +42,7 @@ def run(context: Context) -> None:
 
         # The next drill finds the stack as this one did.
         kustomization.write_text(without)
-        _push(context, clone, "Remove sealed secrets")
+        context.push(clone, "Remove sealed secrets")
     context.until("the secrets are removed", lambda: not read(context))
     stack_file.write_bytes(before)
     context.command("pulumi", "up", "--stack", DEV, "--yes", "--skip-preview")
@@ -75,12 +75,6 @@ def seal(context: Context, overlay: Path, name: str, scope: str = "strict") -> s
             "--output", str(overlay / f"{name}.yaml"),
         )  # fmt: skip
     return value
-
-
-def _push(context: Context, clone: Path, message: str) -> None:
-    context.git(clone, "add", ".")
-    context.git(clone, "commit", "--quiet", "--message", message)
-    context.git(clone, "push", "--quiet")
 
 
 def _lose_state(context: Context) -> None:
